@@ -1,0 +1,79 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kahe\Tests;
+
+use Kahe\Client;
+use Kahe\DeadlineExceeded;
+use Kahe\Frame;
+
+// Times are asserted loosely: the machine may be busy.
+const LONG_MS = 5000;
+
+test('Deadline: a daemon that never reads does not hold the request', function (): void {
+    $server = new FakeServer(['read' => 'stuck']);
+    $client = new Client($server->socket, deadlineMs: 100);
+    $message = str_repeat('m', 2_000_000);
+    $ms = timed(function () use ($client, $message): void {
+        $error = throws(DeadlineExceeded::class, fn () => $client->send('b', $message));
+        same(md5(frame('b', $message)), md5($error->frames));
+    });
+    isTrue($ms >= 90 && $ms < LONG_MS, "the deadline is kept ($ms ms)");
+});
+
+test('Deadline: a daemon that never accepts does not hold the request', function (): void {
+    $server = new FakeServer(['accepts' => false]);
+    $waiting = [];
+    while (($stream = @stream_socket_client("unix://$server->socket", $code, $reason, 0.1)) !== false) {
+        $waiting[] = $stream;
+    }
+    $client = new Client($server->socket, deadlineMs: 100);
+    $ms = timed(fn () => throws(DeadlineExceeded::class, fn () => $client->send('b', 'm')));
+    isTrue($ms >= 90 && $ms < LONG_MS, "the deadline is kept ($ms ms)");
+});
+
+test('Deadline: holds for the whole call, however often a slow daemon takes a little', function (): void {
+    $server = new FakeServer(['read' => 'slow']);
+    $client = new Client($server->socket, deadlineMs: 100);
+    $ms = timed(fn () => throws(DeadlineExceeded::class, fn () => $client->sendMany('b', array_fill(0, 600, str_repeat('m', 50_000)))));
+    isTrue($ms < LONG_MS / 2, "the deadline is kept ($ms ms)");
+});
+
+test('Deadline: many sends in one request wait once, until retryAfterMs', function (): void {
+    $server = new FakeServer(['read' => 'stuck']);
+    $client = new Client($server->socket, deadlineMs: 150, retryAfterMs: 60_000);
+    throws(DeadlineExceeded::class, fn () => $client->send('b', str_repeat('m', 2_000_000)));
+    $ms = timed(function () use ($client): void {
+        for ($i = 0; $i < 100; $i++) {
+            throws(DeadlineExceeded::class, fn () => $client->send('b', 'm'));
+        }
+    });
+    isTrue($ms < 100 * 150 / 2, "they did not wait ($ms ms)");
+
+    $client = new Client($server->socket, deadlineMs: 50, retryAfterMs: 0);
+    throws(DeadlineExceeded::class, fn () => $client->send('b', str_repeat('m', 2_000_000)));
+    $client->send('b', 'tried again at once');
+    same(1, $client->framesSent());
+});
+
+test('Deadline: what was written whole counts as sent, the rest is handed back, and nothing follows half a frame', function (): void {
+    $server = new FakeServer(['read' => 'stuck']);
+    $client = new Client($server->socket, deadlineMs: 50, bufferBytes: 1_000_000, retryAfterMs: 0);
+    $all = '';
+    for ($i = 0; $i < 500; $i++) {
+        $all .= frame('b', $messages[] = "$i " . str_repeat('m', 10_000));
+    }
+    $error = throws(DeadlineExceeded::class, fn () => $client->sendMany('b', $messages));
+    $sent = $client->framesSent();
+    isTrue($sent > 0 && $sent < 500, "some were sent ($sent)");
+    $client->send('b', 'after');
+    $client->close();
+    [$first, $second] = $server->received();
+    $whole = Frame::wholeBytes($all, strlen($first));
+    same(substr($all, 0, strlen($first)), $first);
+    isTrue($whole < strlen($first), 'a frame was cut');
+    same($sent, Frame::count(substr($all, 0, $whole)), 'frames sent');
+    same(md5(substr($all, $whole, strlen($error->frames))), md5($error->frames), 'the rest begins with the cut frame');
+    same(frame('b', 'after'), $second);
+});

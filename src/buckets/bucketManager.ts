@@ -1,0 +1,113 @@
+// Brings each run to its bucket: a configured one, or one made on demand from `defaultBucket`. A run that has no bucket is rejected with
+// the reason, and kept. Doors hand their runs to this actor just as Client does.
+import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import type { RejectedFrames } from '../streams/stream.js';
+import { type BucketKey, type BucketMessage, type ManagerMessage, type Run, ownRun } from './messages.js';
+import type { Receipt } from './receipt.js';
+
+export interface BucketManagerOptions {
+  readonly rejected: RejectedFrames;
+  /** MAXBUCKETS: how many buckets may exist, the configured ones included. */
+  readonly maxBuckets: number;
+  readonly configured: readonly BucketKey[];
+  /** Starts the actor of a bucket as a child; undefined: there is no `defaultBucket` to make it from. */
+  readonly spawnBucket: (context: ActorContext<ManagerMessage>, bucket: BucketKey) => ActorRef<BucketMessage> | undefined;
+  /** Why no bucket can have this name, if none can. */
+  readonly refuseName: (bucket: BucketKey) => string | undefined;
+}
+
+export class BucketManager extends Actor<ManagerMessage> {
+  readonly #context: ActorContext<ManagerMessage>;
+  readonly #options: BucketManagerOptions;
+  readonly #buckets: Map<BucketKey, ActorRef<BucketMessage>>;
+  /** Buckets that are ending, and what came for them meanwhile: a successor must not overtake them. */
+  readonly #ending = new Map<BucketKey, Run[]>();
+
+  /** @param buckets the buckets of a failed predecessor, or an empty map: they outlive the manager */
+  constructor(context: ActorContext<ManagerMessage>, options: BucketManagerOptions, buckets: Map<BucketKey, ActorRef<BucketMessage>>) {
+    super();
+    this.#context = context;
+    this.#options = options;
+    this.#buckets = buckets;
+    for (const bucket of options.configured) if (!buckets.has(bucket)) this.#make(bucket);
+  }
+
+  override receive(message: ManagerMessage): void {
+    switch (message.kind) {
+      case 'run': return this.#route(message);
+      case 'fence': return this.#fence(message.receipt, message.buckets);
+      case 'idle': return this.#end(message.bucket);
+    }
+  }
+
+  override keep(message: ManagerMessage): ManagerMessage {
+    return message.kind === 'run' ? ownRun(message) : message;
+  }
+
+  override abandon(message: ManagerMessage, error: unknown): void {
+    if (message.kind === 'run') this.#reject(message, `it could not be routed: ${String(error)}`);
+  }
+
+  override handBack(): readonly ManagerMessage[] {
+    return [...this.#ending.values()].flat();
+  }
+
+  override drain(): void {
+    for (const bucket of this.#buckets.values()) bucket.stop();
+    void Promise.all([...this.#buckets.values()].map((bucket) => bucket.stopped)).then(() => this.#context.drained());
+  }
+
+  #route(run: Run): void {
+    const bucket = this.#buckets.get(run.bucket);
+    if (bucket !== undefined) bucket.tell(run);
+    else this.#routeUnknown(run);
+  }
+
+  #routeUnknown(run: Run): void {
+    const waiting = this.#ending.get(run.bucket);
+    if (waiting !== undefined) {
+      waiting.push(ownRun(run));
+      return;
+    }
+    const made = this.#make(run.bucket);
+    if (typeof made === 'string') this.#reject(run, made);
+    else made.tell(run);
+  }
+
+  /** Makes a bucket, or says why not. */
+  #make(bucket: BucketKey): ActorRef<BucketMessage> | string {
+    const refusal = this.#options.refuseName(bucket);
+    if (refusal !== undefined) return refusal;
+    if (this.#buckets.size >= Math.max(this.#options.maxBuckets, this.#options.configured.length)) {
+      return `no room for one more bucket: ${this.#buckets.size} exist (MAXBUCKETS)`;
+    }
+    const made = this.#options.spawnBucket(this.#context, bucket);
+    if (made === undefined) return 'unknown bucket, and there is no defaultBucket';
+    this.#buckets.set(bucket, made);
+    return made;
+  }
+
+  #reject(run: Run, reason: string): void {
+    const { chunk: bytes, start, end, frames } = run;
+    this.#options.rejected.reject({ bytes, start, end, frames, bucket: Buffer.from(run.bucket, 'latin1').toString(), reason });
+  }
+
+  /** Only the buckets that the asker has touched are asked: one that is stuck must not hold up the others' receipts. */
+  #fence(receipt: Receipt, buckets: ReadonlySet<BucketKey> | 'all'): void {
+    for (const bucket of buckets === 'all' ? this.#buckets.keys() : buckets) this.#buckets.get(bucket)?.tell({ kind: 'fence', receipt });
+    receipt.letGo();
+  }
+
+  #end(bucket: BucketKey): void {
+    const ending = this.#buckets.get(bucket);
+    if (ending === undefined) return;
+    this.#buckets.delete(bucket);
+    this.#ending.set(bucket, []);
+    ending.stop();
+    void ending.stopped.then(() => {
+      const waiting = this.#ending.get(bucket) ?? [];
+      this.#ending.delete(bucket);
+      for (const run of waiting) this.#context.self.tell(run);
+    });
+  }
+}

@@ -1,0 +1,62 @@
+// `kahe`: starts the daemon and lives until a signal ends it.
+import { loadBuckets } from '../config/buckets.js';
+import { loadEnvironment } from '../config/env.js';
+import { Daemon } from '../daemon.js';
+import { Log } from '../log.js';
+import { type BoundSocket, bindSocket, inheritSocket } from '../socket/bind.js';
+import { groupId } from '../socket/group.js';
+import type { Environment } from '../config/env.js';
+
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const;
+/** systemd hands descriptors over from this number on. */
+const FIRST_INHERITED_FD = 3;
+
+/** @returns the exit code, once a signal has ended the daemon */
+export async function run(): Promise<number> {
+  const cwd = process.cwd();
+  const environment = loadEnvironment({ cwd, env: process.env });
+  const buckets = loadBuckets(environment.bucketsFile, cwd);
+  // libuv reads this when its first thread starts, which has not happened yet.
+  process.env['UV_THREADPOOL_SIZE'] = String(environment.maxCpus);
+  const log = new Log(environment.logLevel, (line) => void process.stderr.write(line));
+  for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
+  for (const note of buckets.notes) log.info(note);
+  const socket = await openSocket(environment);
+  const daemon = new Daemon({ environment, buckets, socket, log });
+  log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
+  const signal = await firstSignal(log);
+  log.info(`${signal}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
+  await daemon.stop();
+  report(daemon, log);
+  return 0;
+}
+
+async function openSocket(environment: Environment): Promise<BoundSocket> {
+  const inherited = process.env['LISTEN_PID'] === String(process.pid) ? Number(process.env['LISTEN_FDS'] ?? 0) : 0;
+  if (inherited > 0) return inheritSocket(FIRST_INHERITED_FD);
+  const { path, mode, group } = environment.socket;
+  return bindSocket({ path, mode, groupId: groupId(group) });
+}
+
+function firstSignal(log: Log): Promise<string> {
+  process.on('SIGPIPE', () => undefined);
+  return new Promise((resolve) => {
+    let seen = 0;
+    for (const signal of STOP_SIGNALS) {
+      process.on(signal, () => {
+        if (++seen === 1) return resolve(signal);
+        log.warn(`${signal} again: ends at once, frames in memory are not delivered`);
+        process.exit(1);
+      });
+    }
+  });
+}
+
+/** The account, at the end: every frame that came, by what became of it. */
+function report(daemon: Daemon, log: Log): void {
+  const { received, bad } = daemon.socketCounts;
+  log.info(`stopped; received ${received} frames, ${bad} of them bad`);
+  for (const [name, counts] of daemon.streamCounts) {
+    log.info(`${name}: ${Object.entries(counts).map(([what, frames]) => `${what} ${frames}`).join(', ')}`);
+  }
+}

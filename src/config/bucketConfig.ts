@@ -1,0 +1,89 @@
+// One entry of `buckets`, or `defaultBucket`. Promise: its streams exist, and its name is one that each of them can take.
+import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+import { didYouMean } from './didYouMean.js';
+import type { Problems } from './problems.js';
+import { checkObject, readBy } from './schema.js';
+import { parseSize } from './size.js';
+import { describeKind, describeValue, isRecord, parseInteger } from './values.js';
+
+export interface BucketConfig {
+  /** The bucket's name in frames, the topic in Kafka, `{bucket}` in a file's name. Of `defaultBucket` it means nothing. */
+  readonly id: string;
+  /** Keys of `streamsConfigs`, each once, at least one. */
+  readonly streams: readonly string[];
+  /** A batch closes at this many frames (`batch`, default 10000) … */
+  readonly batchFrames: number;
+  /** … or this long after its first frame (`batchTimeout`, default 1000) … */
+  readonly batchTimeoutMs: number;
+  /** … or at this many bytes (default 1MB), whichever comes first. */
+  readonly batchBytes: number;
+}
+
+/** The streams that a bucket may name, and those of them whose frames reach Kafka. */
+export interface StreamIds {
+  readonly all: readonly string[];
+  readonly kafka: ReadonlySet<string>;
+}
+
+const KB = 1024;
+const LONGEST_ID_BYTES = 255;
+
+const batchShape = {
+  batch: readBy((value) => parseInteger(value, 1, 10_000_000)).default(10_000),
+  batchTimeout: readBy((value) => parseInteger(value, 1, 3_600_000)).default(1000),
+  batchBytes: readBy((value) => parseSize(value, { minBytes: KB, maxBytes: 8 * KB ** 2 })).default(KB ** 2),
+};
+const bucketSchema = z.strictObject({ id: readBy(parseId), streams: z.array(z.string()), ...batchShape });
+const defaultBucketSchema = bucketSchema.extend({ id: readBy(parseId).default('default') });
+
+/** Undefined when something is wrong with it, which is then in `problems` under `path`. */
+export function parseBucket(raw: unknown, path: string, streamIds: StreamIds, problems: Problems): BucketConfig | undefined {
+  const bucket = checkBucket(bucketSchema, raw, path, streamIds, problems);
+  if (isRecord(raw)) checkTopic(raw['id'], raw['streams'], streamIds, (text) => problems.add(`${path}.id`, text));
+  return bucket;
+}
+
+/** As parseBucket; its id may be missing, for each frame brings its own. */
+export function parseDefaultBucket(raw: unknown, path: string, streamIds: StreamIds, problems: Problems): BucketConfig | undefined {
+  return checkBucket(defaultBucketSchema, raw, path, streamIds, problems);
+}
+
+/** Kafka's rule for the names of topics. */
+export function isTopicName(name: string): boolean {
+  return /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..';
+}
+
+function checkBucket(
+  schema: typeof bucketSchema | typeof defaultBucketSchema, raw: unknown, path: string, streamIds: StreamIds, problems: Problems,
+): BucketConfig | undefined {
+  const checked = checkObject(schema, raw, path, problems);
+  const streams = isRecord(raw) ? raw['streams'] : undefined;
+  if (Array.isArray(streams)) checkStreams(streams, `${path}.streams`, streamIds.all, problems);
+  if (checked === undefined) return undefined;
+  const { batch, batchTimeout, ...rest } = checked;
+  return { ...rest, batchFrames: batch, batchTimeoutMs: batchTimeout };
+}
+
+function checkStreams(streams: readonly unknown[], path: string, known: readonly string[], problems: Problems): void {
+  if (streams.length === 0) problems.add(path, 'is empty; name at least one stream of streamsConfigs');
+  streams.forEach((id, index) => {
+    if (typeof id !== 'string') return;
+    if (!known.includes(id)) problems.add(`${path}[${index}]`, `no stream ${describeValue(id)} in streamsConfigs${didYouMean(id, known)}`);
+    else if (streams.indexOf(id) < index) problems.add(`${path}[${index}]`, `${describeValue(id)} is named twice; each stream can have the frames once`);
+  });
+}
+
+function checkTopic(id: unknown, streams: unknown, streamIds: StreamIds, report: (text: string) => void): void {
+  if (typeof id !== 'string' || id === '' || isTopicName(id)) return;
+  if (!Array.isArray(streams) || !streams.some((stream) => streamIds.kafka.has(String(stream)))) return;
+  report(`${describeValue(id)} is not a valid Kafka topic: 1 to 249 of a-z A-Z 0-9 . _ -, and not "." or ".."`);
+}
+
+function parseId(value: unknown): string {
+  if (value === undefined) throw new ConfigError('missing; expected a text in quotes');
+  if (typeof value !== 'string') throw new ConfigError(`${describeKind(value)} is not a text in quotes`);
+  const length = Buffer.byteLength(value);
+  if (length >= 1 && length <= LONGEST_ID_BYTES) return value;
+  throw new ConfigError(`${describeValue(value)} has ${length} bytes; a bucket's name has 1 to ${LONGEST_ID_BYTES}`);
+}

@@ -1,0 +1,191 @@
+import { mkdtempSync, rmSync, mkdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ConfigError } from '../errors.js';
+import { loadEnvironment, type Environment } from './env.js';
+
+const MB = 1024 ** 2;
+let cwd: string;
+beforeEach(() => { cwd = mkdtempSync(join(tmpdir(), 'kahe-env-')); });
+afterEach(() => { rmSync(cwd, { recursive: true }); });
+
+function load(text: string, env: Record<string, string> = {}, name = 'dev'): Environment {
+  writeFileSync(join(cwd, `.env.${name}.local`), text);
+  return loadEnvironment({ cwd, env });
+}
+
+function problemsOf(text: string, env: Record<string, string> = {}): string[] {
+  try {
+    load(text, env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message.replaceAll(`${cwd}/`, '').split('\n');
+  }
+  return [];
+}
+
+describe('environment', () => {
+  test('an empty file gives the defaults: COMPAT BUCKETS_FILE, SOCKET, MAXMEMORY, MAXCPUS, LOG_LEVEL', () => {
+    expect(load('')).toEqual({
+      file: join(cwd, '.env.dev.local'),
+      bucketsFile: join(cwd, 'buckets.json'),
+      socket: { path: '/tmp/kahego.sock', mode: 0o660, group: undefined },
+      maxMemoryBytes: 250 * MB,
+      maxCpus: 2,
+      logLevel: 'INFO',
+      maxFrameBytes: 16 * MB,
+      maxBuckets: 1000,
+      stopTimeoutMs: 20_000,
+      rejected: { path: join(cwd, 'rejected'), maxBytes: 100 * MB },
+      warnings: [],
+    });
+  });
+
+  test('reads every variable', () => {
+    const text = `# a comment
+BUCKETS_FILE=conf/b.json
+SOCKET="run/k.sock"
+SOCKET_MODE=0600
+SOCKET_GROUP=www-data
+MAXMEMORY=1GB
+MAXCPUS=4 # cores
+LOG_LEVEL=debug
+MAXFRAME=1M
+MAXBUCKETS=7
+export STOP_TIMEOUT=500ms
+REJECTED=/var/lib/kahe/rejected
+REJECTED_MAX=1GB
+`;
+    expect(load(text)).toMatchObject({
+      bucketsFile: join(cwd, 'conf/b.json'),
+      socket: { path: join(cwd, 'run/k.sock'), mode: 0o600, group: 'www-data' },
+      maxMemoryBytes: 1024 * MB,
+      maxCpus: 4,
+      logLevel: 'DEBUG',
+      maxFrameBytes: MB,
+      maxBuckets: 7,
+      stopTimeoutMs: 500,
+      rejected: { path: '/var/lib/kahe/rejected', maxBytes: 1024 * MB },
+    });
+  });
+
+  test('the result is frozen, all of it', () => {
+    const environment = load('');
+    expect([environment, environment.socket, environment.rejected, environment.warnings].every(Object.isFrozen)).toBe(true);
+  });
+
+  test('COMPAT environment: picks .env.{environment}.local', () => {
+    expect(load('SOCKET=/p.sock', { environment: 'prod' }, 'prod').socket.path).toBe('/p.sock');
+    expect(load('SOCKET=/d.sock', { environment: '' }).socket.path).toBe('/d.sock');
+  });
+
+  test('COMPAT environment: a missing file is fatal, and named', () => {
+    expect(() => loadEnvironment({ cwd, env: { environment: 'prod' } })).toThrow(new ConfigError(
+      `${cwd}/.env.prod.local: not found; make this file (it may be empty: every variable has a default), or start in its folder, ` +
+      'or set the environment variable "environment" to NAME to use .env.NAME.local',
+    ));
+  });
+
+  test('a file that is a folder can not be read', () => {
+    mkdirSync(join(cwd, '.env.dev.local'));
+    expect(() => loadEnvironment({ cwd, env: {} })).toThrow(/\.env\.dev\.local: can't be read \(EISDIR\)/);
+  });
+
+  test.each(['../x', 'a/b', 'a b', 'x'.repeat(101)])('environment %j can not name a file elsewhere', (environment) => {
+    expect(() => loadEnvironment({ cwd, env: { environment } })).toThrow(/^environment variable environment: ".*" can't name an environment; letters/);
+  });
+
+  test('COMPAT environment: real environment variables win over the file, and process.env is left alone', () => {
+    const before = { ...process.env };
+    expect(load('SOCKET=/file.sock\nMAXCPUS=8', { SOCKET: '/real.sock' })).toMatchObject({ socket: { path: '/real.sock' }, maxCpus: 8 });
+    expect(process.env).toEqual(before);
+  });
+
+  test('an empty real variable means the default, even over the file', () => {
+    expect(load('MAXCPUS=8', { MAXCPUS: '' }).maxCpus).toBe(2);
+    expect(load('MAXCPUS=').maxCpus).toBe(2);
+  });
+
+  test('a variable of another program is no problem in the environment, but is one in the file', () => {
+    expect(problemsOf('', { PATH: '/bin', MAXMEMROY: '1' })).toEqual([]);
+    expect(problemsOf('# x\n\nMAXMEMROY=1GB\nPATH=/bin\n__proto__=1\nenvironment=prod')).toEqual([
+      '.env.dev.local: line 3: unknown variable "MAXMEMROY"; did you mean "MAXMEMORY"?',
+      '.env.dev.local: line 4: unknown variable "PATH"',
+      '.env.dev.local: line 5: unknown variable "__proto__"',
+      '.env.dev.local: line 6: environment picks this file, so it means nothing in it; set it as an environment variable',
+    ]);
+  });
+
+  test('a line that dotenv would pass over is a problem', () => {
+    expect(problemsOf('SOCKET /run/k.sock\r\n=1\nSOCKET_MODE\n')).toEqual([
+      '.env.dev.local: line 1: "SOCKET /run/k.sock" sets nothing; write NAME=value, or "#" before a comment',
+      '.env.dev.local: line 2: "=1" sets nothing; write NAME=value, or "#" before a comment',
+      '.env.dev.local: line 3: "SOCKET_MODE" sets nothing; write NAME=value, or "#" before a comment',
+    ]);
+  });
+});
+
+describe('values', () => {
+  test('every problem is reported at once, with file or environment, name, value and what is right', () => {
+    expect(problemsOf('MAXMEMORY=lots\nMAXCPUS=0\nSOCKET_MODE=999\nSTOP_TIMEOUT=soon\nMAXBUCKETS=1.5', { SOCKET_GROUP: 'a b', REJECTED_MAX: '1' })).toEqual([
+      '.env.dev.local: MAXMEMORY: "lots" is not a size; write bytes (1048576) or a number with B, KB, MB or GB ("10MB", "1.5GB")',
+      '.env.dev.local: SOCKET_MODE: "999" is not a file mode; write three octal digits ("0660")',
+      'environment variable SOCKET_GROUP: "a b" is not a group; write its name or number',
+      '.env.dev.local: MAXCPUS: "0" is not a whole number from 1 to 1024',
+      '.env.dev.local: MAXBUCKETS: "1.5" is not a whole number from 1 to 1000000',
+      '.env.dev.local: STOP_TIMEOUT: "soon" is not a duration; write seconds (20) or a number with ms, s, m or h ("500ms", "20s", "2m")',
+      'environment variable REJECTED_MAX: "1" is too small; at least 1KB',
+    ]);
+  });
+
+  test('COMPAT MAXMEMORY: at least 16MB', () => {
+    expect(load('MAXMEMORY=16MB').maxMemoryBytes).toBe(16 * MB);
+    expect(problemsOf('MAXMEMORY=16383KB')).toEqual(['.env.dev.local: MAXMEMORY: "16383KB" is too small; at least 16MB']);
+  });
+
+  test('MAXFRAME: the default gives way to a small MAXMEMORY, a value does not', () => {
+    expect(load('MAXMEMORY=16MB').maxFrameBytes).toBe(4 * MB);
+    expect(load('MAXMEMORY=16MB\nMAXFRAME=4MB').maxFrameBytes).toBe(4 * MB);
+    expect(problemsOf('MAXMEMORY=16MB\nMAXFRAME=5MB')).toEqual([
+      '.env.dev.local: MAXFRAME: "5MB" is over a quarter of MAXMEMORY (16MB); make it 4MB or less, or MAXMEMORY more',
+    ]);
+    expect(problemsOf('MAXFRAME=1000')).toEqual(['.env.dev.local: MAXFRAME: "1000" is too small; at least 1KB']);
+  });
+
+  test.each([['0660', 0o660], ['660', 0o660], ['0o666', 0o666], ['600', 0o600]])('SOCKET_MODE %s', (text, mode) => {
+    expect(load(`SOCKET_MODE=${text}`).socket.mode).toBe(mode);
+  });
+
+  test.each(['rw', '66', '1660', '0x1b0', '-660', '668'])('SOCKET_MODE %s is refused', (text) => {
+    expect(problemsOf(`SOCKET_MODE=${text}`)).toHaveLength(1);
+  });
+
+  test.each([['33', 33], ['www-data', 'www-data'], ['0', 0]])('SOCKET_GROUP %s', (text, group) => {
+    expect(load(`SOCKET_GROUP=${text}`).socket.group).toBe(group);
+  });
+
+  test('SOCKET: a path too long for a socket is refused', () => {
+    expect(load(`SOCKET=/${'a'.repeat(106)}`).socket.path).toHaveLength(107);
+    expect(problemsOf(`SOCKET=/${'é'.repeat(60)}`)[0]).toMatch(/ has 121 bytes; the path of a socket can have 107$/);
+  });
+
+  test('COMPAT LOG_LEVEL: any case; others are INFO, with a warning', () => {
+    expect(['TRACE', 'debug', 'Info', 'warn', 'ERROR', 'fatal'].map((level) => load(`LOG_LEVEL=${level}`).logLevel))
+      .toEqual(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL']);
+    expect(load('LOG_LEVEL=VERBOSE')).toMatchObject({
+      logLevel: 'INFO',
+      warnings: [`${cwd}/.env.dev.local: LOG_LEVEL: "VERBOSE" is not one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL; INFO is used`],
+    });
+  });
+
+  test('a coming feature is a warning, wherever it is set; empty is none', () => {
+    expect(load('SPOOL=/spool\nSPOOL_SYNC=always\nSPOOL_MAX=', { ADMIN: '127.0.0.1:9', SPOOL_MAX: '1GB' }).warnings).toEqual([
+      'SPOOL is set but this version has no spool yet: frames wait in memory only',
+      'SPOOL_MAX is set but this version has no spool yet: it is ignored',
+      'SPOOL_SYNC is set but this version has no spool yet: it is ignored',
+      'ADMIN is set but this version has no admin page yet: none is opened',
+    ]);
+    expect(load('SPOOL=\nADMIN=').warnings).toEqual([]);
+  });
+});

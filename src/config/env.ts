@@ -1,0 +1,167 @@
+// The environment: `.env.{environment}.local` and the real environment variables, which win.
+// Promise: read once into a frozen object; whatever can't be used is named with its place, and then nothing is returned.
+import { resolve } from 'node:path';
+import { ConfigError } from '../errors.js';
+import { LOG_LEVELS, type LogLevel } from '../log.js';
+import { parseDuration } from './duration.js';
+import { envFileOf, readEnvFile } from './envFile.js';
+import { Problems } from './problems.js';
+import { formatSize, parseSize } from './size.js';
+import { deepFreeze, describeValue, parseInteger } from './values.js';
+
+export interface Environment {
+  /** The `.env` file that was read. */
+  readonly file: string;
+  /** Absolute, as every path here. */
+  readonly bucketsFile: string;
+  readonly socket: {
+    readonly path: string;
+    /** Permission bits, 0o660 by default. */
+    readonly mode: number;
+    /** A group's name or number; undefined leaves the process's own. */
+    readonly group: string | number | undefined;
+  };
+  readonly maxMemoryBytes: number;
+  readonly maxCpus: number;
+  readonly logLevel: LogLevel;
+  /** The largest frame, never over a quarter of maxMemoryBytes. */
+  readonly maxFrameBytes: number;
+  readonly maxBuckets: number;
+  readonly stopTimeoutMs: number;
+  /** The folder that keeps rejected frames, and how much it may hold. */
+  readonly rejected: { readonly path: string; readonly maxBytes: number };
+  /** Lines for the log: settings that were understood but do not do what they seem to. */
+  readonly warnings: readonly string[];
+}
+
+export interface EnvironmentSource {
+  /** The folder that holds the `.env` file, and that relative paths start from. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+const MB = 1024 ** 2;
+const LONGEST_SOCKET_PATH = 107;
+const COMING: ReadonlyMap<string, string> = new Map([
+  ['SPOOL', 'spool yet: frames wait in memory only'],
+  ['SPOOL_MAX', 'spool yet: it is ignored'],
+  ['SPOOL_SYNC', 'spool yet: it is ignored'],
+  ['ADMIN', 'admin page yet: none is opened'],
+]);
+const KNOWN = [
+  'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'MAXFRAME', 'MAXBUCKETS',
+  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', ...COMING.keys(),
+] as const;
+
+/** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
+export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
+  const problems = new Problems();
+  const file = envFileOf(cwd, env['environment']);
+  const variables = new Variables(file, readEnvFile(file, KNOWN, problems), env, problems);
+  const maxMemoryBytes = variables.read('MAXMEMORY', (text) => parseSize(text, { minBytes: 16 * MB }), 250 * MB);
+  const environment: Environment = {
+    file,
+    bucketsFile: resolve(cwd, variables.read('BUCKETS_FILE', String, './buckets.json')),
+    socket: readSocket(variables, cwd),
+    maxMemoryBytes,
+    maxCpus: variables.read('MAXCPUS', (text) => parseInteger(text, 1, 1024), 2),
+    logLevel: readLogLevel(variables),
+    maxFrameBytes: readMaxFrame(variables, maxMemoryBytes),
+    maxBuckets: variables.read('MAXBUCKETS', (text) => parseInteger(text, 1, 1_000_000), 1000),
+    stopTimeoutMs: variables.read('STOP_TIMEOUT', parseDuration, 20_000),
+    rejected: {
+      path: resolve(cwd, variables.read('REJECTED', String, './rejected')),
+      maxBytes: variables.read('REJECTED_MAX', (text) => parseSize(text, { minBytes: 1024 }), 100 * MB),
+    },
+    warnings: variables.warnings,
+  };
+  warnOfComing(variables);
+  problems.throwIfAny();
+  return deepFreeze(environment);
+}
+
+/** Looks a variable up where it counts: the real environment first, then the file. An empty value means the default. */
+class Variables {
+  readonly warnings: string[] = [];
+  readonly #file: string;
+  readonly #fromFile: ReadonlyMap<string, string>;
+  readonly #env: EnvironmentSource['env'];
+  readonly #problems: Problems;
+
+  constructor(file: string, fromFile: ReadonlyMap<string, string>, env: EnvironmentSource['env'], problems: Problems) {
+    this.#file = file;
+    this.#fromFile = fromFile;
+    this.#env = env;
+    this.#problems = problems;
+  }
+
+  text(name: string): string | undefined {
+    const text = (this.#env[name] ?? this.#fromFile.get(name) ?? '').trim();
+    return text === '' ? undefined : text;
+  }
+
+  read<T>(name: string, parse: (text: string) => T, fallback: T): T {
+    const text = this.text(name);
+    if (text === undefined) return fallback;
+    return this.#problems.attempt(this.#where(name), () => parse(text)) ?? fallback;
+  }
+
+  warn(name: string, text: string): void {
+    this.warnings.push(`${this.#where(name)}: ${text}`);
+  }
+
+  #where(name: string): string {
+    return this.#env[name] === undefined ? `${this.#file}: ${name}` : `environment variable ${name}`;
+  }
+}
+
+function readSocket(variables: Variables, cwd: string): Environment['socket'] {
+  return {
+    path: variables.read('SOCKET', (text) => parseSocketPath(resolve(cwd, text)), '/tmp/kahego.sock'),
+    mode: variables.read('SOCKET_MODE', parseMode, 0o660),
+    group: variables.read('SOCKET_GROUP', parseGroup, undefined),
+  };
+}
+
+function parseSocketPath(path: string): string {
+  const length = Buffer.byteLength(path);
+  if (length <= LONGEST_SOCKET_PATH) return path;
+  throw new ConfigError(`${describeValue(path)} has ${length} bytes; the path of a socket can have ${LONGEST_SOCKET_PATH}`);
+}
+
+function parseMode(text: string): number {
+  const digits = /^(?:0|0o)?([0-7]{3})$/.exec(text)?.[1];
+  if (digits === undefined) throw new ConfigError(`${describeValue(text)} is not a file mode; write three octal digits ("0660")`);
+  return Number.parseInt(digits, 8);
+}
+
+function parseGroup(text: string): string | number {
+  if (/^\d+$/.test(text)) return parseInteger(text, 0, 0xffff_fffe);
+  if (/[\s:/]/.test(text)) throw new ConfigError(`${describeValue(text)} is not a group; write its name or number`);
+  return text;
+}
+
+/** As kahego, an unknown level is INFO; unlike kahego, that is said. */
+function readLogLevel(variables: Variables): LogLevel {
+  const text = variables.text('LOG_LEVEL');
+  if (text === undefined) return 'INFO';
+  const level = LOG_LEVELS.find((name) => name === text.toUpperCase());
+  if (level === undefined) variables.warn('LOG_LEVEL', `${describeValue(text)} is not one of ${LOG_LEVELS.join(', ')}; INFO is used`);
+  return level ?? 'INFO';
+}
+
+/** The default gives way to a small MAXMEMORY; a value that was asked for does not, it is refused. */
+function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
+  const most = Math.floor(maxMemoryBytes / 4);
+  return variables.read('MAXFRAME', (text) => {
+    const bytes = parseSize(text, { minBytes: 1024 });
+    if (bytes <= most) return bytes;
+    throw new ConfigError(`${describeValue(text)} is over a quarter of MAXMEMORY (${formatSize(maxMemoryBytes)}); make it ${formatSize(most)} or less, or MAXMEMORY more`);
+  }, Math.min(16 * MB, most));
+}
+
+function warnOfComing(variables: Variables): void {
+  for (const [name, lack] of COMING) {
+    if (variables.text(name) !== undefined) variables.warnings.push(`${name} is set but this version has no ${lack}`);
+  }
+}

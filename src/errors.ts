@@ -1,0 +1,21 @@
+// The few error classes of Kahe, each with a closed `code`. Callers match on class or code, never on a message's text.
+
+/** A setting that can't be used. The message names the file, the path of the setting, its value and what would be right. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly code = 'CONFIG';
+}
+
+export type FrameErrorCode =
+  /** N = 1, or N over MAXFRAME: where the next frame starts is unknown. */
+  | 'LENGTH'
+  /** A half frame that stayed half for too long. */
+  | 'HALF_FRAME_TIMEOUT';
+
+/** The framing of a connection is lost: that connection is closed, every whole frame before it is kept. */
+export class FrameError extends Error {
+  override readonly name = 'FrameError';
+  constructor(readonly code: FrameErrorCode, message: string) {
+    super(message);
+  }
+}

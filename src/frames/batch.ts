@@ -1,0 +1,126 @@
+// A batch: whole frames of one bucket, one after another, just as they came, and when they came. Its bytes are what a file stream writes,
+// what a backup holds, and what a record batch is encoded from. It counts its holders and gives its memory back when the last one lets go;
+// it is settled once the batches that were picked from it are settled too.
+import type { MemoryBudget } from '../memoryBudget.js';
+import { PREFIX_BYTES, bodyLength } from './frame.js';
+
+const FIRST_CAPACITY_BYTES = 4096;
+const NOTHING = Buffer.alloc(0);
+
+export class Batch {
+  /** The frames, from 0 to `length`; what lies behind is slack. */
+  bytes: Buffer;
+  /** Bytes used. */
+  length = 0;
+  frames = 0;
+  #holders = 1;
+  /** Batches picked from this one that are not settled yet, and the batch that this one was picked from. */
+  #picked = 0;
+  #origin: Batch | undefined;
+  #whenSettled: (() => void) | undefined;
+  // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
+  readonly #markFrames: number[] = [];
+  readonly #markTimes: number[] = [];
+
+  /**
+   * @param bucket the bucket's name as in the frames: the Kafka topic, and `{bucket}` of a file name
+   * @param capacityBytes a guess at the size to come, so that a busy bucket doesn't grow its batch step by step
+   */
+  constructor(readonly bucket: string, readonly budget: MemoryBudget, capacityBytes = FIRST_CAPACITY_BYTES) {
+    // allocUnsafeSlow: a batch may be long-lived, and a slice of Node's shared pool would pin the whole pool.
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(capacityBytes, FIRST_CAPACITY_BYTES));
+    this.budget.take(this.bytes.length);
+  }
+
+  /** Adds `frames` whole frames, the bytes of `chunk` from `start` to `end`. One copy, no look inside. */
+  append(chunk: Buffer, start: number, end: number, frames: number, nowMs: number): void {
+    const needed = this.length + end - start;
+    if (needed > this.bytes.length) this.#grow(needed);
+    chunk.copy(this.bytes, this.length, start, end);
+    this.length = needed;
+    this.frames += frames;
+    this.#mark(nowMs);
+  }
+
+  #grow(needed: number): void {
+    let capacity = this.bytes.length;
+    while (capacity < needed) capacity *= 2;
+    const grown = Buffer.allocUnsafeSlow(capacity);
+    this.bytes.copy(grown, 0, 0, this.length);
+    this.budget.take(capacity - this.bytes.length);
+    this.bytes = grown;
+  }
+
+  #mark(nowMs: number): void {
+    const last = this.#markTimes.length - 1;
+    // Kafka takes the last timestamp for the greatest, so a clock that steps back must not show.
+    const time = last >= 0 ? Math.max(nowMs, this.#markTimes[last]!) : nowMs;
+    if (last >= 0 && this.#markTimes[last] === time) {
+      this.#markFrames[last] = this.frames;
+    } else {
+      this.#markFrames.push(this.frames);
+      this.#markTimes.push(time);
+    }
+  }
+
+  /** Arrival times as runs: frames before `until[i]` came at `times[i]` (ms since the epoch, never falling). */
+  get arrivals(): { readonly until: readonly number[]; readonly times: readonly number[] } {
+    return { until: this.#markFrames, times: this.#markTimes };
+  }
+
+  /** When the first frame came, ms since the epoch; 0 in an empty batch. */
+  get firstArrivalMs(): number {
+    return this.#markTimes[0] ?? 0;
+  }
+
+  /** The used bytes, as a view: valid until the last holder lets go. */
+  view(): Buffer {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  /**
+   * A new batch of those frames that `keep` says yes to, with their arrival times; `at` is where frame `index` starts.
+   * This one's memory may go, but it is not settled before the new one is.
+   */
+  pick(keep: (index: number, at: number) => boolean): Batch {
+    const picked = new Batch(this.bucket, this.budget);
+    let at = 0;
+    for (let index = 0, mark = 0; index < this.frames; index++) {
+      while (index >= this.#markFrames[mark]!) mark++;
+      const end = at + PREFIX_BYTES + bodyLength(this.bytes, at);
+      if (keep(index, at)) picked.append(this.bytes, at, end, 1, this.#markTimes[mark]!);
+      at = end;
+    }
+    this.#picked++;
+    picked.#origin = this;
+    return picked;
+  }
+
+  /** One more holder; each calls `release` once. */
+  retain(): this {
+    this.#holders++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#holders > 0) return;
+    if (this.#holders < 0) throw new Error(`batch of ${this.bucket} released more often than retained`);
+    this.budget.give(this.bytes.length);
+    this.bytes = NOTHING;
+    this.#settleIfDone();
+  }
+
+  /** Called once, when the last holder has let go of this batch and of every batch picked from it: all frames are settled. */
+  onSettled(run: () => void): void {
+    this.#whenSettled = run;
+  }
+
+  #settleIfDone(): void {
+    if (this.#holders > 0 || this.#picked > 0) return;
+    this.#whenSettled?.();
+    const origin = this.#origin;
+    if (origin === undefined) return;
+    origin.#picked--;
+    origin.#settleIfDone();
+  }
+}

@@ -1,0 +1,66 @@
+// The frame, as clients write it to the socket, as a batch holds it, and as it lies in every file:
+//
+//   u32 LE  length N of what follows
+//   u8      bucketLength   | bucket bytes
+//   u8      keyLength      | key bytes (0: no key, a null key in Kafka)
+//           message        | the remaining N - 2 - bucketLength - keyLength bytes, may be empty
+//
+//   offset  0        4              5          5+b          6+b        6+b+k
+//           | N (4)  | b (1)        | bucket   | k (1)      | key      | message … up to 4+N |
+//
+// N = 0 is the receipt question. A bucketLength of 0 with the key `kahe1` is a checkpoint (spool files), accepted and ignored.
+// A frame is never an object: code here gets the bytes and where the frame starts, and answers with numbers.
+
+/** Bytes of the length prefix. */
+export const PREFIX_BYTES = 4;
+/** The smallest body: two length bytes. */
+export const MIN_BODY_BYTES = 2;
+/** Prefix and two length bytes: what a frame costs besides its bucket, key and message. */
+export const FRAME_OVERHEAD_BYTES = PREFIX_BYTES + MIN_BODY_BYTES;
+
+const CHECKPOINT_KEY = Buffer.from('kahe1');
+
+/** N of the frame that starts at `at`: the bytes that follow the prefix. */
+export function bodyLength(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+}
+
+/** What is in the body of a whole frame: `frame`, a `checkpoint`, or why it is neither. */
+export type BodyKind = 'frame' | 'checkpoint' | 'no bucket' | 'lengths pass the end of the frame';
+
+/** Judges the whole frame at `at` by its inner lengths; N ≥ 2 is known. Lengths are plain numbers, so 200 + 100 can't wrap. */
+export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKind {
+  const bucketLength = bytes[at + 4]!;
+  if (2 + bucketLength > length) return 'lengths pass the end of the frame';
+  const keyLength = bytes[at + 5 + bucketLength]!;
+  if (2 + bucketLength + keyLength > length) return 'lengths pass the end of the frame';
+  if (bucketLength > 0) return 'frame';
+  return isCheckpointKey(bytes, at + 6, keyLength) ? 'checkpoint' : 'no bucket';
+}
+
+function isCheckpointKey(bytes: Uint8Array, at: number, length: number): boolean {
+  return length === CHECKPOINT_KEY.length && CHECKPOINT_KEY.every((byte, i) => bytes[at + i] === byte);
+}
+
+/** The bucket's bytes of the frame at `at`, as a view. */
+export function bucketOf(bytes: Buffer, at: number): Buffer {
+  return bytes.subarray(at + 5, at + 5 + bytes[at + 4]!);
+}
+
+/** Are the bucket names of two frames the same bytes? */
+export function sameBucket(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
+  const length = a[aAt + 4]!;
+  if (b[bAt + 4] !== length) return false;
+  for (let i = 5; i < 5 + length; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  return true;
+}
+
+/** One frame from its parts: for clients, tools and tests, never on the hot path. */
+export function encodeFrame(bucket: string | Uint8Array, key: string | Uint8Array | null, message: string | Uint8Array): Buffer {
+  const [b, k, m] = [Buffer.from(bucket), Buffer.from(key ?? ''), Buffer.from(message)];
+  if (b.length > 255) throw new RangeError(`bucket is ${b.length} bytes; at most 255 fit in a frame`);
+  if (k.length > 255) throw new RangeError(`key is ${k.length} bytes; at most 255 fit in a frame`);
+  const head = Buffer.alloc(PREFIX_BYTES);
+  head.writeUInt32LE(MIN_BODY_BYTES + b.length + k.length + m.length);
+  return Buffer.concat([head, Buffer.from([b.length]), b, Buffer.from([k.length]), k, m]);
+}

@@ -1,0 +1,70 @@
+// The one bound on memory (MAXMEMORY): every byte of a frame that is held, in any form, is taken from here and given back.
+// Taking never fails, for what is already read must be kept; over the mark the sockets are paused until enough is given back.
+
+export type Pressure = 'over' | 'under';
+
+export class MemoryBudget {
+  #heldBytes = 0;
+  #encodedBytes = 0;
+  #over = false;
+  readonly #listeners = new Set<(pressure: Pressure) => void>();
+  readonly #waitingForRoom: (() => void)[] = [];
+  readonly #pauseAt: number;
+  readonly #resumeAt: number;
+  readonly #encodedLimit: number;
+
+  /** @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be sent. */
+  constructor(readonly limitBytes: number) {
+    this.#encodedLimit = Math.floor(limitBytes / 4);
+    this.#pauseAt = limitBytes - this.#encodedLimit;
+    this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
+  }
+
+  /** Bytes held now, encoded requests among them. */
+  get heldBytes(): number {
+    return this.#heldBytes + this.#encodedBytes;
+  }
+
+  /** True while sockets must not be read. */
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  take(bytes: number): void {
+    this.#heldBytes += bytes;
+    if (!this.#over && this.#heldBytes > this.#pauseAt) this.#turn(true);
+  }
+
+  give(bytes: number): void {
+    this.#heldBytes -= bytes;
+    if (this.#over && this.#heldBytes <= this.#resumeAt) this.#turn(false);
+  }
+
+  /** Room for an encoded request: false while the reserve is used up, and then `whenRoom` tells. One request always fits, or nothing would move. */
+  takeEncoded(bytes: number): boolean {
+    if (this.#encodedBytes > 0 && this.#encodedBytes + bytes > this.#encodedLimit) return false;
+    this.#encodedBytes += bytes;
+    return true;
+  }
+
+  giveEncoded(bytes: number): void {
+    this.#encodedBytes -= bytes;
+    for (const run of this.#waitingForRoom.splice(0)) run();
+  }
+
+  /** Calls once, when encoded bytes have been given back. */
+  whenRoom(run: () => void): void {
+    this.#waitingForRoom.push(run);
+  }
+
+  /** Calls with `over` when sockets must pause, with `under` when they may be read again. Returns the way to end it. */
+  onPressure(listener: (pressure: Pressure) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #turn(over: boolean): void {
+    this.#over = over;
+    for (const listener of this.#listeners) listener(over ? 'over' : 'under');
+  }
+}

@@ -1,0 +1,286 @@
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Clock } from './clock.js';
+import { encodeFrame } from './frames/frame.js';
+import { Log } from './log.js';
+import { MemoryBudget } from './memoryBudget.js';
+import { RejectedStore } from './rejected.js';
+import { FailingDisk } from './streams/file/failingDisk.js';
+import { messagesIn } from './streams/file/workbench.js';
+
+/** Time that stands still until it is moved. */
+class HandClock implements Clock {
+  #now = Date.UTC(2026, 0, 31, 12);
+  #timers: { readonly at: number; readonly run: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(delayMs: number, run: () => void): { cancel: () => void } {
+    const timer = { at: this.#now + delayMs, run };
+    this.#timers.push(timer);
+    return { cancel: () => void (this.#timers = this.#timers.filter((other) => other !== timer)) };
+  }
+
+  every(): never {
+    throw new Error('not used');
+  }
+
+  get waiting(): number {
+    return this.#timers.length;
+  }
+
+  move(ms: number): void {
+    this.#now += ms;
+    const due = this.#timers.filter(({ at }) => at <= this.#now);
+    this.#timers = this.#timers.filter(({ at }) => at > this.#now);
+    for (const { run } of due) run();
+  }
+}
+
+let root: string;
+let path: string;
+let budget: MemoryBudget;
+let clock: HandClock;
+let lines: string[];
+let disk: FailingDisk;
+let stores: RejectedStore[];
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kahe-rejected-'));
+  path = join(root, 'deep', 'rejected');
+  [budget, clock, lines, disk, stores] = [new MemoryBudget(16 * 1024 * 1024), new HandClock(), [], new FailingDisk(), []];
+});
+
+afterEach(async () => {
+  disk.heal();
+  for (const store of stores) await store.close();
+  expect(budget.heldBytes).toBe(0);
+  expect(clock.waiting).toBe(0);
+  await rm(root, { recursive: true });
+});
+
+function open(maxBytes = 1e9): RejectedStore {
+  const store = new RejectedStore({ path, maxBytes, budget, log: new Log('INFO', (line) => lines.push(line)), clock, fs: disk.fs });
+  stores.push(store);
+  return store;
+}
+
+function reject(store: RejectedStore, reason: string, ...messages: string[]): void {
+  const frames = Buffer.concat(messages.map((message) => encodeFrame('orders', null, message)));
+  const around = Buffer.concat([Buffer.from('before'), frames, Buffer.from('behind')]);
+  store.reject({ bytes: around, start: 6, end: 6 + frames.length, frames: messages.length, bucket: 'orders', reason });
+  around.fill(0);
+}
+
+async function kept(): Promise<{ names: string[]; messages: string[]; reasons: Record<string, unknown>[] }> {
+  const names = (await readdir(path)).sort();
+  const frames = await Promise.all(names.filter((name) => name.endsWith('.bckstm')).map((name) => readFile(join(path, name))));
+  const reasons = await Promise.all(names.filter((name) => name.endsWith('.jsonl')).map((name) => readFile(join(path, name), 'utf8')));
+  return {
+    names,
+    messages: frames.flatMap(messagesIn),
+    reasons: reasons.flatMap((text) => text.split('\n').slice(0, -1)).map((line) => JSON.parse(line) as Record<string, unknown>),
+  };
+}
+
+function errors(): string[] {
+  return lines.filter((line) => line.startsWith('ERROR'));
+}
+
+describe('RejectedStore: keeping', () => {
+  it('keeps the frames as they came, with a line for each rejection', async () => {
+    const store = open();
+    reject(store, 'no "such" topic\n', 'a', 'b');
+    reject(store, 'too large', 'c');
+    await store.flush();
+    const { names, messages, reasons } = await kept();
+    expect(names[0]).toMatch(/^20260131-[a-z0-9]{8}\.bckstm$/);
+    expect(names[1]).toBe(names[0]!.replace('.bckstm', '.reasons.jsonl'));
+    expect(messages).toEqual(['a', 'b', 'c']);
+    const time = '2026-01-31T12:00:00.000Z';
+    expect(reasons).toEqual([
+      { time, bucket: 'orders', reason: 'no "such" topic\n', frames: 2, offset: 0, bytes: 26 },
+      { time, bucket: 'orders', reason: 'too large', frames: 1, offset: 26, bytes: 13 },
+    ]);
+    expect((await stat(path)).mode & 0o777).toBe(0o750);
+    for (const name of names) expect((await stat(join(path, name))).mode & 0o777).toBe(0o640);
+  });
+
+  it('makes no folder as long as nothing is rejected', async () => {
+    await open().close();
+    await expect(stat(path)).rejects.toThrow('ENOENT');
+  });
+
+  it('holds the copied bytes in the budget until they are on the disk', async () => {
+    const store = open();
+    const frame = encodeFrame('orders', null, Buffer.alloc(100_000));
+    store.reject({ bytes: frame, start: 0, end: frame.length, frames: 1, bucket: 'orders', reason: 'r' });
+    expect(budget.heldBytes).toBeGreaterThanOrEqual(100_000);
+    await store.flush();
+    expect(budget.heldBytes).toBe(0);
+  });
+
+  it('writes together what waits, one write at a time', async () => {
+    const store = open();
+    for (let i = 0; i < 1000; i++) reject(store, 'r', `${i}`);
+    await store.flush();
+    expect((await kept()).messages).toEqual(Array.from({ length: 1000 }, (_, i) => `${i}`));
+    expect(disk.count('write', /bckstm$/)).toBe(1);
+  });
+
+  it('offsets lead to the frames, over several writes and files of 10 MB', async () => {
+    const store = open();
+    for (let i = 0; i < 13; i++) {
+      reject(store, 'r', `${i}`.repeat(1_000_000), 'small');
+      await store.flush();
+    }
+    const { names, reasons } = await kept();
+    expect(names.length).toBeGreaterThanOrEqual(4);
+    expect(reasons).toHaveLength(13);
+    for (const name of names.filter((other) => other.endsWith('.bckstm'))) {
+      const frames = await readFile(join(path, name));
+      expect(frames.length).toBeLessThan(13e6);
+      const own = (await readFile(join(path, name.replace('.bckstm', '.reasons.jsonl')), 'utf8')).split('\n').slice(0, -1);
+      let end = 0;
+      for (const { offset, bytes } of own.map((line) => JSON.parse(line) as { offset: number; bytes: number })) {
+        expect(offset).toBe(end);
+        expect(messagesIn(frames.subarray(offset, offset + bytes))[1]).toBe('small');
+        end = offset + bytes;
+      }
+      expect(end).toBe(frames.length);
+    }
+  });
+
+  it('begins a new file each day', async () => {
+    const store = open();
+    reject(store, 'r', 'a');
+    await store.flush();
+    clock.move(86_400_000);
+    reject(store, 'r', 'b');
+    await store.flush();
+    expect((await kept()).names.map((name) => name.slice(0, 8))).toEqual(['20260131', '20260131', '20260201', '20260201']);
+  });
+});
+
+describe('RejectedStore: bounds', () => {
+  it('keeps no more than maxBytes of files, those of before included, and says so once a minute', async () => {
+    await mkdir(path, { recursive: true });
+    await writeFile(join(path, '20250101-abcdefgh.bckstm'), '');
+    await truncate(join(path, '20250101-abcdefgh.bckstm'), 9500);
+    await writeFile(join(path, 'stranger'), Buffer.alloc(100_000));
+    const store = open(10_000);
+    for (let i = 0; i < 100; i++) reject(store, 'r', `${i}`.padStart(3, '0'));
+    await store.flush();
+    const first = (await readdir(path)).filter((name) => name.startsWith('2026'));
+    expect(first).toHaveLength(2);
+    const sizes = await Promise.all(first.map(async (name) => (await stat(join(path, name))).size));
+    expect(sizes[0]! + sizes[1]!).toBeLessThanOrEqual(500);
+    const keptFrames = messagesIn(await readFile(join(path, first[0]!)));
+    expect(keptFrames).toEqual(['000', '001', '002', '003'].slice(0, keptFrames.length));
+    expect(keptFrames.length).toBeGreaterThan(1);
+    expect(store.lostFrames).toBe(100 - keptFrames.length);
+    expect(errors()).toEqual([expect.stringMatching(/rejected frames are no longer kept: the files in .* of 10000 bytes; replay or remove them/)]);
+
+    for (let i = 0; i < 50; i++) reject(store, 'r', 'more than fits, surely, for it is a long message that goes on'.repeat(5));
+    await store.flush();
+    expect(errors()).toHaveLength(1);
+    clock.move(60_000);
+    reject(store, 'r', 'more than fits, surely, for it is a long message that goes on'.repeat(5));
+    await store.flush();
+    expect(errors()).toHaveLength(2);
+    expect(errors()[1]).toContain(`51 more are lost, ${store.lostFrames} in all`);
+    expect(store.counts.get('r')?.frames).toBe(151);
+    expect(await stat(join(path, '20250101-abcdefgh.bckstm'))).toMatchObject({ size: 9500 });
+  });
+
+  it('keeps again when somebody made room', async () => {
+    const store = open(400);
+    reject(store, 'r', 'a'.repeat(200));
+    await store.flush();
+    reject(store, 'r', 'b'.repeat(200));
+    await store.flush();
+    expect(store.lostFrames).toBe(1);
+    await rm(path, { recursive: true });
+    reject(store, 'r', 'too early'.repeat(20));
+    await store.flush();
+    expect(store.lostFrames).toBe(2);
+    clock.move(60_000);
+    reject(store, 'r', 'c'.repeat(200));
+    await store.flush();
+    expect((await kept()).messages).toEqual(['c'.repeat(200)]);
+    expect(store.lostFrames).toBe(2);
+  });
+
+  it('lets only so many bytes wait for a slow disk, but always one rejection', async () => {
+    let release = (): void => undefined;
+    disk.fail({ call: 'open', wait: new Promise<void>((resolve) => (release = resolve)) });
+    const store = open();
+    const half = 'x'.repeat(1.2e6);
+    for (const letter of ['a', 'b', 'c']) reject(store, 'r', letter + half);
+    expect(budget.heldBytes).toBeLessThan(6e6);
+    expect(store.lostFrames).toBe(2);
+    expect(errors()).toEqual([expect.stringContaining('wait for the disk already; 1 more are lost, 1 in all')]);
+    release();
+    await store.flush();
+    expect((await kept()).messages.map((message) => message[0])).toEqual(['a']);
+  });
+
+  it('counts only so many reasons, however many a client makes up', async () => {
+    const store = open();
+    for (let i = 0; i < 1000; i++) reject(store, `reason ${i} ${'x'.repeat(10_000)}`, 'a');
+    await store.flush();
+    expect(store.counts.size).toBe(65);
+    expect([...store.counts.values()].reduce((sum, { frames }) => sum + frames, 0)).toBe(1000);
+    expect(store.counts.get('other reasons')?.frames).toBe(936);
+    expect(Math.max(...[...store.counts.keys()].map((reason) => reason.length))).toBeLessThan(320);
+    expect(lines.length).toBeLessThan(70);
+  });
+
+  it.each(['write', 'datasync', 'open', 'makeFolder', 'sync'] as const)('a failing %s loses that write\'s frames, counted, and no half frame stays', async (call) => {
+    const store = open();
+    if (call === 'write') disk.fail({ call, times: 1, short: 5 });
+    disk.fail({ call, after: call === 'write' ? 1 : 0, times: 1, code: 'EIO' });
+    reject(store, 'r', 'lost', 'lost too');
+    await store.flush();
+    expect(store.lostFrames).toBe(2);
+    expect(errors()).toEqual([expect.stringMatching(/no longer kept: .*EIO.*; 2 more are lost/)]);
+    reject(store, 'r', 'kept');
+    await store.flush();
+    expect((await kept()).messages).toEqual(['kept']);
+    expect((await kept()).reasons).toMatchObject([{ frames: 1, offset: 0, bytes: 16 }]);
+  });
+});
+
+describe('RejectedStore: reporting', () => {
+  it('says the first of each reason at once, with its first bytes and its file, then folds', async () => {
+    const store = open();
+    for (let i = 0; i < 5; i++) reject(store, 'too large', 'abc');
+    await store.flush();
+    const hex = encodeFrame('orders', null, 'abc').toString('hex');
+    expect(lines).toEqual([expect.stringMatching(new RegExp(`WARN .*rejected: too large: bucket "orders", 15 bytes, first ${hex}; kept in ${path}/20260131-[a-z0-9]{8}\\.bckstm`))]);
+    reject(store, 'bad topic', 'x'.repeat(1000));
+    await store.flush();
+    expect(lines[1]).toMatch(/rejected: bad topic: bucket "orders", 1012 bytes, first [0-9a-f]{64};/);
+    clock.move(9999);
+    expect(lines).toHaveLength(2);
+    clock.move(1);
+    expect(lines.slice(2)).toEqual([expect.stringContaining('rejected: too large: 4 more, 5 in all')]);
+    expect(store.counts.get('too large')).toEqual({ frames: 5, bytes: 75, firstMs: Date.UTC(2026, 0, 31, 12), lastMs: Date.UTC(2026, 0, 31, 12), sample: expect.any(String) as string });
+  });
+
+  it('close writes what waits and says what was not said; what comes later is counted', async () => {
+    const store = open();
+    for (let i = 0; i < 3; i++) reject(store, 'r', `${i}`);
+    await store.close();
+    expect((await kept()).messages).toEqual(['0', '1', '2']);
+    expect(lines.at(-1)).toContain('rejected: r: 2 more, 3 in all');
+    reject(store, 'r', 'late');
+    expect(store.lostFrames).toBe(1);
+    expect(store.counts.get('r')?.frames).toBe(4);
+    expect(errors()).toEqual([expect.stringContaining('Kahe is stopping')]);
+  });
+});

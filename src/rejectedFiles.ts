@@ -1,0 +1,182 @@
+// The pair of files that rejected frames are kept in, opened when the first one comes. A pair is closed at 10 MB or at the end of the day.
+import { join } from 'node:path';
+import type { Clock } from './clock.js';
+import type { Log } from './log.js';
+import { randomName } from './streams/file/fileName.js';
+import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, syncFolder, writeWhole } from './streams/file/fileSystem.js';
+import type { FileSystem, OpenFile } from './streams/file/fileSystem.js';
+import { makeFolders } from './streams/file/folders.js';
+import { explained } from './streams/file/ioAdvice.js';
+
+export interface RejectedFilesOptions {
+  readonly path: string;
+  readonly maxBytes: number;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly fs: FileSystem;
+}
+
+/** One rejection that waits to be written: its frames end at `end` of the gathered bytes. */
+export interface Kept {
+  readonly end: number;
+  readonly frames: number;
+  readonly bytes: number;
+  readonly bucket: string;
+  readonly reason: string;
+  readonly timeMs: number;
+  /** The first of its reason: its first bytes, for the log. */
+  readonly sample: string | undefined;
+}
+
+/** How far an append came: the first `kept` rejections are in `file`, and why the rest is not. */
+export interface Appended {
+  readonly kept: number;
+  readonly file: string | undefined;
+  readonly problem: string | undefined;
+}
+
+interface Pair {
+  readonly day: string;
+  readonly path: string;
+  readonly frames: OpenFile;
+  readonly reasons: OpenFile;
+  frameBytes: number;
+  reasonBytes: number;
+}
+
+const ROTATE_BYTES = 10 * 1024 * 1024;
+const RECOUNT_MS = 60_000;
+const OUR_FILE = /^\d{8}-[a-z0-9]{8}\.(bckstm|reasons\.jsonl)$/;
+
+export class RejectedFiles {
+  readonly #options: RejectedFilesOptions;
+  #pair: Pair | undefined;
+  /** Bytes of all our files; unknown until the first append. */
+  #totalBytes: number | undefined;
+  #countedMs = 0;
+  #isFull = false;
+
+  constructor(options: RejectedFilesOptions) {
+    this.#options = options;
+  }
+
+  /** Writes as many of the rejections as fit, whole, and syncs them. Never rejects. */
+  async append(bytes: Buffer, rejections: readonly Kept[]): Promise<Appended> {
+    const { path, maxBytes } = this.#options;
+    let pair: Pair | undefined;
+    try {
+      const room = maxBytes - (await this.#total());
+      this.#isFull = room <= 0;
+      if (this.#isFull) return { kept: 0, file: undefined, problem: this.#full() };
+      pair = await this.#currentPair();
+      const { lines, kept, end } = fitting(rejections, pair, room);
+      if (kept > 0) await this.#write(pair, bytes.subarray(0, end), Buffer.from(lines));
+      this.#isFull = kept < rejections.length;
+      return { kept, file: pair.path, problem: this.#isFull ? this.#full() : undefined };
+    } catch (error) {
+      if (pair) await this.#abandon(pair);
+      return { kept: 0, file: undefined, problem: `${pair?.path ?? path} can't be written: ${explained(error)}` };
+    }
+  }
+
+  async close(): Promise<void> {
+    const pair = this.#pair;
+    this.#pair = undefined;
+    if (!pair) return;
+    for (const file of [pair.frames, pair.reasons]) {
+      await file.close().catch((error: unknown) => this.#options.log.warn(`closing ${pair.path}: ${String(error)}`));
+    }
+  }
+
+  #full(): string {
+    const { path, maxBytes } = this.#options;
+    return `the files in ${path} have ${this.#totalBytes ?? 0} of ${maxBytes} bytes; replay or remove them`;
+  }
+
+  /** Counted once, and while full again each minute: somebody may have made room. */
+  async #total(): Promise<number> {
+    const now = this.#options.clock.now();
+    if (this.#totalBytes === undefined || (this.#isFull && now - this.#countedMs >= RECOUNT_MS)) {
+      this.#totalBytes = await this.#countFolder();
+      this.#countedMs = now;
+    }
+    return this.#totalBytes;
+  }
+
+  async #countFolder(): Promise<number> {
+    const { fs, path } = this.#options;
+    let names: string[];
+    try {
+      names = await fs.list(path);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return 0;
+      throw error;
+    }
+    const facts = await Promise.all(names.filter((name) => OUR_FILE.test(name)).map((name) => factsIfThere(fs, join(path, name))));
+    return facts.reduce((sum, fact) => sum + (fact?.size ?? 0), 0);
+  }
+
+  async #currentPair(): Promise<Pair> {
+    const day = new Date(this.#options.clock.now()).toISOString().slice(0, 10).replaceAll('-', '');
+    if (this.#pair && (await isDone(this.#pair, day))) await this.close();
+    return (this.#pair ??= await this.#open(day));
+  }
+
+  async #open(day: string): Promise<Pair> {
+    const { fs, path: folder } = this.#options;
+    await makeFolders(fs, folder, '.');
+    const path = join(folder, `${day}-${randomName()}`);
+    const frames = await fs.open(`${path}.bckstm`, NEW_FILE, FILE_MODE);
+    try {
+      const reasons = await fs.open(`${path}.reasons.jsonl`, NEW_FILE, FILE_MODE);
+      await syncFolder(fs, folder);
+      return { day, path: `${path}.bckstm`, frames, reasons, frameBytes: 0, reasonBytes: 0 };
+    } catch (error) {
+      await frames.close();
+      await fs.unlink(`${path}.bckstm`);
+      throw error;
+    }
+  }
+
+  async #write(pair: Pair, frames: Buffer, reasons: Buffer): Promise<void> {
+    await writeWhole(pair.frames, frames);
+    await writeWhole(pair.reasons, reasons);
+    await pair.frames.datasync();
+    await pair.reasons.datasync();
+    pair.frameBytes += frames.length;
+    pair.reasonBytes += reasons.length;
+    this.#totalBytes = (this.#totalBytes ?? 0) + frames.length + reasons.length;
+  }
+
+  /** After an error the pair is cut to what was whole, and never used again: a new one is opened for the next. */
+  async #abandon(pair: Pair): Promise<void> {
+    try {
+      await pair.frames.truncate(pair.frameBytes);
+      await pair.reasons.truncate(pair.reasonBytes);
+    } catch (error) {
+      this.#options.log.error(`${pair.path} may end in half a frame behind byte ${pair.frameBytes}: it could not be cut (${String(error)})`);
+      // How much lies there is unknown: count anew.
+      this.#totalBytes = undefined;
+    }
+    await this.close();
+  }
+}
+
+/** Is the pair full, of another day, or removed by somebody, so that what is written to it would be gone at its close? */
+async function isDone({ frames, frameBytes, reasonBytes, day }: Pair, today: string): Promise<boolean> {
+  return frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || (await frames.facts()).names === 0;
+}
+
+/** The lines of as many rejections as `room` has place for, and where their frames end. */
+function fitting(rejections: readonly Kept[], pair: Pair, room: number): { readonly lines: string; readonly kept: number; readonly end: number } {
+  let [lines, kept, end, lineBytes] = ['', 0, 0, 0];
+  for (const rejection of rejections) {
+    const { timeMs, bucket, reason, frames, bytes } = rejection;
+    const offset = pair.frameBytes + rejection.end - bytes;
+    const line = `${JSON.stringify({ time: new Date(timeMs).toISOString(), bucket, reason, frames, offset, bytes })}\n`;
+    lineBytes += Buffer.byteLength(line);
+    if (rejection.end + lineBytes > room) break;
+    [lines, kept, end] = [lines + line, kept + 1, rejection.end];
+  }
+  return { lines, kept, end };
+}

@@ -1,0 +1,125 @@
+// The socket's file: bound under another name and renamed, so that it is never open wider than asked; a live daemon is left alone, a stale
+// file is taken over, anything else refused. Exactly one of several starters wins.
+import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
+import { createConnection, createServer, type Server } from 'node:net';
+import { ConfigError } from '../errors.js';
+
+export interface SocketPlace {
+  readonly path: string;
+  /** Permission bits of the socket, as 0o660. */
+  readonly mode: number;
+  /** Group id that owns the socket; undefined: the process's own. */
+  readonly groupId: number | undefined;
+}
+
+/** Somebody answers on the socket: a daemon is at work there. */
+export class AlreadyRunningError extends Error {
+  override readonly name = 'AlreadyRunningError';
+  readonly code = 'ALREADY_RUNNING';
+}
+
+export interface BoundSocket {
+  readonly server: Server;
+  /** Takes the file away, if it is still ours. Harmless when called twice. */
+  readonly unlink: () => void;
+}
+
+/** PHP-FPM connects in bursts; Node's 511 answers some of them with EAGAIN. The kernel cuts this to its own maximum. */
+const BACKLOG = 4096;
+/** A starter holds the lock for milliseconds; one older than this is of a starter that died. */
+const LOCK_STALE_MS = 10_000;
+const LONGEST_PATH = 107;
+
+/** @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used */
+export async function bindSocket(place: SocketPlace): Promise<BoundSocket> {
+  const temporary = `${place.path}.${process.pid}`;
+  if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`SOCKET: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
+  const unlock = lock(`${place.path}.lock`);
+  try {
+    await checkPlace(place.path);
+    const server = await listen(temporary, place.mode);
+    if (place.groupId !== undefined) chownSync(temporary, process.getuid!(), place.groupId);
+    chmodSync(temporary, place.mode);
+    const { dev, ino } = statSync(temporary);
+    renameSync(temporary, place.path);
+    return { server, unlink: () => unlinkOwn(place.path, dev, ino) };
+  } finally {
+    unlock();
+  }
+}
+
+/** Listens on the descriptor that systemd hands over (LISTEN_FDS): the file is systemd's, and stays. */
+export async function inheritSocket(fd: number): Promise<BoundSocket> {
+  const server = newServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd, backlog: BACKLOG }, resolve);
+  });
+  return { server, unlink: () => undefined };
+}
+
+function newServer(): Server {
+  // Paused and half-open: see sharedRead.ts, and receipts are answered after the client has ended its side.
+  return createServer({ pauseOnConnect: true, allowHalfOpen: true });
+}
+
+async function listen(path: string, mode: number): Promise<Server> {
+  const server = newServer();
+  // Left by a starter of the same pid that died in the middle.
+  rmSync(path, { force: true });
+  const umask = process.umask(0o777 & ~(mode & 0o600));
+  try {
+    // A pipe is bound within the call, so the umask holds for it and for nothing else.
+    const listening = new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ path, backlog: BACKLOG }, resolve);
+    });
+    process.umask(umask);
+    await listening;
+  } catch (error) {
+    throw new ConfigError(`SOCKET: can't bind ${path}: ${(error as Error).message}; the folder must exist and be writable`);
+  } finally {
+    process.umask(umask);
+  }
+  return server;
+}
+
+async function checkPlace(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new ConfigError(`SOCKET: ${path} exists and is no socket; move it away or choose another path`);
+  if (await isAnswering(path)) throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another SOCKET`);
+}
+
+function isAnswering(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createConnection(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    // EAGAIN: its backlog is full, so somebody is there.
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN' || error.code === 'EACCES'));
+  });
+}
+
+/** Makes a folder, which only one can; the loser of a race finds it there. */
+function lock(path: string): () => void {
+  for (let tries = 0; ; tries++) {
+    try {
+      mkdirSync(path, { mode: 0o700 });
+      return () => rmdirSync(path);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'EEXIST') throw new ConfigError(`SOCKET: can't make ${path}: ${message}; the folder must exist and be writable`);
+      const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+      if (age < LOCK_STALE_MS || tries > 0) throw new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
+      rmdirSync(path);
+    }
+  }
+}
+
+function unlinkOwn(path: string, dev: number, ino: number): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found?.dev === dev && found.ino === ino) unlinkSync(path);
+}

@@ -1,0 +1,141 @@
+// Takes connections and keeps an eye on all of them: pauses them when memory is full, closes half frames that are too old, and at the end
+// reads what clients had already sent before it lets them go.
+import type { Server, Socket } from 'node:net';
+import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import type { ManagerMessage } from '../buckets/messages.js';
+import type { Timer } from '../clock.js';
+import type { MemoryBudget, Pressure } from '../memoryBudget.js';
+import type { RejectedFrames } from '../streams/stream.js';
+import { Client, type ClientMessage, type SocketCounts } from './client.js';
+import { readShared } from './sharedRead.js';
+
+export type ListenerMessage =
+  | { readonly kind: 'connection'; readonly socket: Socket }
+  | { readonly kind: 'gone'; readonly client: ActorRef<ClientMessage> }
+  | { readonly kind: 'pressure'; readonly pressure: Pressure }
+  | { readonly kind: 'sweep' }
+  /** While draining: one turn of the event loop is over. */
+  | { readonly kind: 'turn' };
+
+export interface ListenerOptions {
+  /** Listening already; see bind.ts. */
+  readonly server: Server;
+  /** Takes the socket's file away, so that nobody connects any more; called first of all at the end. */
+  readonly unlink: () => void;
+  readonly manager: ActorRef<ManagerMessage>;
+  readonly rejected: RejectedFrames;
+  readonly budget: MemoryBudget;
+  readonly maxFrameBytes: number;
+  readonly counts: SocketCounts;
+  /** At the end: how long clients are read at most. */
+  readonly drainMs: number;
+  readonly halfFrameTimeoutMs?: number;
+}
+
+const HALF_FRAME_TIMEOUT_MS = 30_000;
+const SWEEP_MS = 1_000;
+/** So many turns of the event loop without a byte or a connection, one after another, and the sockets are empty. */
+const QUIET_TURNS = 3;
+
+export class Listener extends Actor<ListenerMessage> {
+  readonly #context: ActorContext<ListenerMessage>;
+  readonly #options: ListenerOptions;
+  readonly #clients = new Set<ActorRef<ClientMessage>>();
+  readonly #endPressure: () => void;
+  readonly #sweeper: Timer;
+  #accepted = 0;
+  /** Moves with each chunk and connection, so that a quiet turn can be told from a busy one. */
+  #activity = 0;
+  #drain: { seen: number; quietTurns: number; untilMs: number } | undefined;
+
+  constructor(context: ActorContext<ListenerMessage>, options: ListenerOptions) {
+    super();
+    this.#context = context;
+    this.#options = options;
+    options.server.on('connection', (socket) => context.self.tell({ kind: 'connection', socket }));
+    options.server.on('error', (error) => context.log.error(`can't take a connection: ${error.message}; those that are open go on`));
+    this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
+    this.#sweeper = context.clock.every(SWEEP_MS, () => context.self.tell({ kind: 'sweep' }));
+  }
+
+  get connections(): number {
+    return this.#clients.size;
+  }
+
+  override receive(message: ListenerMessage): void {
+    switch (message.kind) {
+      case 'connection': return this.#accept(message.socket);
+      case 'gone': return void this.#clients.delete(message.client);
+      case 'pressure': return this.#onPressure(message.pressure);
+      case 'sweep': return this.#sweep();
+      case 'turn': return this.#onTurn();
+    }
+  }
+
+  /** The file goes first, so that no one new connects; who is in the backlog is still taken and read. */
+  override drain(): void {
+    this.#options.unlink();
+    this.#drain = { seen: -1, quietTurns: 0, untilMs: this.#context.clock.now() + this.#options.drainMs };
+    this.#nextTurn();
+  }
+
+  #accept(socket: Socket): void {
+    this.#activity++;
+    const { manager, rejected, budget, maxFrameBytes, counts } = this.#options;
+    const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
+    const reading = readShared(socket, (chunk) => {
+      this.#activity++;
+      client.tell({ kind: 'chunk', chunk });
+    });
+    const client = this.#context.spawn<ClientMessage>(
+      `client.${++this.#accepted}`,
+      (context) => new Client(context, { socket: reading, manager, rejected, budget, maxFrameBytes, counts, halfFrameTimeoutMs }),
+      () => reading.destroy(),
+    );
+    // A reset is how many clients leave; 'close' follows it.
+    reading.on('error', () => undefined);
+    reading.on('end', () => client.state === 'running' && client.tell({ kind: 'end' }));
+    reading.on('close', () => {
+      if (client.state !== 'stopped') client.tell({ kind: 'closed' });
+      this.#context.self.tell({ kind: 'gone', client });
+    });
+    this.#clients.add(client);
+    if (budget.isOver) client.tell({ kind: 'pause' });
+  }
+
+  #onPressure(pressure: Pressure): void {
+    const kind = pressure === 'over' ? 'pause' : 'resume';
+    if (pressure === 'over') this.#context.log.warn(`memory is full (${this.#options.budget.heldBytes} bytes held, MAXMEMORY ${this.#options.budget.limitBytes}): clients wait`);
+    else this.#context.log.info('memory has room again: clients go on');
+    for (const client of this.#clients) if (client.state === 'running') client.tell({ kind });
+  }
+
+  #sweep(): void {
+    const nowMs = this.#context.clock.now();
+    for (const client of this.#clients) if (client.state === 'running') client.tell({ kind: 'sweep', nowMs });
+  }
+
+  #nextTurn(): void {
+    // While clients are paused for memory there is nothing to read: look again a little later.
+    if (this.#options.budget.isOver) this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
+    else setImmediate(() => this.#context.self.tell({ kind: 'turn' }));
+  }
+
+  #onTurn(): void {
+    const drain = this.#drain!;
+    const isQuiet = drain.seen === this.#activity && !this.#options.budget.isOver;
+    drain.quietTurns = isQuiet ? drain.quietTurns + 1 : 0;
+    drain.seen = this.#activity;
+    if (drain.quietTurns < QUIET_TURNS && this.#context.clock.now() < drain.untilMs) return this.#nextTurn();
+    this.#finish(drain.quietTurns < QUIET_TURNS);
+  }
+
+  #finish(isLate: boolean): void {
+    if (isLate) this.#context.log.warn(`clients still wrote after ${this.#options.drainMs} ms; their connections are closed`);
+    this.#endPressure();
+    this.#sweeper.cancel();
+    this.#options.server.close();
+    for (const client of this.#clients) client.stop();
+    void Promise.all([...this.#clients].map((client) => client.stopped)).then(() => this.#context.drained());
+  }
+}

@@ -1,0 +1,90 @@
+// For tests: the real file system, of which the nth call fails, stops half-way or waits.
+import { nodeFileSystem } from './fileSystem.js';
+import type { FileSystem, OpenFile } from './fileSystem.js';
+
+export type DiskCall = 'open' | 'write' | 'read' | 'datasync' | 'sync' | 'truncate' | 'close' | 'facts' | 'makeFolder' | 'list' | 'rename' | 'unlink';
+
+export interface Fault {
+  readonly call: DiskCall;
+  /** Only calls on such a path. */
+  readonly path?: RegExp;
+  /** So many calls go well first; 0 by default. */
+  readonly after?: number;
+  /** So many calls fail; all by default. */
+  readonly times?: number;
+  /** The errno it fails with. */
+  readonly code?: string;
+  /** Of a write: so many bytes are written and the call succeeds. */
+  readonly short?: number;
+  /** The call waits for this first. */
+  readonly wait?: Promise<unknown>;
+}
+
+interface ActiveFault {
+  readonly fault: Fault;
+  toSkip: number;
+  left: number;
+}
+
+export class FailingDisk {
+  /** Every call so far: `datasync /path`. */
+  readonly calls: string[] = [];
+  readonly fs: FileSystem;
+  #faults: ActiveFault[] = [];
+
+  constructor(real: FileSystem = nodeFileSystem) {
+    const on = <T>(call: DiskCall, path: string, run: () => Promise<T>): Promise<T> => this.#call(call, path).then(run);
+    this.fs = {
+      open: async (path, flags, mode) => this.#openFile(path, await on('open', path, () => real.open(path, flags, mode))),
+      facts: (path) => on('facts', path, () => real.facts(path)),
+      makeFolder: (path, options) => on('makeFolder', path, () => real.makeFolder(path, options)),
+      list: (path) => on('list', path, () => real.list(path)),
+      rename: (from, to) => on('rename', from, () => real.rename(from, to)),
+      unlink: (path) => on('unlink', path, () => real.unlink(path)),
+    };
+  }
+
+  fail(fault: Fault): void {
+    this.#faults.push({ fault, toSkip: fault.after ?? 0, left: fault.times ?? Infinity });
+  }
+
+  heal(): void {
+    this.#faults = [];
+  }
+
+  count(call: DiskCall, path = /./): number {
+    return this.calls.filter((entry) => entry.startsWith(`${call} `) && path.test(entry.slice(call.length + 1))).length;
+  }
+
+  /** @returns the length a write is cut to, if it is */
+  async #call(call: DiskCall, path: string): Promise<number | undefined> {
+    this.calls.push(`${call} ${path}`);
+    let short: number | undefined;
+    for (const active of this.#faults) {
+      const { fault } = active;
+      if (fault.call !== call || fault.path?.test(path) === false || active.left === 0) continue;
+      if (active.toSkip-- > 0) continue;
+      active.left--;
+      await fault.wait;
+      if (fault.code !== undefined) throw Object.assign(new Error(`${fault.code}: injected, ${call}`), { code: fault.code });
+      short ??= fault.short;
+    }
+    return short;
+  }
+
+  #openFile(path: string, file: OpenFile): OpenFile {
+    const on = <T>(call: DiskCall, run: () => Promise<T>): Promise<T> => this.#call(call, path).then(run);
+    return {
+      write: async (bytes, offset, length) => file.write(bytes, offset, Math.min(length, (await this.#call('write', path)) ?? length)),
+      read: (into, position) => on('read', () => file.read(into, position)),
+      datasync: () => on('datasync', () => file.datasync()),
+      sync: () => on('sync', () => file.sync()),
+      truncate: (length) => on('truncate', () => file.truncate(length)),
+      facts: () => on('facts', () => file.facts()),
+      close: async () => {
+        await file.close();
+        await this.#call('close', path);
+      },
+    };
+  }
+}

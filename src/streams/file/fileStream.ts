@@ -1,0 +1,192 @@
+// A stream that ends in files below `path`. A write is settled when its batch is whole on the disk; files hold whole batches only, never get
+// the name of another, and only the stream's own are ever removed.
+import type { Batch } from '../../frames/batch.js';
+import type { Clock } from '../../clock.js';
+import type { Log } from '../../log.js';
+import { DeliveryError } from '../stream.js';
+import type { DeliveryErrorCode, Settled, Stream } from '../stream.js';
+import type { BatchFile } from './batchFile.js';
+import { checkTemplate } from './fileName.js';
+import { nodeFileSystem } from './fileSystem.js';
+import type { FileSystem } from './fileSystem.js';
+import { makeFolders } from './folders.js';
+import { explained, needsAPerson } from './ioAdvice.js';
+import { OwnFiles } from './ownFiles.js';
+import type { DiscardedFile, OwnFile } from './ownFiles.js';
+import { proveWritable } from './proof.js';
+import { RotatingBatches } from './rotatingBatches.js';
+
+export interface FileStreamSettings {
+  readonly path: string;
+  readonly fileNameTemplate: string;
+  /** A file is closed after the batch with which it reaches this: it holds up to one batch more. */
+  readonly sizeRotateBytes: number;
+  /** At most so many files exist, the open one included: the oldest goes before a new one is opened. */
+  readonly maxFiles: number;
+  /** false: a write is settled when the kernel has the bytes, which a power cut may lose. */
+  readonly fsync: boolean;
+}
+
+export interface FileStreamOptions {
+  readonly settings: FileStreamSettings;
+  readonly bucket: string;
+  readonly streamId: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Told of each file that went to keep within `maxFiles`: its frames count as discarded. */
+  readonly onDiscard: (discarded: DiscardedFile) => void;
+  readonly fs?: FileSystem;
+}
+
+interface Outstanding {
+  readonly batch: Batch;
+  readonly resolve: (settled: Settled) => void;
+  readonly reject: (error: DeliveryError) => void;
+}
+
+interface Failure {
+  readonly message: string;
+  /** What the next probe must be able to write. */
+  readonly bytes: number;
+}
+
+export class FileStream implements Stream {
+  /** One batch is being written, or synced with its like, while the others gather for the next sync. */
+  readonly depth = 8;
+  readonly #options: FileStreamOptions;
+  readonly #fs: FileSystem;
+  readonly #files: OwnFiles;
+  /** In the order of the calls; the safe ones leave at the front. */
+  readonly #outstanding: Outstanding[] = [];
+  #rotating: RotatingBatches | undefined;
+  #resumed: BatchFile | undefined;
+  #failure: Failure | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: FileStreamOptions) {
+    const { settings, bucket, streamId, log, clock, onDiscard, fs = nodeFileSystem } = options;
+    checkTemplate(settings.fileNameTemplate);
+    this.#options = options;
+    this.#fs = fs;
+    this.#files = new OwnFiles({ ...settings, bucket, streamId, fs, log, clock, onDiscard });
+  }
+
+  /** The stream's own files, oldest first, the open one last; a view to read at once, not to keep. */
+  get files(): readonly Readonly<OwnFile>[] {
+    return this.#files.files;
+  }
+
+  async open(): Promise<void> {
+    const { settings: { path }, log } = this.#options;
+    try {
+      await makeFolders(this.#fs, path, '.');
+      await this.#files.load();
+    } catch (error) {
+      if (needsAPerson(error)) throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, { cause: error });
+      log.warn(`${path} can't be written now: ${explained(error)}`);
+    }
+  }
+
+  write(batch: Batch): Promise<Settled> {
+    if (this.#closing) return Promise.reject(failed('CLOSED', 'the file stream is closed', batch));
+    if (this.#failure) return Promise.reject(failed('IO', this.#failure.message, batch));
+    if (batch.frames === 0) return Promise.resolve({ delivered: 0, rejected: 0 });
+    return new Promise((resolve, reject) => {
+      this.#outstanding.push({ batch, resolve, reject });
+      (this.#rotating ??= this.#newRotating()).write(batch.view());
+    });
+  }
+
+  #newRotating(): RotatingBatches {
+    const { settings, log } = this.#options;
+    const rotating = new RotatingBatches({
+      files: this.#files,
+      fsync: settings.fsync,
+      rotateBytes: settings.sizeRotateBytes,
+      log,
+      resumed: this.#resumed,
+      onSafe: (batches) => this.#settle(batches),
+      onFailure: (error, path, sound) => this.#fail(error, path, sound),
+    });
+    this.#resumed = undefined;
+    return rotating;
+  }
+
+  #settle(batches: number): number {
+    let frames = 0;
+    for (const { batch, resolve } of this.#outstanding.splice(0, batches)) {
+      frames += batch.frames;
+      resolve({ delivered: batch.frames, rejected: 0 });
+    }
+    return frames;
+  }
+
+  #fail(error: Error, path: string | undefined, sound: BatchFile | undefined): void {
+    // The base stream is no use after an error; the next write has a new one, which goes on with the file when that is sound.
+    this.#rotating = undefined;
+    this.#resumed = sound;
+    this.#failure = {
+      message: `${path ?? `a new file below ${this.#options.settings.path}`} can't be written: ${explained(error)}`,
+      bytes: this.#outstanding[0]?.batch.length ?? 0,
+    };
+    this.#handBack('IO', this.#failure.message);
+  }
+
+  #handBack(code: DeliveryErrorCode, message: string): void {
+    for (const { batch, reject } of this.#outstanding.splice(0)) reject(failed(code, message, batch));
+  }
+
+  async probe(): Promise<void> {
+    if (this.#closing) throw new Error('the file stream is closed');
+    const failure = this.#failure;
+    try {
+      await this.#files.save();
+      await proveWritable(this.#fs, await this.#files.nextFolder(), failure?.bytes ?? 0);
+    } catch (error) {
+      throw new Error(`${this.#options.settings.path} can't be written: ${explained(error)}`, { cause: error });
+    }
+    // A failure that came meanwhile has its own probe to wait for.
+    if (this.#failure !== failure) throw new Error(this.#failure?.message ?? 'asked twice at once');
+    this.#failure = undefined;
+  }
+
+  close({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    return (this.#closing ??= this.#close(deadlineMs));
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    const inTime = await this.#within(deadlineMs, this.#drain());
+    if (inTime) return;
+    this.#options.log.warn(`not closed within ${deadlineMs} ms: ${this.#outstanding.length} batches are handed back, and may be in a file too`);
+    this.#rotating?.destroy();
+    this.#handBack('CLOSED', `the file stream was closed, and the disk did not take the batch within ${deadlineMs} ms`);
+  }
+
+  async #drain(): Promise<void> {
+    const rotating = this.#rotating;
+    if (rotating) await new Promise<void>((resolve) => void rotating.once('close', resolve).end());
+    await this.#resumed?.close();
+  }
+
+  /** Did `work` end before the deadline? */
+  async #within(deadlineMs: number, work: Promise<void>): Promise<boolean> {
+    let inTime = false;
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(deadlineMs, resolve);
+      const end = (): void => {
+        inTime = true;
+        timer.cancel();
+        resolve();
+      };
+      work.then(end, (error: unknown) => {
+        this.#options.log.error(`closing: ${explained(error)}`);
+        end();
+      });
+    });
+    return inTime;
+  }
+}
+
+function failed(code: DeliveryErrorCode, message: string, batch: Batch): DeliveryError {
+  return new DeliveryError(code, message, batch.retain(), { delivered: 0, rejected: 0 });
+}

@@ -1,0 +1,27 @@
+// What a person does about a system call's error: the end of every message that says a file can't be written.
+import { errnoOf } from './fileSystem.js';
+
+const ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: 'free space (or inodes) on that disk',
+  EDQUOT: 'raise the quota of the user Kahe runs as, or free space',
+  EACCES: 'let the user Kahe runs as write there',
+  EPERM: 'let the user Kahe runs as write there',
+  EROFS: 'that file system is read-only: mount it for writing',
+  EMFILE: 'raise the limit of open files (LimitNOFILE)',
+  ENFILE: 'the whole system is out of open files: raise fs.file-max',
+  EFBIG: 'raise the limit of the file size (LimitFSIZE), or lower sizeRotate',
+  EIO: 'the disk fails: look into the kernel\'s log',
+  ENAMETOOLONG: 'shorten fileNameTemplate',
+};
+
+/** `ENOSPC: no space left on device, write; free space …` */
+export function explained(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const advice = ADVICE[errnoOf(error) ?? ''];
+  return advice === undefined ? text : `${text}; ${advice}`;
+}
+
+/** Errors at start that only a person mends; any other may pass, as a full disk may. */
+export function needsAPerson(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '');
+}

@@ -1,0 +1,143 @@
+// The journal of a file stream: one small JSON file, `<path>/.kahe/<bucket>.<hash>.json`, that says which files are the stream's own.
+// It is replaced as a whole (new file, fsync, rename, fsync of the folder), so that after a crash it is the old one or the new one.
+import { dirname, join } from 'node:path';
+import type { Log } from '../../log.js';
+import { FILE_MODE, NEW_FILE, READ_FILE, errnoOf, syncFolder, unlinkIfThere, writeWhole } from './fileSystem.js';
+import type { FileSystem, OpenFile } from './fileSystem.js';
+import { NOTES_FOLDER, safeName, shortHash, shortened } from './fileName.js';
+import { makeFolders } from './folders.js';
+
+/** A file that this stream made. */
+export interface OwnFile {
+  /** Relative to the stream's `path`. */
+  readonly name: string;
+  readonly openedMs: number;
+  readonly device: string;
+  readonly inode: string;
+  /** Whole frames that are safe in it; stale while `open` is true and the process is another one. */
+  frames: number;
+  bytes: number;
+  /** Being written, or not closed in good order. */
+  open: boolean;
+}
+
+export interface JournalContent {
+  /** Oldest first. */
+  files: OwnFile[];
+  /** The greatest number each name was used with, so that none is used again. */
+  numbers: Map<string, number>;
+}
+
+/** Whose journal it is: another template, bucket or stream has another one. */
+export interface JournalOwner {
+  readonly path: string;
+  readonly fileNameTemplate: string;
+  readonly bucket: string;
+  readonly streamId: string;
+}
+
+const VERSION = 1;
+
+export class Journal {
+  readonly #file: string;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(readonly owner: JournalOwner, readonly fs: FileSystem, readonly log: Log) {
+    const { path, fileNameTemplate, bucket, streamId } = owner;
+    const hash = shortHash(JSON.stringify([fileNameTemplate, bucket, streamId]));
+    this.#file = join(path, NOTES_FOLDER, `${shortened(safeName(bucket), 160)}.${hash}.json`);
+  }
+
+  /** What is known of earlier files. A journal that can't be understood is put aside: its files are strangers' then, and stay. */
+  async load(nowMs: number): Promise<JournalContent> {
+    const text = await this.#read();
+    if (text === undefined) return { files: [], numbers: new Map() };
+    const content = parse(text);
+    if (content !== undefined) return content;
+    const aside = `${this.#file}.corrupt-${nowMs}`;
+    await this.fs.rename(this.#file, aside);
+    this.log.warn(`${this.#file} is no journal of Kahe's: moved to ${aside}. Files written before now count as strangers' and are never removed`);
+    return { files: [], numbers: new Map() };
+  }
+
+  /** @returns undefined when there is none, and '' (no journal either) for a symlink in its place */
+  async #read(): Promise<string | undefined> {
+    let file: OpenFile;
+    try {
+      file = await this.fs.open(this.#file, READ_FILE);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      if (errnoOf(error) === 'ELOOP') return '';
+      throw error;
+    }
+    try {
+      const bytes = Buffer.alloc((await file.facts()).size);
+      let length = 0;
+      for (let got = -1; got !== 0 && length < bytes.length; length += got) got = await file.read(bytes.subarray(length), length);
+      return bytes.toString('utf8', 0, length);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Saves what `content` holds when its turn comes: one save at a time. */
+  save(content: JournalContent): Promise<void> {
+    const saved = this.#saving.then(() => this.#replace(content));
+    this.#saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  async #replace({ files, numbers }: JournalContent): Promise<void> {
+    const { fileNameTemplate, bucket, streamId } = this.owner;
+    const text = `${JSON.stringify({ version: VERSION, fileNameTemplate, bucket, streamId, numbers: [...numbers], files })}\n`;
+    const draft = `${this.#file}.tmp`;
+    await makeFolders(this.fs, this.owner.path, NOTES_FOLDER);
+    await unlinkIfThere(this.fs, draft);
+    const file = await this.fs.open(draft, NEW_FILE, FILE_MODE);
+    try {
+      await writeWhole(file, Buffer.from(text));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await this.fs.rename(draft, this.#file);
+    await syncFolder(this.fs, dirname(this.#file));
+  }
+}
+
+function parse(text: string): JournalContent | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(value) || value['version'] !== VERSION) return undefined;
+  const { files, numbers } = value;
+  if (!Array.isArray(files) || !files.every(isOwnFile) || !Array.isArray(numbers) || !numbers.every(isNumbering)) return undefined;
+  return { files, numbers: new Map(numbers) };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isNumbering(value: unknown): value is [string, number] {
+  return Array.isArray(value) && value.length === 2 && typeof value[0] === 'string' && isCount(value[1]);
+}
+
+function isOwnFile(value: unknown): value is OwnFile {
+  if (!isRecord(value)) return false;
+  const { name, device, inode, open, openedMs, frames, bytes } = value;
+  return typeof name === 'string' && isBelow(name) && typeof device === 'string' && typeof inode === 'string'
+    && typeof open === 'boolean' && [openedMs, frames, bytes].every(isCount);
+}
+
+/** Does the name stay below the folder? What is read from a disk is as good as what a client sends. */
+function isBelow(name: string): boolean {
+  return !name.includes('\0') && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

@@ -1,0 +1,183 @@
+// Only the stream's own files are ever removed, and what a crash leaves is put in order.
+import { appendFile, copyFile, mkdir, readFile, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { StreamChoice } from './workbench.js';
+import { Workbench } from './workbench.js';
+
+let bench: Workbench;
+beforeEach(async () => {
+  bench = await Workbench.make();
+});
+afterEach(async () => {
+  await bench.cleanup();
+  expect(bench.budget.heldBytes).toBe(0);
+});
+
+const inOut = (...names: string[]): string => join(bench.folder, 'out', ...names);
+
+/** One file for each list of messages, closed. */
+async function wrote(choice: StreamChoice, ...batches: string[][]): Promise<void> {
+  const stream = await bench.opened({ sizeRotateBytes: 1, ...choice });
+  for (const messages of batches) expect(await bench.write(stream, ...messages)).toBeUndefined();
+  await stream.close({ deadlineMs: 1000 });
+}
+
+async function journalPath(): Promise<string> {
+  const names = await readdir(inOut('.kahe'));
+  return inOut('.kahe', names.find((name) => name.endsWith('.json'))!);
+}
+
+/** What a crash would have left: the journal as it was in the middle of things. */
+async function atCrash(run: () => Promise<void>): Promise<void> {
+  await run();
+  const crashed = await readFile(await journalPath());
+  await bench.stop();
+  await writeFile(await journalPath(), crashed);
+}
+
+describe('FileStream: maxFiles', () => {
+  it('removes the oldest own file before it opens one more, and reports its frames', async () => {
+    await wrote({ maxFiles: 3 }, ['1'], ['2', '2b'], ['3'], ['4'], ['5']);
+    expect(await bench.names()).toEqual(['orders-3', 'orders-4', 'orders-5']);
+    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 1, bytes: 13 }, { file: inOut('orders-2'), frames: 2, bytes: 27 }]);
+  });
+
+  it('keeps to it across a restart, and with maxFiles 1', async () => {
+    await wrote({ maxFiles: 3 }, ['1'], ['2'], ['3']);
+    await wrote({ maxFiles: 1 }, ['4', '4b'], ['5']);
+    expect(await bench.names()).toEqual(['orders-5']);
+    expect(bench.discarded.map(({ frames }) => frames)).toEqual([1, 1, 1, 2]);
+  });
+
+  it('never more exist, the open one included', async () => {
+    const stream = await bench.opened({ maxFiles: 2, sizeRotateBytes: 1 });
+    for (const message of ['1', '2', '3', '4']) {
+      await bench.write(stream, message);
+      expect((await bench.names()).length).toBeLessThanOrEqual(2);
+    }
+  });
+
+  it('never counts nor removes a stranger\'s file, nor another stream\'s', async () => {
+    await mkdir(inOut());
+    for (const name of ['orders', 'orders-2', 'a', 'zzz']) await writeFile(inOut(name), name);
+    await wrote({ maxFiles: 1, streamId: 'other', fileNameTemplate: 'other' }, ['other']);
+    await wrote({ maxFiles: 1, bucket: 'orders-3' }, ['of orders-3']);
+    await wrote({ maxFiles: 2 }, ['1'], ['2'], ['3'], ['4']);
+    expect(await bench.names()).toEqual(['a', 'orders', 'orders-2', 'orders-3', 'orders-6', 'orders-7', 'other', 'zzz']);
+    for (const name of ['orders', 'orders-2', 'a', 'zzz']) expect(await readFile(inOut(name), 'utf8')).toBe(name);
+    expect(await bench.messages('orders-3')).toEqual(['of orders-3']);
+  });
+
+  it('does not remove another file that got the name of an own one', async () => {
+    await wrote({ maxFiles: 2 }, ['1'], ['2']);
+    // Another inode; and the same inode with other bytes, as when an inode is used again.
+    await copyFile(inOut('orders'), inOut('copy'));
+    await rename(inOut('copy'), inOut('orders'));
+    await appendFile(inOut('orders-2'), 'a stranger\'s');
+    await wrote({ maxFiles: 2 }, ['3'], ['4'], ['5']);
+    expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4', 'orders-5']);
+    expect(bench.lines.filter((line) => line.includes('no longer the file Kahe wrote'))).toHaveLength(2);
+    expect(bench.discarded.map(({ file }) => file)).toEqual([inOut('orders-3')]);
+  });
+
+  it('removes nothing as long as somebody takes the files away', async () => {
+    await wrote({ maxFiles: 2 }, ['1'], ['2']);
+    await rm(inOut('orders-2'));
+    await wrote({ maxFiles: 2 }, ['3']);
+    expect(await bench.names()).toEqual(['orders', 'orders-3']);
+    expect(bench.discarded).toEqual([]);
+  });
+
+  it('hands the batch back, and loses nothing, when the oldest can\'t be removed', async () => {
+    const stream = await bench.opened({ maxFiles: 1, sizeRotateBytes: 1 });
+    await bench.write(stream, '1');
+    bench.disk.fail({ call: 'unlink', path: /orders$/, code: 'EPERM' });
+    expect(await bench.write(stream, '2')).toMatchObject({ code: 'IO', undelivered: ['2'] });
+    expect(await bench.messages('orders')).toEqual(['1']);
+    expect(bench.discarded).toEqual([]);
+  });
+});
+
+describe('FileStream: after a crash', () => {
+  it('knows the file that was open, counts its frames anew, and cuts off half a frame', async () => {
+    await atCrash(async () => {
+      await bench.write(await bench.opened(), '1', '2', '3');
+    });
+    await truncate(inOut('orders'), 13 * 3 - 4);
+    const stream = await bench.opened({ maxFiles: 1 });
+    expect(stream.files).toMatchObject([{ name: 'orders', frames: 2, bytes: 26, open: false }]);
+    expect(await bench.messages('orders')).toEqual(['1', '2']);
+    expect(bench.lines.join('')).toContain('ended in half a frame, as after a crash: cut from 35 to 26 bytes, 2 frames');
+    await bench.write(stream, '4');
+    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 26 }]);
+    expect(await bench.names()).toEqual(['orders-2']);
+  });
+
+  it('cuts half a frame at every byte', async () => {
+    await atCrash(async () => {
+      await bench.write(await bench.opened(), '1', '2');
+    });
+    const [whole, journal] = [await readFile(inOut('orders')), await readFile(await journalPath())];
+    for (let length = whole.length; length > 0; length--) {
+      // In place, so that it stays the same inode.
+      await writeFile(inOut('orders'), whole.subarray(0, length));
+      await writeFile(await journalPath(), journal);
+      const stream = await bench.opened();
+      const frames = Math.floor(length / 13);
+      expect(stream.files.map((file) => [file.frames, file.bytes])).toEqual(frames === 0 ? [] : [[frames, frames * 13]]);
+      if (frames > 0) expect(await bench.messages('orders')).toEqual(['1', '2'].slice(0, frames));
+      if (frames === 0) break;
+    }
+    expect(await bench.names()).toEqual([]);
+  });
+
+  it('counts frames of every size, longer than what is read at once too', async () => {
+    const messages = Array.from({ length: 3000 }, (_, i) => 'x'.repeat(i % 1000 === 7 ? 700_000 : i));
+    await atCrash(async () => {
+      await bench.write(await bench.opened(), ...messages);
+    });
+    const stream = await bench.opened();
+    expect(stream.files).toMatchObject([{ frames: 3000, bytes: messages.reduce((sum, message) => sum + 12 + message.length, 0) }]);
+    expect(bench.lines.join('')).not.toContain('WARN');
+  });
+
+  it('leaves a damaged file as it is', async () => {
+    await atCrash(async () => {
+      await bench.write(await bench.opened(), '1', '2');
+    });
+    await appendFile(inOut('orders'), Buffer.alloc(100));
+    const stream = await bench.opened();
+    expect(stream.files).toMatchObject([{ frames: 2, bytes: 126 }]);
+    expect(await readFile(inOut('orders'))).toHaveLength(126);
+    expect(bench.lines.join('')).toContain('is damaged behind byte 26');
+  });
+
+  it.each(['', '{', '[]', '{"version":2}', '{"version":1,"numbers":[],"files":[{"name":"../../x","openedMs":1,"device":"1","inode":"1","frames":1,"bytes":1,"open":false}]}'])(
+    'puts the journal %j aside; the files are strangers\' then', async (text) => {
+      await wrote({}, ['1'], ['2']);
+      const path = await journalPath();
+      await writeFile(path, text);
+      await wrote({ maxFiles: 1, clock: { ...(await import('../../clock.js')).systemClock, now: () => 77 } }, ['3'], ['4']);
+      expect(await readFile(`${path}.corrupt-77`, 'utf8')).toBe(text);
+      expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4']);
+      expect(bench.lines.join('')).toMatch(/WARN .*is no journal of Kahe's/);
+    });
+
+  it('does not follow a symlink in the journal\'s place, nor in that of its folder', async () => {
+    await wrote({}, ['1']);
+    const path = await journalPath();
+    await rename(path, join(bench.folder, 'moved'));
+    const moved = await readFile(join(bench.folder, 'moved'));
+    await symlink(join(bench.folder, 'moved'), path);
+    await wrote({ maxFiles: 1 }, ['2']);
+    expect(await bench.names()).toEqual(['orders', 'orders-2']);
+    expect(await readFile(join(bench.folder, 'moved'))).toEqual(moved);
+
+    await rm(inOut('.kahe'), { recursive: true });
+    await mkdir(join(bench.folder, 'elsewhere'));
+    await symlink(join(bench.folder, 'elsewhere'), inOut('.kahe'));
+    expect(await bench.write(await bench.opened(), '3')).toMatchObject({ code: 'IO', undelivered: ['3'] });
+    expect(await readdir(join(bench.folder, 'elsewhere'))).toEqual([]);
+  });
+});

@@ -1,0 +1,216 @@
+// The files a stream made, and no others: only these are ever counted against `maxFiles`, cut or removed. A file stands in the journal
+// before it gets its first frame, so a crash leaves no file with frames that nobody knows.
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../../clock.js';
+import type { Log } from '../../log.js';
+import { expandTemplate } from './fileName.js';
+import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, syncFolder, unlinkIfThere } from './fileSystem.js';
+import type { FileFacts, FileSystem, OpenFile } from './fileSystem.js';
+import { makeFolders } from './folders.js';
+import { walkFrames } from './frameWalk.js';
+import { Journal } from './journal.js';
+import type { JournalContent, OwnFile } from './journal.js';
+
+export type { OwnFile } from './journal.js';
+
+/** A file removed to keep within `maxFiles`, with the frames nobody will see again. */
+export interface DiscardedFile {
+  /** The whole path. */
+  readonly file: string;
+  readonly frames: number;
+  readonly bytes: number;
+}
+
+export interface OwnFilesOptions {
+  readonly path: string;
+  readonly fileNameTemplate: string;
+  readonly maxFiles: number;
+  readonly bucket: string;
+  readonly streamId: string;
+  readonly fs: FileSystem;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly onDiscard: (discarded: DiscardedFile) => void;
+}
+
+/** Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be forgotten. */
+const MOST_NUMBERS = 1000;
+
+export class OwnFiles {
+  readonly #options: OwnFilesOptions;
+  readonly #journal: Journal;
+  #content: JournalContent | undefined;
+
+  constructor(options: OwnFilesOptions) {
+    this.#options = options;
+    this.#journal = new Journal(options, options.fs, options.log);
+  }
+
+  /** Oldest first; the last one may be open. Empty until loaded. */
+  get files(): readonly OwnFile[] {
+    return this.#content?.files ?? [];
+  }
+
+  pathOf(file: OwnFile): string {
+    return join(this.#options.path, file.name);
+  }
+
+  /** Reads the journal, once, and puts in order what a crash left: half a frame is cut off, an empty file goes. */
+  async load(): Promise<JournalContent> {
+    if (this.#content !== undefined) return this.#content;
+    const content = await this.#journal.load(this.#options.clock.now());
+    for (const file of content.files.filter(({ open }) => open)) await this.#mend(file, content);
+    return (this.#content = content);
+  }
+
+  /** Opens a new file, empty and known to the journal, after the oldest had to go. */
+  async openNext(): Promise<{ readonly file: OwnFile; readonly handle: OpenFile }> {
+    const content = await this.load();
+    await this.#makeRoom(content);
+    const { name, handle } = await this.#create(content);
+    const { fs, path, clock } = this.#options;
+    const before = content.files;
+    try {
+      const { device, inode } = await handle.facts();
+      const file: OwnFile = { name, openedMs: clock.now(), device, inode, frames: 0, bytes: 0, open: true };
+      content.files = [...before, file];
+      await this.save();
+      await syncFolder(fs, dirname(join(path, name)));
+      return { file, handle };
+    } catch (error) {
+      content.files = before;
+      await handle.close().catch(() => undefined);
+      await unlinkIfThere(fs, join(path, name)).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Forgets a file that got no frame, and removes it. */
+  async drop(file: OwnFile): Promise<void> {
+    const content = await this.load();
+    content.files = content.files.filter((other) => other !== file);
+    await unlinkIfThere(this.#options.fs, this.pathOf(file));
+    await this.save();
+  }
+
+  async save(): Promise<void> {
+    await this.#journal.save(await this.load());
+  }
+
+  /** The folder the next file comes to, made. */
+  async nextFolder(): Promise<string> {
+    const { fs, path } = this.#options;
+    const folder = dirname(this.#nextName().numbered(1));
+    await makeFolders(fs, path, folder);
+    return join(path, folder);
+  }
+
+  #nextName(): ReturnType<typeof expandTemplate> {
+    const { fileNameTemplate, bucket, clock } = this.#options;
+    return expandTemplate(fileNameTemplate, { bucket, hostname: hostname(), nowMs: clock.now() });
+  }
+
+  async #create({ numbers }: JournalContent): Promise<{ name: string; handle: OpenFile }> {
+    const { fs, path } = this.#options;
+    const next = this.#nextName();
+    const base = next.numbered(1);
+    await makeFolders(fs, path, dirname(base));
+    for (let number = (numbers.get(base) ?? 0) + 1; ; number++) {
+      const name = next.numbered(number);
+      try {
+        const handle = await fs.open(join(path, name), NEW_FILE, FILE_MODE);
+        remember(numbers, base, number);
+        return { name, handle };
+      } catch (error) {
+        // Somebody's file, or a symlink: never opened, never touched. The next number then.
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      }
+    }
+  }
+
+  async #makeRoom(content: JournalContent): Promise<void> {
+    if (content.files.length >= this.#options.maxFiles) await this.#forgetMissing(content);
+    while (content.files.length >= this.#options.maxFiles) await this.#removeOldest(content);
+  }
+
+  /** Files that somebody took away, as an operator who replayed them, count no more. */
+  async #forgetMissing(content: JournalContent): Promise<void> {
+    const there = await Promise.all(content.files.map((file) => factsIfThere(this.#options.fs, this.pathOf(file))));
+    content.files = content.files.filter((_, i) => there[i] !== undefined);
+  }
+
+  async #removeOldest(content: JournalContent): Promise<void> {
+    const { fs, log, onDiscard } = this.#options;
+    const [oldest, ...others] = content.files as [OwnFile, ...OwnFile[]];
+    const path = this.pathOf(oldest);
+    const facts = await factsIfThere(fs, path);
+    const isOurs = facts !== undefined && isStillOurs(oldest, facts);
+    const frames = isOurs && oldest.open ? await this.#recount(oldest, facts.size) : oldest.frames;
+    if (isOurs) await unlinkIfThere(fs, path);
+    content.files = others;
+    if (isOurs) onDiscard({ file: path, frames, bytes: facts.size });
+    else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
+  }
+
+  /** The frames of a file that was not closed in good order. One that can't be read goes all the same, or nothing would be written any more. */
+  async #recount(file: OwnFile, size: number): Promise<number> {
+    try {
+      return (await this.#walk(this.pathOf(file), size)).frames;
+    } catch (error) {
+      this.#options.log.warn(`${this.pathOf(file)} can't be read (${String(error)}): its frames are counted as last known`);
+      return file.frames;
+    }
+  }
+
+  async #walk(path: string, size: number): ReturnType<typeof walkFrames> {
+    const handle = await this.#options.fs.open(path, READ_FILE);
+    try {
+      return await walkFrames(handle, size);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #mend(file: OwnFile, content: JournalContent): Promise<void> {
+    const { fs, log } = this.#options;
+    const path = this.pathOf(file);
+    const facts = await factsIfThere(fs, path);
+    if (facts === undefined || !isStillOurs(file, facts)) {
+      content.files = content.files.filter((other) => other !== file);
+      return;
+    }
+    const walk = await this.#walk(path, facts.size);
+    if (walk.tail === 'half a frame') {
+      await cut(fs, path, walk.wholeBytes);
+      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames`);
+    } else if (walk.tail === 'damage') {
+      log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is`);
+    }
+    [file.frames, file.bytes, file.open] = [walk.frames, walk.tail === 'damage' ? facts.size : walk.wholeBytes, false];
+    if (file.bytes > 0) return;
+    await unlinkIfThere(fs, path);
+    content.files = content.files.filter((other) => other !== file);
+  }
+}
+
+/** Inodes are used again, so of a closed file the size must be right too. */
+function isStillOurs(file: OwnFile, facts: FileFacts): boolean {
+  return facts.kind === 'file' && facts.device === file.device && facts.inode === file.inode && (file.open || facts.size === file.bytes);
+}
+
+async function cut(fs: FileSystem, path: string, length: number): Promise<void> {
+  const handle = await fs.open(path, CHANGE_FILE);
+  try {
+    await handle.truncate(length);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function remember(numbers: Map<string, number>, base: string, number: number): void {
+  numbers.delete(base);
+  numbers.set(base, number);
+  if (numbers.size > MOST_NUMBERS) numbers.delete(numbers.keys().next().value!);
+}

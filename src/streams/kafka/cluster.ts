@@ -1,0 +1,196 @@
+// A Kafka cluster as streams see it: which topic has which partitions, who leads them, and a connection to each leader. Streams with the
+// same settings share one cluster, and so one set of connections, however many buckets there are.
+import type { Clock } from '../../clock.js';
+import type { Log } from '../../log.js';
+import type { KafkaBroker } from './brokerList.js';
+import { KafkaFailure, errorName } from './failure.js';
+import { Link, type LinkSettings, type Metadata, type TopicMetadata } from './link.js';
+import type { KafkaSettings } from './settings.js';
+
+export interface TopicLayout {
+  /** By partition: the node that leads it, -1 for none just now. */
+  readonly leaders: readonly number[];
+  readonly fetchedAtMs: number;
+}
+
+export type ClusterSettings = LinkSettings & Pick<KafkaSettings, 'bootstrapServers' | 'clusterKey' | 'retryBackoffMs' | 'retryBackoffMaxMs'>;
+
+interface Waiter {
+  readonly resolve: (layout: TopicLayout) => void;
+  readonly reject: (failure: KafkaFailure) => void;
+}
+
+/** A refused login is not asked again at once: brokers lock accounts. */
+const AUTH_BACK_OFF_MS = 10_000;
+const UNKNOWN_TOPIC = 3;
+const LEADER_NOT_AVAILABLE = 5;
+
+export class Cluster {
+  readonly #settings: ClusterSettings;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  #nodes: ReadonlyMap<number, KafkaBroker> = new Map();
+  readonly #layouts = new Map<string, TopicLayout>();
+  readonly #links = new Map<number, Promise<Link>>();
+  /** Metadata has a connection of its own: on one that produces, a broker lets it wait for acknowledgements. */
+  #metadataLink: Link | undefined;
+  #nextBootstrap = 0;
+  #wanted = new Map<string, Waiter[]>();
+  #isAsking = false;
+  /** Connecting failed: not before this time again, or with the failure until then. */
+  readonly #backOff = new Map<string, { untilMs: number; waitMs: number; failure: KafkaFailure }>();
+  #isClosed = false;
+
+  constructor(settings: ClusterSettings, log: Log, clock: Clock) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#clock = clock;
+  }
+
+  /** What is known of a topic, without asking. */
+  layout(topic: string): TopicLayout | undefined {
+    return this.#layouts.get(topic);
+  }
+
+  /**
+   * Asks who leads the topic's partitions. Askers that come while a request is on its way share the next one.
+   * @throws {KafkaFailure} TOPIC when it does not exist or is not ours to write, or why nothing answers
+   */
+  refresh(topic: string): Promise<TopicLayout> {
+    return new Promise((resolve, reject) => {
+      const waiters = this.#wanted.get(topic) ?? [];
+      this.#wanted.set(topic, [...waiters, { resolve, reject }]);
+      if (!this.#isAsking) void this.#ask();
+    });
+  }
+
+  /**
+   * The connection to a node, made when there is none.
+   * @throws {KafkaFailure}
+   */
+  async link(nodeId: number): Promise<Link> {
+    const known = this.#links.get(nodeId);
+    if (known !== undefined) {
+      const link = await known;
+      if (link.isOpen) return link;
+      if (this.#links.get(nodeId) === known) this.#links.delete(nodeId);
+      return this.link(nodeId);
+    }
+    const broker = this.#nodes.get(nodeId);
+    if (broker === undefined) throw new KafkaFailure('CONNECTION', `node ${nodeId} is not part of the cluster just now`);
+    const opening = this.#open(broker);
+    this.#links.set(nodeId, opening);
+    opening.catch(() => this.#links.delete(nodeId));
+    return opening;
+  }
+
+  /** Closes all connections at once. */
+  close(): void {
+    this.#isClosed = true;
+    const why = new KafkaFailure('CONNECTION', 'the cluster was closed');
+    this.#metadataLink?.destroy(why);
+    for (const link of this.#links.values()) link.then((open) => open.destroy(why), () => undefined);
+    this.#links.clear();
+  }
+
+  async #ask(): Promise<void> {
+    this.#isAsking = true;
+    while (this.#wanted.size > 0) {
+      const wanted = this.#wanted;
+      this.#wanted = new Map();
+      try {
+        this.#learn(await this.#fetch([...wanted.keys()]), wanted);
+      } catch (error) {
+        const failure = error instanceof KafkaFailure ? error : new KafkaFailure('PROTOCOL', String(error));
+        for (const waiters of wanted.values()) for (const { reject } of waiters) reject(failure);
+      }
+    }
+    this.#isAsking = false;
+  }
+
+  async #fetch(topics: readonly string[]): Promise<Metadata> {
+    if (this.#metadataLink?.isOpen !== true) this.#metadataLink = await this.#openAny();
+    return this.#metadataLink.metadata(topics);
+  }
+
+  #learn(metadata: Metadata, wanted: ReadonlyMap<string, readonly Waiter[]>): void {
+    this.#forgetMovedNodes(metadata.nodes);
+    this.#nodes = metadata.nodes;
+    for (const topic of metadata.topics) this.#learnTopic(topic, wanted.get(topic.topic) ?? []);
+    const answered = new Set(metadata.topics.map(({ topic }) => topic));
+    for (const [topic, waiters] of wanted) {
+      if (!answered.has(topic)) for (const { reject } of waiters) reject(new KafkaFailure('PROTOCOL', `the broker said nothing of topic ${topic}`));
+    }
+  }
+
+  #learnTopic({ topic, errorCode, leaders }: TopicMetadata, waiters: readonly Waiter[]): void {
+    // A topic that was just made has partitions without leaders for a moment.
+    if ((errorCode === 0 || errorCode === LEADER_NOT_AVAILABLE) && leaders.length > 0) {
+      const layout = { leaders, fetchedAtMs: this.#clock.now() };
+      this.#layouts.set(topic, layout);
+      for (const { resolve } of waiters) resolve(layout);
+      return;
+    }
+    this.#layouts.delete(topic);
+    const what = errorCode === UNKNOWN_TOPIC ? 'does not exist' : `can't be written to (${errorName(errorCode)})`;
+    for (const { reject } of waiters) reject(new KafkaFailure('TOPIC', `topic ${topic} ${what}`));
+  }
+
+  #forgetMovedNodes(nodes: ReadonlyMap<number, KafkaBroker>): void {
+    for (const [nodeId, { host, port }] of this.#nodes) {
+      const now = nodes.get(nodeId);
+      if (now === undefined || (now.host === host && now.port === port)) continue;
+      const why = new KafkaFailure('CONNECTION', `node ${nodeId} has moved to ${now.host}:${now.port}`);
+      this.#links.get(nodeId)?.then((link) => link.destroy(why), () => undefined);
+      this.#links.delete(nodeId);
+    }
+  }
+
+  /** A connection to whichever broker answers first, bootstrap servers and known nodes in turn. */
+  async #openAny(): Promise<Link> {
+    const brokers = unique([...this.#settings.bootstrapServers, ...this.#nodes.values()]);
+    const failures: string[] = [];
+    let last: KafkaFailure | undefined;
+    for (let i = 0; i < brokers.length; i++) {
+      const broker = brokers[(this.#nextBootstrap + i) % brokers.length]!;
+      try {
+        const link = await this.#open(broker);
+        this.#nextBootstrap += i;
+        return link;
+      } catch (error) {
+        last = error as KafkaFailure;
+        failures.push(last.message);
+      }
+    }
+    throw new KafkaFailure(last?.code ?? 'CONNECTION', `no broker answers: ${failures.join('; ')}`);
+  }
+
+  async #open(broker: KafkaBroker): Promise<Link> {
+    if (this.#isClosed) throw new KafkaFailure('CONNECTION', 'the cluster was closed');
+    const name = `${broker.host}:${broker.port}`;
+    const held = this.#backOff.get(name);
+    // Answering with the last failure is as good as a new one, and costs the broker nothing.
+    if (held !== undefined && this.#clock.now() < held.untilMs) throw held.failure;
+    try {
+      const link = await Link.open(broker, this.#settings, this.#log);
+      this.#backOff.delete(name);
+      this.#log.debug(`connected to ${name}`);
+      return link;
+    } catch (error) {
+      const failure = error as KafkaFailure;
+      this.#holdBack(name, failure, held?.waitMs ?? 0);
+      throw failure;
+    }
+  }
+
+  #holdBack(name: string, failure: KafkaFailure, lastWaitMs: number): void {
+    const { retryBackoffMs, retryBackoffMaxMs } = this.#settings;
+    const grown = Math.min(Math.max(lastWaitMs * 2, retryBackoffMs), retryBackoffMaxMs);
+    const waitMs = failure.code === 'AUTH' ? AUTH_BACK_OFF_MS : grown;
+    this.#backOff.set(name, { untilMs: this.#clock.now() + waitMs, waitMs, failure });
+  }
+}
+
+function unique(brokers: readonly KafkaBroker[]): readonly KafkaBroker[] {
+  return [...new Map(brokers.map((broker) => [`${broker.host}:${broker.port}`, broker])).values()];
+}

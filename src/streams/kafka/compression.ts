@@ -1,0 +1,49 @@
+// The five codecs of Kafka. snappy runs in line, for it costs less than a hand-over; the others run on libuv's threads where they can.
+import { createRequire } from 'node:module';
+import { promisify } from 'node:util';
+import * as zlib from 'node:zlib';
+import { COMPRESSION_CODECS, type CompressionCodec } from './settings.js';
+
+
+/** The codec's number in a record batch's attributes. */
+export function codecId(name: CompressionCodec): number {
+  return COMPRESSION_CODECS.indexOf(name);
+}
+
+/** Compresses the records of one record batch. */
+export type Compress = (records: Buffer) => Promise<Uint8Array>;
+
+/** @param level as `compression.level`; -1 is the codec's own default */
+export async function compressorFor(name: Exclude<CompressionCodec, 'none'>, level: number): Promise<Compress> {
+  switch (name) {
+    case 'gzip': {
+      const gzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip);
+      return (records) => gzip(records, { level });
+    }
+    case 'snappy': return snappy();
+    case 'lz4': {
+      const { compressFrame } = await import('lz4-napi');
+      return (records) => compressFrame(records);
+    }
+    case 'zstd': return zstd(level);
+  }
+}
+
+function snappy(): Compress {
+  const makeCodec = createRequire(import.meta.url)('kafkajs-snappy') as () => { compress(encoder: { buffer: Buffer }): Promise<Buffer> };
+  const codec = makeCodec();
+  return (records) => codec.compress({ buffer: records });
+}
+
+/** Node has zstd of its own from 22.15 on; before that a build for WebAssembly does it, in line. */
+async function zstd(level: number): Promise<Compress> {
+  const own = zlib as unknown as { zstdCompress?: (b: Buffer, o: object, done: (error: Error | null, out: Buffer) => void) => void; constants: { ZSTD_c_compressionLevel: number } };
+  if (own.zstdCompress !== undefined) {
+    const compress = promisify(own.zstdCompress);
+    const params = level < 0 ? {} : { [own.constants.ZSTD_c_compressionLevel]: level };
+    return (records) => compress(records, { params });
+  }
+  const { Zstd } = await import('@hpcc-js/wasm-zstd');
+  const wasm = await Zstd.load();
+  return (records) => Promise.resolve(wasm.compress(records, level < 0 ? wasm.defaultCLevel() : level));
+}

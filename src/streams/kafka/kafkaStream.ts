@@ -1,0 +1,289 @@
+// A bucket's way to its Kafka topic. A batch is spread over lanes, one a partition; it is settled when all its parts are. When a lane's
+// deadline passes the stream has failed: nothing more is sent, and every write hands back what was not delivered, in order.
+import type { Clock, Timer } from '../../clock.js';
+import type { Batch } from '../../frames/batch.js';
+import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import type { Log } from '../../log.js';
+import type { MemoryBudget } from '../../memoryBudget.js';
+import { DeliveryError, type DeliveryErrorCode, type RejectedFrames, type Settled, type Stream } from '../stream.js';
+import type { Cluster, TopicLayout } from './cluster.js';
+import { type Compress, codecId, compressorFor } from './compression.js';
+import { KafkaFailure } from './failure.js';
+import { Lane } from './lane.js';
+import { partitionerNamed } from './partitioner.js';
+import { partitionBatch } from './partitioning.js';
+import type { FrameRange } from './recordBatch.js';
+import type { Sender } from './sender.js';
+import type { KafkaSettings } from './settings.js';
+
+export interface KafkaStreamOptions {
+  /** The bucket's name. */
+  readonly topic: string;
+  readonly settings: KafkaSettings;
+  /** Shared by all streams with the same `clusterKey`. */
+  readonly cluster: Cluster;
+  readonly sender: Sender;
+  /** Called once when this stream has ended and uses them no more. */
+  readonly onClosed?: () => void;
+  readonly budget: MemoryBudget;
+  readonly rejected: RejectedFrames;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random?: () => number;
+}
+
+/** A batch on its way, until every frame of it is settled. */
+interface Write {
+  readonly batch: Batch;
+  unsettled: number;
+  delivered: number;
+  rejected: number;
+  isAssigned: boolean;
+  readonly resolve: (settled: Settled) => void;
+  readonly reject: (error: DeliveryError) => void;
+}
+
+interface StreamFailure {
+  readonly code: DeliveryErrorCode;
+  readonly message: string;
+}
+
+/** Record batches are cut here before compression: brokers take 1,048,588 bytes by default. */
+const MAX_RECORDS_BYTES = 900_000;
+/** Of `message.max.bytes`, what a request needs besides the records. */
+const REQUEST_OVERHEAD_BYTES = 1_024;
+const LOG_RETRY_EVERY_MS = 10_000;
+
+export class KafkaStream implements Stream {
+  readonly depth = 8;
+  readonly #options: KafkaStreamOptions;
+  readonly #random: () => number;
+  readonly #lanes = new Map<number, Lane>();
+  #compress: Compress | undefined;
+  #writes: Write[] = [];
+  #failure: StreamFailure | undefined;
+  #layoutSearch: { sinceMs: number; tries: number; timer: Timer | undefined } | undefined;
+  #keylessPartition = -1;
+  #loggedRetryMs = -Infinity;
+  #onQuiet: (() => void)[] = [];
+  #isClosed = false;
+
+  constructor(options: KafkaStreamOptions) {
+    this.#options = options;
+    this.#random = options.random ?? Math.random;
+  }
+
+  async open(): Promise<void> {
+    const { compressionCodec, compressionLevel } = this.#options.settings;
+    this.#compress = compressionCodec === 'none' ? undefined : await compressorFor(compressionCodec, compressionLevel);
+  }
+
+  write(batch: Batch): Promise<Settled> {
+    return new Promise((resolve, reject) => {
+      const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, isAssigned: false, resolve, reject };
+      if (this.#failure !== undefined) return this.#handBack(write, new Set(), this.#failure);
+      this.#writes.push(write);
+      this.#assignWaiting();
+    });
+  }
+
+  async probe(): Promise<void> {
+    if (this.#isClosed) throw new Error('the stream is closed');
+    const layout = await this.#options.cluster.refresh(this.#options.topic);
+    if (!layout.leaders.some((leader) => leader >= 0)) throw new Error(`no partition of topic ${this.#options.topic} has a leader`);
+    // Lanes of a failed stream hold nothing; new ones start with no history.
+    this.#lanes.clear();
+    this.#failure = undefined;
+  }
+
+  async close({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    if (this.#writes.length > 0 && deadlineMs > 0) await this.#quietWithin(deadlineMs);
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#fail({ code: 'CLOSED', message: 'the stream was closed before these were acknowledged' }, true);
+    this.#options.onClosed?.();
+  }
+
+  #quietWithin(deadlineMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(deadlineMs, resolve);
+      this.#onQuiet.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** Gives the writes that have no partitions yet theirs, as soon as it is known which there are. */
+  #assignWaiting(): void {
+    const layout = this.#options.cluster.layout(this.#options.topic);
+    if (layout === undefined || !layout.leaders.some((leader) => leader >= 0)) return this.#findLayout();
+    this.#refreshIfOld(layout);
+    for (const write of this.#writes) if (!write.isAssigned) this.#assign(write, layout);
+  }
+
+  #assign(write: Write, layout: TopicLayout): void {
+    write.isAssigned = true;
+    const partitioner = partitionerNamed(this.#options.settings.partitioner);
+    this.#keylessPartition = pickLed(layout.leaders, this.#random);
+    for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, this.#keylessPartition)) {
+      this.#lane(partition).push({
+        range,
+        onDelivered: (frames) => this.#settle(write, frames, 0),
+        onRejected: (at, reason) => this.#reject(write, at, reason),
+      });
+    }
+  }
+
+  #lane(partition: number): Lane {
+    const known = this.#lanes.get(partition);
+    if (known !== undefined) return known;
+    const { settings, topic, budget, clock } = this.#options;
+    const lane = new Lane({
+      ...settings,
+      topic,
+      partition,
+      maxFrames: settings.batchNumMessages,
+      maxBytes: Math.max(1, Math.min(MAX_RECORDS_BYTES, settings.batchSizeBytes, settings.messageMaxBytes - REQUEST_OVERHEAD_BYTES)),
+      codecId: codecId(settings.compressionCodec),
+      compress: this.#compress,
+      budget,
+      clock,
+      random: this.#random,
+      offer: (offered, refresh) => this.#offer(offered, refresh),
+      onFailed: (failure) => this.#fail(failure, false),
+      onQuiet: () => this.#finishFailing(),
+      onRetry: (reason) => this.#logRetry(reason),
+    });
+    this.#lanes.set(partition, lane);
+    return lane;
+  }
+
+  /** Brings a lane to the node that leads it; who that is, is asked again when the last answer was doubtful. */
+  #offer(lane: Lane, refresh: boolean): void {
+    const { cluster, sender, topic } = this.#options;
+    const leader = refresh ? undefined : cluster.layout(topic)?.leaders[lane.partition];
+    if (leader !== undefined && leader >= 0) return sender.offer(leader, lane);
+    cluster.refresh(topic).then(
+      (layout) => {
+        const found = layout.leaders[lane.partition];
+        if (found === undefined) this.#onPartitionGone(lane, layout);
+        else if (found >= 0) sender.offer(found, lane);
+        else lane.settle(new KafkaFailure('CONNECTION', `${topic}[${lane.partition}] has no leader just now`));
+      },
+      (failure: unknown) => lane.settle(failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure))),
+    );
+  }
+
+  /** The topic was made anew with fewer partitions: what is not delivered is spread over those there are. */
+  #onPartitionGone(lane: Lane, layout: TopicLayout): void {
+    const name = `${this.#options.topic}[${lane.partition}]`;
+    this.#options.log.warn(`${name} is no more, the topic has ${layout.leaders.length} partitions now: its frames go to those`);
+    this.#fail({ code: 'REFUSED', message: `${name} is no more` }, false);
+    lane.settle(new KafkaFailure('TOPIC', `${name} is no more`));
+  }
+
+  #refreshIfOld(layout: TopicLayout): void {
+    const ageMs = this.#options.clock.now() - layout.fetchedAtMs;
+    if (ageMs < this.#options.settings.topicMetadataRefreshIntervalMs) return;
+    // What comes of it is seen when it is next looked at; a failure here concerns no frame.
+    this.#options.cluster.refresh(this.#options.topic).catch((error: unknown) => this.#options.log.debug(`metadata stays as it is: ${String(error)}`));
+  }
+
+  /** Asks for the topic's partitions until they are known, or the time for delivering has passed. */
+  #findLayout(): void {
+    if (this.#layoutSearch !== undefined) return;
+    this.#layoutSearch = { sinceMs: this.#options.clock.now(), tries: 0, timer: undefined };
+    this.#searchLayout();
+  }
+
+  #searchLayout(): void {
+    this.#options.cluster.refresh(this.#options.topic).then(
+      (layout) => this.#onLayout(layout.leaders.some((leader) => leader >= 0) ? undefined : new KafkaFailure('CONNECTION', `no partition of topic ${this.#options.topic} has a leader`)),
+      (failure: unknown) => this.#onLayout(failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure))),
+    );
+  }
+
+  #onLayout(problem: KafkaFailure | undefined): void {
+    const search = this.#layoutSearch;
+    if (search === undefined) return;
+    if (problem === undefined) {
+      this.#layoutSearch = undefined;
+      return this.#assignWaiting();
+    }
+    const { clock, settings } = this.#options;
+    const leftMs = settings.messageTimeoutMs - (clock.now() - search.sinceMs);
+    if (leftMs <= 0) {
+      const code = problem.code === 'AUTH' || problem.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE';
+      return this.#fail({ code, message: `${problem.message}; tried for ${settings.messageTimeoutMs} ms (message.timeout.ms)` }, false);
+    }
+    this.#logRetry(problem.message);
+    const backOffMs = Math.min(settings.retryBackoffMs * 2 ** search.tries++, settings.retryBackoffMaxMs, leftMs);
+    search.timer = clock.after(backOffMs, () => this.#searchLayout());
+  }
+
+  #settle(write: Write, delivered: number, rejected: number): void {
+    write.delivered += delivered;
+    write.rejected += rejected;
+    write.unsettled -= delivered + rejected;
+    if (write.unsettled > 0) return;
+    this.#writes.splice(this.#writes.indexOf(write), 1);
+    write.resolve({ delivered: write.delivered, rejected: write.rejected });
+    if (this.#writes.length === 0) for (const run of this.#onQuiet.splice(0)) run();
+  }
+
+  #reject(write: Write, at: number, reason: string): void {
+    const bytes = write.batch.bytes;
+    const end = at + PREFIX_BYTES + bodyLength(bytes, at);
+    this.#options.rejected.reject({ bytes, start: at, end, frames: 1, bucket: write.batch.bucket, reason });
+    this.#settle(write, 0, 1);
+  }
+
+  /** @param atOnce without waiting for what is on its way */
+  #fail(failure: StreamFailure, atOnce: boolean): void {
+    this.#failure ??= failure;
+    this.#layoutSearch?.timer?.cancel();
+    this.#layoutSearch = undefined;
+    for (const lane of this.#lanes.values()) lane.stop();
+    if (atOnce || ![...this.#lanes.values()].some((lane) => lane.isSending)) this.#handBackAll(this.#failure);
+  }
+
+  #finishFailing(): void {
+    if (this.#failure !== undefined) this.#fail(this.#failure, false);
+  }
+
+  #handBackAll(failure: StreamFailure): void {
+    const left = new Map<Batch, Set<number>>();
+    for (const lane of this.#lanes.values()) {
+      for (const { range } of lane.takeBack()) addIndexes(left, range);
+    }
+    this.#lanes.clear();
+    for (const write of this.#writes.splice(0)) this.#handBack(write, left.get(write.batch) ?? new Set(), failure);
+    for (const run of this.#onQuiet.splice(0)) run();
+  }
+
+  #handBack(write: Write, left: ReadonlySet<number>, failure: StreamFailure): void {
+    const { batch, delivered, rejected } = write;
+    const undelivered = delivered + rejected === 0 ? batch.retain() : batch.pick((index) => left.has(index));
+    write.reject(new DeliveryError(failure.code, failure.message, undelivered, { delivered, rejected }));
+  }
+
+  #logRetry(reason: string): void {
+    const now = this.#options.clock.now();
+    if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
+    this.#loggedRetryMs = now;
+    this.#options.log.warn(`${reason}; nothing is lost, it is tried again for up to ${this.#options.settings.messageTimeoutMs} ms (message.timeout.ms)`);
+  }
+}
+
+function addIndexes(left: Map<Batch, Set<number>>, range: FrameRange): void {
+  const indexes = left.get(range.batch) ?? new Set<number>();
+  for (let i = 0; i < range.count; i++) indexes.add(range.picked?.indexes[range.first + i] ?? range.first + i);
+  left.set(range.batch, indexes);
+}
+
+/** Any partition that has a leader; keyless frames of one batch stay together, and the next batch goes elsewhere. */
+function pickLed(leaders: readonly number[], random: () => number): number {
+  const led = leaders.flatMap((leader, partition) => (leader >= 0 ? [partition] : []));
+  return led[Math.floor(random() * led.length)] ?? 0;
+}

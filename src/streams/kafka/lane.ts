@@ -1,0 +1,259 @@
+// One partition of one stream: its frames in order, at most one record batch of them on its way, and what to do with each answer.
+// A record batch is frozen when it is first sent; a retry sends the same bytes, of this partition alone.
+import type { Clock, Timer } from '../../clock.js';
+import type { MemoryBudget } from '../../memoryBudget.js';
+import { type Compress } from './compression.js';
+import { KafkaFailure, errorName, verdictOf } from './failure.js';
+import { type FrameRange, HEADER_BYTES, SLACK_BYTES, encodeRecords, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
+import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
+
+/** Frames of one written batch that go to one partition. */
+export interface Part {
+  readonly range: FrameRange;
+  /** Called as frames of the range are settled, in order. */
+  readonly onDelivered: (frames: number) => void;
+  /** One frame that can never be delivered; it starts at `at` in the batch. */
+  readonly onRejected: (at: number, reason: string) => void;
+}
+
+export interface LaneOptions {
+  readonly topic: string;
+  readonly partition: number;
+  readonly acks: -1 | 0 | 1;
+  readonly requestTimeoutMs: number;
+  readonly socketTimeoutMs: number;
+  readonly messageTimeoutMs: number;
+  readonly retryBackoffMs: number;
+  readonly retryBackoffMaxMs: number;
+  readonly maxFrames: number;
+  readonly maxBytes: number;
+  readonly codecId: number;
+  readonly compress: Compress | undefined;
+  readonly budget: MemoryBudget;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Offers the lane to the sender of the node that leads; called when there is something to send, and not again before it is settled. */
+  readonly offer: (lane: Lane, refresh: boolean) => void;
+  /** The deadline has passed. */
+  readonly onFailed: (failure: { readonly code: 'UNREACHABLE' | 'REFUSED'; readonly message: string }) => void;
+  /** Nothing is on its way any more: told after each answer. */
+  readonly onQuiet: () => void;
+  readonly onRetry: (reason: string) => void;
+}
+
+interface Flight {
+  readonly part: Part;
+  readonly frozen: Frozen;
+  /** What is left of the part behind this record batch. */
+  readonly rest: FrameRange | undefined;
+  readonly budgetBytes: number;
+}
+
+/** A try takes at least this long before its connection is given up, however near the deadline is. */
+const SHORTEST_TRY_MS = 1_000;
+
+export class Lane implements SendingLane {
+  readonly #options: LaneOptions;
+  #queue: Part[] = [];
+  #flight: Flight | undefined;
+  /** `idle`: nothing to send. `offered`: with the sender. `waiting`: for the time of the next try. `stopped`: sends nothing more. */
+  #state: 'idle' | 'offered' | 'waiting' | 'stopped' = 'idle';
+  #triedSinceMs: number | undefined;
+  #tries = 0;
+  #timer: Timer | undefined;
+  #isStopping = false;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+  }
+
+  get topic(): string { return this.#options.topic; }
+  get partition(): number { return this.#options.partition; }
+  get acks(): -1 | 0 | 1 { return this.#options.acks; }
+  get requestTimeoutMs(): number { return this.#options.requestTimeoutMs; }
+
+  /** Is a record batch with the sender, so that its answer must be waited for? */
+  get isSending(): boolean {
+    return this.#state === 'offered';
+  }
+
+  push(part: Part): void {
+    this.#queue.push(part);
+    if (this.#state === 'idle') this.#offer(false);
+  }
+
+  deadlineMs(): number {
+    const leftMs = this.#options.messageTimeoutMs - this.#triedForMs();
+    return Math.min(this.#options.socketTimeoutMs, Math.max(leftMs, SHORTEST_TRY_MS));
+  }
+
+  async freeze(mayWait: boolean): Promise<Frozen | 'no room' | undefined> {
+    if (this.#isStopping && this.#flight === undefined) return this.#leaveUnsent();
+    if (this.#flight === undefined && !(await this.#encodeNext(mayWait))) return 'no room';
+    return this.#flight?.frozen;
+  }
+
+  settle(outcome: Outcome): void {
+    // All was taken back already: should this have arrived, it arrives once more. At least once.
+    if (this.#state === 'stopped') return;
+    if (outcome instanceof KafkaFailure) {
+      this.#retry(outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE', outcome.message, true);
+    } else {
+      this.#judge(outcome.errorCode);
+    }
+    this.#options.onQuiet();
+  }
+
+  /** Sends nothing more. What is on its way may still be answered: see `isSending`. */
+  stop(): void {
+    this.#timer?.cancel();
+    this.#isStopping = true;
+    if (this.#state !== 'offered') this.#state = 'stopped';
+  }
+
+  /** Takes all that is not delivered, in order; answers that come later mean nothing. */
+  takeBack(): readonly { readonly part: Part; readonly range: FrameRange }[] {
+    this.stop();
+    this.#state = 'stopped';
+    const flight = this.#flight;
+    const left = flight === undefined ? [] : [{ part: flight.part, range: flight.part.range }];
+    if (flight !== undefined) this.#endFlight(flight);
+    return [...left, ...this.#queue.splice(0).map((part) => ({ part, range: part.range }))];
+  }
+
+  #offer(refresh: boolean): void {
+    this.#triedSinceMs ??= this.#options.clock.now();
+    this.#state = 'offered';
+    this.#options.offer(this, refresh);
+  }
+
+  #triedForMs(): number {
+    return this.#triedSinceMs === undefined ? 0 : this.#options.clock.now() - this.#triedSinceMs;
+  }
+
+  /** It was offered, but the stream has failed meanwhile: nothing new is sent. */
+  #leaveUnsent(): undefined {
+    if (this.#state === 'stopped') return;
+    this.#state = 'stopped';
+    this.#options.onQuiet();
+  }
+
+  /** False: there is no room to encode into just now. */
+  async #encodeNext(mayWait: boolean): Promise<boolean> {
+    const { budget, maxBytes } = this.#options;
+    const part = this.#queue[0];
+    if (part === undefined) return true;
+    const room = roomFor(part.range, maxBytes);
+    while (!budget.takeEncoded(room)) {
+      if (!mayWait) return false;
+      await new Promise<void>((resolve) => budget.whenRoom(resolve));
+    }
+    const flight = this.#queue[0] === part ? await this.#encode(part, room) : undefined;
+    // All may have been taken back while this waited.
+    if (flight === undefined || this.#queue[0] !== part) {
+      budget.giveEncoded(room);
+    } else {
+      this.#queue.shift();
+      this.#flight = flight;
+    }
+    return true;
+  }
+
+  async #encode(part: Part, room: number): Promise<Flight> {
+    const { maxFrames, codecId, compress } = this.#options;
+    const { range } = part;
+    const out = Buffer.allocUnsafeSlow(room);
+    const encoded = encodeRecords(range, out, HEADER_BYTES, room - SLACK_BYTES, maxFrames);
+    const left = range.count - encoded.frames;
+    const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
+    let records = out.subarray(0, HEADER_BYTES + encoded.length);
+    if (compress !== undefined) {
+      const compressed = await compress(records.subarray(HEADER_BYTES));
+      records = Buffer.allocUnsafeSlow(HEADER_BYTES + compressed.length);
+      records.set(compressed, HEADER_BYTES);
+    }
+    putHeader(records, records.length, encoded, codecId);
+    return { part, frozen: { records, frames: encoded.frames }, rest, budgetBytes: room };
+  }
+
+  #judge(errorCode: number): void {
+    const reason = `${this.topic}[${this.partition}]: ${errorName(errorCode)}`;
+    switch (verdictOf(errorCode)) {
+      case 'delivered': return this.#delivered();
+      case 'retry': return this.#retry('UNREACHABLE', reason, false);
+      case 'moved': return this.#retry('UNREACHABLE', reason, true);
+      case 'park': return this.#retry('REFUSED', reason, true);
+      case 'split': return this.#split(reason);
+      case 'reject': return this.#rejectAll(reason);
+    }
+  }
+
+  #delivered(): void {
+    const flight = this.#flight!;
+    this.#endFlight(flight);
+    flight.part.onDelivered(flight.frozen.frames);
+    if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
+    this.#goOn();
+  }
+
+  /** On to what comes next: its time starts anew. */
+  #goOn(): void {
+    this.#tries = 0;
+    this.#triedSinceMs = undefined;
+    this.#state = this.#isStopping ? 'stopped' : 'idle';
+    if (this.#state === 'idle' && this.#queue.length > 0) this.#offer(false);
+  }
+
+  #endFlight(flight: Flight): void {
+    this.#flight = undefined;
+    this.#options.budget.giveEncoded(flight.budgetBytes);
+  }
+
+  #retry(code: 'UNREACHABLE' | 'REFUSED', message: string, refresh: boolean): void {
+    this.#state = this.#isStopping ? 'stopped' : 'waiting';
+    if (this.#isStopping) return;
+    if (this.#triedForMs() >= this.#options.messageTimeoutMs) {
+      return this.#options.onFailed({ code, message: `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)` });
+    }
+    this.#options.onRetry(message);
+    this.#timer = this.#options.clock.after(this.#backOffMs(), () => {
+      if (this.#state === 'waiting') this.#offer(refresh);
+    });
+  }
+
+  /** Grows with each try, with jitter so that many lanes don't come back at the same moment, and never past the deadline. */
+  #backOffMs(): number {
+    const { retryBackoffMs, retryBackoffMaxMs, messageTimeoutMs, random } = this.#options;
+    const grown = Math.min(retryBackoffMs * 2 ** this.#tries++, retryBackoffMaxMs);
+    return Math.min(grown * (0.8 + 0.4 * random()), Math.max(1, messageTimeoutMs - this.#triedForMs()));
+  }
+
+  /** Too large, or bad somewhere: halves are sent on their own, until what is refused is one frame. */
+  #split(reason: string): void {
+    const flight = this.#flight!;
+    const { range } = flight.part;
+    const { frames } = flight.frozen;
+    this.#endFlight(flight);
+    if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
+    if (frames === 1) {
+      flight.part.onRejected(startOf(range), reason);
+    } else {
+      const half = frames >> 1;
+      this.#queue.unshift({ ...flight.part, range: firstOf(range, half) }, { ...flight.part, range: firstOf(skipFrames(range, half), frames - half) });
+    }
+    this.#goOn();
+  }
+
+  #rejectAll(reason: string): void {
+    const flight = this.#flight!;
+    this.#endFlight(flight);
+    if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
+    for (let i = 0, { range } = flight.part; i < flight.frozen.frames; i++, range = skipFrames(range, 1)) flight.part.onRejected(startOf(range), reason);
+    this.#goOn();
+  }
+}
+
+/** The range's first `frames`, and no more. */
+function firstOf(range: FrameRange, frames: number): FrameRange {
+  return { ...range, count: frames, bytes: range.bytes - skipFrames(range, frames).bytes };
+}

@@ -1,0 +1,57 @@
+// Spreads the frames of a batch over the partitions of a topic. Where all go to one, they stay one range of the batch; otherwise each
+// partition gets the places of its frames, in their order. Numbers in typed arrays: still no object for a frame.
+import type { Batch } from '../../frames/batch.js';
+import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import type { Partitioner } from './partitioner.js';
+import type { FrameRange } from './recordBatch.js';
+
+/**
+ * @param keylessPartition where frames go whose key doesn't matter
+ */
+export function partitionBatch(batch: Batch, partitions: number, partitioner: Partitioner, keylessPartition: number): Map<number, FrameRange> {
+  const { hash } = partitioner;
+  if (partitions === 1 || hash === undefined) return new Map([[hash === undefined ? keylessPartition : 0, wholeOf(batch)]]);
+  const places = new Uint32Array(batch.frames);
+  const targets = new Uint32Array(batch.frames);
+  const counts = new Uint32Array(partitions);
+  const source = batch.bytes;
+  for (let index = 0, at = 0; index < batch.frames; index++) {
+    const keyAt = at + 6 + source[at + 4]!;
+    const keyLength = source[keyAt - 1]!;
+    const isFree = keyLength === 0 && partitioner.spreadsKeyless;
+    const target = isFree ? keylessPartition : hash(source, keyAt, keyAt + keyLength) % partitions;
+    places[index] = at;
+    targets[index] = target;
+    counts[target]!++;
+    at += PREFIX_BYTES + bodyLength(source, at);
+  }
+  const only = targets[0]!;
+  if (counts[only] === batch.frames) return new Map([[only, wholeOf(batch)]]);
+  return pick(batch, places, targets, counts);
+}
+
+function wholeOf(batch: Batch): FrameRange {
+  return { batch, picked: undefined, first: 0, at: 0, count: batch.frames, bytes: batch.length };
+}
+
+function pick(batch: Batch, places: Uint32Array, targets: Uint32Array, counts: Uint32Array): Map<number, FrameRange> {
+  const offsets = Array.from(counts, (count) => new Uint32Array(count));
+  const indexes = Array.from(counts, (count) => new Uint32Array(count));
+  const bytes = new Float64Array(counts.length);
+  const filled = new Uint32Array(counts.length);
+  for (let index = 0; index < batch.frames; index++) {
+    const target = targets[index]!;
+    const slot = filled[target]!++;
+    offsets[target]![slot] = places[index]!;
+    indexes[target]![slot] = index;
+    bytes[target]! += (places[index + 1] ?? batch.length) - places[index]!;
+  }
+  const ranges = new Map<number, FrameRange>();
+  for (let target = 0; target < counts.length; target++) {
+    const count = counts[target]!;
+    if (count === 0) continue;
+    const picked = { offsets: offsets[target]!, indexes: indexes[target]! };
+    ranges.set(target, { batch, picked, first: 0, at: picked.offsets[0]!, count, bytes: bytes[target]! });
+  }
+  return ranges;
+}

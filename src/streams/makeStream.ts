@@ -1,0 +1,63 @@
+// From a stream's configuration to the stream itself. Kafka streams that may share a cluster do.
+import type { Clock } from '../clock.js';
+import type { BackupConfig, StreamConfig } from '../config/buckets.js';
+import type { Log } from '../log.js';
+import type { MemoryBudget } from '../memoryBudget.js';
+import { FileStream } from './file/fileStream.js';
+import { Cluster } from './kafka/cluster.js';
+import { KafkaStream } from './kafka/kafkaStream.js';
+import { Sender } from './kafka/sender.js';
+import type { KafkaSettings } from './kafka/settings.js';
+import type { RejectedFrames, Stream } from './stream.js';
+
+export interface StreamPlace {
+  /** The bucket's name. */
+  readonly bucket: string;
+  /** The stream's id in the configuration; a backup's is that of its primary with `.backup` behind. */
+  readonly streamId: string;
+  readonly log: Log;
+  /** Frames that the configuration allowed to be thrown away (`maxFiles`). */
+  readonly onDiscard: (frames: number) => void;
+}
+
+export class StreamMaker {
+  readonly #clusters = new Map<string, { cluster: Cluster; sender: Sender; users: number }>();
+
+  constructor(readonly parts: { readonly budget: MemoryBudget; readonly rejected: RejectedFrames; readonly log: Log; readonly clock: Clock }) {}
+
+  make(config: StreamConfig | BackupConfig, place: StreamPlace): Stream {
+    if (config.type === 'kafka') return this.#kafka(config.settings, place);
+    return new FileStream({
+      settings: config.settings,
+      bucket: place.bucket,
+      streamId: place.streamId,
+      log: place.log,
+      clock: this.parts.clock,
+      onDiscard: ({ frames }) => place.onDiscard(frames),
+    });
+  }
+
+  #kafka(settings: KafkaSettings, { bucket, log }: StreamPlace): Stream {
+    const { budget, rejected, clock } = this.parts;
+    const shared = this.#share(settings);
+    const onClosed = () => this.#leave(settings.clusterKey);
+    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, log, clock, onClosed });
+  }
+
+  #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {
+    let shared = this.#clusters.get(settings.clusterKey);
+    if (shared === undefined) {
+      const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock);
+      this.#clusters.set(settings.clusterKey, (shared = { cluster, sender: new Sender(cluster), users: 0 }));
+    }
+    shared.users++;
+    return shared;
+  }
+
+  #leave(clusterKey: string): void {
+    const shared = this.#clusters.get(clusterKey);
+    if (shared === undefined || --shared.users > 0) return;
+    shared.cluster.close();
+    this.#clusters.delete(clusterKey);
+  }
+}

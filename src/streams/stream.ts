@@ -1,0 +1,67 @@
+// The contract of a stream: where batches end. Kafka and files keep it, and stream.contract.ts holds each of them to it.
+import type { Batch } from '../frames/batch.js';
+
+/** How the frames of a written batch ended; `delivered + rejected` is the batch's number of frames. */
+export interface Settled {
+  readonly delivered: number;
+  /** Frames that can never be delivered; each was handed to `RejectedFrames` with its reason. */
+  readonly rejected: number;
+}
+
+export type DeliveryErrorCode =
+  /** The deadline (`message.timeout.ms`) passed, or nothing answers. */
+  | 'UNREACHABLE'
+  /** The destination says no to this stream as a whole (login, topic missing or not authorised). */
+  | 'REFUSED'
+  /** A file could not be written. */
+  | 'IO'
+  /** The stream was closed first. */
+  | 'CLOSED';
+
+/** A write that ended without every frame settled. The undelivered frames are handed back, in order; the rest is settled. */
+export class DeliveryError extends Error {
+  override readonly name = 'DeliveryError';
+  /**
+   * @param undelivered the frames not delivered, in order, a batch of its own that the catcher releases.
+   *   It is the written batch itself (retained once more) when none was delivered.
+   */
+  constructor(
+    readonly code: DeliveryErrorCode,
+    message: string,
+    readonly undelivered: Batch,
+    readonly settled: Settled,
+  ) {
+    super(message);
+  }
+}
+
+/**
+ * One destination of one bucket. Writes may overlap: a stream settles them in the order of the calls, per partition where it has any.
+ * Once a write has failed, those behind it fail too (with code of their own), until `probe` has succeeded: order is kept.
+ */
+export interface Stream {
+  /** How many writes it is worth having outstanding at once. */
+  readonly depth: number;
+
+  /** Makes ready. Does not wait for a destination that is away: that is the first write's business. Rejects on what a person must mend. */
+  open(): Promise<void>;
+
+  /**
+   * Delivers every frame of the batch. The caller holds the batch until this settles.
+   * @returns resolves once every frame is delivered, or rejected with a reason
+   * @throws {DeliveryError} with the undelivered frames; nothing else
+   */
+  write(batch: Batch): Promise<Settled>;
+
+  /** After a failure: asks the destination for real whether it is back. Resolves when writes may go on, rejects with an Error that says why not. */
+  probe(): Promise<void>;
+
+  /** Ends: outstanding writes settle or fail with CLOSED within `deadlineMs`. Never rejects, never waits longer. */
+  close(options: { readonly deadlineMs: number }): Promise<void>;
+}
+
+/** Keeps frames that can never be delivered, each with its reason, so that nothing goes without a trace. */
+export interface RejectedFrames {
+  /** @param bytes whole frames from `start` to `end`, copied before the call returns */
+  reject(rejection: { readonly bytes: Uint8Array; readonly start: number; readonly end: number; readonly frames: number; readonly bucket: string; readonly reason: string }): void;
+}

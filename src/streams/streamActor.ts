@@ -1,0 +1,302 @@
+// One destination of one bucket, with its backup: in which of the two a batch ends, and in which order. Three modes:
+//   normal  batches go to the primary.
+//   backup  the primary failed: what it handed back, and what follows, goes to the backup, in order; the primary is tried now and then.
+//   error   there is no backup, or it failed too: batches wait in their order, and the trying goes on.
+// A mode ends only when nothing written in it is outstanding, so that no batch passes another.
+import type { Timer } from '../clock.js';
+import { Actor, type ActorContext } from '../actors/actor.js';
+import type { Batch } from '../frames/batch.js';
+import { DeliveryError, type Settled, type Stream } from './stream.js';
+
+export type StreamMode = 'normal' | 'backup' | 'error';
+
+export type StreamMessage =
+  /** The actor releases the batch once it is settled here. */
+  | { readonly kind: 'batch'; readonly batch: Batch }
+  /** Batches that a failed predecessor held: counted and sliced already. */
+  | { readonly kind: 'inherit'; readonly batches: readonly Batch[] }
+  | { readonly kind: 'opened'; readonly problem: string | undefined }
+  | { readonly kind: 'written'; readonly write: Write; readonly outcome: Settled | DeliveryError }
+  | { readonly kind: 'retry' }
+  | { readonly kind: 'probed'; readonly target: Target; readonly problem: string | undefined }
+  | { readonly kind: 'deadline' };
+
+type Target = 'primary' | 'backup';
+
+/** A batch given to a stream, until its outcome is known. */
+interface Write {
+  readonly batch: Batch;
+  readonly target: Target;
+  outcome: Settled | DeliveryError | undefined;
+}
+
+export interface StreamActorOptions {
+  readonly primary: Stream;
+  readonly backup: Stream | undefined;
+  /** The probability that a frame goes to this stream; 1 copies nothing. */
+  readonly slice: number;
+  /** How long between two tries of the primary in backup mode. */
+  readonly retryMs: number;
+  /** … and in error mode, where batches wait. */
+  readonly errorRetryMs: number;
+  /** At the end: how long batches are still tried before they go to the backup, or are left over. */
+  readonly stopTimeoutMs: () => number;
+  readonly random?: () => number;
+  /** Called with what could be delivered nowhere when the time to stop was over. */
+  readonly onLeftOver: (batch: Batch, reason: string) => void;
+  readonly counts: StreamCounts;
+}
+
+/** Frames by what became of them; `received` is the sum of the others and of what is queued. */
+export interface StreamCounts {
+  received: number;
+  delivered: number;
+  backedUp: number;
+  slicedOut: number;
+  rejected: number;
+  /** Left when the daemon stopped, and kept aside. */
+  leftOver: number;
+}
+
+export function noCounts(): StreamCounts {
+  return { received: 0, delivered: 0, backedUp: 0, slicedOut: 0, rejected: 0, leftOver: 0 };
+}
+
+/** Time at the end that is kept for writing to the backup what the primary did not take. */
+const LAST_RESORT_MS = 3_000;
+
+export class StreamActor extends Actor<StreamMessage> {
+  readonly #context: ActorContext<StreamMessage>;
+  readonly #options: StreamActorOptions;
+  #mode: StreamMode = 'normal';
+  /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. */
+  #next: { readonly mode: StreamMode; readonly reason: string } | undefined;
+  #writes: Write[] = [];
+  #waiting: Batch[] = [];
+  #retry: Timer | undefined;
+  #isProbing = false;
+  #deadline: Timer | undefined;
+  #isPastDeadline = false;
+  #isOpen = false;
+  #isClosing = false;
+
+  constructor(context: ActorContext<StreamMessage>, options: StreamActorOptions) {
+    super();
+    this.#context = context;
+    this.#options = options;
+    Promise.all([options.primary.open(), options.backup?.open()]).then(
+      () => context.self.tell({ kind: 'opened', problem: undefined }),
+      (error: unknown) => context.self.tell({ kind: 'opened', problem: String(error) }),
+    );
+  }
+
+  get mode(): StreamMode {
+    return this.#mode;
+  }
+
+  override receive(message: StreamMessage): void {
+    switch (message.kind) {
+      case 'batch': return this.#accept(message.batch);
+      case 'inherit': return this.#inherit(message.batches);
+      case 'opened': return this.#onOpened(message.problem);
+      case 'written': return this.#onWritten(message.write, message.outcome);
+      case 'retry': return this.#probe();
+      case 'probed': return this.#onProbed(message.target, message.problem);
+      case 'deadline': return this.#onDeadline();
+    }
+  }
+
+  override handBack(): readonly StreamMessage[] {
+    this.#retry?.cancel();
+    this.#deadline?.cancel();
+    const outstanding = this.#writes.map((write) => write.batch);
+    return [{ kind: 'inherit', batches: [...outstanding, ...this.#waiting] }];
+  }
+
+  override abandon(message: StreamMessage, error: unknown): void {
+    const batches = message.kind === 'batch' ? [message.batch] : message.kind === 'inherit' ? message.batches : [];
+    for (const batch of batches) this.#leaveOver(batch, `the stream failed on it: ${String(error)}`);
+  }
+
+  override drain(): void {
+    const afterMs = Math.max(0, this.#options.stopTimeoutMs() - LAST_RESORT_MS);
+    this.#deadline = this.#context.clock.after(afterMs, () => this.#context.self.tell({ kind: 'deadline' }));
+    if (this.#mode !== 'normal') this.#probe();
+    this.#pump();
+  }
+
+  #onOpened(problem: string | undefined): void {
+    this.#isOpen = true;
+    if (problem !== undefined) this.#enter({ mode: 'error', reason: problem });
+    this.#pump();
+  }
+
+  #accept(batch: Batch): void {
+    this.#options.counts.received += batch.frames;
+    const sliced = this.#options.slice < 1 ? this.#takeSlice(batch) : batch;
+    if (sliced === undefined) return;
+    this.#waiting.push(sliced);
+    this.#pump();
+  }
+
+  #inherit(batches: readonly Batch[]): void {
+    this.#waiting = [...batches, ...this.#waiting];
+    this.#pump();
+  }
+
+  #takeSlice(batch: Batch): Batch | undefined {
+    const random = this.#options.random ?? Math.random;
+    const sliced = batch.pick(() => random() < this.#options.slice);
+    this.#options.counts.slicedOut += batch.frames - sliced.frames;
+    batch.release();
+    if (sliced.frames > 0) return sliced;
+    sliced.release();
+    return undefined;
+  }
+
+  /** Writes what waits, as long as the mode stands and the stream has use for more. */
+  #pump(): void {
+    while (this.#isOpen && this.#next === undefined && this.#waiting.length > 0) {
+      const target = this.#mode === 'normal' ? 'primary' : 'backup';
+      const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
+      if (stream === undefined || this.#writes.length >= stream.depth) break;
+      this.#write(this.#waiting.shift()!, target, stream);
+    }
+    this.#finishDraining();
+  }
+
+  #streamOf(target: Target): Stream | undefined {
+    return target === 'primary' ? this.#options.primary : this.#options.backup;
+  }
+
+  #write(batch: Batch, target: Target, stream: Stream): void {
+    const write: Write = { batch, target, outcome: undefined };
+    this.#writes.push(write);
+    stream.write(batch).then(
+      (outcome) => this.#context.self.tell({ kind: 'written', write, outcome }),
+      (error: unknown) => this.#context.self.tell({ kind: 'written', write, outcome: asDeliveryError(error, batch) }),
+    );
+  }
+
+  #onWritten(write: Write, outcome: Settled | DeliveryError): void {
+    // A write of a failed predecessor: its batch was inherited and is written anew.
+    if (!this.#writes.includes(write)) return outcome instanceof DeliveryError ? outcome.undelivered.release() : undefined;
+    write.outcome = outcome;
+    this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
+    if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
+    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.batch.release();
+    if (this.#next !== undefined && this.#writes.every((w) => w.outcome !== undefined)) this.#enter(this.#next);
+    this.#pump();
+  }
+
+  #count(target: Target, settled: Settled): void {
+    const counts = this.#options.counts;
+    counts.rejected += settled.rejected;
+    if (target === 'primary') counts.delivered += settled.delivered;
+    else counts.backedUp += settled.delivered;
+  }
+
+  #onFailure(target: Target, error: DeliveryError): void {
+    const toBackup = target === 'primary' && this.#options.backup !== undefined;
+    // The first failure says why; those behind it fail because of it. A failure also overrules a return to the primary.
+    if (this.#next === undefined || this.#next.mode === 'normal') this.#next = { mode: toBackup ? 'backup' : 'error', reason: error.message };
+  }
+
+  /** Nothing is outstanding: what was handed back waits again, before all else, and the mode changes. */
+  #enter(next: { readonly mode: StreamMode; readonly reason: string }): void {
+    const handedBack: Batch[] = [];
+    for (const { batch, outcome } of this.#writes) {
+      if (outcome instanceof DeliveryError) handedBack.push(outcome.undelivered);
+      batch.release();
+    }
+    this.#writes = [];
+    this.#waiting = [...handedBack, ...this.#waiting];
+    this.#next = undefined;
+    this.#mode = next.mode;
+    this.#logMode(next.reason);
+    if (this.#isPastDeadline && this.#mode === 'error') return this.#giveUp(next.reason);
+    this.#scheduleRetry();
+  }
+
+  #logMode(reason: string): void {
+    const { log } = this.#context;
+    const waiting = this.#waiting.reduce((sum, batch) => sum + batch.frames, 0);
+    switch (this.#mode) {
+      case 'normal': return log.info(`mode normal: ${reason}`);
+      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${this.#options.retryMs} ms`);
+      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait in memory, tried again every ${this.#options.errorRetryMs} ms`);
+    }
+  }
+
+  #scheduleRetry(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    if (this.#mode === 'normal' || this.#context.self.state === 'stopped') return;
+    const afterMs = this.#mode === 'backup' ? this.#options.retryMs : this.#options.errorRetryMs;
+    this.#retry = this.#context.clock.after(afterMs, () => this.#context.self.tell({ kind: 'retry' }));
+  }
+
+  /** Asks the primary whether it is back; in error mode also the backup, once the primary has said no. */
+  #probe(): void {
+    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline) return;
+    this.#isProbing = true;
+    this.#ask('primary', this.#options.primary);
+  }
+
+  #ask(target: Target, stream: Stream): void {
+    stream.probe().then(
+      () => this.#context.self.tell({ kind: 'probed', target, problem: undefined }),
+      (error: unknown) => this.#context.self.tell({ kind: 'probed', target, problem: error instanceof Error ? error.message : String(error) }),
+    );
+  }
+
+  #onProbed(target: Target, problem: string | undefined): void {
+    if (problem !== undefined && target === 'primary' && this.#mode === 'error' && this.#options.backup !== undefined) {
+      return this.#ask('backup', this.#options.backup);
+    }
+    this.#isProbing = false;
+    if (problem !== undefined) {
+      this.#context.log.debug(`${target} is not back yet: ${problem}`);
+      return this.#scheduleRetry();
+    }
+    if (this.#next !== undefined || this.#mode === 'normal') return;
+    this.#next = target === 'primary' ? { mode: 'normal', reason: 'the primary is back' } : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
+    if (this.#writes.length === 0) this.#enter(this.#next);
+    this.#pump();
+  }
+
+  /** The time to stop is nearly over: what the primary still has is handed back, and goes to the backup or is left over. */
+  #onDeadline(): void {
+    this.#isPastDeadline = true;
+    if (this.#mode === 'error' && this.#next === undefined) this.#giveUp('the time to stop was over');
+    else void this.#options.primary.close({ deadlineMs: 0 });
+    this.#pump();
+  }
+
+  #giveUp(reason: string): void {
+    for (const batch of this.#waiting.splice(0)) this.#leaveOver(batch, `not delivered when the daemon stopped: ${reason}`);
+    this.#finishDraining();
+  }
+
+  #leaveOver(batch: Batch, reason: string): void {
+    this.#options.counts.leftOver += batch.frames;
+    this.#options.onLeftOver(batch, reason);
+    batch.release();
+  }
+
+  #finishDraining(): void {
+    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.length > 0 || this.#waiting.length > 0) return;
+    this.#isClosing = true;
+    this.#retry?.cancel();
+    this.#deadline?.cancel();
+    const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
+    const deadlineMs = LAST_RESORT_MS;
+    void Promise.all(streams.map((stream) => stream.close({ deadlineMs }))).then(() => this.#context.drained());
+  }
+}
+
+/** Streams throw nothing but DeliveryError; should one break its word, nothing is lost by it. */
+function asDeliveryError(error: unknown, batch: Batch): DeliveryError {
+  if (error instanceof DeliveryError) return error;
+  return new DeliveryError('IO', String(error), batch.retain(), { delivered: 0, rejected: 0 });
+}

@@ -34,7 +34,7 @@ export class Log {
     if (LOG_LEVELS.indexOf(level) < this.#rank) return;
     const time = new Date(this.now()).toISOString().replace('T', ' ').replace('Z', '');
     // A line stays a line: what a client named can't forge another one.
-    const safe = text.replace(/[\u0000-\u001f\u007f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+    const safe = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
     this.sink(`${level} | ${time} | ${this.path === '' ? '' : `${this.path} `}${safe}\n`);
   }
 }

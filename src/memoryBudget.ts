@@ -1,6 +1,8 @@
 // The one bound on memory (MAXMEMORY): every byte of a frame that is held, in any form, is taken from here and given back.
 // Taking never fails, for what is already read must be kept; over the mark the sockets are paused until enough is given back.
 
+import { BufferPool } from './frames/bufferPool.js';
+
 export type Pressure = 'over' | 'under';
 
 export class MemoryBudget {
@@ -12,12 +14,14 @@ export class MemoryBudget {
   readonly #pauseAt: number;
   readonly #resumeAt: number;
   readonly #encodedLimit: number;
+  readonly #pool: BufferPool;
 
   /** @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be sent. */
   constructor(readonly limitBytes: number) {
     this.#encodedLimit = Math.floor(limitBytes / 4);
     this.#pauseAt = limitBytes - this.#encodedLimit;
     this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
+    this.#pool = new BufferPool(Math.floor(limitBytes / 8));
   }
 
   /** Bytes held now, encoded requests among them. */
@@ -28,6 +32,28 @@ export class MemoryBudget {
   /** True while sockets must not be read. */
   get isOver(): boolean {
     return this.#over;
+  }
+
+  /** A buffer of at least `bytes` for frames; all its bytes are taken. */
+  allocate(bytes: number): Buffer {
+    const buffer = this.#pool.acquire(bytes);
+    this.take(buffer.length);
+    return buffer;
+  }
+
+  /** Gives back what `allocate` gave, to be used again: nothing may touch it any more. */
+  free(buffer: Buffer): void {
+    this.give(buffer.length);
+    this.#pool.recycle(buffer);
+  }
+
+  /** A buffer for an encoded request, for which `takeEncoded` has made room. `recycle` it once the kernel is done with it, or just drop it. */
+  scratch(bytes: number): Buffer {
+    return this.#pool.acquire(bytes);
+  }
+
+  recycle(buffer: Buffer): void {
+    this.#pool.recycle(buffer);
   }
 
   take(bytes: number): void {

@@ -18,6 +18,7 @@ export class Batch {
   #picked = 0;
   #origin: Batch | undefined;
   #whenSettled: (() => void) | undefined;
+  #mayBeRead = false;
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
   readonly #markFrames: number[] = [];
   readonly #markTimes: number[] = [];
@@ -27,9 +28,7 @@ export class Batch {
    * @param capacityBytes a guess at the size to come, so that a busy bucket doesn't grow its batch step by step
    */
   constructor(readonly bucket: string, readonly budget: MemoryBudget, capacityBytes = FIRST_CAPACITY_BYTES) {
-    // allocUnsafeSlow: a batch may be long-lived, and a slice of Node's shared pool would pin the whole pool.
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(capacityBytes, FIRST_CAPACITY_BYTES));
-    this.budget.take(this.bytes.length);
+    this.bytes = budget.allocate(capacityBytes);
   }
 
   /** Adds `frames` whole frames, the bytes of `chunk` from `start` to `end`. One copy, no look inside. */
@@ -43,11 +42,9 @@ export class Batch {
   }
 
   #grow(needed: number): void {
-    let capacity = this.bytes.length;
-    while (capacity < needed) capacity *= 2;
-    const grown = Buffer.allocUnsafeSlow(capacity);
+    const grown = this.budget.allocate(Math.max(needed, this.bytes.length * 2));
     this.bytes.copy(grown, 0, 0, this.length);
-    this.budget.take(capacity - this.bytes.length);
+    this.budget.free(this.bytes);
     this.bytes = grown;
   }
 
@@ -105,9 +102,15 @@ export class Batch {
   release(): void {
     if (--this.#holders > 0) return;
     if (this.#holders < 0) throw new Error(`batch of ${this.bucket} released more often than retained`);
-    this.budget.give(this.bytes.length);
+    if (this.#mayBeRead) this.budget.give(this.bytes.length);
+    else this.budget.free(this.bytes);
     this.bytes = NOTHING;
     this.#settleIfDone();
+  }
+
+  /** Somebody may go on reading the bytes after the last holder has let go (a write that was given up): they are never used again. */
+  leaveAlone(): void {
+    this.#mayBeRead = true;
   }
 
   /** Called once, when the last holder has let go of this batch and of every batch picked from it: all frames are settled. */

@@ -34,6 +34,7 @@ export interface ListenerOptions {
 
 const HALF_FRAME_TIMEOUT_MS = 30_000;
 const SWEEP_MS = 1_000;
+const LOG_FULL_EVERY_MS = 10_000;
 /** So many turns of the event loop without a byte or a connection, one after another, and the sockets are empty. */
 const QUIET_TURNS = 3;
 
@@ -44,6 +45,8 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #endPressure: () => void;
   readonly #sweeper: Timer;
   #accepted = 0;
+  #timesFull = 0;
+  #loggedFullMs = -Infinity;
   /** Moves with each chunk and connection, so that a quiet turn can be told from a busy one. */
   #activity = 0;
   #drain: { seen: number; quietTurns: number; untilMs: number } | undefined;
@@ -105,9 +108,18 @@ export class Listener extends Actor<ListenerMessage> {
 
   #onPressure(pressure: Pressure): void {
     const kind = pressure === 'over' ? 'pause' : 'resume';
-    if (pressure === 'over') this.#context.log.warn(`memory is full (${this.#options.budget.heldBytes} bytes held, MAXMEMORY ${this.#options.budget.limitBytes}): clients wait`);
-    else this.#context.log.info('memory has room again: clients go on');
+    if (pressure === 'over') this.#logFull();
     for (const client of this.#clients) if (client.state === 'running') client.tell({ kind });
+  }
+
+  /** At a high load memory fills and empties many times a second: the log says so once in a while. */
+  #logFull(): void {
+    const { budget } = this.#options;
+    const nowMs = this.#context.clock.now();
+    this.#timesFull++;
+    if (nowMs - this.#loggedFullMs < LOG_FULL_EVERY_MS) return;
+    this.#context.log.warn(`memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; ${this.#timesFull} times so far`);
+    this.#loggedFullMs = nowMs;
   }
 
   #sweep(): void {

@@ -122,8 +122,14 @@ export function streamContract(name: string, { make }: { readonly make: () => Pr
       await write(batchOf(...before));
       await it_.breakIt();
       const groups = numbered(5, 10);
-      const outcomes = await Promise.all(groups.map((group) => write(batchOf(...group))));
+      const ended: number[] = [];
+      const outcomes = await Promise.all(groups.map(async (group, i) => {
+        const outcome = await write(batchOf(...group));
+        ended.push(i);
+        return outcome;
+      }));
       expect(outcomes.map(({ error }) => error?.code)).not.toContain(undefined);
+      expect(ended).toEqual([0, 1, 2, 3, 4]);
       expectNothingLost(framesOf([...before, ...groups.flat()]), await delivered(), outcomes);
 
       await it_.heal();

@@ -133,7 +133,11 @@ export class FileStream implements Stream {
   }
 
   #handBack(code: DeliveryErrorCode, message: string): void {
-    for (const { batch, reject } of this.#outstanding.splice(0)) reject(failed(code, message, batch));
+    for (const { batch, reject } of this.#outstanding.splice(0)) {
+      // The disk may still be taking what was given up.
+      if (code === 'CLOSED') batch.leaveAlone();
+      reject(failed(code, message, batch));
+    }
   }
 
   async probe(): Promise<void> {

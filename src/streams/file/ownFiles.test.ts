@@ -89,6 +89,19 @@ describe('FileStream: maxFiles', () => {
     expect(bench.discarded).toEqual([]);
   });
 
+  it('counts as discarded what was told delivered, not what a suspect file holds besides', async () => {
+    const stream = await bench.opened({ maxFiles: 1 });
+    await bench.write(stream, '1', '2');
+    bench.disk.fail({ call: 'datasync', path: /orders$/, times: 1, code: 'EIO' });
+    bench.disk.fail({ call: 'truncate', times: 1, code: 'EIO' });
+    expect(await bench.write(stream, '3')).toMatchObject({ undelivered: ['3'] });
+    expect(await bench.messages('orders')).toEqual(['1', '2', '3']);
+    expect(bench.lines.join('')).toMatch(/ERROR .*orders may hold frames twice behind byte 26/);
+    await stream.probe();
+    await bench.write(stream, '3');
+    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 39 }]);
+  });
+
   it('hands the batch back, and loses nothing, when the oldest can\'t be removed', async () => {
     const stream = await bench.opened({ maxFiles: 1, sizeRotateBytes: 1 });
     await bench.write(stream, '1');

@@ -146,21 +146,11 @@ export class OwnFiles {
     const path = this.pathOf(oldest);
     const facts = await factsIfThere(fs, path);
     const isOurs = facts !== undefined && isStillOurs(oldest, facts);
-    const frames = isOurs && oldest.open ? await this.#recount(oldest, facts.size) : oldest.frames;
     if (isOurs) await unlinkIfThere(fs, path);
     content.files = others;
-    if (isOurs) onDiscard({ file: path, frames, bytes: facts.size });
+    // Counted are the frames told delivered; what a suspect file may hold besides was handed back.
+    if (isOurs) onDiscard({ file: path, frames: oldest.frames, bytes: facts.size });
     else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
-  }
-
-  /** The frames of a file that was not closed in good order. One that can't be read goes all the same, or nothing would be written any more. */
-  async #recount(file: OwnFile, size: number): Promise<number> {
-    try {
-      return (await this.#walk(this.pathOf(file), size)).frames;
-    } catch (error) {
-      this.#options.log.warn(`${this.pathOf(file)} can't be read (${String(error)}): its frames are counted as last known`);
-      return file.frames;
-    }
   }
 
   async #walk(path: string, size: number): ReturnType<typeof walkFrames> {

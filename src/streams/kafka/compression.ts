@@ -10,8 +10,8 @@ export function codecId(name: CompressionCodec): number {
   return COMPRESSION_CODECS.indexOf(name);
 }
 
-/** Compresses the records of one record batch. */
-export type Compress = (records: Buffer) => Promise<Uint8Array>;
+/** Compresses the records of one record batch. What is not given as a promise is good only until the next call. */
+export type Compress = (records: Buffer) => Uint8Array | Promise<Uint8Array>;
 
 /** @param level as `compression.level`; -1 is the codec's own default */
 export async function compressorFor(name: Exclude<CompressionCodec, 'none'>, level: number): Promise<Compress> {
@@ -29,10 +29,23 @@ export async function compressorFor(name: Exclude<CompressionCodec, 'none'>, lev
   }
 }
 
+/**
+ * snappyjs is what kafkajs-snappy is made of. Its compressor is called directly, into one output buffer: the codec around it clears a
+ * megabyte for each call and leaves it to the garbage collector.
+ */
 function snappy(): Compress {
-  const makeCodec = createRequire(import.meta.url)('kafkajs-snappy') as () => { compress(encoder: { buffer: Buffer }): Promise<Buffer> };
-  const codec = makeCodec();
-  return (records) => codec.compress({ buffer: records });
+  const { SnappyCompressor } = createRequire(import.meta.url)('snappyjs/snappy_compressor') as SnappyModule;
+  let output = new Uint8Array(0);
+  return (records) => {
+    const compressor = new SnappyCompressor(records);
+    const most = compressor.maxCompressedLength();
+    if (output.length < most) output = new Uint8Array(most);
+    return output.subarray(0, compressor.compressToBuffer(output));
+  };
+}
+
+interface SnappyModule {
+  readonly SnappyCompressor: new (input: Uint8Array) => { maxCompressedLength(): number; compressToBuffer(output: Uint8Array): number };
 }
 
 /** Node has zstd of its own from 22.15 on; before that a build for WebAssembly does it, in line. */
@@ -45,5 +58,5 @@ async function zstd(level: number): Promise<Compress> {
   }
   const { Zstd } = await import('@hpcc-js/wasm-zstd');
   const wasm = await Zstd.load();
-  return (records) => Promise.resolve(wasm.compress(records, level < 0 ? wasm.defaultCLevel() : level));
+  return (records) => wasm.compress(records, level < 0 ? wasm.defaultCLevel() : level);
 }

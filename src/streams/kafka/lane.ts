@@ -46,6 +46,8 @@ interface Flight {
   readonly frozen: Frozen;
   /** What is left of the part behind this record batch. */
   readonly rest: FrameRange | undefined;
+  /** What the record batch lies in. */
+  readonly buffer: Buffer;
   readonly budgetBytes: number;
 }
 
@@ -113,11 +115,12 @@ export class Lane implements SendingLane {
 
   /** Takes all that is not delivered, in order; answers that come later mean nothing. */
   takeBack(): readonly { readonly part: Part; readonly range: FrameRange }[] {
+    const wasSending = this.isSending;
     this.stop();
     this.#state = 'stopped';
     const flight = this.#flight;
     const left = flight === undefined ? [] : [{ part: flight.part, range: flight.part.range }];
-    if (flight !== undefined) this.#endFlight(flight);
+    if (flight !== undefined) this.#endFlight(flight, !wasSending);
     return [...left, ...this.#queue.splice(0).map((part) => ({ part, range: part.range }))];
   }
 
@@ -160,20 +163,25 @@ export class Lane implements SendingLane {
   }
 
   async #encode(part: Part, room: number): Promise<Flight> {
-    const { maxFrames, codecId, compress } = this.#options;
+    const { maxFrames, codecId, compress, budget } = this.#options;
     const { range } = part;
-    const out = Buffer.allocUnsafeSlow(room);
+    const out = budget.scratch(room);
     const encoded = encodeRecords(range, out, HEADER_BYTES, room - SLACK_BYTES, maxFrames);
     const left = range.count - encoded.frames;
     const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
-    let records = out.subarray(0, HEADER_BYTES + encoded.length);
+    let buffer = out;
+    let end = HEADER_BYTES + encoded.length;
     if (compress !== undefined) {
-      const compressed = await compress(records.subarray(HEADER_BYTES));
-      records = Buffer.allocUnsafeSlow(HEADER_BYTES + compressed.length);
-      records.set(compressed, HEADER_BYTES);
+      const result = compress(out.subarray(HEADER_BYTES, end));
+      const compressed = result instanceof Promise ? await result : result;
+      end = HEADER_BYTES + compressed.length;
+      // What came out smaller, as it nearly always does, goes where the plain records were: the codec is done with them.
+      if (end > out.length) buffer = Buffer.allocUnsafeSlow(end);
+      buffer.set(compressed, HEADER_BYTES);
     }
-    putHeader(records, records.length, encoded, codecId);
-    return { part, frozen: { records, frames: encoded.frames }, rest, budgetBytes: room };
+    const records = buffer.subarray(0, end);
+    putHeader(records, end, encoded, codecId);
+    return { part, frozen: { records, frames: encoded.frames }, rest, buffer, budgetBytes: room };
   }
 
   #judge(errorCode: number): void {
@@ -190,7 +198,7 @@ export class Lane implements SendingLane {
 
   #delivered(): void {
     const flight = this.#flight!;
-    this.#endFlight(flight);
+    this.#endFlight(flight, true);
     flight.part.onDelivered(flight.frozen.frames);
     if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
     this.#goOn();
@@ -204,9 +212,11 @@ export class Lane implements SendingLane {
     if (this.#state === 'idle' && this.#queue.length > 0) this.#offer(false);
   }
 
-  #endFlight(flight: Flight): void {
+  /** @param isDone the kernel has done with its bytes: they were answered for, or their connection is closed */
+  #endFlight(flight: Flight, isDone: boolean): void {
     this.#flight = undefined;
     this.#options.budget.giveEncoded(flight.budgetBytes);
+    if (isDone) this.#options.budget.recycle(flight.buffer);
   }
 
   #retry(code: 'UNREACHABLE' | 'REFUSED', message: string, refresh: boolean): void {
@@ -233,7 +243,7 @@ export class Lane implements SendingLane {
     const flight = this.#flight!;
     const { range } = flight.part;
     const { frames } = flight.frozen;
-    this.#endFlight(flight);
+    this.#endFlight(flight, true);
     if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
     if (frames === 1) {
       flight.part.onRejected(startOf(range), reason);
@@ -246,7 +256,7 @@ export class Lane implements SendingLane {
 
   #rejectAll(reason: string): void {
     const flight = this.#flight!;
-    this.#endFlight(flight);
+    this.#endFlight(flight, true);
     if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
     for (let i = 0, { range } = flight.part; i < flight.frozen.frames; i++, range = skipFrames(range, 1)) flight.part.onRejected(startOf(range), reason);
     this.#goOn();

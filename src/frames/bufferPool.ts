@@ -1,0 +1,38 @@
+// Buffers used again: batches and requests come and go by the megabyte, and leaving them to the garbage collector costs time and
+// doubles the memory, for it learns late of what lies outside its heap.
+
+const SMALLEST_BYTES = 4 * 1024;
+const LARGEST_BYTES = 1024 * 1024;
+
+export class BufferPool {
+  readonly #free = new Map<number, Buffer[]>();
+  #freeBytes = 0;
+
+  /** @param keptBytes how much may lie unused; what is over is left to the garbage collector */
+  constructor(readonly keptBytes: number) {}
+
+  /** A buffer of at least `bytes`, with any content. */
+  acquire(bytes: number): Buffer {
+    const size = sizeFor(bytes);
+    const buffer = this.#free.get(size)?.pop();
+    if (buffer === undefined) return Buffer.allocUnsafeSlow(size);
+    this.#freeBytes -= size;
+    return buffer;
+  }
+
+  /** Gives a buffer back that nobody reads or writes any more, neither here nor in the kernel. */
+  recycle(buffer: Buffer): void {
+    const size = buffer.length;
+    if (size > LARGEST_BYTES || size !== sizeFor(size) || this.#freeBytes + size > this.keptBytes) return;
+    const free = this.#free.get(size);
+    if (free === undefined) this.#free.set(size, [buffer]);
+    else free.push(buffer);
+    this.#freeBytes += size;
+  }
+}
+
+/** Powers of two up to the largest kept; beyond that what is asked, for such buffers are rare and not kept. */
+function sizeFor(bytes: number): number {
+  if (bytes > LARGEST_BYTES) return bytes;
+  return bytes <= SMALLEST_BYTES ? SMALLEST_BYTES : 2 ** Math.ceil(Math.log2(bytes));
+}

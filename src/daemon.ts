@@ -57,7 +57,7 @@ export class Daemon {
     const budget = (this.#budget = new MemoryBudget(environment.maxMemoryBytes));
     const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock }));
     // 2. Buckets, each with its streams.
-    this.#streams = new StreamMaker({ budget, rejected, log, clock });
+    this.#streams = new StreamMaker({ budget, rejected, log, clock, maxCpus: environment.maxCpus });
     const system = new ActorSystem(clock, log);
     const known = new Map<BucketKey, ActorRef<BucketMessage>>();
     this.#manager = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {

@@ -51,16 +51,17 @@ export abstract class Actor<M> {
   }
 
   /** A message that failed every successor too: settle it in some other way (reject it with a reason), for it will not be told again. */
-  abandon(message: M, error: unknown): void {
-    void message;
-    void error;
+  // Actors whose messages carry no frames have nothing to settle.
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars
+  abandon(_message: M, _error: unknown): void {
+    return;
   }
 }
 
 /** What a supervisor learns when a handler has thrown. */
 export interface Failure<M> {
   readonly error: unknown;
-  /** The message that failed first, then what the actor held, then what waited. */
+  /** What the actor held first, then the message that failed, then what waited. */
   readonly undelivered: readonly M[];
 }
 

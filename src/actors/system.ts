@@ -29,7 +29,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   #markStopped: () => void = () => undefined;
   #state: ActorState = 'starting';
   #busy = false;
-  #actor: Actor<M>;
+  #actor: Actor<M> | undefined;
   #pilled = false;
   readonly #mailbox = new Mailbox<M | typeof PILL>();
   #backOffMs: number = BACK_OFF_MS.first;
@@ -46,6 +46,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     this.stopped = new Promise((resolve) => (this.#markStopped = resolve));
     this.#actor = make(this);
     this.#state = 'running';
+    this.#work();
   }
 
   get state(): ActorState {
@@ -57,10 +58,10 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   }
 
   tell(message: M): void {
-    if (this.#busy || this.#state === 'starting') return this.#mailbox.push(this.#actor.keep(message));
+    if (this.#busy || this.#state === 'starting') return this.#mailbox.push(this.#keep(message));
     if (this.#state === 'stopped') return this.#afterEnd(message);
     this.#run(message);
-    if (!this.#busy && this.#mailbox.size > 0) this.#work();
+    this.#work();
   }
 
   stop(): void {
@@ -74,6 +75,12 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
     this.#markStopped();
+    for (let late = this.#mailbox.shift(); late !== undefined; late = this.#mailbox.shift()) if (late !== PILL) this.#afterEnd(late);
+  }
+
+  /** An actor that tells itself something while it is being made has lent nothing yet. */
+  #keep(message: M): M {
+    return this.#actor === undefined ? message : this.#actor.keep(message);
   }
 
   #work(): void {
@@ -89,9 +96,9 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     try {
       if (message === PILL) {
         this.#state = 'draining';
-        this.#actor.drain();
+        this.#actor!.drain();
       } else {
-        const pending = this.#actor.receive(message);
+        const pending = this.#actor!.receive(message);
         if (pending !== undefined) return this.#await(message, pending);
       }
       this.#succeeded(message);
@@ -121,7 +128,10 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const waiting: (M | typeof PILL)[] = [];
     for (let next = this.#mailbox.shift(); next !== undefined; next = this.#mailbox.shift()) waiting.push(next);
-    const messages = [...this.#retry(message, error), ...this.#actor.handBack(), ...waiting];
+    // The successor is what this actor was before it is told more; one that was draining drains again, once all is told.
+    const pill = message === PILL || this.#state === 'draining' ? [PILL] as const : [];
+    const again = this.#retry(message, error);
+    const messages = [...this.#actor!.handBack(), ...again, ...waiting, ...pill];
     this.#busy = false;
     if (this.supervise === 'restart') {
       this.#state = 'starting';
@@ -138,16 +148,16 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   }
 
   /** The failed message once more, unless it has failed too often. */
-  #retry(message: M | typeof PILL, error: unknown): (M | typeof PILL)[] {
-    if (message === PILL) return [PILL];
+  #retry(message: M | typeof PILL, error: unknown): M[] {
+    if (message === PILL) return [];
     const times = this.#failedOn?.message === message ? this.#failedOn.times + 1 : 1;
     if (times < TRIES_PER_MESSAGE) {
-      const kept = times === 1 ? this.#actor.keep(message) : message;
+      const kept = times === 1 ? this.#keep(message) : message;
       this.#failedOn = { message: kept, times };
       return [kept];
     }
     this.#failedOn = undefined;
-    this.#actor.abandon(message, error);
+    this.#actor!.abandon(message, error);
     return [];
   }
 
@@ -166,6 +176,6 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   #afterEnd(message: M): void {
     const kind = (message as { kind?: string } | undefined)?.kind ?? 'a message';
     this.log.warn(`told '${kind}' after it stopped; it is abandoned`);
-    this.#actor.abandon(message, new Error('the actor has stopped'));
+    this.#actor!.abandon(message, new Error('the actor has stopped'));
   }
 }

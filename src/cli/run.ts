@@ -16,19 +16,17 @@ export async function run(): Promise<number> {
   const cwd = process.cwd();
   const environment = loadEnvironment({ cwd, env: process.env });
   const buckets = loadBuckets(environment.bucketsFile, cwd);
-  // libuv reads this when its first thread starts, which has not happened yet.
-  process.env['UV_THREADPOOL_SIZE'] = String(environment.maxCpus);
   const log = new Log(environment.logLevel, (line) => void process.stderr.write(line));
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
   for (const note of buckets.notes) log.info(note);
   const socket = await openSocket(environment);
   const daemon = new Daemon({ environment, buckets, socket, log });
   log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
-  const signal = await firstSignal(log);
-  log.info(`${signal}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
+  const { reason, exitCode } = await endOfLife(log);
+  log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();
   report(daemon, log);
-  return 0;
+  return exitCode;
 }
 
 async function openSocket(environment: Environment): Promise<BoundSocket> {
@@ -38,15 +36,22 @@ async function openSocket(environment: Environment): Promise<BoundSocket> {
   return bindSocket({ path, mode, groupId: groupId(group) });
 }
 
-function firstSignal(log: Log): Promise<string> {
+/** A signal, or a fault that nobody caught: then too what is held is delivered or kept before the end. */
+function endOfLife(log: Log): Promise<{ reason: string; exitCode: number }> {
   process.on('SIGPIPE', () => undefined);
   return new Promise((resolve) => {
     let seen = 0;
     for (const signal of STOP_SIGNALS) {
       process.on(signal, () => {
-        if (++seen === 1) return resolve(signal);
+        if (++seen === 1) return resolve({ reason: signal, exitCode: 0 });
         log.warn(`${signal} again: ends at once, frames in memory are not delivered`);
         process.exit(1);
+      });
+    }
+    for (const fault of ['uncaughtException', 'unhandledRejection'] as const) {
+      process.on(fault, (error: unknown) => {
+        log.fatal(`${fault}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`);
+        resolve({ reason: 'a fault', exitCode: 1 });
       });
     }
   });

@@ -31,7 +31,7 @@ export function readShared(accepted: Socket, onChunk: (chunk: Buffer) => void): 
       },
     },
   };
-  const socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
+  const socket = new Socket(options);
   socket.resume();
   return socket;
 }

@@ -6,6 +6,7 @@ import type { MemoryBudget } from '../memoryBudget.js';
 import { FileStream } from './file/fileStream.js';
 import { Cluster } from './kafka/cluster.js';
 import { KafkaStream } from './kafka/kafkaStream.js';
+import { Permits } from './kafka/permits.js';
 import { Sender } from './kafka/sender.js';
 import type { KafkaSettings } from './kafka/settings.js';
 import type { RejectedFrames, Stream } from './stream.js';
@@ -20,10 +21,23 @@ export interface StreamPlace {
   readonly onDiscard: (frames: number) => void;
 }
 
+export interface StreamMakerParts {
+  readonly budget: MemoryBudget;
+  readonly rejected: RejectedFrames;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** MAXCPUS: how many compressions run on libuv's threads at the same time. */
+  readonly maxCpus: number;
+}
+
 export class StreamMaker {
   readonly #clusters = new Map<string, { cluster: Cluster; sender: Sender; users: number }>();
 
-  constructor(readonly parts: { readonly budget: MemoryBudget; readonly rejected: RejectedFrames; readonly log: Log; readonly clock: Clock }) {}
+  readonly #permits: Permits;
+
+  constructor(readonly parts: StreamMakerParts) {
+    this.#permits = new Permits(parts.maxCpus);
+  }
 
   make(config: StreamConfig | BackupConfig, place: StreamPlace): Stream {
     if (config.type === 'kafka') return this.#kafka(config.settings, place);
@@ -41,7 +55,7 @@ export class StreamMaker {
     const { budget, rejected, clock } = this.parts;
     const shared = this.#share(settings);
     const onClosed = () => this.#leave(settings.clusterKey);
-    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, log, clock, onClosed });
+    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, permits: this.#permits, log, clock, onClosed });
   }
 
   #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {

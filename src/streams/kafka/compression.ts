@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
+import type { Permits } from './permits.js';
 import { COMPRESSION_CODECS, type CompressionCodec } from './settings.js';
 
 
@@ -13,19 +14,22 @@ export function codecId(name: CompressionCodec): number {
 /** Compresses the records of one record batch. What is not given as a promise is good only until the next call. */
 export type Compress = (records: Buffer) => Uint8Array | Promise<Uint8Array>;
 
-/** @param level as `compression.level`; -1 is the codec's own default */
-export async function compressorFor(name: Exclude<CompressionCodec, 'none'>, level: number): Promise<Compress> {
+/**
+ * @param level as `compression.level`; -1 is the codec's own default
+ * @param permits bounds what runs on libuv's threads at the same time
+ */
+export async function compressorFor(name: Exclude<CompressionCodec, 'none'>, level: number, permits: Permits): Promise<Compress> {
   switch (name) {
     case 'gzip': {
       const gzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip);
-      return (records) => gzip(records, { level });
+      return (records) => permits.run(() => gzip(records, { level }));
     }
     case 'snappy': return snappy();
     case 'lz4': {
       const { compressFrame } = await import('lz4-napi');
-      return (records) => compressFrame(records);
+      return (records) => permits.run(() => compressFrame(records));
     }
-    case 'zstd': return zstd(level);
+    case 'zstd': return zstd(level, permits);
   }
 }
 
@@ -49,12 +53,12 @@ interface SnappyModule {
 }
 
 /** Node has zstd of its own from 22.15 on; before that a build for WebAssembly does it, in line. */
-async function zstd(level: number): Promise<Compress> {
+async function zstd(level: number, permits: Permits): Promise<Compress> {
   const own = zlib as unknown as { zstdCompress?: (b: Buffer, o: object, done: (error: Error | null, out: Buffer) => void) => void; constants: { ZSTD_c_compressionLevel: number } };
   if (own.zstdCompress !== undefined) {
     const compress = promisify(own.zstdCompress);
     const params = level < 0 ? {} : { [own.constants.ZSTD_c_compressionLevel]: level };
-    return (records) => compress(records, { params });
+    return (records) => permits.run(() => compress(records, { params }));
   }
   const { Zstd } = await import('@hpcc-js/wasm-zstd');
   const wasm = await Zstd.load();

@@ -10,6 +10,7 @@ import type { Cluster, TopicLayout } from './cluster.js';
 import { type Compress, codecId, compressorFor } from './compression.js';
 import { KafkaFailure } from './failure.js';
 import { Lane } from './lane.js';
+import type { Permits } from './permits.js';
 import { partitionerNamed } from './partitioner.js';
 import { partitionBatch } from './partitioning.js';
 import type { FrameRange } from './recordBatch.js';
@@ -27,6 +28,8 @@ export interface KafkaStreamOptions {
   readonly onClosed?: () => void;
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
+  /** For compressing on libuv's threads; shared by all streams. */
+  readonly permits: Permits;
   readonly log: Log;
   readonly clock: Clock;
   readonly random?: () => number;
@@ -75,7 +78,7 @@ export class KafkaStream implements Stream {
 
   async open(): Promise<void> {
     const { compressionCodec, compressionLevel } = this.#options.settings;
-    this.#compress = compressionCodec === 'none' ? undefined : await compressorFor(compressionCodec, compressionLevel);
+    this.#compress = compressionCodec === 'none' ? undefined : await compressorFor(compressionCodec, compressionLevel, this.#options.permits);
   }
 
   write(batch: Batch): Promise<Settled> {

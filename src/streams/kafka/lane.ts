@@ -90,7 +90,10 @@ export class Lane implements SendingLane {
   }
 
   async freeze(mayWait: boolean): Promise<Frozen | 'no room' | undefined> {
-    if (this.#isStopping && this.#flight === undefined) return this.#leaveUnsent();
+    if (this.#isStopping && this.#flight === undefined) {
+      this.#leaveUnsent();
+      return undefined;
+    }
     if (this.#flight === undefined && !(await this.#encodeNext(mayWait))) return 'no room';
     return this.#flight?.frozen;
   }
@@ -135,7 +138,7 @@ export class Lane implements SendingLane {
   }
 
   /** It was offered, but the stream has failed meanwhile: nothing new is sent. */
-  #leaveUnsent(): undefined {
+  #leaveUnsent(): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
     this.#options.onQuiet();

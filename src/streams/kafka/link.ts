@@ -76,7 +76,7 @@ export class Link {
   async metadata(topics: readonly string[]): Promise<Metadata> {
     const { request, response } = this.#protocol('Metadata')({ topics, allowAutoTopicCreation: this.#settings.allowAutoCreateTopics });
     // T10: kafkajs's own parsing throws when any topic has an error, and so one bad topic would hide all others.
-    const decodeOnly = { decode: response.decode, parse: (decoded: unknown) => Promise.resolve(decoded) };
+    const decodeOnly = { decode: (raw: Buffer) => response.decode(raw), parse: (decoded: unknown) => Promise.resolve(decoded) };
     const asked = this.#connection.send({ request, response: decodeOnly });
     const answer = (await this.#within(this.#settings.socketTimeoutMs, 'a metadata request', asked)) as RawMetadata;
     return readMetadata(answer);

@@ -1,7 +1,8 @@
 // The daemon: which parts there are, and the order in which they start and stop. Nothing else.
 import type { ActorContext, ActorRef } from './actors/actor.js';
 import { ActorSystem } from './actors/system.js';
-import { Bucket } from './buckets/bucket.js';
+import { Backlog } from './buckets/backlog.js';
+import { Bucket, type LastingParts } from './buckets/bucket.js';
 import { BucketManager } from './buckets/bucketManager.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
 import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/messages.js';
@@ -15,6 +16,7 @@ import { RejectedStore } from './rejected.js';
 import type { BoundSocket } from './socket/bind.js';
 import type { SocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
+import { type LeftSegment, Spool } from './spool/spool.js';
 import { StreamMaker } from './streams/makeStream.js';
 import { StreamActor, type StreamCounts, type StreamMessage, noCounts } from './streams/streamActor.js';
 
@@ -27,18 +29,29 @@ export interface DaemonParts {
   readonly clock?: Clock;
 }
 
+/** What is made before the daemon, for it takes time. */
+interface EarlyParts {
+  readonly clock: Clock;
+  readonly budget: MemoryBudget;
+  readonly spool: Spool | undefined;
+  /** Segments of an earlier life, by bucket. */
+  readonly left: ReadonlyMap<BucketKey, readonly LeftSegment[]>;
+}
+
 /** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
 const RETRY_MS = 10_000;
 const ERROR_RETRY_MS = 1_000;
 /** A bucket made on demand that had nothing to do for one to two of these ends. */
 const IDLE_MS = 60_000;
+/** Time at the end that streams need for what they hold, after batches that wait in the spool are given to them no more. */
+const STREAMS_END_MS = 5_000;
 /** Of STOP_TIMEOUT, what may go by with reading what clients have sent. */
 const READING_SHARE = 0.25;
 
 export class Daemon {
   readonly #parts: DaemonParts;
   readonly #clock: Clock;
-  readonly #budget: MemoryBudget;
+  readonly #early: EarlyParts;
   readonly #rejected: RejectedStore;
   readonly #streams: StreamMaker;
   readonly #manager: ActorRef<ManagerMessage>;
@@ -47,14 +60,28 @@ export class Daemon {
   /** By `bucket/stream`; kept when a bucket made on demand ends. */
   readonly streamCounts = new Map<string, StreamCounts>();
   #stopAtMs = Infinity;
+  #markQuiet: () => void = () => undefined;
 
-  /** Starts everything, in this order: what a part needs is there before it. */
-  constructor(parts: DaemonParts) {
+  /**
+   * Starts everything, in this order: what a part needs is there before it.
+   * @throws Error the spool's folder can't be used
+   */
+  static async start(parts: DaemonParts): Promise<Daemon> {
+    const clock = parts.clock ?? systemClock;
+    const budget = new MemoryBudget(parts.environment.maxMemoryBytes);
+    const settings = parts.environment.spool;
+    if (settings === undefined) return new Daemon(parts, { clock, budget, spool: undefined, left: new Map() });
+    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget });
+    return new Daemon(parts, { clock, budget, spool, left: await spool.open() });
+  }
+
+  private constructor(parts: DaemonParts, early: EarlyParts) {
     this.#parts = parts;
+    this.#early = early;
     const { environment, buckets, log } = parts;
-    const clock = (this.#clock = parts.clock ?? systemClock);
-    // 1. The bound on memory, and a place for what can't be delivered.
-    const budget = (this.#budget = new MemoryBudget(environment.maxMemoryBytes));
+    const { clock, budget } = early;
+    this.#clock = clock;
+    // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock }));
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, maxCpus: environment.maxCpus });
@@ -63,7 +90,7 @@ export class Daemon {
     this.#manager = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {
       rejected,
       maxBuckets: environment.maxBuckets,
-      configured: buckets.buckets.map(({ id }) => keyOf(id)),
+      configured: this.#bucketsAtStart(),
       refuseName: (key) => (this.#configOf(key) === undefined ? undefined : refuseName(key, this.#feedsKafka(key))),
       spawnBucket: (inner, key) => this.#spawnBucket(inner, key),
     }, known));
@@ -76,23 +103,28 @@ export class Daemon {
       maxFrameBytes: environment.maxFrameBytes,
       counts: this.socketCounts,
       drainMs: environment.stopTimeoutMs * READING_SHARE,
+      onQuiet: () => this.#markQuiet(),
     }));
   }
 
   get heldBytes(): number {
-    return this.#budget.heldBytes;
+    return this.#early.budget.heldBytes;
   }
 
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
   async stop(): Promise<void> {
     this.#stopAtMs = this.#clock.now() + this.#parts.environment.stopTimeoutMs;
     // 1. No new clients; what the others have already sent is read.
+    const quiet = new Promise<void>((resolve) => (this.#markQuiet = resolve));
     this.#listener.stop();
-    await this.#listener.stopped;
+    await quiet;
     // 2. Buckets close their batches, streams deliver them, or hand them to their backups.
     this.#manager.stop();
     await this.#manager.stopped;
-    // 3. What could be delivered nowhere is kept.
+    // 3. Clients that had asked have their answers now.
+    this.#listener.tell({ kind: 'release' });
+    await this.#listener.stopped;
+    // 4. What could be delivered nowhere is kept.
     await this.#rejected.close();
   }
 
@@ -104,20 +136,41 @@ export class Daemon {
     return this.#configOf(key)!.streams.some((id) => this.#parts.buckets.streamsConfigs[id]!.type === 'kafka');
   }
 
+  /** The configured ones, and those that have left something in the spool, so that it is delivered. */
+  #bucketsAtStart(): readonly BucketKey[] {
+    const configured = this.#parts.buckets.buckets.map(({ id }) => keyOf(id));
+    const left = [...this.#early.left.keys()];
+    for (const key of left.filter((found) => this.#configOf(found) === undefined)) {
+      this.#parts.log.warn(`the spool holds batches of bucket ${bucketName(key)}, which is configured no more: they stay there; configure it, or a defaultBucket, and they are delivered`);
+    }
+    return [...new Set([...configured, ...left.filter((key) => this.#configOf(key) !== undefined)])];
+  }
+
   #spawnBucket(context: ActorContext<ManagerMessage>, key: BucketKey): ActorRef<BucketMessage> | undefined {
     const config = this.#configOf(key);
     if (config === undefined) return undefined;
     const isOnDemand = config === this.#parts.buckets.defaultBucket;
     const name = bucketName(key);
-    let streams: readonly ActorRef<StreamMessage>[] | undefined;
+    const { budget, spool } = this.#early;
+    let lasting: LastingParts | undefined;
     return context.spawn<BucketMessage>(`bucket.${name}`, (inner) => new Bucket(inner, {
       ...config,
       key,
       name,
-      budget: this.#budget,
+      budget,
+      spool,
+      feedMs: () => this.#stopAtMs - this.#clock.now() - STREAMS_END_MS,
       onAbandoned: ({ chunk, start, end, frames }, reason) => this.#rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
       ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
-    }, (streams ??= config.streams.map((id) => this.#spawnStream(inner, name, this.#parts.buckets.streamsConfigs[id]!)))));
+    }, (lasting ??= this.#lastingParts(inner, key, config))));
+  }
+
+  #lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, config: BucketConfig): LastingParts {
+    const { budget, spool, left } = this.#early;
+    const streams = config.streams.map((id) => this.#spawnStream(context, bucketName(key), this.#parts.buckets.streamsConfigs[id]!));
+    const backlog = new Backlog({ streams, spool, budget, log: context.log, clock: this.#clock, onSettled: () => context.self.tell({ kind: 'settled' }) });
+    for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
+    return { streams, backlog };
   }
 
   #spawnStream(context: ActorContext<BucketMessage>, bucket: string, config: StreamConfig): ActorRef<StreamMessage> {
@@ -132,10 +185,19 @@ export class Daemon {
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => this.#stopAtMs - this.#clock.now(),
-      onLeftOver: (batch: Batch, reason: string) => this.#rejected.reject({ bytes: batch.bytes, start: 0, end: batch.length, frames: batch.frames, bucket, reason }),
+      onLeftOver: (batch: Batch, reason: string) => this.#leaveOver(batch, reason, log),
       counts: this.#countsOf(bucket, config.id),
     };
     return context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, options));
+  }
+
+  /** What could be delivered nowhere: it is in the spool already, or else it is kept with the rejected frames. */
+  #leaveOver(batch: Batch, reason: string, log: Log): void {
+    const { bucket, bytes, length: end, frames } = batch;
+    if (this.#early.spool === undefined) return this.#rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
+    log.info(`${frames} frames stay in the spool: ${reason}`);
+    // Held for ever, so it never counts as settled, and its segment stays.
+    batch.retain();
   }
 
   #countsOf(bucket: string, streamId: string): StreamCounts {

@@ -32,9 +32,10 @@ export class Log {
 
   #write(level: LogLevel, text: string): void {
     if (LOG_LEVELS.indexOf(level) < this.#rank) return;
+    const place = this.path === '' ? '' : `${this.path} `;
     const time = new Date(this.now()).toISOString().replace('T', ' ').replace('Z', '');
     // A line stays a line: what a client named can't forge another one.
-    const safe = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
-    this.sink(`${level} | ${time} | ${this.path === '' ? '' : `${this.path} `}${safe}\n`);
+    const safe = `${place}${text}`.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+    this.sink(`${level} | ${time} | ${safe}\n`);
   }
 }

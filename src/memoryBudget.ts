@@ -9,6 +9,7 @@ export class MemoryBudget {
   #heldBytes = 0;
   #encodedBytes = 0;
   #over = false;
+  #isBlocked = false;
   readonly #listeners = new Set<(pressure: Pressure) => void>();
   readonly #waitingForRoom: (() => void)[] = [];
   readonly #pauseAt: number;
@@ -31,7 +32,14 @@ export class MemoryBudget {
 
   /** True while sockets must not be read. */
   get isOver(): boolean {
-    return this.#over;
+    return this.#over || this.#isBlocked;
+  }
+
+  /** Sockets must not be read for another reason than memory: the spool has no room. */
+  setBlocked(isBlocked: boolean): void {
+    const wasOver = this.isOver;
+    this.#isBlocked = isBlocked;
+    this.#tellIfTurned(wasOver);
   }
 
   /** A buffer of at least `bytes` for frames; all its bytes are taken. */
@@ -90,7 +98,13 @@ export class MemoryBudget {
   }
 
   #turn(over: boolean): void {
+    const wasOver = this.isOver;
     this.#over = over;
-    for (const listener of this.#listeners) listener(over ? 'over' : 'under');
+    this.#tellIfTurned(wasOver);
+  }
+
+  #tellIfTurned(wasOver: boolean): void {
+    if (this.isOver === wasOver) return;
+    for (const listener of this.#listeners) listener(this.isOver ? 'over' : 'under');
   }
 }

@@ -131,7 +131,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     // The successor is what this actor was before it is told more; one that was draining drains again, once all is told.
     const pill = message === PILL || this.#state === 'draining' ? [PILL] as const : [];
     const again = this.#retry(message, error);
-    const messages = [...this.#actor!.handBack(), ...again, ...waiting, ...pill];
+    const messages = [...this.#handBack(), ...again, ...waiting, ...pill];
     this.#busy = false;
     if (this.supervise === 'restart') {
       this.#state = 'starting';
@@ -157,8 +157,26 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
       return [kept];
     }
     this.#failedOn = undefined;
-    this.#actor!.abandon(message, error);
+    this.#abandon(message, error);
     return [];
+  }
+
+  /** A failed actor may fail at this too; then what waits must not go with it. */
+  #handBack(): readonly M[] {
+    try {
+      return this.#actor!.handBack();
+    } catch (error) {
+      this.log.fatal(`what it held is lost, for handing it back failed: ${String(error)}`);
+      return [];
+    }
+  }
+
+  #abandon(message: M, error: unknown): void {
+    try {
+      this.#actor!.abandon(message, error);
+    } catch (second) {
+      this.log.fatal(`a message is lost, for giving it up failed: ${String(second)}`);
+    }
   }
 
   #replace(): void {
@@ -176,6 +194,6 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   #afterEnd(message: M): void {
     const kind = (message as { kind?: string } | undefined)?.kind ?? 'a message';
     this.log.warn(`told '${kind}' after it stopped; it is abandoned`);
-    this.#actor!.abandon(message, new Error('the actor has stopped'));
+    this.#abandon(message, new Error('the actor has stopped'));
   }
 }

@@ -1,12 +1,15 @@
 // A bucket: gathers runs into its open batch, and closes it at `batch` frames, at `batchBytes`, or `batchTimeout` after its first frame.
-// A closed batch goes to every stream of the bucket; it is settled when all of them have let it go.
+// A closed batch goes to every stream of the bucket, by way of the backlog. With a spool it has had a twin on disk since its first frame.
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import type { Segment } from '../spool/segment.js';
+import type { Spool } from '../spool/spool.js';
+import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { StreamMessage } from '../streams/streamActor.js';
-import { type BucketKey, type BucketMessage, type PendingFence, type Run, ownRun } from './messages.js';
+import { type BucketKey, type BucketMessage, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
 
 export interface BucketOptions {
@@ -17,32 +20,41 @@ export interface BucketOptions {
   readonly batchBytes: number;
   readonly batchTimeoutMs: number;
   readonly budget: MemoryBudget;
+  /** Undefined: frames are in memory alone. */
+  readonly spool?: Spool | undefined;
+  /** At the end: how long the streams may still be given batches. Without a spool they have them all. */
+  readonly feedMs?: () => number;
   /** Frames that this bucket could not take, for a fault of its own. */
   readonly onAbandoned: (run: Run, reason: string) => void;
   /** Only for buckets made on demand: how long they live with nothing to do, and whom to tell then. */
   readonly idle?: { readonly afterMs: number; readonly tell: (bucket: BucketKey) => void };
 }
 
+export interface LastingParts {
+  readonly streams: readonly ActorRef<StreamMessage>[];
+  readonly backlog: Backlog;
+}
+
 export class Bucket extends Actor<BucketMessage> {
   readonly #context: ActorContext<BucketMessage>;
   readonly #options: BucketOptions;
   readonly #streams: readonly ActorRef<StreamMessage>[];
+  readonly #backlog: Backlog;
+  #twin: Segment | undefined;
   #open: Batch | undefined;
   #timeout: Timer | undefined;
   #idleTimer: Timer | undefined;
   #runsSinceIdleCheck = 0;
   #lastBatchBytes = 0;
-  /** Closed batches in their order; those at the head leave as they are settled. */
-  #outstanding: Batch[] = [];
-  #settled = new Set<Batch>();
   #fences: PendingFence[] = [];
 
-  /** @param streams the streams' actors: they outlive a failed bucket, so its successor gets the same ones */
-  constructor(context: ActorContext<BucketMessage>, options: BucketOptions, streams: readonly ActorRef<StreamMessage>[]) {
+  /** @param lasting the streams' actors, and what they have not settled: these outlive a failed bucket, so its successor gets the same ones */
+  constructor(context: ActorContext<BucketMessage>, options: BucketOptions, lasting: LastingParts) {
     super();
     this.#context = context;
     this.#options = options;
-    this.#streams = streams;
+    this.#streams = lasting.streams;
+    this.#backlog = lasting.backlog;
     if (options.idle !== undefined) {
       this.#idleTimer = context.clock.every(options.idle.afterMs, () => context.self.tell({ kind: 'idleCheck' }));
     }
@@ -52,7 +64,7 @@ export class Bucket extends Actor<BucketMessage> {
     switch (message.kind) {
       case 'run': return this.#take(message);
       case 'timeout': return this.#onTimeout(message.batch);
-      case 'settled': return this.#onSettled(message.batch);
+      case 'settled': return this.#answerFences();
       case 'fence': return this.#fence(message.receipt);
       case 'idleCheck': return this.#checkIdle();
       case 'inherit': return this.#inherit(message);
@@ -66,18 +78,29 @@ export class Bucket extends Actor<BucketMessage> {
   override handBack(): readonly BucketMessage[] {
     this.#timeout?.cancel();
     this.#idleTimer?.cancel();
-    return [{ kind: 'inherit', open: this.#open, outstanding: this.#outstanding.filter((b) => !this.#settled.has(b)), fences: this.#fences }];
+    return [{ kind: 'inherit', open: this.#open, twin: this.#twin, fences: this.#fences }];
   }
 
   override abandon(message: BucketMessage, error: unknown): void {
-    if (message.kind === 'run') this.#options.onAbandoned(message, `the bucket failed on it: ${String(error)}`);
+    if (message.kind === 'run') {
+      this.#options.onAbandoned(message, `the bucket failed on it: ${String(error)}`);
+      endRun(message);
+    }
+    // A bucket that has stopped has everything settled.
+    if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty) message.receipt.letGo();
   }
 
   override drain(): void {
     this.#idleTimer?.cancel();
     this.#close();
+    void this.#finish().then(() => this.#context.drained());
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#options.spool !== undefined) await this.#backlog.handedOver(this.#options.feedMs?.() ?? 0);
     for (const stream of this.#streams) stream.stop();
-    void Promise.all(this.#streams.map((stream) => stream.stopped)).then(() => this.#context.drained());
+    await Promise.all(this.#streams.map((stream) => stream.stopped));
+    await this.#backlog.end();
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */
@@ -93,7 +116,7 @@ export class Bucket extends Actor<BucketMessage> {
         batch.append(chunk, start, run.end, frames, nowMs);
         frames = 0;
       } else {
-        const cut = cutRun(chunk, start, fitFrames, batch.length === 0 ? Infinity : fitBytes, frames);
+        const cut = cutRun(run, start, { frames: Math.min(frames, fitFrames), bytes: fitBytes, isEmpty: batch.length === 0 });
         if (cut.frames > 0) batch.append(chunk, start, cut.end, cut.frames, nowMs);
         start = cut.end;
         frames -= cut.frames;
@@ -102,11 +125,14 @@ export class Bucket extends Actor<BucketMessage> {
     }
     const open = this.#open;
     if (open !== undefined && (open.frames >= this.#options.batchFrames || open.length >= this.#options.batchBytes)) this.#close();
+    this.#twin?.grow();
+    endRun(run);
   }
 
   #openBatch(): Batch {
     const batch = new Batch(this.#options.name, this.#options.budget, this.#lastBatchBytes);
     this.#open = batch;
+    this.#twin = this.#options.spool?.twin(batch);
     this.#startTimeout(batch);
     return batch;
   }
@@ -125,51 +151,64 @@ export class Bucket extends Actor<BucketMessage> {
     if (batch === undefined) return;
     this.#open = undefined;
     this.#timeout?.cancel();
-    this.#lastBatchBytes = batch.length;
-    this.#outstanding.push(batch);
-    batch.onSettled(() => this.#context.self.tell({ kind: 'settled', batch }));
-    for (const stream of this.#streams) stream.tell({ kind: 'batch', batch: batch.retain() });
-    batch.release();
+    // One oversized frame must not make the batches after it big.
+    this.#lastBatchBytes = Math.min(batch.length, this.#options.batchBytes);
+    const twin = this.#twin;
+    this.#twin = undefined;
+    twin?.seal();
+    this.#backlog.add(batch, twin);
   }
 
-  #onSettled(batch: Batch): void {
-    this.#settled.add(batch);
-    while (this.#outstanding.length > 0 && this.#settled.delete(this.#outstanding[0]!)) {
-      const done = this.#outstanding.shift()!;
-      while (this.#fences[0]?.batch === done) this.#fences.shift()!.receipt.letGo();
-    }
+  /** Entries leave the backlog in their order, so what waits for the first so many is answered in order too. */
+  #answerFences(): void {
+    while (this.#fences.length > 0 && this.#fences[0]!.until <= this.#backlog.settled) this.#fences.shift()!.receipt.letGo();
   }
 
-  /** The receipt holds until the batch that is open now, or else the last one closed, is settled with all before it. */
+  /** With a spool the receipt holds until all that has come is in it; without, until it is settled, so for as long as the batch is open too. */
   #fence(receipt: Receipt): void {
-    const batch = this.#open ?? this.#outstanding.at(-1);
-    if (batch === undefined) return;
-    receipt.hold();
-    this.#fences.push({ receipt, batch });
+    if (this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
+    const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
+    if (until <= this.#backlog.settled) receipt.letGo();
+    else this.#fences.push({ receipt, until });
+  }
+
+  #fenceUntilSafe(receipt: Receipt): void {
+    const letGo = () => receipt.letGo();
+    for (const { twin, batch } of this.#backlog.entries) {
+      if (twin === undefined || batch === undefined) continue;
+      receipt.hold();
+      twin.whenSafe(batch.length, letGo);
+    }
+    if (this.#open !== undefined) {
+      receipt.hold();
+      this.#twin!.whenSafe(this.#open.length, letGo);
+    }
+    receipt.letGo();
   }
 
   #inherit(message: Extract<BucketMessage, { kind: 'inherit' }>): void {
     this.#open = message.open;
+    this.#twin = message.twin;
     if (message.open !== undefined) this.#startTimeout(message.open);
-    this.#outstanding = [...message.outstanding];
     this.#fences = [...message.fences];
+    this.#answerFences();
   }
 
   #checkIdle(): void {
-    const isIdle = this.#runsSinceIdleCheck === 0 && this.#open === undefined && this.#outstanding.length === 0;
+    const isIdle = this.#runsSinceIdleCheck === 0 && this.#open === undefined && this.#backlog.isEmpty;
     this.#runsSinceIdleCheck = 0;
     if (isIdle) this.#options.idle?.tell(this.#options.key);
   }
 }
 
 /** How many frames from `start` fit, and where the last of them ends. */
-function cutRun(chunk: Buffer, start: number, fitFrames: number, fitBytes: number, frames: number): { frames: number; end: number } {
+function cutRun({ chunk }: Run, start: number, fit: { readonly frames: number; readonly bytes: number; readonly isEmpty: boolean }): { frames: number; end: number } {
   let end = start;
   let count = 0;
-  while (count < frames && count < fitFrames) {
+  while (count < fit.frames) {
     const next = end + PREFIX_BYTES + bodyLength(chunk, end);
     // An empty batch takes one frame of any size.
-    if (next - start > fitBytes || (fitBytes === Infinity && count > 0)) break;
+    if (next - start > fit.bytes && !(fit.isEmpty && count === 0)) break;
     end = next;
     count++;
   }

@@ -2,7 +2,7 @@
 // the reason, and kept. Doors hand their runs to this actor just as Client does.
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import type { RejectedFrames } from '../streams/stream.js';
-import { type BucketKey, type BucketMessage, type ManagerMessage, type Run, ownRun } from './messages.js';
+import { type BucketKey, type BucketMessage, type ManagerFence, type ManagerMessage, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
 
 export interface BucketManagerOptions {
@@ -21,7 +21,7 @@ export class BucketManager extends Actor<ManagerMessage> {
   readonly #options: BucketManagerOptions;
   readonly #buckets: Map<BucketKey, ActorRef<BucketMessage>>;
   /** Buckets that are ending, and what came for them meanwhile: a successor must not overtake them. */
-  readonly #ending = new Map<BucketKey, Run[]>();
+  readonly #ending = new Map<BucketKey, (Run | ManagerFence)[]>();
 
   /** @param buckets the buckets of a failed predecessor, or an empty map: they outlive the manager */
   constructor(context: ActorContext<ManagerMessage>, options: BucketManagerOptions, buckets: Map<BucketKey, ActorRef<BucketMessage>>) {
@@ -29,6 +29,7 @@ export class BucketManager extends Actor<ManagerMessage> {
     this.#context = context;
     this.#options = options;
     this.#buckets = buckets;
+    for (const [key, bucket] of buckets) if (bucket.state === 'draining' || bucket.state === 'stopped') this.#awaitEnd(key, bucket);
     for (const bucket of options.configured) if (!buckets.has(bucket)) this.#make(bucket);
   }
 
@@ -49,26 +50,32 @@ export class BucketManager extends Actor<ManagerMessage> {
   }
 
   override handBack(): readonly ManagerMessage[] {
-    return [...this.#ending.values()].flat();
+    return [...this.#ending.values()].flatMap((waiting) => waiting.splice(0));
   }
 
   override drain(): void {
-    for (const bucket of this.#buckets.values()) bucket.stop();
-    void Promise.all([...this.#buckets.values()].map((bucket) => bucket.stopped)).then(() => this.#context.drained());
+    void this.#endAll().then(() => this.#context.drained());
+  }
+
+  /** More than one round when something waits for a bucket that is ending: it makes a successor, and that one ends too. */
+  async #endAll(): Promise<void> {
+    while (this.#buckets.size > 0) {
+      const ending = [...this.#buckets];
+      for (const [, bucket] of ending) bucket.stop();
+      await Promise.all(ending.map(([, bucket]) => bucket.stopped));
+      for (const [key, bucket] of ending) if (this.#buckets.get(key) === bucket) this.#buckets.delete(key);
+    }
   }
 
   #route(run: Run): void {
+    const waiting = this.#ending.get(run.bucket);
+    if (waiting !== undefined) return void waiting.push(ownRun(run));
     const bucket = this.#buckets.get(run.bucket);
     if (bucket !== undefined) bucket.tell(run);
     else this.#routeUnknown(run);
   }
 
   #routeUnknown(run: Run): void {
-    const waiting = this.#ending.get(run.bucket);
-    if (waiting !== undefined) {
-      waiting.push(ownRun(run));
-      return;
-    }
     const made = this.#make(run.bucket);
     if (typeof made === 'string') this.#reject(run, made);
     else made.tell(run);
@@ -90,24 +97,37 @@ export class BucketManager extends Actor<ManagerMessage> {
   #reject(run: Run, reason: string): void {
     const { chunk: bytes, start, end, frames } = run;
     this.#options.rejected.reject({ bytes, start, end, frames, bucket: Buffer.from(run.bucket, 'latin1').toString(), reason });
+    endRun(run);
   }
 
   /** Only the buckets that the asker has touched are asked: one that is stuck must not hold up the others' receipts. */
   #fence(receipt: Receipt, buckets: ReadonlySet<BucketKey> | 'all'): void {
-    for (const bucket of buckets === 'all' ? this.#buckets.keys() : buckets) this.#buckets.get(bucket)?.tell({ kind: 'fence', receipt });
+    for (const key of buckets === 'all' ? this.#buckets.keys() : buckets) {
+      const bucket = this.#buckets.get(key);
+      if (bucket === undefined) continue;
+      // Held here and not by the bucket, which may be busy or starting again and hear of it later.
+      receipt.hold();
+      const waiting = this.#ending.get(key);
+      if (waiting === undefined) bucket.tell({ kind: 'fence', receipt });
+      else waiting.push({ kind: 'fence', receipt, buckets: new Set([key]) });
+    }
     receipt.letGo();
   }
 
-  #end(bucket: BucketKey): void {
-    const ending = this.#buckets.get(bucket);
-    if (ending === undefined) return;
-    this.#buckets.delete(bucket);
-    this.#ending.set(bucket, []);
-    ending.stop();
-    void ending.stopped.then(() => {
-      const waiting = this.#ending.get(bucket) ?? [];
-      this.#ending.delete(bucket);
-      for (const run of waiting) this.#context.self.tell(run);
+  #end(key: BucketKey): void {
+    const bucket = this.#buckets.get(key);
+    if (bucket === undefined || this.#ending.has(key)) return;
+    this.#awaitEnd(key, bucket);
+    bucket.stop();
+  }
+
+  #awaitEnd(key: BucketKey, bucket: ActorRef<BucketMessage>): void {
+    this.#ending.set(key, []);
+    void bucket.stopped.then(() => {
+      const waiting = this.#ending.get(key) ?? [];
+      this.#ending.delete(key);
+      if (this.#buckets.get(key) === bucket) this.#buckets.delete(key);
+      for (const message of waiting) this.#context.self.tell(message);
     });
   }
 }

@@ -1,5 +1,7 @@
 // What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a batch, never a frame.
 import type { Batch } from '../frames/batch.js';
+import type { MemoryBudget } from '../memoryBudget.js';
+import type { Segment } from '../spool/segment.js';
 import type { Receipt } from './receipt.js';
 
 /** The bytes of a bucket's name, one character a byte (latin1), so that any name is a key without loss. */
@@ -15,17 +17,26 @@ export interface Run {
   readonly frames: number;
   /** When they were read, ms since the epoch. */
   readonly nowMs: number;
+  readonly budget: MemoryBudget;
+  /** The bytes are the run's own, and taken from the budget until `endRun`. */
+  readonly isOwned?: true;
 }
 
-/** Asks to be let go once everything told before is settled by every stream. */
+/** Asks to be let go once everything told before is settled by every stream. The teller has had the receipt hold. */
 export interface Fence {
   readonly kind: 'fence';
   readonly receipt: Receipt;
 }
 
+export interface ManagerFence {
+  readonly kind: 'fence';
+  readonly receipt: Receipt;
+  readonly buckets: ReadonlySet<BucketKey> | 'all';
+}
+
 export type ManagerMessage =
   | Run
-  | { readonly kind: 'fence'; readonly receipt: Receipt; readonly buckets: ReadonlySet<BucketKey> | 'all' }
+  | ManagerFence
   /** A bucket made on demand has had nothing to do for a while. */
   | { readonly kind: 'idle'; readonly bucket: BucketKey };
 
@@ -34,20 +45,27 @@ export type BucketMessage =
   | Fence
   /** `batchTimeout` has passed for the batch that was open then. */
   | { readonly kind: 'timeout'; readonly batch: Batch }
-  /** Every stream has settled this batch. */
-  | { readonly kind: 'settled'; readonly batch: Batch }
+  /** Batches have left the backlog: every stream has settled them. */
+  | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
   /** What a failed predecessor held. */
-  | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly outstanding: readonly Batch[]; readonly fences: readonly PendingFence[] };
+  | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly twin: Segment | undefined; readonly fences: readonly PendingFence[] };
 
-/** A receipt that waits until `batch` and all before it are settled. */
+/** A receipt that waits until the first `until` batches of the bucket's life are settled. */
 export interface PendingFence {
   readonly receipt: Receipt;
-  readonly batch: Batch;
+  readonly until: number;
 }
 
-/** The run with bytes of its own, fit to wait. */
+/** The run with bytes of its own, fit to wait; who deals with it in the end calls `endRun`. */
 export function ownRun(run: Run): Run {
+  if (run.isOwned) return run;
   const chunk = Buffer.from(run.chunk.subarray(run.start, run.end));
-  return { ...run, chunk, start: 0, end: chunk.length };
+  run.budget.take(chunk.length);
+  return { ...run, chunk, start: 0, end: chunk.length, isOwned: true };
+}
+
+/** Gives back the memory of a run that had to wait. */
+export function endRun(run: Run): void {
+  if (run.isOwned) run.budget.give(run.end);
 }

@@ -40,5 +40,5 @@ function line({ offset, kind, bucket, key, message }: BckstmFrame): string {
 /** Text as text on one line; anything else as hex. */
 function readable(bytes: Buffer): string {
   const text = bytes.toString();
-  return Buffer.from(text).equals(bytes) && !/[\u0000-\u0008\u000b-\u001f\u007f]/.test(text) ? text.replace(/[\t\n]/g, ' ') : `0x${bytes.toString('hex')}`;
+  return Buffer.from(text).equals(bytes) && !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(text) ? text.replace(/[\t\n]/g, ' ') : `0x${bytes.toString('hex')}`;
 }

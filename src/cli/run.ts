@@ -19,10 +19,12 @@ export async function run(): Promise<number> {
   const log = new Log(environment.logLevel, (line) => void process.stderr.write(line));
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
   for (const note of buckets.notes) log.info(note);
+  // Before the socket is there: from the moment that it answers, a signal drains.
+  const end = endOfLife(log);
   const socket = await openSocket(environment);
-  const daemon = new Daemon({ environment, buckets, socket, log });
+  const daemon = await Daemon.start({ environment, buckets, socket, log });
   log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
-  const { reason, exitCode } = await endOfLife(log);
+  const { reason, exitCode } = await end;
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();
   report(daemon, log);

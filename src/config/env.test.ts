@@ -180,12 +180,15 @@ describe('values', () => {
   });
 
   test('a coming feature is a warning, wherever it is set; empty is none', () => {
-    expect(load('SPOOL=/spool\nSPOOL_SYNC=always\nSPOOL_MAX=', { ADMIN: '127.0.0.1:9', SPOOL_MAX: '1GB' }).warnings).toEqual([
-      'SPOOL is set but this version has no spool yet: frames wait in memory only',
-      'SPOOL_MAX is set but this version has no spool yet: it is ignored',
-      'SPOOL_SYNC is set but this version has no spool yet: it is ignored',
-      'ADMIN is set but this version has no admin page yet: none is opened',
-    ]);
-    expect(load('SPOOL=\nADMIN=').warnings).toEqual([]);
+    expect(load('', { ADMIN: '127.0.0.1:9' }).warnings).toEqual(['ADMIN is set but this version has no admin page yet: none is opened']);
+    expect(load('ADMIN=').warnings).toEqual([]);
+  });
+
+  test('SPOOL is off when unset; with it comes a bound and a way to sync', () => {
+    expect(load('').spool).toBeUndefined();
+    expect(load('SPOOL=').spool).toBeUndefined();
+    expect(load('SPOOL=./spool').spool).toEqual({ path: join(cwd, 'spool'), maxBytes: 10 * 1024 ** 3, sync: 'batch' });
+    expect(load('SPOOL=/spool\nSPOOL_SYNC=ALWAYS\nSPOOL_MAX=1GB').spool).toEqual({ path: '/spool', maxBytes: 1024 ** 3, sync: 'always' });
+    expect(() => load('SPOOL=/spool\nSPOOL_SYNC=sometimes')).toThrow(/SPOOL_SYNC: "sometimes" is not one of never, batch, always/);
   });
 });

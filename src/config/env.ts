@@ -7,7 +7,7 @@ import { parseDuration } from './duration.js';
 import { envFileOf, readEnvFile } from './envFile.js';
 import { Problems } from './problems.js';
 import { formatSize, parseSize } from './size.js';
-import { deepFreeze, describeValue, parseInteger } from './values.js';
+import { deepFreeze, describeValue, parseChoice, parseInteger } from './values.js';
 
 export interface Environment {
   /** The `.env` file that was read. */
@@ -30,6 +30,8 @@ export interface Environment {
   readonly stopTimeoutMs: number;
   /** The folder that keeps rejected frames, and how much it may hold. */
   readonly rejected: { readonly path: string; readonly maxBytes: number };
+  /** Where open batches have a twin on disk; undefined: there is no spool. */
+  readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync } | undefined;
   /** Lines for the log: settings that were understood but do not do what they seem to. */
   readonly warnings: readonly string[];
 }
@@ -41,16 +43,16 @@ export interface EnvironmentSource {
 }
 
 const MB = 1024 ** 2;
+const SPOOL_SYNCS = ['never', 'batch', 'always'] as const;
+/** When the spool's files are synced: never, when a batch is closed, or after each write. */
+export type SpoolSync = (typeof SPOOL_SYNCS)[number];
 const LONGEST_SOCKET_PATH = 107;
 const COMING: ReadonlyMap<string, string> = new Map([
-  ['SPOOL', 'spool yet: frames wait in memory only'],
-  ['SPOOL_MAX', 'spool yet: it is ignored'],
-  ['SPOOL_SYNC', 'spool yet: it is ignored'],
   ['ADMIN', 'admin page yet: none is opened'],
 ]);
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'MAXFRAME', 'MAXBUCKETS',
-  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', ...COMING.keys(),
+  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', ...COMING.keys(),
 ] as const;
 
 /** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
@@ -73,6 +75,7 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
       path: resolve(cwd, variables.read('REJECTED', String, './rejected')),
       maxBytes: variables.read('REJECTED_MAX', (text) => parseSize(text, { minBytes: 1024 }), 100 * MB),
     },
+    spool: readSpool(variables, cwd),
     warnings: variables.warnings,
   };
   warnOfComing(variables);
@@ -113,6 +116,15 @@ class Variables {
   #where(name: string): string {
     return this.#env[name] === undefined ? `${this.#file}: ${name}` : `environment variable ${name}`;
   }
+}
+
+function readSpool(variables: Variables, cwd: string): Environment['spool'] {
+  const spool = {
+    path: resolve(cwd, variables.read('SPOOL', String, '.')),
+    maxBytes: variables.read('SPOOL_MAX', (text) => parseSize(text, { minBytes: 16 * MB }), 10 * 1024 * MB),
+    sync: variables.read('SPOOL_SYNC', (text) => parseChoice(text, SPOOL_SYNCS), 'batch' as const),
+  };
+  return variables.text('SPOOL') === undefined ? undefined : spool;
 }
 
 function readSocket(variables: Variables, cwd: string): Environment['socket'] {

@@ -18,17 +18,28 @@ export class Batch {
   #picked = 0;
   #origin: Batch | undefined;
   #whenSettled: (() => void) | undefined;
-  #mayBeRead = false;
+  #readers = 0;
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
-  readonly #markFrames: number[] = [];
-  readonly #markTimes: number[] = [];
+  #markFrames: number[] = [];
+  #markTimes: number[] = [];
+  /** The batch whose bytes these are. */
+  #shares: Batch | undefined;
 
   /**
    * @param bucket the bucket's name as in the frames: the Kafka topic, and `{bucket}` of a file name
-   * @param capacityBytes a guess at the size to come, so that a busy bucket doesn't grow its batch step by step
+   * @param from a guess at the size to come, so that a busy bucket doesn't grow its batch step by step; or the batch whose bytes it shares
    */
-  constructor(readonly bucket: string, readonly budget: MemoryBudget, capacityBytes = FIRST_CAPACITY_BYTES) {
-    this.bytes = budget.allocate(capacityBytes);
+  constructor(readonly bucket: string, readonly budget: MemoryBudget, from: number | Batch = FIRST_CAPACITY_BYTES) {
+    if (typeof from === 'number') {
+      this.bytes = budget.allocate(from);
+      return;
+    }
+    this.#shares = from;
+    this.bytes = from.bytes;
+    this.length = from.length;
+    this.frames = from.frames;
+    this.#markFrames = from.#markFrames;
+    this.#markTimes = from.#markTimes;
   }
 
   /** Adds `frames` whole frames, the bytes of `chunk` from `start` to `end`. One copy, no look inside. */
@@ -44,7 +55,7 @@ export class Batch {
   #grow(needed: number): void {
     const grown = this.budget.allocate(Math.max(needed, this.bytes.length * 2));
     this.bytes.copy(grown, 0, 0, this.length);
-    this.budget.free(this.bytes);
+    this.#giveBack();
     this.bytes = grown;
   }
 
@@ -93,6 +104,17 @@ export class Batch {
     return picked;
   }
 
+  /**
+   * The same frames for one destination, to be held, released and settled on its own: no copy. This one's memory stays until the share
+   * has been released, and it is not settled before the share is.
+   */
+  share(): Batch {
+    const share = new Batch(this.bucket, this.budget, this.retain());
+    this.#picked++;
+    share.#origin = this;
+    return share;
+  }
+
   /** One more holder; each calls `release` once. */
   retain(): this {
     this.#holders++;
@@ -102,15 +124,26 @@ export class Batch {
   release(): void {
     if (--this.#holders > 0) return;
     if (this.#holders < 0) throw new Error(`batch of ${this.bucket} released more often than retained`);
-    if (this.#mayBeRead) this.budget.give(this.bytes.length);
-    else this.budget.free(this.bytes);
+    this.#giveBack();
     this.bytes = NOTHING;
     this.#settleIfDone();
   }
 
-  /** Somebody may go on reading the bytes after the last holder has let go (a write that was given up): they are never used again. */
-  leaveAlone(): void {
-    this.#mayBeRead = true;
+  /** Somebody outside (the kernel) reads the bytes until `endRead`, even when the batch grows or is released: they are not used again before. */
+  beginRead(): void {
+    if (this.#shares !== undefined) return this.#shares.beginRead();
+    this.#readers++;
+  }
+
+  endRead(): void {
+    if (this.#shares !== undefined) return this.#shares.endRead();
+    this.#readers--;
+  }
+
+  #giveBack(): void {
+    if (this.#shares !== undefined) return this.#shares.release();
+    if (this.#readers > 0) this.budget.give(this.bytes.length);
+    else this.budget.free(this.bytes);
   }
 
   /** Called once, when the last holder has let go of this batch and of every batch picked from it: all frames are settled. */

@@ -21,6 +21,7 @@ export class FrameReader {
   // The frame that has come in part: its bytes so far, in a buffer that grows as they come, never to the length that a client claims.
   #half = NOTHING;
   #halfLength = 0;
+  #halves = 0;
 
   /** @param maxFrameBytes MAXFRAME: the greatest N */
   constructor(readonly maxFrameBytes: number, readonly budget: MemoryBudget) {}
@@ -28,6 +29,11 @@ export class FrameReader {
   /** Is a frame begun and not ended? */
   get isMidFrame(): boolean {
     return this.#halfLength > 0;
+  }
+
+  /** How many frames have come in more than one piece so far: when this moves, another frame has begun. */
+  get halves(): number {
+    return this.#halves;
   }
 
   /**
@@ -119,6 +125,7 @@ export class FrameReader {
   }
 
   #addToHalf(chunk: Buffer, start: number, end: number): void {
+    if (this.#halfLength === 0) this.#halves++;
     const needed = this.#halfLength + end - start;
     if (needed > this.#half.length) this.#growHalf(needed);
     chunk.copy(this.#half, this.#halfLength, start, end);

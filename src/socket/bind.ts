@@ -38,14 +38,29 @@ export async function bindSocket(place: SocketPlace): Promise<BoundSocket> {
   try {
     await checkPlace(place.path);
     const server = await listen(temporary, place.mode);
-    if (place.groupId !== undefined) chownSync(temporary, process.getuid!(), place.groupId);
-    chmodSync(temporary, place.mode);
     const { dev, ino } = statSync(temporary);
-    renameSync(temporary, place.path);
+    try {
+      open(temporary, place);
+    } catch (error) {
+      // Closing takes the temporary file away too.
+      server.close();
+      throw error;
+    }
     return { server, unlink: () => unlinkOwn(place.path, dev, ino) };
   } finally {
     unlock();
   }
+}
+
+/** Gives the socket to those who may use it, and its name. */
+function open(temporary: string, { path, mode, groupId }: SocketPlace): void {
+  try {
+    if (groupId !== undefined) chownSync(temporary, process.getuid!(), groupId);
+  } catch (error) {
+    throw new ConfigError(`SOCKET_GROUP: can't give ${path} to group ${String(groupId)}: ${(error as Error).message}; the user Kahe runs as must be in that group`);
+  }
+  chmodSync(temporary, mode);
+  renameSync(temporary, path);
 }
 
 /** Listens on the descriptor that systemd hands over (LISTEN_FDS): the file is systemd's, and stays. */
@@ -105,18 +120,35 @@ function isAnswering(path: string): Promise<boolean> {
 
 /** Makes a folder, which only one can; the loser of a race finds it there. */
 function lock(path: string): () => void {
-  for (let tries = 0; ; tries++) {
+  for (;;) {
     try {
       mkdirSync(path, { mode: 0o700 });
-      return () => rmdirSync(path);
+      return () => rmSync(path, { recursive: true, force: true });
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code !== 'EEXIST') throw new ConfigError(`SOCKET: can't make ${path}: ${message}; the folder must exist and be writable`);
-      const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-      if (age < LOCK_STALE_MS || tries > 0) throw new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
-      rmdirSync(path);
+      removeStale(path);
     }
   }
+}
+
+/** Removes the lock of a starter that died; one that is given back meanwhile is no concern. */
+function removeStale(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  const busy = new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
+  if (Date.now() - found.mtimeMs < LOCK_STALE_MS) throw busy;
+  const aside = `${path}.${process.pid}`;
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  if (statSync(aside).ino === found.ino) return rmdirSync(aside);
+  // Another starter was quicker, and this is its lock.
+  renameSync(aside, path);
+  throw busy;
 }
 
 function unlinkOwn(path: string, dev: number, ino: number): void {

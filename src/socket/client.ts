@@ -16,7 +16,11 @@ export type ClientMessage =
   | { readonly kind: 'end' }
   | { readonly kind: 'closed' }
   | { readonly kind: 'safe'; readonly receipt: Receipt }
+  /** The answers written so far have gone out. */
+  | { readonly kind: 'flushed' }
   | { readonly kind: 'pause' }
+  /** Nothing more is read; questions that were asked are still answered. */
+  | { readonly kind: 'stopReading' }
   | { readonly kind: 'resume' }
   /** Time passes: is a frame half for too long? */
   | { readonly kind: 'sweep'; readonly nowMs: number };
@@ -42,6 +46,8 @@ export interface ClientOptions {
   readonly counts: SocketCounts;
 }
 
+type PauseReason = 'memory' | 'questions' | 'answers' | 'end';
+
 /** Questions that wait for an answer on one connection; more than these and it is not read until some are answered. */
 const MOST_QUESTIONS = 64;
 /** So many bucket names of one connection are told apart; a client that makes names up must not make this grow. */
@@ -59,7 +65,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   /** The last run's bucket: its key, and a frame head that holds its name, so that a name is decoded only when it changes. */
   #bucket: BucketKey = '';
   readonly #head = Buffer.alloc(HEAD_BYTES);
-  /** Buckets that have frames of this connection which no answered question covers; undefined: too many to tell them apart. */
+  /** Buckets that got frames of this connection since its last question: answers keep their order, so those before are covered. */
   #touched: Set<BucketKey> | undefined = new Set();
   #questions: Receipt[] = [];
   #answered = new Set<Receipt>();
@@ -67,7 +73,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #hasEnded = false;
   #isClosed = false;
   #isBadKnown = false;
-  readonly #pausedFor = new Set<'memory' | 'questions'>();
+  readonly #pausedFor = new Set<PauseReason>();
 
   constructor(context: ActorContext<ClientMessage>, options: ClientOptions) {
     super();
@@ -82,7 +88,9 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       case 'end': return this.#end();
       case 'closed': return this.#onClosed();
       case 'safe': return this.#onSafe(message.receipt);
+      case 'flushed': return this.#resume('answers');
       case 'pause': return this.#pause('memory');
+      case 'stopReading': return this.#pause('end');
       case 'resume': return this.#resume('memory');
       case 'sweep': return this.#sweep(message.nowMs);
     }
@@ -90,6 +98,12 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   override keep(message: ClientMessage): ClientMessage {
     return message.kind === 'chunk' ? { kind: 'chunk', chunk: Buffer.from(message.chunk) } : message;
+  }
+
+  /** It has no successor (see Listener), so its half frame goes. */
+  override handBack(): readonly ClientMessage[] {
+    this.#reader.discardHalf();
+    return [];
   }
 
   override drain(): void {
@@ -103,7 +117,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     if (this.#bucket === '' || !sameBucket(this.#head, 0, chunk, start)) this.#changeBucket(chunk, start);
     this.#frames += frames;
     this.#options.counts.received += frames;
-    this.#options.manager.tell({ kind: 'run', bucket: this.#bucket, chunk, start, end, frames, nowMs: this.#nowMs });
+    this.#options.manager.tell({ kind: 'run', bucket: this.#bucket, chunk, start, end, frames, nowMs: this.#nowMs, budget: this.#options.budget });
   }
 
   bad(chunk: Buffer, start: number, end: number, reason: string): void {
@@ -125,7 +139,10 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     });
     this.#questions.push(receipt);
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');
-    this.#options.manager.tell({ kind: 'fence', receipt, buckets: this.#touched ?? 'all' });
+    const buckets = this.#touched ?? 'all';
+    this.#touched = new Set();
+    this.#bucket = '';
+    this.#options.manager.tell({ kind: 'fence', receipt, buckets });
   }
 
   #changeBucket(chunk: Buffer, at: number): void {
@@ -138,8 +155,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   #read(chunk: Buffer): void {
     this.#nowMs = this.#context.clock.now();
-    const wasMidFrame = this.#reader.isMidFrame;
-    const framesBefore = this.#frames;
+    const halvesBefore = this.#reader.halves;
     try {
       this.#reader.read(chunk, this);
     } catch (error) {
@@ -147,7 +163,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       return this.#loseFraming(error.message);
     }
     if (!this.#reader.isMidFrame) this.#halfSinceMs = undefined;
-    else if (!wasMidFrame || this.#frames !== framesBefore) this.#halfSinceMs = this.#nowMs;
+    else if (this.#reader.halves !== halvesBefore) this.#halfSinceMs = this.#nowMs;
   }
 
   #loseFraming(why: string): void {
@@ -188,19 +204,19 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     while (this.#questions.length > 0 && this.#answered.delete(this.#questions[0]!)) {
       const answer = Buffer.alloc(8);
       answer.writeBigUInt64LE(BigInt(this.#questions.shift()!.frames));
-      if (!socket.destroyed) socket.write(answer);
+      // Who asks and does not read the answers is not read either.
+      if (!socket.destroyed && !socket.write(answer)) this.#pause('answers');
     }
-    if (this.#questions.length === 0) this.#touched = new Set(this.#bucket === '' ? [] : [this.#bucket]);
     if (this.#questions.length < MOST_QUESTIONS) this.#resume('questions');
     if (this.#hasEnded && this.#questions.length === 0) socket.end();
   }
 
-  #pause(why: 'memory' | 'questions'): void {
+  #pause(why: PauseReason): void {
     this.#pausedFor.add(why);
     this.#options.socket.pause();
   }
 
-  #resume(why: 'memory' | 'questions'): void {
+  #resume(why: PauseReason): void {
     if (!this.#pausedFor.delete(why) || this.#pausedFor.size > 0) return;
     // A half frame could not go on while nothing was read: its time starts anew.
     if (this.#halfSinceMs !== undefined) this.#halfSinceMs = this.#context.clock.now();

@@ -14,6 +14,10 @@ export type ListenerMessage =
   | { readonly kind: 'gone'; readonly client: ActorRef<ClientMessage> }
   | { readonly kind: 'pressure'; readonly pressure: Pressure }
   | { readonly kind: 'sweep' }
+  /** The clients of a failed predecessor. */
+  | { readonly kind: 'inherit'; readonly clients: readonly ActorRef<ClientMessage>[] }
+  /** While draining: frames that were read are settled, questions answered; clients may go. */
+  | { readonly kind: 'release' }
   /** While draining: one turn of the event loop is over. */
   | { readonly kind: 'turn' };
 
@@ -30,6 +34,8 @@ export interface ListenerOptions {
   /** At the end: how long clients are read at most. */
   readonly drainMs: number;
   readonly halfFrameTimeoutMs?: number;
+  /** At the end: all is read. Clients stay, for answers to what they asked, until the listener is told `release`; without this they go at once. */
+  readonly onQuiet?: () => void;
 }
 
 const HALF_FRAME_TIMEOUT_MS = 30_000;
@@ -55,11 +61,13 @@ export class Listener extends Actor<ListenerMessage> {
     super();
     this.#context = context;
     this.#options = options;
-    options.server.on('connection', (socket) => context.self.tell({ kind: 'connection', socket }));
-    options.server.on('error', (error) => context.log.error(`can't take a connection: ${error.message}; those that are open go on`));
+    options.server.on('connection', this.#onConnection).on('error', this.#onError);
     this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
     this.#sweeper = context.clock.every(SWEEP_MS, () => context.self.tell({ kind: 'sweep' }));
   }
+
+  readonly #onConnection = (socket: Socket): void => this.#context.self.tell({ kind: 'connection', socket });
+  readonly #onError = (error: Error): void => this.#context.log.error(`can't take a connection: ${error.message}; those that are open go on`);
 
   get connections(): number {
     return this.#clients.size;
@@ -71,8 +79,17 @@ export class Listener extends Actor<ListenerMessage> {
       case 'gone': return void this.#clients.delete(message.client);
       case 'pressure': return this.#onPressure(message.pressure);
       case 'sweep': return this.#sweep();
+      case 'inherit': return message.clients.forEach((client) => this.#clients.add(client));
       case 'turn': return this.#onTurn();
+      case 'release': return this.#release();
     }
+  }
+
+  override handBack(): readonly ListenerMessage[] {
+    this.#options.server.off('connection', this.#onConnection).off('error', this.#onError);
+    this.#endPressure();
+    this.#sweeper.cancel();
+    return [{ kind: 'inherit', clients: [...this.#clients] }];
   }
 
   /** The file goes first, so that no one new connects; who is in the backlog is still taken and read. */
@@ -97,6 +114,7 @@ export class Listener extends Actor<ListenerMessage> {
     );
     // A reset is how many clients leave; 'close' follows it.
     reading.on('error', () => undefined);
+    reading.on('drain', () => client.state === 'running' && client.tell({ kind: 'flushed' }));
     reading.on('end', () => client.state === 'running' && client.tell({ kind: 'end' }));
     reading.on('close', () => {
       if (client.state !== 'stopped') client.tell({ kind: 'closed' });
@@ -147,6 +165,12 @@ export class Listener extends Actor<ListenerMessage> {
     this.#endPressure();
     this.#sweeper.cancel();
     this.#options.server.close();
+    for (const client of this.#clients) if (client.state === 'running') client.tell({ kind: 'stopReading' });
+    if (this.#options.onQuiet === undefined) this.#release();
+    else this.#options.onQuiet();
+  }
+
+  #release(): void {
     for (const client of this.#clients) client.stop();
     void Promise.all([...this.#clients].map((client) => client.stopped)).then(() => this.#context.drained());
   }

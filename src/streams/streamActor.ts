@@ -64,6 +64,8 @@ export function noCounts(): StreamCounts {
 
 /** Time at the end that is kept for writing to the backup what the primary did not take. */
 const LAST_RESORT_MS = 3_000;
+/** A stream may end long before the daemon does (a bucket that was idle): whether that has begun is looked at so often. */
+const DEADLINE_CHECK_MS = 1_000;
 
 export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
@@ -85,8 +87,8 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#context = context;
     this.#options = options;
     Promise.all([options.primary.open(), options.backup?.open()]).then(
-      () => context.self.tell({ kind: 'opened', problem: undefined }),
-      (error: unknown) => context.self.tell({ kind: 'opened', problem: String(error) }),
+      () => this.#tellSelf({ kind: 'opened', problem: undefined }),
+      (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
     );
   }
 
@@ -115,14 +117,27 @@ export class StreamActor extends Actor<StreamMessage> {
 
   override abandon(message: StreamMessage, error: unknown): void {
     const batches = message.kind === 'batch' ? [message.batch] : message.kind === 'inherit' ? message.batches : [];
+    if (message.kind === 'batch') this.#options.counts.received += message.batch.frames;
     for (const batch of batches) this.#leaveOver(batch, `the stream failed on it: ${String(error)}`);
   }
 
   override drain(): void {
-    const afterMs = Math.max(0, this.#options.stopTimeoutMs() - LAST_RESORT_MS);
-    this.#deadline = this.#context.clock.after(afterMs, () => this.#context.self.tell({ kind: 'deadline' }));
+    this.#watchDeadline();
     if (this.#mode !== 'normal') this.#probe();
     this.#pump();
+  }
+
+  #watchDeadline(): void {
+    const leftMs = Math.max(0, this.#options.stopTimeoutMs() - LAST_RESORT_MS);
+    this.#deadline = this.#context.clock.after(Math.min(leftMs, DEADLINE_CHECK_MS), () => {
+      if (leftMs > DEADLINE_CHECK_MS) this.#watchDeadline();
+      else this.#tellSelf({ kind: 'deadline' });
+    });
+  }
+
+  /** Told by what outlives this actor: once it has stopped, nothing of this matters to anyone. */
+  #tellSelf(message: StreamMessage): void {
+    if (this.#context.self.state !== 'stopped') this.#context.self.tell(message);
   }
 
   #onOpened(problem: string | undefined): void {
@@ -132,8 +147,9 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #accept(batch: Batch): void {
-    this.#options.counts.received += batch.frames;
+    const { frames } = batch;
     const sliced = this.#options.slice < 1 ? this.#takeSlice(batch) : batch;
+    this.#options.counts.received += frames;
     if (sliced === undefined) return;
     this.#waiting.push(sliced);
     this.#pump();
@@ -172,7 +188,7 @@ export class StreamActor extends Actor<StreamMessage> {
   #write(batch: Batch, target: Target, stream: Stream): void {
     const write: Write = { batch, target, outcome: undefined };
     this.#writes.push(write);
-    stream.write(batch).then(
+    started(() => stream.write(batch)).then(
       (outcome) => this.#context.self.tell({ kind: 'written', write, outcome }),
       (error: unknown) => this.#context.self.tell({ kind: 'written', write, outcome: asDeliveryError(error, batch) }),
     );
@@ -233,7 +249,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#retry = undefined;
     if (this.#mode === 'normal' || this.#context.self.state === 'stopped') return;
     const afterMs = this.#mode === 'backup' ? this.#options.retryMs : this.#options.errorRetryMs;
-    this.#retry = this.#context.clock.after(afterMs, () => this.#context.self.tell({ kind: 'retry' }));
+    this.#retry = this.#context.clock.after(afterMs, () => this.#tellSelf({ kind: 'retry' }));
   }
 
   /** Asks the primary whether it is back; in error mode also the backup, once the primary has said no. */
@@ -244,9 +260,9 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #ask(target: Target, stream: Stream): void {
-    stream.probe().then(
-      () => this.#context.self.tell({ kind: 'probed', target, problem: undefined }),
-      (error: unknown) => this.#context.self.tell({ kind: 'probed', target, problem: error instanceof Error ? error.message : String(error) }),
+    started(() => stream.probe()).then(
+      () => this.#tellSelf({ kind: 'probed', target, problem: undefined }),
+      (error: unknown) => this.#tellSelf({ kind: 'probed', target, problem: textOf(error) }),
     );
   }
 
@@ -255,6 +271,7 @@ export class StreamActor extends Actor<StreamMessage> {
       return this.#ask('backup', this.#options.backup);
     }
     this.#isProbing = false;
+    if (this.#isPastDeadline) return;
     if (problem !== undefined) {
       this.#context.log.debug(`${target} is not back yet: ${problem}`);
       return this.#scheduleRetry();
@@ -267,20 +284,26 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** The time to stop is nearly over: what the primary still has is handed back, and goes to the backup or is left over. */
   #onDeadline(): void {
+    const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
-    if (this.#mode === 'error' && this.#next === undefined) this.#giveUp('the time to stop was over');
-    else void this.#options.primary.close({ deadlineMs: 0 });
+    if (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined)) return this.#giveUp('the time to stop was over');
+    // Closing is how a stream is made to hand back at once what hangs in it.
+    void this.#streamOf(late)?.close({ deadlineMs: 0 });
+    if (late === 'primary') this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
     this.#pump();
   }
 
   #giveUp(reason: string): void {
-    for (const batch of this.#waiting.splice(0)) this.#leaveOver(batch, `not delivered when the daemon stopped: ${reason}`);
+    while (this.#waiting.length > 0) {
+      this.#leaveOver(this.#waiting[0]!, `not delivered when the daemon stopped: ${reason}`);
+      this.#waiting.shift();
+    }
     this.#finishDraining();
   }
 
   #leaveOver(batch: Batch, reason: string): void {
-    this.#options.counts.leftOver += batch.frames;
     this.#options.onLeftOver(batch, reason);
+    this.#options.counts.leftOver += batch.frames;
     batch.release();
   }
 
@@ -291,8 +314,17 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#deadline?.cancel();
     const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
     const deadlineMs = LAST_RESORT_MS;
-    void Promise.all(streams.map((stream) => stream.close({ deadlineMs }))).then(() => this.#context.drained());
+    void Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs }))).then(() => this.#context.drained());
   }
+}
+
+/** What a call comes to, even when it throws before it has made a promise. */
+async function started<T>(call: () => Promise<T>): Promise<T> {
+  return call();
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Streams throw nothing but DeliveryError; should one break its word, nothing is lost by it. */

@@ -86,6 +86,8 @@ export class FakeCluster {
   readonly script: Record<Api, FakeAnswer[]> = { Produce: [], Metadata: [], ApiVersions: [] };
   /** The answer to requests for which the script has none; it stays. */
   readonly always: Partial<Record<Api, FakeAnswer>> = {};
+  /** Looks into each record batch that would be kept: the error code for it, 0 for none. For refusals that depend on content. */
+  judge: ((recordBatch: Buffer) => number) | undefined;
   /** How many requests of each kind have arrived. */
   readonly requests: Record<Api, number> = { Produce: 0, Metadata: 0, ApiVersions: 0 };
   /** What the fake could not understand; should be empty. */
@@ -225,7 +227,8 @@ export class FakeCluster {
     const fate = isTarget(answer, { ...from, topic, partition }) ? answer : OK;
     const isSilent = answer.kind === 'swallow' || answer.kind === 'close';
     const isRefused = (isSilent && !answer.append) || fate.kind === 'omit' || fate.kind === 'error';
-    const errorCode = fate.kind === 'error' ? fate.code : this.#leaderError(topic, partition, from.node);
+    const refusal = fate.kind === 'error' ? fate.code : this.#leaderError(topic, partition, from.node);
+    const errorCode = refusal === ErrorCode.none ? (this.judge?.(recordBatch) ?? ErrorCode.none) : refusal;
     const isAppended = !isRefused && errorCode === ErrorCode.none;
     const name = `${topic}-${partition}`;
     const baseOffset = this.#endOffsets.get(name) ?? 0;

@@ -135,7 +135,7 @@ export class FileStream implements Stream {
   #handBack(code: DeliveryErrorCode, message: string): void {
     for (const { batch, reject } of this.#outstanding.splice(0)) {
       // The disk may still be taking what was given up.
-      if (code === 'CLOSED') batch.leaveAlone();
+      if (code === 'CLOSED') batch.beginRead();
       reject(failed(code, message, batch));
     }
   }

@@ -20,6 +20,12 @@ interface Waiter {
   readonly reject: (failure: KafkaFailure) => void;
 }
 
+interface Hold {
+  readonly sinceMs: number;
+  readonly waitMs: number;
+  readonly failure: KafkaFailure;
+}
+
 /** A refused login is not asked again at once: brokers lock accounts. */
 const AUTH_BACK_OFF_MS = 10_000;
 const UNKNOWN_TOPIC = 3;
@@ -38,7 +44,7 @@ export class Cluster {
   #wanted = new Map<string, Waiter[]>();
   #isAsking = false;
   /** Connecting failed: not before this time again, or with the failure until then. */
-  readonly #backOff = new Map<string, { untilMs: number; waitMs: number; failure: KafkaFailure }>();
+  readonly #backOff = new Map<string, Hold>();
   #isClosed = false;
 
   constructor(settings: ClusterSettings, log: Log, clock: Clock) {
@@ -65,6 +71,17 @@ export class Cluster {
   }
 
   /**
+   * As `refresh`, but a failure that is only remembered is no answer: waits until some broker may be asked. A refused login is the exception.
+   * @throws {KafkaFailure}
+   */
+  async ask(topic: string): Promise<TopicLayout> {
+    const holds = this.#brokers().map(({ host, port }) => this.#backOff.get(`${host}:${port}`));
+    const waitMs = Math.min(...holds.map((hold) => (hold === undefined || hold.failure.code === 'AUTH' ? 0 : this.#leftMs(hold))));
+    if (waitMs > 0 && this.#metadataLink?.isOpen !== true) await new Promise<void>((resolve) => void this.#clock.after(waitMs, resolve));
+    return this.refresh(topic);
+  }
+
+  /**
    * The connection to a node, made when there is none.
    * @throws {KafkaFailure}
    */
@@ -73,14 +90,19 @@ export class Cluster {
     if (known !== undefined) {
       const link = await known;
       if (link.isOpen) return link;
-      if (this.#links.get(nodeId) === known) this.#links.delete(nodeId);
+      if (this.#links.get(nodeId) === known) {
+        this.#links.delete(nodeId);
+        this.#refreshLedBy(nodeId);
+      }
       return this.link(nodeId);
     }
     const broker = this.#nodes.get(nodeId);
     if (broker === undefined) throw new KafkaFailure('CONNECTION', `node ${nodeId} is not part of the cluster just now`);
     const opening = this.#open(broker);
     this.#links.set(nodeId, opening);
-    opening.catch(() => this.#links.delete(nodeId));
+    opening.catch(() => {
+      if (this.#links.get(nodeId) === opening) this.#links.delete(nodeId);
+    });
     return opening;
   }
 
@@ -110,7 +132,20 @@ export class Cluster {
 
   async #fetch(topics: readonly string[]): Promise<Metadata> {
     if (this.#metadataLink?.isOpen !== true) this.#metadataLink = await this.#openAny();
-    return this.#metadataLink.metadata(topics);
+    try {
+      return await this.#metadataLink.metadata(topics);
+    } catch (error) {
+      // It lets us in and then says nothing: the next try is another's.
+      this.#nextBootstrap++;
+      throw error;
+    }
+  }
+
+  /** With acks 0 a broker that leads no more can only close the connection; nothing else would tell. */
+  #refreshLedBy(nodeId: number): void {
+    for (const [topic, { leaders }] of this.#layouts) {
+      if (leaders.includes(nodeId)) this.refresh(topic).catch((error: unknown) => this.#log.debug(`metadata stays as it is: ${String(error)}`));
+    }
   }
 
   #learn(metadata: Metadata, wanted: ReadonlyMap<string, readonly Waiter[]>): void {
@@ -148,7 +183,7 @@ export class Cluster {
 
   /** A connection to whichever broker answers first, bootstrap servers and known nodes in turn. */
   async #openAny(): Promise<Link> {
-    const brokers = unique([...this.#settings.bootstrapServers, ...this.#nodes.values()]);
+    const brokers = this.#brokers();
     const failures: string[] = [];
     let last: KafkaFailure | undefined;
     for (let i = 0; i < brokers.length; i++) {
@@ -165,14 +200,19 @@ export class Cluster {
     throw new KafkaFailure(last?.code ?? 'CONNECTION', `no broker answers: ${failures.join('; ')}`);
   }
 
+  #brokers(): readonly KafkaBroker[] {
+    return unique([...this.#settings.bootstrapServers, ...this.#nodes.values()]);
+  }
+
   async #open(broker: KafkaBroker): Promise<Link> {
-    if (this.#isClosed) throw new KafkaFailure('CONNECTION', 'the cluster was closed');
+    this.#refuseIfClosed();
     const name = `${broker.host}:${broker.port}`;
     const held = this.#backOff.get(name);
     // Answering with the last failure is as good as a new one, and costs the broker nothing.
-    if (held !== undefined && this.#clock.now() < held.untilMs) throw held.failure;
+    if (held !== undefined && this.#leftMs(held) > 0) throw held.failure;
     try {
       const link = await Link.open(broker, this.#settings, this.#log);
+      this.#refuseIfClosed(link);
       this.#backOff.delete(name);
       this.#log.debug(`connected to ${name}`);
       return link;
@@ -183,11 +223,24 @@ export class Cluster {
     }
   }
 
+  #refuseIfClosed(link?: Link): void {
+    if (!this.#isClosed) return;
+    const why = new KafkaFailure('CONNECTION', 'the cluster was closed');
+    link?.destroy(why);
+    throw why;
+  }
+
   #holdBack(name: string, failure: KafkaFailure, lastWaitMs: number): void {
     const { retryBackoffMs, retryBackoffMaxMs } = this.#settings;
     const grown = Math.min(Math.max(lastWaitMs * 2, retryBackoffMs), retryBackoffMaxMs);
     const waitMs = failure.code === 'AUTH' ? AUTH_BACK_OFF_MS : grown;
-    this.#backOff.set(name, { untilMs: this.#clock.now() + waitMs, waitMs, failure });
+    this.#backOff.set(name, { sinceMs: this.#clock.now(), waitMs, failure });
+  }
+
+  /** How long it is still held back. T17: a clock that was set back ends the wait, or it could take hours. */
+  #leftMs({ sinceMs, waitMs }: Hold): number {
+    const passedMs = this.#clock.now() - sinceMs;
+    return passedMs < 0 ? 0 : waitMs - passedMs;
   }
 }
 

@@ -46,6 +46,12 @@ interface Write {
   readonly reject: (error: DeliveryError) => void;
 }
 
+interface LayoutSearch {
+  sinceMs: number;
+  tries: number;
+  timer: Timer | undefined;
+}
+
 interface StreamFailure {
   readonly code: DeliveryErrorCode;
   readonly message: string;
@@ -65,10 +71,11 @@ export class KafkaStream implements Stream {
   #compress: Compress | undefined;
   #writes: Write[] = [];
   #failure: StreamFailure | undefined;
-  #layoutSearch: { sinceMs: number; tries: number; timer: Timer | undefined } | undefined;
+  #layoutSearch: LayoutSearch | undefined;
   #keylessPartition = -1;
   #loggedRetryMs = -Infinity;
   #onQuiet: (() => void)[] = [];
+  #isOpen = false;
   #isClosed = false;
 
   constructor(options: KafkaStreamOptions) {
@@ -79,24 +86,34 @@ export class KafkaStream implements Stream {
   async open(): Promise<void> {
     const { compressionCodec, compressionLevel } = this.#options.settings;
     this.#compress = compressionCodec === 'none' ? undefined : await compressorFor(compressionCodec, compressionLevel, this.#options.permits);
+    this.#isOpen = true;
   }
 
   write(batch: Batch): Promise<Settled> {
     return new Promise((resolve, reject) => {
       const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, isAssigned: false, resolve, reject };
       if (this.#failure !== undefined) return this.#handBack(write, new Set(), this.#failure);
+      if (batch.frames === 0) return resolve({ delivered: 0, rejected: 0 });
       this.#writes.push(write);
       this.#assignWaiting();
     });
   }
 
   async probe(): Promise<void> {
-    if (this.#isClosed) throw new Error('the stream is closed');
-    const layout = await this.#options.cluster.refresh(this.#options.topic);
+    this.#refuseIfClosed();
+    if (!this.#isOpen) await this.open();
+    const layout = await this.#options.cluster.ask(this.#options.topic);
+    this.#refuseIfClosed();
     if (!layout.leaders.some((leader) => leader >= 0)) throw new Error(`no partition of topic ${this.#options.topic} has a leader`);
+    if (this.#failure === undefined) return;
+    if (this.#writes.length > 0) throw new Error('answers to what was sent before the failure are still awaited');
     // Lanes of a failed stream hold nothing; new ones start with no history.
     this.#lanes.clear();
     this.#failure = undefined;
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#isClosed) throw new Error('the stream is closed');
   }
 
   async close({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
@@ -170,7 +187,8 @@ export class KafkaStream implements Stream {
     cluster.refresh(topic).then(
       (layout) => {
         const found = layout.leaders[lane.partition];
-        if (found === undefined) this.#onPartitionGone(lane, layout);
+        if (found === undefined && lane.isSending) this.#onPartitionGone(lane, layout);
+        else if (found === undefined) return;
         else if (found >= 0) sender.offer(found, lane);
         else lane.settle(new KafkaFailure('CONNECTION', `${topic}[${lane.partition}] has no leader just now`));
       },
@@ -197,24 +215,24 @@ export class KafkaStream implements Stream {
   #findLayout(): void {
     if (this.#layoutSearch !== undefined) return;
     this.#layoutSearch = { sinceMs: this.#options.clock.now(), tries: 0, timer: undefined };
-    this.#searchLayout();
+    this.#searchLayout(this.#layoutSearch);
   }
 
-  #searchLayout(): void {
+  #searchLayout(search: LayoutSearch): void {
     this.#options.cluster.refresh(this.#options.topic).then(
-      (layout) => this.#onLayout(layout.leaders.some((leader) => leader >= 0) ? undefined : new KafkaFailure('CONNECTION', `no partition of topic ${this.#options.topic} has a leader`)),
-      (failure: unknown) => this.#onLayout(failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure))),
+      (layout) => this.#onLayout(search, layout.leaders.some((leader) => leader >= 0) ? undefined : new KafkaFailure('CONNECTION', `no partition of topic ${this.#options.topic} has a leader`)),
+      (failure: unknown) => this.#onLayout(search, failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure))),
     );
   }
 
-  #onLayout(problem: KafkaFailure | undefined): void {
-    const search = this.#layoutSearch;
-    if (search === undefined) return;
+  #onLayout(search: LayoutSearch, problem: KafkaFailure | undefined): void {
+    if (search !== this.#layoutSearch) return;
     if (problem === undefined) {
       this.#layoutSearch = undefined;
       return this.#assignWaiting();
     }
     const { clock, settings } = this.#options;
+    search.sinceMs = Math.min(search.sinceMs, clock.now());
     const leftMs = settings.messageTimeoutMs - (clock.now() - search.sinceMs);
     if (leftMs <= 0) {
       const code = problem.code === 'AUTH' || problem.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE';
@@ -222,7 +240,7 @@ export class KafkaStream implements Stream {
     }
     this.#logRetry(problem.message);
     const backOffMs = Math.min(settings.retryBackoffMs * 2 ** search.tries++, settings.retryBackoffMaxMs, leftMs);
-    search.timer = clock.after(backOffMs, () => this.#searchLayout());
+    search.timer = clock.after(backOffMs, () => this.#searchLayout(search));
   }
 
   #settle(write: Write, delivered: number, rejected: number): void {
@@ -244,7 +262,8 @@ export class KafkaStream implements Stream {
 
   /** @param atOnce without waiting for what is on its way */
   #fail(failure: StreamFailure, atOnce: boolean): void {
-    this.#failure ??= failure;
+    // Being closed is final, whatever went wrong before.
+    if (this.#failure === undefined || atOnce) this.#failure = failure;
     this.#layoutSearch?.timer?.cancel();
     this.#layoutSearch = undefined;
     for (const lane of this.#lanes.values()) lane.stop();

@@ -89,12 +89,12 @@ export class Lane implements SendingLane {
     return Math.min(this.#options.socketTimeoutMs, Math.max(leftMs, SHORTEST_TRY_MS));
   }
 
-  async freeze(mayWait: boolean): Promise<Frozen | 'no room' | undefined> {
+  async freeze(): Promise<Frozen | undefined> {
     if (this.#isStopping && this.#flight === undefined) {
       this.#leaveUnsent();
       return undefined;
     }
-    if (this.#flight === undefined && !(await this.#encodeNext(mayWait))) return 'no room';
+    if (this.#flight === undefined && !(await this.#encodeNext(false))) this.#waitForRoom();
     return this.#flight?.frozen;
   }
 
@@ -134,7 +134,27 @@ export class Lane implements SendingLane {
   }
 
   #triedForMs(): number {
-    return this.#triedSinceMs === undefined ? 0 : this.#options.clock.now() - this.#triedSinceMs;
+    const now = this.#options.clock.now();
+    // T17: a clock that is set back must not make the time for trying longer.
+    this.#triedSinceMs = Math.min(this.#triedSinceMs ?? now, now);
+    return now - this.#triedSinceMs;
+  }
+
+  /**
+   * Holds up nobody meanwhile: not the sender, for the room may be that of retries which it is still to send, and not the stream, should it
+   * fail, for the room may be that of its own lanes.
+   */
+  #waitForRoom(): void {
+    if (this.#isStopping) return this.#leaveUnsent();
+    this.#state = 'waiting';
+    this.#encodeNext(true).then(
+      () => this.#offerAgain(false),
+      (error: unknown) => this.settle(new KafkaFailure('PROTOCOL', `${this.topic}[${this.partition}] can't be encoded: ${String(error)}`)),
+    );
+  }
+
+  #offerAgain(refresh: boolean): void {
+    if (this.#state === 'waiting') this.#offer(refresh);
   }
 
   /** It was offered, but the stream has failed meanwhile: nothing new is sent. */
@@ -229,9 +249,7 @@ export class Lane implements SendingLane {
       return this.#options.onFailed({ code, message: `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)` });
     }
     this.#options.onRetry(message);
-    this.#timer = this.#options.clock.after(this.#backOffMs(), () => {
-      if (this.#state === 'waiting') this.#offer(refresh);
-    });
+    this.#timer = this.#options.clock.after(this.#backOffMs(), () => this.#offerAgain(refresh));
   }
 
   /** Grows with each try, with jitter so that many lanes don't come back at the same moment, and never past the deadline. */

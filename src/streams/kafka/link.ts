@@ -56,6 +56,7 @@ export class Link {
       maxInFlightRequests: null,
     });
     this.#silenceIdleTimer();
+    this.#surviveGarbage();
   }
 
   /**
@@ -189,6 +190,19 @@ export class Link {
     };
   }
 
+  /** kafkajs parses inside the socket's 'data' event, where a throw would end the process; and it believes a negative length. */
+  #surviveGarbage(): void {
+    const connection = this.#connection;
+    const parse = connection.processData.bind(connection);
+    connection.processData = (data) => {
+      try {
+        parse(data);
+      } catch (error) {
+        this.destroy(new KafkaFailure('PROTOCOL', `${this.#name} does not speak Kafka: ${String(error)}`));
+      }
+    };
+  }
+
   /** T6: whatever kafkajs throws becomes a KafkaFailure by what caused it; its `retriable` is not asked. */
   async #within<T>(deadlineMs: number, what: string, work: Promise<T>): Promise<T> {
     let tell: (why: KafkaFailure) => void = () => undefined;
@@ -281,6 +295,7 @@ interface Connection {
   connect(): Promise<unknown>;
   authenticate(): Promise<void>;
   isAuthenticated(): boolean;
+  processData(data: Buffer): void;
   send(exchange: Protocol): Promise<unknown>;
   nextCorrelationId(): number;
   setVersions(versions: ApiVersions): void;

@@ -20,11 +20,8 @@ export interface Lane {
   readonly requestTimeoutMs: number;
   /** How long the next try may take. */
   deadlineMs(): number;
-  /**
-   * The record batch to send next; undefined: nothing any more. `no room`: memory for it is not there just now, offer it again later;
-   * only said when it may not wait, for who holds encoded requests himself must send them first.
-   */
-  freeze(mayWait: boolean): Promise<Frozen | 'no room' | undefined>;
+  /** The record batch to send next. Undefined: nothing just now; should there be something later, the lane offers itself again. */
+  freeze(): Promise<Frozen | undefined>;
   /** How the try ended. The lane offers itself again when it has more. */
   settle(outcome: Outcome): void;
 }
@@ -32,6 +29,8 @@ export interface Lane {
 const REQUESTS_IN_FLIGHT = 5;
 const LANES_PER_REQUEST = 64;
 const BYTES_PER_REQUEST = 2 * 1024 * 1024;
+/** So many lanes encode at the same time: their codecs may run on several threads. */
+const LANES_FREEZING = 4;
 
 /** All senders of one cluster, by node. */
 export class Sender {
@@ -50,7 +49,7 @@ export class Sender {
 class NodeSender {
   readonly #ready: Lane[] = [];
   #inFlight = 0;
-  #isScheduled = false;
+  #isGathering = false;
 
   constructor(readonly nodeId: number, readonly cluster: Cluster) {}
 
@@ -61,51 +60,63 @@ class NodeSender {
 
   /** After the running code: what else becomes ready by then goes along. */
   #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    queueMicrotask(() => {
-      this.#isScheduled = false;
-      while (this.#ready.length > 0 && this.#inFlight < REQUESTS_IN_FLIGHT) void this.#sendSome();
-    });
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    queueMicrotask(() => void this.#sendReady());
   }
 
-  async #sendSome(): Promise<void> {
-    this.#inFlight++;
-    const parcels: Parcel[] = [];
-    let bytes = 0;
-    while (parcels.length < LANES_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
-      const lane = this.#takeFitting(parcels);
-      if (lane === undefined) break;
-      const frozen = await lane.freeze(parcels.length === 0);
-      if (frozen === 'no room') {
-        this.#ready.unshift(lane);
-        break;
-      }
-      if (frozen === undefined) continue;
-      parcels.push({ lane, records: frozen.records });
-      bytes += frozen.records.length;
+  /** One request is put together after the other, or each would travel with one lane. */
+  async #sendReady(): Promise<void> {
+    while (this.#ready.length > 0 && this.#inFlight < REQUESTS_IN_FLIGHT) {
+      const parcels = await this.#gather();
+      if (parcels.length > 0) void this.#send(parcels);
     }
-    if (parcels.length > 0) await this.#send(parcels);
-    this.#inFlight--;
-    if (this.#ready.length > 0) this.#schedule();
+    this.#isGathering = false;
   }
 
-  /** The next lane that may share a request with these: the same acks, and another partition (two streams may feed one topic). */
-  #takeFitting(parcels: readonly Parcel[]): Lane | undefined {
-    const first = parcels[0]?.lane ?? this.#ready[0];
-    const index = this.#ready.findIndex((lane) => lane.acks === first?.acks && !parcels.some((parcel) => samePlace(parcel.lane, lane)));
-    return index < 0 ? undefined : this.#ready.splice(index, 1)[0];
+  async #gather(): Promise<readonly Parcel[]> {
+    const parcels: Parcel[] = [];
+    const taken: Lane[] = [];
+    let bytes = 0;
+    while (taken.length < LANES_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
+      const lanes = this.#takeFitting(taken);
+      if (lanes.length === 0) break;
+      taken.push(...lanes);
+      for (const parcel of await Promise.all(lanes.map(packed))) {
+        if (parcel === undefined) continue;
+        parcels.push(parcel);
+        bytes += parcel.records.length;
+      }
+    }
+    return parcels;
+  }
+
+  /** The next lanes that may share a request with these: the same acks, and other partitions (two streams may feed one topic). */
+  #takeFitting(taken: readonly Lane[]): readonly Lane[] {
+    const lanes: Lane[] = [];
+    for (let i = 0; i < this.#ready.length && lanes.length < LANES_FREEZING; ) {
+      const lane = this.#ready[i]!;
+      const acks = (taken[0] ?? lanes[0] ?? lane).acks;
+      const isFitting = lane.acks === acks && ![...taken, ...lanes].some((other) => samePlace(other, lane));
+      if (isFitting) lanes.push(...this.#ready.splice(i, 1));
+      else i++;
+    }
+    return lanes;
   }
 
   async #send(parcels: readonly Parcel[]): Promise<void> {
+    this.#inFlight++;
     const outcome = await this.#exchange(parcels);
+    this.#inFlight--;
     for (const { lane } of parcels) lane.settle(outcome instanceof KafkaFailure ? outcome : answerFor(lane, outcome));
+    if (this.#ready.length > 0) this.#schedule();
   }
 
   async #exchange(parcels: readonly Parcel[]): Promise<readonly PartitionAnswer[] | KafkaFailure> {
     const lanes = parcels.map(({ lane }) => lane);
     const deadlineMs = Math.min(...lanes.map((lane) => lane.deadlineMs()));
-    const timeoutMs = Math.min(...lanes.map((lane) => lane.requestTimeoutMs), deadlineMs);
+    // T16: the broker gives up well before we do, so that its answer, and not the end of our patience, says what became of the records.
+    const timeoutMs = Math.min(...lanes.map((lane) => lane.requestTimeoutMs), Math.ceil((deadlineMs * 2) / 3));
     const { acks } = lanes[0]!;
     try {
       const link = await this.cluster.link(this.nodeId);
@@ -120,6 +131,16 @@ class NodeSender {
 interface Parcel {
   readonly lane: Lane;
   readonly records: Buffer;
+}
+
+async function packed(lane: Lane): Promise<Parcel | undefined> {
+  try {
+    const frozen = await lane.freeze();
+    return frozen && { lane, records: frozen.records };
+  } catch (error) {
+    lane.settle(new KafkaFailure('PROTOCOL', `${lane.topic}[${lane.partition}] can't be encoded: ${String(error)}`));
+    return undefined;
+  }
 }
 
 function samePlace(a: Lane, b: { readonly topic: string; readonly partition: number }): boolean {

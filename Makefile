@@ -1,0 +1,61 @@
+# Kahe. `make` alone prints the targets.
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint kafka demo bench clean
+
+SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
+MODULES := node_modules/.package-lock.json
+CONFIG := dist/buckets.json dist/.env.dev.local
+
+help: ## print these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: build ## build, start the daemon on ./buckets.json and ./.env.dev.local, and say how to send it a frame
+	@printf '%s\n' '' 'Once it listens, in another terminal:' '' \
+	  "  cd '$(CURDIR)' && node dist/main.js send requests 'hello' user-7" \
+	  "  cd '$(CURDIR)' && node dist/main.js inspect data/requests/*.bckstm" '' \
+	  'The first sends a frame and waits until it is safe; the second shows it in its file. Ctrl-C ends the daemon.' ''
+	@exec node dist/main.js
+
+build: dist/.built $(CONFIG) ## compile into dist/, with buckets.json and .env.dev.local beside it
+
+test: build ## install what the tests need, and run them all: units, whole daemon, real Kafka, PHP
+	@sh test/tools.sh all
+	@sh test/kafka/fetch.sh
+	@node_modules/.bin/tsx test/all.ts
+
+lint: $(MODULES) ## check types and style
+	node_modules/.bin/tsc --noEmit
+	node_modules/.bin/eslint . --max-warnings 0
+
+kafka: $(MODULES) ## start a Kafka to play with on 127.0.0.1:9092, until Ctrl-C
+	@sh test/tools.sh kafka
+	@exec node_modules/.bin/tsx test/kafka/run.ts
+
+demo: build ## show it all at work: a Kafka, the daemon, senders, an outage, and what arrived where
+	@sh test/tools.sh kafka
+	@sh test/kafka/fetch.sh
+	@exec node_modules/.bin/tsx test/demo/run.ts
+
+bench: build ## measure, and write bench/RESULTS.md
+	@sh test/tools.sh kafka
+	@exec npx tsx bench/run.ts
+
+clean: ## remove what was built and fetched; ./data and ./rejected stay
+	rm -rf dist node_modules .cache
+
+# Installed anew when package-lock.json is newer than what npm noted of its last run.
+$(MODULES): package-lock.json
+	@sh test/tools.sh node
+	npm ci --no-audit --no-fund
+	@touch $@
+
+dist/.built: $(MODULES) $(SOURCES) tsconfig.json tsconfig.build.json
+	node_modules/.bin/tsc -p tsconfig.build.json
+	@touch $@
+
+# As kahego's build: `cd dist && node main.js` works too. Edit the files of this folder; they are copied when they are newer, and a changed
+# copy is kept aside.
+dist/%: %
+	@mkdir -p dist
+	@if [ -f $@ ] && ! cmp -s $< $@; then cp $@ $@.old && echo "$@ was brought up to date from $<; what it was is in $@.old"; fi
+	@cp $< $@

@@ -1,0 +1,64 @@
+// One run: a fresh process of one system takes one load. Start-up is not counted, and what arrived is.
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { monotonicMs } from './clock.js';
+import { type Load, Senders } from './load.js';
+import { cpuSeconds, peakResidentBytes } from './processFigures.js';
+import type { RunningSystem, System } from './system.js';
+
+export interface Run {
+  readonly frames: number;
+  /** See Sent. */
+  readonly framesPerSecond: number;
+  /** Of the process under test, in that time. */
+  readonly cpuSecondsPerMillion: number;
+  readonly senderCpuSecondsPerMillion: number;
+  readonly peakBytes: number;
+  /** Why the figures mean nothing; undefined for a good run. */
+  readonly invalid: string | undefined;
+}
+
+export async function measure(system: System, load: Load): Promise<Run> {
+  return await inFolder(async (folder) => {
+    const running = await system.start(folder);
+    const figures = await feed(running, load);
+    await running.stop();
+    return { ...figures, invalid: figures.invalid ?? (await whatIsWrong(running, figures.frames)) };
+  });
+}
+
+async function feed(running: RunningSystem, load: Load): Promise<Run> {
+  const senders = await Senders.connect(load, running.receiver);
+  try {
+    const cpuBefore = cpuSeconds(running.pid);
+    const startMs = monotonicMs();
+    const { frames, framesPerSecond, cpuSeconds: senderCpuSeconds, wrongAnswers } = await senders.send();
+    await running.untilArrived?.(frames);
+    const tookMs = monotonicMs() - startMs;
+    return {
+      frames,
+      framesPerSecond: running.untilArrived === undefined ? framesPerSecond : (frames * 1000) / tookMs,
+      cpuSecondsPerMillion: ((cpuSeconds(running.pid) - cpuBefore) * 1e6) / frames,
+      senderCpuSecondsPerMillion: (senderCpuSeconds * 1e6) / frames,
+      peakBytes: peakResidentBytes(running.pid),
+      invalid: wrongAnswers.length > 0 ? wrongAnswers.join('; ') : undefined,
+    };
+  } finally {
+    await senders.close();
+  }
+}
+
+/** Gives `use` an empty folder, and removes it unless `use` throws. */
+export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'kahe-bench-'));
+  const result = await use(folder);
+  rmSync(folder, { recursive: true });
+  return result;
+}
+
+async function whatIsWrong(running: RunningSystem, frames: number): Promise<string | undefined> {
+  if (running.countArrived === undefined) return undefined;
+  const arrived = await running.countArrived();
+  return arrived === frames ? undefined : `${frames} frames sent, ${arrived} arrived`;
+}

@@ -1,0 +1,55 @@
+// What is measured: one line is one load, and the systems that take it, beside the floor.
+import { kaheToFiles, kaheToKafka } from './kahe.js';
+import type { Load } from './load.js';
+import type { Payload } from './payload.js';
+import type { System } from './system.js';
+import type { Topics } from './topics.js';
+import { rsyslog } from './rsyslog.js';
+
+export interface Line {
+  /** For --only and for the targets. */
+  readonly id: string;
+  readonly title: string;
+  readonly load: Load;
+  /** Each right after a run of the floor, so that a pair sees the same machine. */
+  readonly systems: readonly System[];
+  readonly rounds: number;
+}
+
+export interface ScenarioOptions {
+  readonly topics: Topics;
+  readonly isQuick: boolean;
+  readonly hasRsyslog: boolean;
+}
+
+const PARTITIONS = 4;
+const LETTERS: Payload = { kind: 'letters', bytes: 100 };
+const KIBIBYTE: Payload = { kind: 'letters', bytes: 1024 };
+const JSON_LINES: Payload = { kind: 'json', bytes: 0 };
+
+export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line[] {
+  const none = kaheToKafka(topics, 'none', PARTITIONS);
+  const snappy = kaheToKafka(topics, 'snappy', PARTITIONS);
+  const peer = hasRsyslog ? [rsyslog(topics, PARTITIONS)] : [];
+  const onePartition = [kaheToKafka(topics, 'none', 1), kaheToKafka(topics, 'snappy', 1)];
+  const load = (clients: number, framesPerWrite: number, frames: number, payload: Payload): Load => {
+    return { clients, framesPerWrite, payload, frames: isQuick ? frames / 5 : frames };
+  };
+  // A quick run keeps the lines that the targets are about, and one of each other kind.
+  const headline: readonly System[] = [none, snappy, ...(isQuick ? [] : [kaheToFiles]), ...peer];
+  const rounds = isQuick ? { headline: 3, other: 1 } : { headline: 4, other: 3 };
+  const lines: Line[] = [
+    { id: 'one', title: '100 B letters, one frame a write, 4 clients', load: load(4, 1, 1_500_000, LETTERS), systems: headline, rounds: rounds.headline },
+    { id: 'fifty', title: '100 B letters, 50 frames a write, 4 clients', load: load(4, 50, 4_000_000, LETTERS), systems: headline, rounds: rounds.headline },
+    { id: 'one-1-client', title: '100 B letters, one frame a write, 1 client', load: load(1, 1, 1_000_000, LETTERS), systems: [none, snappy], rounds: rounds.other },
+    { id: 'one-64-clients', title: '100 B letters, one frame a write, 64 clients', load: load(64, 1, 1_000_000, LETTERS), systems: [none, snappy], rounds: rounds.other },
+    { id: 'kib', title: '1 KiB letters, one frame a write, 4 clients', load: load(4, 1, 400_000, KIBIBYTE), systems: [none, snappy, kaheToFiles, ...peer], rounds: rounds.other },
+    { id: 'json', title: 'JSON log lines, one frame a write, 4 clients', load: load(4, 1, 1_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
+  ];
+  if (isQuick) return lines;
+  return [
+    ...lines,
+    { id: 'json-fifty', title: 'JSON log lines, 50 frames a write, 4 clients', load: load(4, 50, 2_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
+    { id: 'partition', title: '100 B letters, 50 frames a write, 4 clients, one partition', load: load(4, 50, 2_000_000, LETTERS), systems: onePartition, rounds: rounds.other },
+  ];
+}

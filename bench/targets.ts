@@ -1,0 +1,78 @@
+// What the figures should be, and whether they are.
+import { type Results, type Summary, summaries } from './results.js';
+
+export interface Verdict {
+  readonly target: string;
+  /** undefined: not measured this time. */
+  readonly measured: string | undefined;
+  readonly isMet: boolean;
+}
+
+const MIB = 1024 ** 2;
+const MOST_CPU = [
+  { line: 'one', system: 'Kahe, none', ratio: 1.9 },
+  { line: 'one', system: 'Kahe, snappy', ratio: 2.2 },
+  { line: 'fifty', system: 'Kahe, none', ratio: 3.5 },
+  { line: 'fifty', system: 'Kahe, snappy', ratio: 7 },
+];
+const LEAST_SPEED = 0.85;
+const MOST_MEMORY_MIB = 160;
+const MOST_CONNECTION_KIB = 20;
+const MOST_IDLE_PERCENT = 0.5;
+
+export function judge(results: Results): Verdict[] {
+  const find = (id: string, system: string): Summary | undefined => {
+    const line = results.lines.find((candidate) => candidate.id === id);
+    return line && summaries(results, line).find((summary) => summary.system === system);
+  };
+  return [
+    ...MOST_CPU.map(({ line, system, ratio }) => cpuVerdict(find(line, system), `${line}: ${system}: CPU at most ${ratio} × the floor's`, ratio)),
+    ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
+    ...['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find('one', system), system)),
+    memoryVerdict(results),
+    connectionVerdict(results),
+    idleVerdict(results),
+  ];
+}
+
+function cpuVerdict(summary: Summary | undefined, target: string, most: number): Verdict {
+  if (summary === undefined) return { target, measured: undefined, isMet: false };
+  const { median, min, max } = summary.cpuRatio;
+  return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median <= most };
+}
+
+function peerVerdict(kahe: Summary | undefined, peer: Summary | undefined, line: string): Verdict {
+  const target = `${line}: Kahe, snappy: less CPU than rsyslog, snappy`;
+  if (kahe === undefined || peer === undefined) return { target, measured: undefined, isMet: false };
+  const measured = `${kahe.cpu.median.toFixed(2)} against ${peer.cpu.median.toFixed(2)} CPU-s per million`;
+  return { target, measured, isMet: kahe.cpu.median < peer.cpu.median };
+}
+
+function speedVerdict(summary: Summary | undefined, system: string): Verdict {
+  const target = `one: ${system}: delivers at least ${LEAST_SPEED} × the frames/s that the floor reads`;
+  if (summary === undefined) return { target, measured: undefined, isMet: false };
+  const { median, min, max } = summary.speedRatio;
+  return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median >= LEAST_SPEED };
+}
+
+function memoryVerdict({ pairs }: Results): Verdict {
+  const target = `all: Kahe: peak memory at most ${MOST_MEMORY_MIB} MiB`;
+  const worst = pairs.filter(({ system }) => system.startsWith('Kahe')).toSorted((a, b) => b.run.peakBytes - a.run.peakBytes)[0];
+  if (worst === undefined) return { target, measured: undefined, isMet: false };
+  const peak = worst.run.peakBytes / MIB;
+  return { target, measured: `${peak.toFixed(0)} MiB (${worst.line.id}: ${worst.system})`, isMet: peak <= MOST_MEMORY_MIB };
+}
+
+function connectionVerdict({ idleConnections }: Results): Verdict {
+  const target = `idle: Kahe: at most ${MOST_CONNECTION_KIB} KiB for each of 10,000 connections`;
+  const kahe = idleConnections.find(({ name }) => name.startsWith('Kahe'));
+  if (kahe === undefined) return { target, measured: undefined, isMet: false };
+  const kib = kahe.bytesEach / 1024;
+  return { target, measured: `${kib.toFixed(1)} KiB with ${kahe.connections}`, isMet: kib <= MOST_CONNECTION_KIB };
+}
+
+function idleVerdict({ idleDaemon }: Results): Verdict {
+  const target = `idle: Kahe: less than ${MOST_IDLE_PERCENT} % of a core`;
+  if (idleDaemon === undefined) return { target, measured: undefined, isMet: false };
+  return { target, measured: `${idleDaemon.percent.toFixed(2)} % over ${idleDaemon.seconds} s`, isMet: idleDaemon.percent < MOST_IDLE_PERCENT };
+}

@@ -1,0 +1,53 @@
+// The topics of the bench: a fresh one for each run, so that its end offsets are the number of frames that arrived.
+import { type Admin, Kafka, logLevel } from 'kafkajs';
+import type { KafkaServer } from '../test/support/kafkaServer.js';
+
+export class Topics {
+  readonly #kafka: KafkaServer;
+  #made = 0;
+
+  constructor(kafka: KafkaServer) {
+    this.#kafka = kafka;
+  }
+
+  get bootstrap(): string {
+    return this.#kafka.bootstrap;
+  }
+
+  async make(partitions: number): Promise<Topic> {
+    // Always of the same length, for it is part of every frame.
+    const name = `kh_bench_${String(++this.#made).padStart(3, '0')}`;
+    await this.#kafka.createTopic(name, { partitions });
+    // An admin of its own: kafkajs's asks again for every topic it was ever asked for, and fails when one of them is gone.
+    const client = new Kafka({ clientId: 'kahe-bench', brokers: this.bootstrap.split(','), logLevel: logLevel.NOTHING });
+    const admin = client.admin();
+    await admin.connect();
+    return new Topic(name, this.#kafka, admin);
+  }
+}
+
+export class Topic {
+  readonly name: string;
+  readonly #kafka: KafkaServer;
+  readonly #admin: Admin;
+
+  constructor(name: string, kafka: KafkaServer, admin: Admin) {
+    this.name = name;
+    this.#kafka = kafka;
+    this.#admin = admin;
+  }
+
+  /** Messages in it. */
+  async count(): Promise<number> {
+    const offsets = await this.#admin.fetchTopicOffsets(this.name);
+    return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
+  }
+
+  /** Counts a last time. */
+  async remove(): Promise<number> {
+    const messages = await this.count();
+    await this.#admin.disconnect();
+    await this.#kafka.deleteTopic(this.name);
+    return messages;
+  }
+}

@@ -1,0 +1,356 @@
+// Which bucket a run comes to, which runs have none, and what holds while a bucket ends.
+import { describe, expect, test } from 'vitest';
+import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { framesOf, messagesIn } from '../../test/support/frames.js';
+import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import { ActorSystem } from '../actors/system.js';
+import { Log } from '../log.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { BucketManager, type BucketManagerOptions } from './bucketManager.js';
+import { bucketName, keyOf, refuseName } from './bucketName.js';
+import { type BucketKey, type BucketMessage, type ManagerMessage, endRun, ownRun } from './messages.js';
+import { Receipt } from './receipt.js';
+
+/** Keeps what it is told, and stops when the test lets it. */
+class HeldBucket extends Actor<BucketMessage> {
+  readonly messages: string[] = [];
+  readonly fences: Receipt[] = [];
+  isDraining = false;
+
+  constructor(readonly context: ActorContext<BucketMessage>, readonly key: BucketKey, readonly drainsAtOnce: () => boolean) {
+    super();
+  }
+
+  receive(message: BucketMessage): void {
+    if (message.kind === 'run') {
+      this.messages.push(...messagesIn(Buffer.from(message.chunk.subarray(message.start, message.end))));
+      endRun(message);
+    }
+    if (message.kind === 'fence') this.fences.push(message.receipt);
+  }
+
+  override keep(message: BucketMessage): BucketMessage {
+    return message.kind === 'run' ? ownRun(message) : message;
+  }
+
+  drain(): void {
+    this.isDraining = true;
+    if (this.drainsAtOnce()) this.end();
+  }
+
+  end(): void {
+    for (const receipt of this.fences.splice(0)) receipt.letGo();
+    this.context.drained();
+  }
+}
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly budget = new MemoryBudget(1024 * 1024);
+  readonly lines: string[] = [];
+  /** In the order of their making. */
+  readonly buckets: HeldBucket[] = [];
+  readonly rejected: { messages: string[]; bucket: string; reason: string }[] = [];
+  readonly ref: ActorRef<ManagerMessage>;
+  drainsAtOnce = true;
+
+  constructor(choice: Partial<BucketManagerOptions> = {}) {
+    const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
+    const known = new Map<BucketKey, ActorRef<BucketMessage>>();
+    this.ref = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {
+      rejected: {
+        reject: ({ bytes, start, end, frames, bucket, reason }) => {
+          const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
+          expect(messages).toHaveLength(frames);
+          this.rejected.push({ messages, bucket, reason });
+        },
+      },
+      maxBuckets: 5,
+      configured: ['orders'],
+      refuseName: (key) => refuseName(key, true),
+      spawnBucket: (inner, key) => inner.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
+        const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);
+        this.buckets.push(bucket);
+        return bucket;
+      }),
+      ...choice,
+    }, known));
+  }
+
+  run(bucket: BucketKey, ...messages: string[]): void {
+    const chunk = framesOf('any', messages);
+    this.ref.tell({ kind: 'run', bucket, chunk, start: 0, end: chunk.length, frames: messages.length, nowMs: 0, budget: this.budget });
+    chunk.fill(0xee);
+  }
+
+  ask(buckets: readonly BucketKey[] | 'all'): () => boolean {
+    let answers = 0;
+    this.ref.tell({ kind: 'fence', receipt: new Receipt(0, () => answers++), buckets: buckets === 'all' ? 'all' : new Set(buckets) });
+    return () => {
+      expect(answers).toBeLessThanOrEqual(1);
+      return answers === 1;
+    };
+  }
+
+  /** Each bucket's messages, as `name: messages`, in the order of their making. */
+  get contents(): string[] {
+    return this.buckets.map(({ key, messages }) => `${bucketName(key)}: ${messages.join()}`);
+  }
+}
+
+describe('BucketManager: routing', () => {
+  test('configured buckets are there from the start; others are made when they are named, once', () => {
+    const bench = new Bench();
+    expect(bench.contents).toEqual(['orders: ']);
+    bench.run('orders', '1');
+    bench.run('other', '2');
+    bench.run('orders', '3');
+    bench.run('other', '4', '5');
+    expect(bench.contents).toEqual(['orders: 1,3', 'other: 2,4,5']);
+  });
+
+  test('with no defaultBucket a run of an unknown name is rejected whole, with the reason', () => {
+    const bench = new Bench({ spawnBucket: () => undefined, configured: [] });
+    bench.run('other', '1', '2');
+    expect(bench.rejected).toEqual([{ messages: ['1', '2'], bucket: 'other', reason: 'unknown bucket, and there is no defaultBucket' }]);
+  });
+
+  test('MAXBUCKETS bounds them, the configured ones included; those there are go on', () => {
+    const bench = new Bench({ maxBuckets: 3 });
+    for (const name of ['a', 'b', 'c', 'a', 'd', 'orders']) bench.run(name, name);
+    expect(bench.contents).toEqual(['orders: orders', 'a: a,a', 'b: b']);
+    const reason = 'no room for one more bucket: 3 exist (MAXBUCKETS)';
+    expect(bench.rejected).toEqual([{ messages: ['c'], bucket: 'c', reason }, { messages: ['d'], bucket: 'd', reason }]);
+  });
+
+  test('MAXBUCKETS below the number of configured ones refuses none of these', () => {
+    const bench = new Bench({ maxBuckets: 1, configured: ['a', 'b', 'c'] });
+    expect(bench.contents).toHaveLength(3);
+    bench.run('d', 'x');
+    expect(bench.rejected).toHaveLength(1);
+  });
+
+  test('a bucket that has ended makes room again', async () => {
+    const bench = new Bench({ maxBuckets: 2 });
+    bench.run('a', '1');
+    bench.run('b', '2');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    await turn();
+    bench.run('b', '3');
+    expect(bench.contents).toEqual(['orders: ', 'a: 1', 'b: 3']);
+  });
+
+  test.each([
+    ['../../etc/passwd'], ['a/b'], ['a\0b'], ['.'], ['..'], ['a b'], ['x'.repeat(250)], ['x'.repeat(255)], ['ä'], ['a\nERROR | forged'], ['__proto__\u0000'],
+  ])('a name that no topic can have is rejected: %j', (name) => {
+    const bench = new Bench();
+    bench.run(keyOf(name), '1');
+    expect(bench.rejected).toEqual([{ messages: ['1'], bucket: name, reason: 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -' }]);
+    expect(bench.contents).toEqual(['orders: ']);
+  });
+
+  test.each(['__proto__', 'constructor', 'toString', '...', '-', 'x'.repeat(249)])('%s is a name like any other', (name) => {
+    const bench = new Bench();
+    bench.run(keyOf(name), '1');
+    bench.run(keyOf(name), '2');
+    expect(bench.contents).toEqual(['orders: ', `${name}: 1,2`]);
+  });
+});
+
+describe('bucketName', () => {
+  test('any bytes are a key without loss, and keys of text are told as text', () => {
+    for (const name of ['orders', 'Grüße', '日本', 'a\0b']) expect(bucketName(keyOf(name))).toBe(name);
+    expect(keyOf('ü')).toHaveLength(2);
+  });
+
+  test('what is not UTF-8 has no name, for two such would share one', () => {
+    for (const key of ['\xff', 'a\xc3', '\xed\xa0\x80', '\xc0\xaf']) expect(refuseName(key, false)).toBe('the bucket name is not UTF-8');
+    for (const name of ['ä', '日本', 'a/b', '../x', 'a b']) expect(refuseName(keyOf(name), false)).toBeUndefined();
+  });
+});
+
+describe('BucketManager: receipts', () => {
+  test('those buckets are asked that the asker has touched, and the answer waits for all of them', () => {
+    const bench = new Bench();
+    for (const name of ['a', 'b', 'c']) bench.run(name, 'x');
+    const isSafe = bench.ask(['a', 'b', 'never seen']);
+    const [, a, b, c] = bench.buckets;
+    expect([a, b, c].map((bucket) => bucket!.fences.length)).toEqual([1, 1, 0]);
+    a!.fences[0]!.letGo();
+    expect(isSafe()).toBe(false);
+    b!.fences[0]!.letGo();
+    expect(isSafe()).toBe(true);
+  });
+
+  test('nothing touched, or only rejected: safe at once', () => {
+    const bench = new Bench();
+    expect(bench.ask([])()).toBe(true);
+    expect(bench.ask(['nowhere'])()).toBe(true);
+  });
+
+  test('one that has touched too many to tell them apart asks all', () => {
+    const bench = new Bench();
+    bench.run('a', 'x');
+    const isSafe = bench.ask('all');
+    for (const { fences } of bench.buckets) {
+      expect(isSafe()).toBe(false);
+      fences[0]!.letGo();
+    }
+    expect(isSafe()).toBe(true);
+  });
+
+  test('a bucket that hears of the question later is waited for all the same', () => {
+    const bench = new Bench();
+    bench.run('a', 'x');
+    const [, a] = bench.buckets;
+    // It fails: for a while it only keeps what it is told.
+    const receive = a!.receive.bind(a);
+    a!.receive = () => {
+      throw new Error('a fault of our own');
+    };
+    bench.run('a', 'y');
+    a!.receive = receive;
+    const isSafe = bench.ask(['a']);
+    expect(isSafe()).toBe(false);
+    bench.clock.advance(100);
+    expect(isSafe()).toBe(false);
+    bench.buckets.at(-1)!.fences[0]!.letGo();
+    expect(isSafe()).toBe(true);
+  });
+});
+
+describe('BucketManager: a bucket that ends', () => {
+  test('is not overtaken: what comes for it waits, in order, counts as held, and makes its successor', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.run('a', '2');
+    bench.run('a', '3', '4');
+    bench.run('orders', 'x');
+    await turn();
+    expect(bench.contents).toEqual(['orders: x', 'a: 1']);
+    expect(bench.budget.heldBytes).toBe(framesOf('any', ['2', '3', '4']).length);
+    bench.buckets[1]!.end();
+    await turn();
+    expect(bench.contents).toEqual(['orders: x', 'a: 1', 'a: 2,3,4']);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('a question about it is answered only when it has ended, and what waited for it is settled too', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    const about1 = bench.ask(['a']);
+    bench.run('a', '2');
+    const about2 = bench.ask('all');
+    await turn();
+    expect([about1(), about2()]).toEqual([false, false]);
+    bench.buckets[1]!.end();
+    await turn();
+    // The successor has the frame that waited; only it can say when that is safe.
+    expect(about2()).toBe(false);
+    for (const bucket of bench.buckets) for (const receipt of bucket.fences.splice(0)) receipt.letGo();
+    await turn();
+    expect([about1(), about2()]).toEqual([true, true]);
+  });
+});
+
+describe('BucketManager: the end', () => {
+  test('stops every bucket and waits for them', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.stop();
+    await turn();
+    expect(bench.buckets.map(({ isDraining }) => isDraining)).toEqual([true, true]);
+    bench.buckets[0]!.end();
+    await turn();
+    expect(bench.ref.state).toBe('draining');
+    bench.buckets[1]!.end();
+    await bench.ref.stopped;
+  });
+
+  test('waits also for a bucket that is ending already, and for what waits for that one', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.run('a', '2');
+    bench.ref.stop();
+    bench.buckets[0]!.end();
+    for (let i = 0; i < 5; i++) await turn();
+    expect(bench.ref.state).toBe('draining');
+    bench.buckets[1]!.end();
+    for (let i = 0; i < 5; i++) await turn();
+    expect(bench.contents).toEqual(['orders: ', 'a: 1', 'a: 2']);
+    expect([bench.ref.state, bench.buckets[2]!.isDraining]).toEqual(['draining', true]);
+    bench.buckets[2]!.end();
+    await bench.ref.stopped;
+    expect(bench.rejected).toEqual([]);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('a run that comes too late is rejected with the reason, not lost', async () => {
+    const bench = new Bench();
+    bench.ref.stop();
+    await bench.ref.stopped;
+    bench.run('orders', 'late');
+    expect(bench.rejected).toEqual([{ messages: ['late'], bucket: 'orders', reason: 'it could not be routed: Error: the actor has stopped' }]);
+  });
+});
+
+describe('BucketManager: a failed one', () => {
+  const poison: ManagerMessage = {
+    kind: 'idle',
+    get bucket(): string {
+      throw new Error('a fault of our own');
+    },
+  };
+
+  test('its buckets outlive it, what came meanwhile is routed in order, and what it could not route is rejected', () => {
+    const bench = new Bench();
+    bench.run('a', '1');
+    bench.ref.tell(poison);
+    bench.run('a', '2');
+    bench.run('b', '3');
+    expect(bench.contents).toEqual(['orders: ', 'a: 1']);
+    for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
+    expect(bench.contents).toEqual(['orders: ', 'a: 1,2', 'b: 3']);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('its successor knows which buckets are ending, and what waits for them comes once', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.run('a', '2');
+    bench.ref.tell(poison);
+    bench.run('a', '3');
+    for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
+    bench.run('a', '4');
+    await turn();
+    expect(bench.contents).toEqual(['orders: ', 'a: 1']);
+    bench.buckets[1]!.end();
+    await turn();
+    expect(bench.contents).toEqual(['orders: ', 'a: 1', 'a: 2,3,4']);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+});
+
+describe('Receipt', () => {
+  test('is answered once, when the asker and all who held it have let go', () => {
+    const answers: number[] = [];
+    const receipt = new Receipt(7, ({ frames }) => answers.push(frames));
+    receipt.hold();
+    receipt.hold();
+    receipt.letGo();
+    receipt.letGo();
+    expect(answers).toEqual([]);
+    receipt.letGo();
+    expect(answers).toEqual([7]);
+  });
+});

@@ -1,0 +1,99 @@
+// Runs every test: vitest's (units, the whole daemon, real Kafka, PHP-FPM) and the PHP client's own. Goes on after a failure, so that one run
+// shows all there is to mend; ends with one line that counts them together, which .ci/run reads from SUMMARY.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  /** Their names. */
+  readonly skipped: readonly string[];
+}
+
+interface VitestReport {
+  readonly numPassedTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+const ROOT = path.resolve(import.meta.dirname, '..');
+const RESULTS = path.join(ROOT, '.cache/test');
+const REPORT = path.join(RESULTS, 'vitest.json');
+const SUMMARY = path.join(RESULTS, 'summary');
+/** A run that hangs must still come to its summary. */
+const VITEST_DEADLINE_MS = 16 * 60_000;
+const PHP_DEADLINE_MS = 2 * 60_000;
+const KILL_AFTER_MS = 20_000;
+
+rmSync(RESULTS, { recursive: true, force: true });
+mkdirSync(RESULTS, { recursive: true });
+const vitest = await runVitest();
+const php = await runPhp();
+const skipped = [...vitest.skipped, ...php.skipped];
+const [passed, failed] = [vitest.passed + php.passed, vitest.failed + php.failed];
+for (const name of skipped) console.log(`skipped: ${name}`);
+const line = `${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`;
+writeFileSync(SUMMARY, `${line}\n`);
+console.log(`\nvitest ${vitest.passed} passed, ${vitest.failed} failed; PHP client ${php.passed} passed, ${php.failed} failed\n${line}`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);
+
+async function runVitest(): Promise<Counts> {
+  const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${REPORT}`];
+  const { problem } = await runProgram(path.join(ROOT, 'node_modules/.bin/vitest'), args, VITEST_DEADLINE_MS);
+  if (!existsSync(REPORT)) return { passed: 0, failed: 1, skipped: [], ...say(`vitest ran no test: ${problem ?? 'it wrote no report'}`) };
+  const report = JSON.parse(readFileSync(REPORT, 'utf8')) as VitestReport;
+  const tests = report.testResults.flatMap((file) => file.assertionResults);
+  // A file that can't be loaded fails without a single test.
+  const brokenFiles = report.testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'));
+  const counted = tests.filter(({ status }) => status === 'failed').length + brokenFiles.length;
+  if (counted === 0 && problem !== undefined) say(`vitest failed, though no test did: ${problem}; its words are above`);
+  return {
+    passed: report.numPassedTests,
+    failed: counted === 0 && problem !== undefined ? 1 : counted,
+    skipped: tests.filter(({ status }) => status !== 'passed' && status !== 'failed').map(({ fullName }) => fullName),
+  };
+}
+
+async function runPhp(): Promise<Counts> {
+  console.log('\nThe PHP client:');
+  const { problem, output } = await runProgram('php', [path.join(ROOT, 'clients/php/tests/run.php')], PHP_DEADLINE_MS);
+  const [, passedText, failedText] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
+  if (passedText === undefined) return { passed: 0, failed: 1, skipped: [], ...say(`the PHP client's tests did not end: ${problem ?? 'no summary'}`) };
+  const counted = Number(failedText);
+  return { passed: Number(passedText), failed: counted === 0 && problem !== undefined ? 1 : counted, skipped: [] };
+}
+
+/** Shows what the program prints, and keeps it; `problem` says why it did not end well. */
+async function runProgram(program: string, args: readonly string[], deadlineMs: number): Promise<{ problem: string | undefined; output: string }> {
+  const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
+  const pieces: Buffer[] = [];
+  child.stdout.on('data', (piece: Buffer) => {
+    pieces.push(piece);
+    process.stdout.write(piece);
+  });
+  const startedMs = Date.now();
+  const timer = setTimeout(() => {
+    child.kill('SIGTERM');
+    setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref();
+  }, deadlineMs);
+  try {
+    const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+    const ending = code === 0 ? undefined : `exit code ${code ?? String(signal)}`;
+    const isLate = Date.now() - startedMs >= deadlineMs;
+    return { problem: isLate ? `it was not done after ${deadlineMs / 60_000} minutes` : ending, output: Buffer.concat(pieces).toString() };
+  } catch (error) {
+    return { problem: String(error), output: '' };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function say(text: string): object {
+  console.error(text);
+  return {};
+}

@@ -1,0 +1,56 @@
+// The daemon of the demo, as built in dist/, in a folder of its own; its log lines that a person would look at are shown as they come.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const MAIN = path.resolve(import.meta.dirname, '../../dist/main.js');
+const DEADLINE_MS = 30_000;
+const POLL_MS = 50;
+
+export class DemoDaemon {
+  readonly socket: string;
+  readonly #folder: string;
+  #process: ChildProcess | undefined;
+  readonly #lines: string[] = [];
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.socket = path.join(folder, 'kahe.sock');
+  }
+
+  async start(buckets: object): Promise<void> {
+    writeFileSync(path.join(this.#folder, '.env.demo.local'), 'SOCKET=./kahe.sock\n');
+    writeFileSync(path.join(this.#folder, 'buckets.json'), JSON.stringify(buckets, undefined, 2));
+    const daemon = spawn(process.execPath, [MAIN], { cwd: this.#folder, env: { ...process.env, environment: 'demo' }, stdio: ['ignore', 'inherit', 'pipe'] });
+    this.#process = daemon;
+    process.once('exit', () => daemon.kill('SIGKILL'));
+    createInterface(daemon.stderr).on('line', (line) => this.#onLine(line));
+    await this.waitForLines(/ listens on /, 1);
+  }
+
+  /** Resolves when so many lines of the log match. */
+  async waitForLines(pattern: RegExp, count: number): Promise<void> {
+    const untilMs = Date.now() + DEADLINE_MS;
+    while (this.#lines.filter((line) => pattern.test(line)).length < count) {
+      if (this.#process?.exitCode !== null) throw new Error(`the daemon has ended:\n${this.#lines.join('\n')}`);
+      if (Date.now() > untilMs) throw new Error(`the daemon's log does not say ${String(pattern)}:\n${this.#lines.join('\n')}`);
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** SIGTERM; resolves to the lines of its closing account. */
+  async stop(): Promise<readonly string[]> {
+    const daemon = this.#process!;
+    daemon.kill('SIGTERM');
+    if (daemon.exitCode === null) await once(daemon, 'close');
+    return this.#lines.slice(this.#lines.findIndex((line) => line.includes('| stopped;'))).map((line) => line.split(' | ')[2] ?? line);
+  }
+
+  #onLine(line: string): void {
+    this.#lines.push(line);
+    if (/^(WARN|ERROR|FATAL) | mode /.test(line)) console.log(`   ${line}`);
+  }
+}

@@ -1,0 +1,112 @@
+// A client of the daemon as applications write it: one connection, bytes out, receipts back.
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { QUESTION } from './daemonFrames.js';
+
+const DEADLINE_MS = 25_000;
+
+export class DaemonClient {
+  readonly #socket: Socket;
+  #answers = Buffer.alloc(0);
+  #problem: Error | undefined;
+  #wake: () => void = () => undefined;
+  /** Resolves when the connection is gone, whoever ended it. */
+  readonly closed: Promise<void>;
+  #isEnded = false;
+
+  /** @param isDeaf never reads, so that what the daemon answers stays in the kernel */
+  private constructor(socket: Socket, isDeaf: boolean) {
+    this.#socket = socket;
+    if (isDeaf) socket.pause();
+    else socket.on('data', (chunk: Buffer) => this.#hear(chunk));
+    socket.on('error', (error) => (this.#problem = error));
+    socket.on('end', () => this.#end());
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.#end();
+        resolve();
+      });
+    });
+  }
+
+  static async connect(path: string, { isDeaf = false }: { readonly isDeaf?: boolean } = {}): Promise<DaemonClient> {
+    const socket = connect(path);
+    const client = new DaemonClient(socket, isDeaf);
+    await once(socket, 'connect');
+    return client;
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  get isClosed(): boolean {
+    return this.#socket.closed;
+  }
+
+  /** Resolves when the kernel has taken them all, so that they arrive whatever becomes of this process. */
+  send(...pieces: readonly Buffer[]): Promise<void> {
+    const bytes = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+    return new Promise((resolve, reject) => this.#socket.write(bytes, (error) => (error ? reject(error) : resolve())));
+  }
+
+  /** Asks how far the daemon is; resolves with the answer: how many frames of this connection are safe. */
+  async receipt(): Promise<number> {
+    await this.send(QUESTION);
+    return this.answer();
+  }
+
+  /** The next answer, to a question that was asked before. */
+  async answer(deadlineMs = DEADLINE_MS): Promise<number> {
+    const timer = setTimeout(() => this.#fail(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
+    try {
+      while (this.#answers.length < 8) {
+        if (this.#problem) throw this.#problem;
+        if (this.#isEnded) throw new Error('the daemon ended the connection without an answer');
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+    const frames = Number(this.#answers.readBigUInt64LE());
+    this.#answers = this.#answers.subarray(8);
+    return frames;
+  }
+
+  /** Answers that have come and were not asked for yet. */
+  get answersWaiting(): number {
+    return this.#answers.length / 8;
+  }
+
+  /** Half close: nothing more will be written; answers still come. */
+  endWriting(): void {
+    this.#socket.end();
+  }
+
+  /** Writes nothing more, and waits for the daemon to close too. */
+  async close(): Promise<void> {
+    this.#socket.end();
+    await this.closed;
+  }
+
+  /** Closes at once. With something from the daemon unread the kernel resets the connection: that is what SO_LINGER 0 does elsewhere. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #hear(chunk: Buffer): void {
+    this.#answers = Buffer.concat([this.#answers, chunk]);
+    this.#wake();
+  }
+
+  #end(): void {
+    this.#isEnded = true;
+    this.#wake();
+  }
+
+  #fail(error: Error): void {
+    this.#problem = error;
+    this.#wake();
+  }
+}

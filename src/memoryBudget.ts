@@ -22,7 +22,7 @@ export class MemoryBudget {
     this.#encodedLimit = Math.floor(limitBytes / 4);
     this.#pauseAt = limitBytes - this.#encodedLimit;
     this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
-    this.#pool = new BufferPool(Math.floor(limitBytes / 8));
+    this.#pool = new BufferPool(Math.floor(limitBytes / 2));
   }
 
   /** Bytes held now, encoded requests among them. */
@@ -62,6 +62,11 @@ export class MemoryBudget {
 
   recycle(buffer: Buffer): void {
     this.#pool.recycle(buffer);
+  }
+
+  /** Called now and then: gives memory back to the system that has not been needed lately. */
+  trim(): void {
+    this.#pool.trim();
   }
 
   take(bytes: number): void {

@@ -7,9 +7,15 @@ const LARGEST_BYTES = 1024 * 1024;
 export class BufferPool {
   readonly #free = new Map<number, Buffer[]>();
   #freeBytes = 0;
+  /** The least that lay unused since the last `trim`: so much was not needed. */
+  #leastFreeBytes = 0;
 
   /** @param keptBytes how much may lie unused; what is over is left to the garbage collector */
   constructor(readonly keptBytes: number) {}
+
+  get freeBytes(): number {
+    return this.#freeBytes;
+  }
 
   /** A buffer of at least `bytes`, with any content. */
   acquire(bytes: number): Buffer {
@@ -17,6 +23,7 @@ export class BufferPool {
     const buffer = this.#free.get(size)?.pop();
     if (buffer === undefined) return Buffer.allocUnsafeSlow(size);
     this.#freeBytes -= size;
+    this.#leastFreeBytes = Math.min(this.#leastFreeBytes, this.#freeBytes);
     return buffer;
   }
 
@@ -28,6 +35,18 @@ export class BufferPool {
     if (free === undefined) this.#free.set(size, [buffer]);
     else free.push(buffer);
     this.#freeBytes += size;
+  }
+
+  /** Lets go of half of what was not needed since the last call: after a burst the memory goes back little by little. */
+  trim(): void {
+    let surplus = this.#leastFreeBytes / 2;
+    for (const [size, free] of this.#free) {
+      for (; surplus >= size && free.length > 0; surplus -= size) {
+        free.pop();
+        this.#freeBytes -= size;
+      }
+    }
+    this.#leastFreeBytes = this.#freeBytes;
   }
 }
 

@@ -31,6 +31,11 @@ export class FrameReader {
     return this.#halfLength > 0;
   }
 
+  /** Memory taken for the half frame, 0 when there is none. */
+  get halfBytes(): number {
+    return this.#half.length;
+  }
+
   /** How many frames have come in more than one piece so far: when this moves, another frame has begun. */
   get halves(): number {
     return this.#halves;

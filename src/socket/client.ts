@@ -8,6 +8,7 @@ import { FrameReader, type FrameSink } from '../frames/frameReader.js';
 import { sameBucket } from '../frames/frame.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
+import type { HalfFrames } from './halfFrames.js';
 
 export type ClientMessage =
   /** Bytes from the socket, borrowed: good only until `tell` returns. */
@@ -22,6 +23,8 @@ export type ClientMessage =
   /** Nothing more is read; questions that were asked are still answered. */
   | { readonly kind: 'stopReading' }
   | { readonly kind: 'resume' }
+  /** Memory is full of half frames, and this is the oldest: it may become whole. */
+  | { readonly kind: 'finishFrame' }
   /** Time passes: is a frame half for too long? */
   | { readonly kind: 'sweep'; readonly nowMs: number };
 
@@ -44,6 +47,7 @@ export interface ClientOptions {
   readonly maxFrameBytes: number;
   readonly halfFrameTimeoutMs: number;
   readonly counts: SocketCounts;
+  readonly halves: HalfFrames;
 }
 
 type PauseReason = 'memory' | 'questions' | 'answers' | 'end';
@@ -70,6 +74,8 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #questions: Receipt[] = [];
   #answered = new Set<Receipt>();
   #halfSinceMs: number | undefined;
+  /** The frame (its number among those that came in pieces) that may go on although memory is full. */
+  #mayFinish = 0;
   #hasEnded = false;
   #isClosed = false;
   #isBadKnown = false;
@@ -92,6 +98,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       case 'pause': return this.#pause('memory');
       case 'stopReading': return this.#pause('end');
       case 'resume': return this.#resume('memory');
+      case 'finishFrame': return this.#finishFrame();
       case 'sweep': return this.#sweep(message.nowMs);
     }
   }
@@ -102,7 +109,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   /** It has no successor (see Listener), so its half frame goes. */
   override handBack(): readonly ClientMessage[] {
-    this.#reader.discardHalf();
+    this.#dropHalf();
     return [];
   }
 
@@ -162,13 +169,27 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       if (!(error instanceof FrameError)) throw error;
       return this.#loseFraming(error.message);
     }
+    const isAnother = this.#reader.halves !== halvesBefore;
     if (!this.#reader.isMidFrame) this.#halfSinceMs = undefined;
-    else if (this.#reader.halves !== halvesBefore) this.#halfSinceMs = this.#nowMs;
+    else if (isAnother) this.#halfSinceMs = this.#nowMs;
+    this.#options.halves.set(this.#context.self, this.#reader.halfBytes, isAnother);
+    const isFinishing = this.#reader.isMidFrame && this.#reader.halves === this.#mayFinish;
+    if (this.#options.budget.isOver && !isFinishing) this.#pause('memory');
+  }
+
+  #finishFrame(): void {
+    this.#mayFinish = this.#reader.halves;
+    this.#resume('memory');
+  }
+
+  #dropHalf(): number {
+    this.#options.halves.set(this.#context.self, 0, false);
+    return this.#reader.discardHalf();
   }
 
   #loseFraming(why: string): void {
     this.#options.counts.lostFraming++;
-    const dropped = this.#reader.discardHalf();
+    const dropped = this.#dropHalf();
     this.#context.log.warn(`connection closed: ${why}; the ${this.#frames} whole frames before it are kept, ${dropped} bytes of a half frame are not`);
     this.#context.self.stop();
   }
@@ -184,13 +205,13 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     this.#hasEnded = true;
     if (this.#reader.isMidFrame) {
       this.#options.counts.cutFrames++;
-      this.#context.log.debug(`ended in the middle of a frame; ${this.#reader.discardHalf()} bytes of it are dropped`);
+      this.#context.log.debug(`ended in the middle of a frame; ${this.#dropHalf()} bytes of it are dropped`);
     }
     if (this.#questions.length === 0) this.#options.socket.end();
   }
 
   #onClosed(): void {
-    this.#reader.discardHalf();
+    this.#dropHalf();
     this.#questions = [];
     this.#isClosed = true;
     if (this.#context.self.state === 'draining') this.#context.drained();

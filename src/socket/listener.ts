@@ -7,6 +7,7 @@ import type { Timer } from '../clock.js';
 import type { MemoryBudget, Pressure } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
+import { HalfFrames } from './halfFrames.js';
 import { readShared } from './sharedRead.js';
 
 export type ListenerMessage =
@@ -50,6 +51,7 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #clients = new Set<ActorRef<ClientMessage>>();
   readonly #endPressure: () => void;
   readonly #sweeper: Timer;
+  readonly #halves = new HalfFrames();
   #accepted = 0;
   #timesFull = 0;
   #loggedFullMs = -Infinity;
@@ -109,7 +111,7 @@ export class Listener extends Actor<ListenerMessage> {
     });
     const client = this.#context.spawn<ClientMessage>(
       `client.${++this.#accepted}`,
-      (context) => new Client(context, { socket: reading, manager, rejected, budget, maxFrameBytes, counts, halfFrameTimeoutMs }),
+      (context) => new Client(context, { socket: reading, manager, rejected, budget, maxFrameBytes, counts, halfFrameTimeoutMs, halves: this.#halves }),
       () => reading.destroy(),
     );
     // A reset is how many clients leave; 'close' follows it.
@@ -141,8 +143,10 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   #sweep(): void {
+    this.#options.budget.trim();
     const nowMs = this.#context.clock.now();
     for (const client of this.#clients) if (client.state === 'running') client.tell({ kind: 'sweep', nowMs });
+    this.#halves.blocking(this.#options.budget)?.tell({ kind: 'finishFrame' });
   }
 
   #nextTurn(): void {

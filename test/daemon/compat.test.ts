@@ -69,9 +69,11 @@ describe('batch, batchTimeout, slice', () => {
     const daemon = await startDaemon({ buckets: toFiles({}, { batch: 10, batchTimeout: 600_000 }) });
     const client = await daemon.connect();
     await client.send(numberedFrames('orders', 'c', { count: 10 }));
-    await daemon.until('ten frames', async () => (await daemon.files('data')).length === 10);
+    await daemon.untilFiled('data', 10);
+    expect(await daemon.files('data')).toHaveLength(10);
     await client.send(numberedFrames('orders', 'c', { from: 10, count: 25 }));
-    await daemon.until('thirty frames', async () => (await daemon.files('data')).length === 30);
+    await daemon.untilFiled('data', 30);
+    expect(await daemon.files('data')).toHaveLength(30);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, 35)]]));
   });

@@ -66,7 +66,7 @@ describe('receipts', () => {
     const client = await daemon.connect();
     await client.send(numberedFrames(topic, 'c', { count: 100 }));
     const answer = client.receipt();
-    await daemon.until('all in the files', async () => (await daemon.files('data').catch(() => [])).length === 100);
+    await daemon.untilFiled('data', 100);
     expect(client.answersWaiting).toBe(0);
     proxy.heal();
     expect(await answer).toBe(100);

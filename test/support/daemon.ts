@@ -177,9 +177,15 @@ export class TestDaemon {
     return readFiles(path.join(this.folder, name));
   }
 
+  /** Resolves when so many frames, or more, are in the files below `name`. */
+  async untilFiled(name: string, frames: number): Promise<void> {
+    // One that is just being written may be torn.
+    await this.until(`${frames} frames below ${name}`, async () => (await this.files(name).catch(() => [])).length >= frames);
+  }
+
   /** By `bucket/stream`; only after an orderly end. */
   get accounts(): Map<string, StreamAccount> {
-    const found = this.lines.map((line) => / \| (.+): (received \d+, .*)$/.exec(line)).filter((match) => match !== null);
+    const found = this.lines.map((line) => /^INFO \| [^|]+ \| (.+): (received \d+, .*)$/.exec(line)).filter((match) => match !== null);
     return new Map(found.map(([, name, counts]) => [name!, accountOf(counts!)]));
   }
 

@@ -11,6 +11,7 @@ import type { FrameRange } from './recordBatch.js';
 export function partitionBatch(batch: Batch, partitions: number, partitioner: Partitioner, keylessPartition: number): Map<number, FrameRange> {
   const { hash } = partitioner;
   if (partitions === 1 || hash === undefined) return new Map([[hash === undefined ? keylessPartition : 0, wholeOf(batch)]]);
+  if (partitioner.spreadsKeyless && !hasKey(batch)) return new Map([[keylessPartition, wholeOf(batch)]]);
   const places = new Uint32Array(batch.frames);
   const targets = new Uint32Array(batch.frames);
   const counts = new Uint32Array(partitions);
@@ -28,6 +29,15 @@ export function partitionBatch(batch: Batch, partitions: number, partitioner: Pa
   const only = targets[0]!;
   if (counts[only] === batch.frames) return new Map([[only, wholeOf(batch)]]);
   return pick(batch, places, targets, counts);
+}
+
+/** Has any frame a key? A topic's frames often have none, and then nothing else need be known of them. */
+function hasKey({ bytes, frames }: Batch): boolean {
+  for (let index = 0, at = 0; index < frames; index++) {
+    if (bytes[at + 5 + bytes[at + 4]!]! > 0) return true;
+    at += PREFIX_BYTES + bodyLength(bytes, at);
+  }
+  return false;
 }
 
 function wholeOf(batch: Batch): FrameRange {

@@ -1,0 +1,147 @@
+// A batch: its bytes are the frames as they came, its times are theirs, and its memory comes back to the byte.
+import { beforeEach, describe, expect, test } from 'vitest';
+import { framesIn, framesOf, messagesIn } from '../../test/support/frames.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { Batch } from './batch.js';
+
+let budget: MemoryBudget;
+beforeEach(() => void (budget = new MemoryBudget(64 * 1024 * 1024)));
+
+function add(batch: Batch, nowMs: number, ...messages: string[]): Batch {
+  const bytes = Buffer.concat([Buffer.from('xx'), framesOf('orders', messages), Buffer.from('yy')]);
+  batch.append(bytes, 2, bytes.length - 2, messages.length, nowMs);
+  return batch;
+}
+
+function arrivals(batch: Batch): string {
+  const { until, times } = batch.arrivals;
+  return until.map((end, i) => `<${end}: ${times[i]!}`).join(' ');
+}
+
+describe('Batch: frames', () => {
+  test('its bytes are the frames, one after another, as they came', () => {
+    const batch = add(add(new Batch('orders', budget), 1, 'a', ''), 2, 'b');
+    expect(messagesIn(Buffer.from(batch.view()))).toEqual(['a', '', 'b']);
+    expect(batch.view()).toEqual(framesOf('orders', ['a', '', 'b']));
+    expect([batch.frames, batch.length]).toEqual([3, framesOf('orders', ['a', '', 'b']).length]);
+  });
+
+  test('it grows as needed and keeps what it holds; the budget knows each byte', () => {
+    const batch = new Batch('orders', budget);
+    const before = budget.heldBytes;
+    expect(before).toBe(batch.bytes.length);
+    const messages = Array.from({ length: 3_000 }, (_, i) => `message ${i}`);
+    for (const message of messages) add(batch, 1, message);
+    expect(budget.heldBytes).toBe(batch.bytes.length);
+    add(batch, 1, 'x'.repeat(3_000_000));
+    expect(budget.heldBytes).toBe(batch.bytes.length);
+    expect(messagesIn(Buffer.from(batch.view())).slice(0, -1)).toEqual(messages);
+    batch.release();
+    expect(budget.heldBytes).toBe(0);
+  });
+
+  test('memory used again holds nothing of another batch', () => {
+    for (let round = 0; round < 20; round++) {
+      const [one, two] = [add(new Batch('orders', budget), 1, `one ${round}`), add(new Batch('orders', budget), 1, `two ${round}`)];
+      add(one, 1, 'x'.repeat(5_000 + round));
+      expect(messagesIn(Buffer.from(two.view()))).toEqual([`two ${round}`]);
+      expect(messagesIn(Buffer.from(one.view()))[0]).toBe(`one ${round}`);
+      one.release();
+      two.release();
+    }
+    expect(budget.heldBytes).toBe(0);
+  });
+});
+
+describe('Batch: arrival times', () => {
+  test('runs of the same time are one; each frame has its own run\'s time', () => {
+    const batch = add(add(add(new Batch('orders', budget), 10, 'a', 'b'), 10, 'c'), 15, 'd');
+    expect(arrivals(batch)).toBe('<3: 10 <4: 15');
+    expect(batch.firstArrivalMs).toBe(10);
+    expect(new Batch('orders', budget).firstArrivalMs).toBe(0);
+  });
+
+  test('a clock that steps back does not show', () => {
+    const batch = add(add(add(add(new Batch('orders', budget), 100, 'a'), 40, 'b'), 99, 'c'), 101, 'd');
+    expect(arrivals(batch)).toBe('<3: 100 <4: 101');
+  });
+});
+
+describe('Batch: pick', () => {
+  test('takes the frames that are wanted, with their times, and says where each starts', () => {
+    const batch = add(add(add(new Batch('orders', budget), 10, 'a', 'bb'), 20, 'ccc'), 30, 'd', 'e');
+    const seen: [number, string][] = [];
+    const frames = framesIn(Buffer.from(batch.view()));
+    const picked = batch.pick((index, at) => {
+      seen.push([index, batch.bytes.subarray(at, at + frames[index]!.length).toString('hex')]);
+      return index !== 0 && index !== 3;
+    });
+    expect(seen).toEqual(frames.map((frame, i) => [i, frame.toString('hex')]));
+    expect(messagesIn(Buffer.from(picked.view()))).toEqual(['bb', 'ccc', 'e']);
+    expect(arrivals(picked)).toBe('<1: 10 <2: 20 <3: 30');
+    expect([picked.bucket, picked.frames]).toEqual(['orders', 3]);
+  });
+
+  test('what was picked is its own: it outlives the memory it came from', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a', 'b');
+    const picked = batch.pick((index) => index === 1);
+    batch.release();
+    add(new Batch('orders', budget), 1, 'overwrites', 'what', 'was', 'there');
+    expect(messagesIn(Buffer.from(picked.view()))).toEqual(['b']);
+  });
+
+  test('none, and all', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a', 'b');
+    expect(batch.pick(() => false).frames).toBe(0);
+    expect(batch.pick(() => true).view()).toEqual(batch.view());
+    expect(new Batch('orders', budget).pick(() => expect.unreachable()).frames).toBe(0);
+  });
+});
+
+describe('Batch: holders', () => {
+  test('the memory comes back with the last of them, and then it is settled, once', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a');
+    let settled = 0;
+    batch.onSettled(() => settled++);
+    batch.retain().retain();
+    batch.release();
+    batch.release();
+    expect([settled, budget.heldBytes > 0]).toEqual([0, true]);
+    batch.release();
+    expect([settled, budget.heldBytes]).toEqual([1, 0]);
+  });
+
+  test('one release too many is an error, and gives nothing back twice', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a');
+    batch.release();
+    expect(() => batch.release()).toThrow('released more often than retained');
+    expect(budget.heldBytes).toBe(0);
+  });
+
+  test('it is settled when those picked from it are, and those picked from these; the memory goes as it can', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a', 'b', 'c');
+    const settled: string[] = [];
+    batch.onSettled(() => settled.push('batch'));
+    const picked = batch.pick((index) => index > 0);
+    picked.onSettled(() => settled.push('picked'));
+    const again = picked.pick((index) => index > 0);
+    again.onSettled(() => settled.push('again'));
+    batch.release();
+    expect(budget.heldBytes).toBe(picked.bytes.length + again.bytes.length);
+    picked.release();
+    expect([settled, budget.heldBytes]).toEqual([[], again.bytes.length]);
+    again.release();
+    expect([settled, budget.heldBytes]).toEqual([['again', 'picked', 'batch'], 0]);
+  });
+
+  test('those picked may be settled first', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a', 'b');
+    let settled = 0;
+    batch.onSettled(() => settled++);
+    batch.pick(() => true).release();
+    batch.pick(() => false).release();
+    expect(settled).toBe(0);
+    batch.release();
+    expect([settled, budget.heldBytes]).toEqual([1, 0]);
+  });
+});

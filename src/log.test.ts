@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+import { LOG_LEVELS, Log, type LogLevel } from './log.js';
+
+function lines(level: LogLevel, write: (log: Log) => void, path = ''): string[] {
+  const out: string[] = [];
+  write(new Log(level, (line) => out.push(line), path, () => Date.UTC(2024, 1, 3, 4, 5, 6, 7)));
+  return out;
+}
+
+function all(log: Log): void {
+  log.trace('t');
+  log.debug('d');
+  log.info('i');
+  log.warn('w');
+  log.error('e');
+  log.fatal('f');
+}
+
+describe('Log', () => {
+  test('COMPAT LOG_LEVEL: a line is `LEVEL | date time | text`', () => {
+    expect(lines('INFO', (log) => log.info('hello'))).toEqual(['INFO | 2024-02-03 04:05:06.007 | hello\n']);
+  });
+
+  test.each(LOG_LEVELS.map((level, i) => [level, LOG_LEVELS.length - i] as const))('%s lets it and what is graver through', (level, count) => {
+    const written = lines(level, all);
+    expect(written.map((line) => line.split(' | ')[0])).toEqual(LOG_LEVELS.slice(-count));
+  });
+
+  test('a part of the program has its path before the text', () => {
+    expect(lines('INFO', (log) => log.at('/bucket.requests').warn('x'))).toEqual(['WARN | 2024-02-03 04:05:06.007 | /bucket.requests x\n']);
+  });
+
+  test('a line stays a line, whatever is in the text or in a bucket\'s name', () => {
+    const evil = 'a\nERROR | 2024-01-01 00:00:00.000 | forged\r\u0000\u001b[31m\u007f\u0085\u009b\u2028\u2029é';
+    const safe = 'a\\x0aERROR | 2024-01-01 00:00:00.000 | forged\\x0d\\x00\\x1b[31m\\x7f\\x85\\x9b\\x2028\\x2029é';
+    expect(lines('INFO', (log) => log.info(evil))).toEqual([`INFO | 2024-02-03 04:05:06.007 | ${safe}\n`]);
+    expect(lines('INFO', (log) => log.at(`/bucket.${evil}`).info('x'))).toEqual([`INFO | 2024-02-03 04:05:06.007 | /bucket.${safe} x\n`]);
+  });
+});

@@ -1,0 +1,49 @@
+// The one bound on memory: when it tells sockets to wait, and when to go on.
+import { describe, expect, test } from 'vitest';
+import { MemoryBudget, type Pressure } from './memoryBudget.js';
+
+describe('MemoryBudget', () => {
+  test('tells once when three quarters are passed, and once when it has fallen well below', () => {
+    const budget = new MemoryBudget(1_000);
+    const told: Pressure[] = [];
+    budget.onPressure((pressure) => void told.push(pressure));
+    budget.take(750);
+    expect([told, budget.isOver]).toEqual([[], false]);
+    budget.take(1);
+    budget.take(500);
+    expect([told, budget.isOver, budget.heldBytes]).toEqual([['over'], true, 1_251]);
+    budget.give(575);
+    expect(told).toEqual(['over']);
+    budget.give(1);
+    expect([told, budget.isOver]).toEqual([['over', 'under'], false]);
+    budget.give(675);
+    expect(budget.heldBytes).toBe(0);
+  });
+
+  test('who has ended is told no more', () => {
+    const budget = new MemoryBudget(1_000);
+    const end = budget.onPressure(() => expect.unreachable());
+    end();
+    budget.take(2_000);
+  });
+
+  test('a quarter is kept for requests: one always fits, more only while there is room, and who waits is told', () => {
+    const budget = new MemoryBudget(1_000);
+    expect(budget.takeEncoded(5_000)).toBe(true);
+    expect(budget.takeEncoded(1)).toBe(false);
+    let told = 0;
+    budget.whenRoom(() => told++);
+    budget.giveEncoded(5_000);
+    budget.giveEncoded(0);
+    expect(told).toBe(1);
+    expect([budget.takeEncoded(200), budget.takeEncoded(50), budget.takeEncoded(1)]).toEqual([true, true, false]);
+    expect(budget.heldBytes).toBe(250);
+  });
+
+  test('requests do not count for the sockets\' mark, or nothing that is held could be sent', () => {
+    const budget = new MemoryBudget(1_000);
+    budget.take(700);
+    budget.takeEncoded(250);
+    expect(budget.isOver).toBe(false);
+  });
+});

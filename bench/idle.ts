@@ -22,7 +22,7 @@ const CONNECTIONS = 10_000;
 const SPARE_DESCRIPTORS = 500;
 const SETTLE_MS = 2_000;
 const IDLE_MS = 12_000;
-const TRAFFIC: Load = { clients: 4, framesPerWrite: 1, frames: 200_000, payload: { kind: 'letters', bytes: 100 } };
+const TRAFFIC: Load = { clients: 4, senders: 1, framesPerWrite: 1, frames: 200_000, payload: { kind: 'letters', bytes: 100 } };
 
 export async function measureIdleConnections(system: System): Promise<IdleConnections> {
   return await inFolder(async (folder) => {

@@ -8,6 +8,8 @@ import { MOST, monotonicMs } from './clock.js';
 
 export interface Load {
   readonly clients: number;
+  /** Processes that write; the clients are spread over them. */
+  readonly senders: number;
   readonly framesPerWrite: number;
   /** In all; rounded so that each client has the same number of whole writes. */
   readonly frames: number;
@@ -33,7 +35,6 @@ export interface Sent {
 }
 
 const SENDER = path.resolve(import.meta.dirname, 'sender.ts');
-const MOST_SENDERS = 4;
 /** A run that takes so long does not end. */
 const DEADLINE_MS = 180_000;
 
@@ -49,7 +50,7 @@ export class Senders {
   /** Resolves when every client is connected. */
   static async connect(load: Load, receiver: Receiver): Promise<Senders> {
     const { clients, framesPerWrite, payload } = load;
-    const processes = Math.min(MOST_SENDERS, clients);
+    const processes = Math.min(load.senders, clients);
     const writesPerClient = Math.round(load.frames / clients / framesPerWrite);
     const shares = Array.from({ length: processes }, (_, i) => Math.floor(((i + 1) * clients) / processes) - Math.floor((i * clients) / processes));
     const children = shares.map((share) => {

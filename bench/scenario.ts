@@ -33,8 +33,9 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
   const peer = hasRsyslog ? [rsyslog(topics, PARTITIONS)] : [];
   const onePartition = [kaheToKafka(topics, 'none', 1), kaheToKafka(topics, 'snappy', 1)];
   const load = (clients: number, framesPerWrite: number, frames: number, payload: Payload): Load => {
-    return { clients, framesPerWrite, payload, frames: isQuick ? frames / 5 : frames };
+    return { clients, senders: 1, framesPerWrite, payload, frames: isQuick ? frames / 5 : frames };
   };
+  const saturated = (framesPerWrite: number, frames: number): Load => ({ ...load(4, framesPerWrite, frames, LETTERS), senders: 4 });
   // A quick run keeps the lines that the targets are about, and one of each other kind.
   const headline: readonly System[] = [none, snappy, ...(isQuick ? [] : [kaheToFiles]), ...peer];
   const rounds = isQuick ? { headline: 3, other: 1 } : { headline: 4, other: 3 };
@@ -50,6 +51,8 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
   return [
     ...lines,
     { id: 'json-fifty', title: 'JSON log lines, 50 frames a write, 4 clients', load: load(4, 50, 2_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
+    { id: 'one-saturated', title: '100 B letters, one frame a write, 4 clients in 4 processes', load: saturated(1, 1_500_000), systems: [none, snappy], rounds: rounds.other },
+    { id: 'fifty-saturated', title: '100 B letters, 50 frames a write, 4 clients in 4 processes', load: saturated(50, 4_000_000), systems: [none, snappy], rounds: rounds.other },
     { id: 'partition', title: '100 B letters, 50 frames a write, 4 clients, one partition', load: load(4, 50, 2_000_000, LETTERS), systems: onePartition, rounds: rounds.other },
   ];
 }

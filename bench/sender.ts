@@ -3,8 +3,8 @@
 // Each write is one system call: write(2) on the connection's descriptor, and when the kernel has no room, libuv waits for it and that
 // connection writes nothing else meanwhile. (Socket.write alone would gather what it could not write at once, and send it as one.)
 // What it costs itself: about 2.0 µs a write, nine tenths of it in the kernel, so one process writes 0.5 million frames a second, one a
-// write. That is slower than a Node process can read: its reads would be 8 frames long, and cost twice what they do with PHP workers.
-// Hence load.ts starts up to four of these. With four, reads are some 100 frames long, with four PHP workers 300.
+// write: what some dozens of busy PHP workers do together. The lines called saturated have four of these, more than two cores can serve:
+// then bytes heap up in the kernel, and every read, the floor's too, finds a hundred frames at once and costs least.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';

@@ -27,16 +27,24 @@ describe('MemoryBudget', () => {
     budget.take(2_000);
   });
 
-  test('a quarter is kept for requests: one always fits, more only while there is room, and who waits is told', () => {
+  test('a quarter is kept for requests: one always fits, more only while there is room', () => {
     const budget = new MemoryBudget(1_000);
-    expect(budget.takeEncoded(5_000)).toBe(true);
-    expect(budget.takeEncoded(1)).toBe(false);
-    let told = 0;
-    budget.whenRoom(() => told++);
+    expect([budget.takeEncoded(5_000), budget.takeEncoded(1)]).toEqual([true, false]);
     budget.giveEncoded(5_000);
-    budget.giveEncoded(0);
-    expect(told).toBe(1);
     expect([budget.takeEncoded(200), budget.takeEncoded(50), budget.takeEncoded(1)]).toEqual([true, true, false]);
+    expect(budget.heldBytes).toBe(250);
+  });
+
+  test('who waits for room for a request gets it in turn: a large one is not passed over by small ones', async () => {
+    const budget = new MemoryBudget(1_000);
+    budget.takeEncoded(100);
+    const turns: string[] = [];
+    const large = budget.awaitEncoded(240).then(() => turns.push('large'));
+    const small = budget.awaitEncoded(10).then(() => turns.push('small'));
+    expect(budget.takeEncoded(10)).toBe(false);
+    budget.giveEncoded(100);
+    await Promise.all([large, small]);
+    expect(turns).toEqual(['large', 'small']);
     expect(budget.heldBytes).toBe(250);
   });
 

@@ -11,7 +11,7 @@ export class MemoryBudget {
   #over = false;
   #isBlocked = false;
   readonly #listeners = new Set<(pressure: Pressure) => void>();
-  readonly #waitingForRoom: (() => void)[] = [];
+  readonly #waitingForRoom: { readonly bytes: number; readonly run: () => void }[] = [];
   readonly #pauseAt: number;
   readonly #resumeAt: number;
   readonly #encodedLimit: number;
@@ -79,21 +79,30 @@ export class MemoryBudget {
     if (this.#over && this.#heldBytes <= this.#resumeAt) this.#turn(false);
   }
 
-  /** Room for an encoded request: false while the reserve is used up, and then `whenRoom` tells. One request always fits, or nothing would move. */
+  /** Room for an encoded request, at once: false while the reserve is used up, or others wait for it. One request always fits, or nothing would move. */
   takeEncoded(bytes: number): boolean {
-    if (this.#encodedBytes > 0 && this.#encodedBytes + bytes > this.#encodedLimit) return false;
+    if (this.#waitingForRoom.length > 0 || !this.#fitsEncoded(bytes)) return false;
     this.#encodedBytes += bytes;
     return true;
   }
 
-  giveEncoded(bytes: number): void {
-    this.#encodedBytes -= bytes;
-    for (const run of this.#waitingForRoom.splice(0)) run();
+  /** Room for an encoded request, in turn: taken when this resolves. A large one is not passed over by small ones. */
+  awaitEncoded(bytes: number): Promise<void> {
+    if (this.takeEncoded(bytes)) return Promise.resolve();
+    return new Promise((run) => this.#waitingForRoom.push({ bytes, run }));
   }
 
-  /** Calls once, when encoded bytes have been given back. */
-  whenRoom(run: () => void): void {
-    this.#waitingForRoom.push(run);
+  giveEncoded(bytes: number): void {
+    this.#encodedBytes -= bytes;
+    for (let next = this.#waitingForRoom[0]; next !== undefined && this.#fitsEncoded(next.bytes); next = this.#waitingForRoom[0]) {
+      this.#waitingForRoom.shift();
+      this.#encodedBytes += next.bytes;
+      next.run();
+    }
+  }
+
+  #fitsEncoded(bytes: number): boolean {
+    return this.#encodedBytes === 0 || this.#encodedBytes + bytes <= this.#encodedLimit;
   }
 
   /** Calls with `over` when sockets must pause, with `under` when they may be read again. Returns the way to end it. */

@@ -19,7 +19,7 @@ export class BufferPool {
 
   /** A buffer of at least `bytes`, with any content. */
   acquire(bytes: number): Buffer {
-    const size = sizeFor(bytes);
+    const size = pooledSize(bytes);
     const buffer = this.#free.get(size)?.pop();
     if (buffer === undefined) return Buffer.allocUnsafeSlow(size);
     this.#freeBytes -= size;
@@ -30,7 +30,7 @@ export class BufferPool {
   /** Gives a buffer back that nobody reads or writes any more, neither here nor in the kernel. */
   recycle(buffer: Buffer): void {
     const size = buffer.length;
-    if (size > LARGEST_BYTES || size !== sizeFor(size) || this.#freeBytes + size > this.keptBytes) return;
+    if (size > LARGEST_BYTES || size !== pooledSize(size) || this.#freeBytes + size > this.keptBytes) return;
     const free = this.#free.get(size);
     if (free === undefined) this.#free.set(size, [buffer]);
     else free.push(buffer);
@@ -50,8 +50,8 @@ export class BufferPool {
   }
 }
 
-/** Powers of two up to the largest kept; beyond that what is asked, for such buffers are rare and not kept. */
-function sizeFor(bytes: number): number {
+/** How large a buffer of the pool is that holds `bytes`: powers of two up to the largest kept; beyond that what is asked, for such are rare. */
+export function pooledSize(bytes: number): number {
   if (bytes > LARGEST_BYTES) return bytes;
   return bytes <= SMALLEST_BYTES ? SMALLEST_BYTES : 2 ** Math.ceil(Math.log2(bytes));
 }

@@ -172,6 +172,13 @@ describe('bindSocket', () => {
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });
 
+  test.each(['a file', 'a symlink to nothing'])('%s in the place of the lock is refused and stays', async (what) => {
+    if (what === 'a file') writeFileSync(`${path}.lock`, 'precious');
+    else symlinkSync(join(folder, 'nothing'), `${path}.lock`);
+    await expect(bind()).rejects.toThrow(ConfigError);
+    expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
+  });
+
   test('of ten starters at once exactly one wins, and it is the one that answers', async () => {
     for (const before of ['nothing', 'a stale socket']) {
       if (before === 'a stale socket') await stale();

@@ -134,8 +134,9 @@ function lock(path: string): () => void {
 
 /** Removes the lock of a starter that died; one that is given back meanwhile is no concern. */
 function removeStale(path: string): void {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
+  if (!found.isDirectory()) throw new ConfigError(`SOCKET: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
   const busy = new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
   if (Date.now() - found.mtimeMs < LOCK_STALE_MS) throw busy;
   const aside = `${path}.${process.pid}`;
@@ -145,7 +146,7 @@ function removeStale(path: string): void {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw error;
   }
-  if (statSync(aside).ino === found.ino) return rmdirSync(aside);
+  if (lstatSync(aside).ino === found.ino) return rmdirSync(aside);
   // Another starter was quicker, and this is its lock.
   renameSync(aside, path);
   throw busy;

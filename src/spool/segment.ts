@@ -1,21 +1,25 @@
-// The twin of a batch on disk: a file that grows with it, one write for all that came in a turn of the event loop, a checkpoint behind each.
-// What is below `safeBytes` outlives a crash of the process, and with a sync a crash of the machine.
-import type { Clock } from '../clock.js';
+// The twin of a batch on disk: a file that grows with it, one write for all that came since the last one, a checkpoint behind each.
+// What is below `safeBytes` outlives a crash of the process, and with a sync a crash of the machine. It stays so whatever the disk does:
+// after a failure all goes to a new file, and the old one is kept until the new one has as much. A segment is not written before the
+// bucket's last one is, so that a crash costs the end of what came and never its middle.
+import type { Clock, Timer } from '../clock.js';
 import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
-import { encodeCheckpoint } from '../frames/checkpoint.js';
 import type { Log } from '../log.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, syncFolder, unlinkIfThere, writeWhole } from '../streams/file/fileSystem.js';
+import { type FileSystem, syncFolder } from '../streams/file/fileSystem.js';
+import { explained } from '../streams/file/ioAdvice.js';
+import { SegmentFile } from './segmentFile.js';
 
 export interface SegmentOptions {
-  readonly path: string;
   readonly folder: string;
+  /** The path of its file; after a failure that of the next one: a number from 1 on. */
+  readonly pathOf: (attempt: number) => string;
   readonly batch: Batch;
   readonly sync: SpoolSync;
   readonly fs: FileSystem;
   readonly clock: Clock;
   readonly log: Log;
-  /** The file has grown, or is gone: by how many bytes. */
+  /** Files have grown, or are gone: by how many bytes. */
   readonly onSize: (bytes: number) => void;
   /** Writing failed (true), or goes on again (false). */
   readonly onTrouble: (isInTrouble: boolean) => void;
@@ -27,184 +31,250 @@ interface Waiter {
 }
 
 const RETRY_MS = 1_000;
+/** After a write the next one waits so long, unless somebody waits for it: a small write costs as much as a large one. */
+const PACE_MS = 2;
 
 export class Segment {
   readonly #options: SegmentOptions;
-  #file: OpenFile | undefined;
-  #fileBytes = 0;
+  #previous: Segment | undefined;
+  #file: SegmentFile | undefined;
+  /** Files given up on that hold what was safe: they go when a new one has as much. */
+  #old: SegmentFile[] = [];
+  #attempt = 0;
   #safeBytes = 0;
-  #safeFrames = 0;
-  /** `quiet`: all is written. `due`: at the end of this turn. `writing`. `failed`: tried again after a while. `gone`: not wanted any more. */
-  #state: 'quiet' | 'due' | 'writing' | 'failed' | 'gone' = 'quiet';
+  /**
+   * `quiet`: all is written. `paced`: a little later. `due`: at the end of this turn. `behind`: once the previous one is written. `writing`.
+   * `failed`: tried again after a while. `complete`: the whole batch is in the file and no more will come. `gone`: not wanted any more.
+   */
+  #state: 'quiet' | 'paced' | 'due' | 'behind' | 'writing' | 'failed' | 'complete' | 'gone' = 'quiet';
   #isSealed = false;
   #isInTrouble = false;
+  #wroteAtMs = -Infinity;
+  #timer: Timer | undefined;
+  #work: Promise<void> | undefined;
   #waiters: Waiter[] = [];
+  #whenWritten: (() => void)[] = [];
   #whenComplete: (() => void)[] = [];
 
-  constructor(options: SegmentOptions) {
+  /** @param previous the bucket's segment before this one */
+  constructor(options: SegmentOptions, previous?: Segment) {
     this.#options = options;
+    this.#previous = previous;
   }
 
+  /** Of the file that is written now, or was last. */
   get path(): string {
-    return this.#options.path;
+    return this.#options.pathOf(this.#attempt);
   }
 
-  /** Bytes of the batch that are in the file, behind a checkpoint. */
+  /** Bytes of the batch that are in a file, behind a checkpoint. */
   get safeBytes(): number {
     return this.#safeBytes;
   }
 
   /** The whole batch is in the file and no more will come: its memory can be given up. */
   get isComplete(): boolean {
-    return this.#isSealed && this.#file === undefined && this.#state === 'quiet';
+    return this.#state === 'complete';
   }
 
   /** The batch has grown. */
   grow(): void {
     if (this.#state !== 'quiet') return;
-    this.#state = 'due';
-    setImmediate(() => {
-      if (this.#state === 'due') void this.#write();
-    });
+    const waitMs = this.#paceMs();
+    if (waitMs === 0 || this.#waiters.length > 0) return this.#hurry();
+    this.#state = 'paced';
+    this.#timer = this.#options.clock.after(waitMs, () => this.#write());
   }
 
   /** The batch is closed: what is missing is written, and the file too. */
   seal(): void {
     this.#isSealed = true;
-    if (this.#state === 'quiet') this.#state = 'due';
-    if (this.#state === 'due') void this.#write();
+    if (this.#state === 'quiet' || this.#state === 'paced' || this.#state === 'due') this.#write();
+    this.#tellIfWritten();
   }
 
   /** Resolves when the whole batch is in the file, or it is not wanted any more. */
   get completed(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.isComplete || this.#state === 'gone') resolve();
+      if (this.#state === 'complete' || this.#state === 'gone') resolve();
       else this.#whenComplete.push(resolve);
     });
   }
 
   /** Calls once the batch's first `bytes` are safe. */
   whenSafe(bytes: number, run: () => void): void {
-    if (this.#safeBytes >= bytes) run();
-    else this.#waiters.push({ bytes, run });
+    if (this.#safeBytes >= bytes || this.#state === 'gone') return run();
+    this.#waiters.push({ bytes, run });
+    if (this.#state === 'paced') this.#hurry();
   }
 
-  /** Every stream has settled the batch: the file is not wanted any more, nor are those who wait for it. */
+  /** Every stream has settled the batch: the file is not wanted any more, nor is it waited for. Resolves when it is gone. */
   async remove(): Promise<void> {
-    const wasWriting = this.#state === 'writing';
     this.#state = 'gone';
+    this.#timer?.cancel();
     for (const { run } of this.#waiters.splice(0)) run();
     for (const run of this.#whenComplete.splice(0)) run();
-    if (!wasWriting) await this.#drop();
+    this.#tellIfWritten();
+    this.#leaveTrouble();
+    await this.#work;
+    await this.#discardOld();
+    await this.#discardFile();
   }
 
-  async #write(): Promise<void> {
-    this.#state = 'writing';
-    const { batch } = this.#options;
-    batch.beginRead();
-    try {
-      while (this.#isWanted() && batch.length > this.#safeBytes) await this.#writePiece(batch.view(), batch.frames);
-      if (this.#isWanted() && this.#isSealed) await this.#finish();
-      this.#leaveTrouble();
-      if (this.#isWanted()) this.#state = 'quiet';
-      if (this.isComplete) for (const run of this.#whenComplete.splice(0)) run();
-    } catch (error) {
-      this.#fail(error as Error);
-    } finally {
-      batch.endRead();
+  /** At the end of this turn, so that one write takes all that comes in it. */
+  #hurry(): void {
+    this.#timer?.cancel();
+    this.#state = 'due';
+    setImmediate(() => {
+      if (this.#state === 'due') this.#write();
+    });
+  }
+
+  /** How long the next write waits for more to come. */
+  #paceMs(): number {
+    const leftMs = this.#wroteAtMs + PACE_MS - this.#options.clock.now();
+    // More than that: the clock was set back.
+    return leftMs > PACE_MS ? 0 : Math.max(0, leftMs);
+  }
+
+  #write(): void {
+    this.#timer?.cancel();
+    if (this.#previous?.isWritten === false) {
+      this.#state = 'behind';
+      this.#previous.#whenWritten.push(() => this.#state === 'behind' && this.#write());
+      return;
     }
-    if (!this.#isWanted()) await this.#drop();
-    // It grew while its file was closed or synced.
-    else if (this.#isQuiet() && batch.length > this.#safeBytes) this.grow();
+    this.#previous = undefined;
+    this.#state = 'writing';
+    this.#work = this.#writeMissing().then(() => this.#afterWrite()).catch((error: unknown) => this.#fail(error));
+  }
+
+  async #writeMissing(): Promise<void> {
+    const { batch } = this.#options;
+    while (this.#isWanted() && batch.length > this.#fileLength) {
+      await this.#writePiece();
+      const isAwaited = this.#isSealed || this.#waiters.length > 0 || this.#fileLength < this.#safeBytes;
+      if (!isAwaited) break;
+    }
+    if (this.#isWanted() && this.#isSealed) await this.#finish();
+    if (this.#isWanted()) await this.#discardOld();
+  }
+
+  async #writePiece(): Promise<void> {
+    const { fs, folder, batch, sync, onSize, clock } = this.#options;
+    if (this.#file === undefined) {
+      this.#file = await SegmentFile.create(fs, this.path, folder);
+      if (sync === 'always') await syncFolder(fs, folder);
+    }
+    const file = this.#file;
+    const bytesBefore = file.bytes;
+    await file.writePiece(batch);
+    onSize(file.bytes - bytesBefore);
+    if (sync === 'always') await file.datasync();
+    this.#wroteAtMs = clock.now();
+    this.#safeBytes = Math.max(this.#safeBytes, file.length);
+    this.#tellIfSafe();
+    this.#tellIfWritten();
+  }
+
+  async #finish(): Promise<void> {
+    const { fs, folder, sync } = this.#options;
+    if (this.#file?.isOpen !== true) return;
+    if (sync === 'batch') {
+      await this.#file.datasync();
+      await syncFolder(fs, folder);
+    }
+    await this.#file.close();
+  }
+
+  #afterWrite(): void {
+    if (!this.#isWanted()) return;
+    this.#leaveTrouble();
+    // It was sealed, or has grown, while the disk was at work.
+    const isFinished = this.#isSealed && this.#file?.isOpen !== true;
+    if (this.#isSealed && !isFinished) return this.#write();
+    this.#state = isFinished ? 'complete' : 'quiet';
+    if (isFinished) for (const run of this.#whenComplete.splice(0)) run();
+    else if (this.#options.batch.length > this.#fileLength) this.grow();
   }
 
   // What other calls change while this one waits is asked through these.
   #isWanted(): boolean { return this.#state !== 'gone'; }
-  #isQuiet(): boolean { return this.#state === 'quiet'; }
+  get #fileLength(): number { return this.#file?.length ?? 0; }
 
-  async #writePiece(bytes: Buffer, frames: number): Promise<void> {
-    const file = (this.#file ??= await this.#create());
-    const piece = bytes.subarray(this.#safeBytes);
-    const checkpoint = encodeCheckpoint(piece, frames - this.#safeFrames, this.#options.clock.now());
-    const both = Buffer.concat([piece, checkpoint]);
-    await writeWhole(file, both);
-    if (this.#options.sync === 'always') await file.datasync();
-    this.#fileBytes += both.length;
-    this.#options.onSize(both.length);
-    this.#safeBytes = bytes.length;
-    this.#safeFrames = frames;
-    this.#tell();
+  /** All of the closed batch is in a file: the bucket's next segment may be written. */
+  get isWritten(): boolean {
+    return this.#state === 'gone' || (this.#isSealed && this.#safeBytes >= this.#options.batch.length);
   }
 
-  async #create(): Promise<OpenFile> {
-    const { fs, path, folder, sync } = this.#options;
-    const file = await fs.open(path, NEW_FILE, FILE_MODE).catch(async (error: unknown) => {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      await fs.makeFolder(folder, { parents: true });
-      return fs.open(path, NEW_FILE, FILE_MODE);
-    });
-    if (sync !== 'never') await syncFolder(fs, folder);
-    return file;
+  #tellIfWritten(): void {
+    if (this.isWritten) for (const run of this.#whenWritten.splice(0)) run();
   }
 
-  async #finish(): Promise<void> {
-    const file = this.#file;
-    if (file === undefined) return;
-    if (this.#options.sync === 'batch') await file.datasync();
-    this.#file = undefined;
-    await file.close();
-  }
-
-  #tell(): void {
+  #tellIfSafe(): void {
     const safe = this.#waiters.filter(({ bytes }) => bytes <= this.#safeBytes);
+    if (safe.length === 0) return;
     this.#waiters = this.#waiters.filter(({ bytes }) => bytes > this.#safeBytes);
     for (const { run } of safe) run();
   }
 
-  /** The frames are in memory still. After a failed sync the kernel may have dropped pages, so all goes to a new file: never sync twice. */
-  #fail(error: Error): void {
+  /** The frames are in memory still. */
+  #fail(error: unknown): void {
     if (!this.#isWanted()) return;
     this.#state = 'failed';
     if (!this.#isInTrouble) {
       this.#isInTrouble = true;
       this.#options.onTrouble(true);
-      this.#options.log.error(`${this.path} can't be written: ${error.message}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on the disk`);
+      this.#options.log.error(`${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms`);
     }
-    this.#options.clock.after(RETRY_MS, () => void this.#startAnew());
+    this.#timer = this.#options.clock.after(RETRY_MS, () => this.#startAnew());
   }
 
-  async #startAnew(): Promise<void> {
-    if (this.#state !== 'failed') return;
-    await this.#discard();
-    this.#safeBytes = 0;
-    this.#safeFrames = 0;
-    if (this.#isWanted()) await this.#write();
+  /** After a failed sync the kernel may have dropped pages and say nothing at the next one, so all goes to a new file. */
+  #startAnew(): void {
+    this.#state = 'writing';
+    this.#work = this.#retireFile().then(() => {
+      if (this.#isWanted()) this.#write();
+    });
+  }
+
+  /** What is safe stays so: a file that holds it is kept. */
+  async #retireFile(): Promise<void> {
+    if (this.#fileLength === 0 || this.#fileLength < this.#safeBytes) {
+      await this.#discardFile();
+    } else {
+      const old = this.#file!;
+      this.#file = undefined;
+      this.#old.push(old);
+      await old.close().catch((error: unknown) => this.#options.log.warn(`${old.path}: closing: ${explained(error)}`));
+    }
+    this.#attempt++;
   }
 
   #leaveTrouble(): void {
     if (!this.#isInTrouble) return;
     this.#isInTrouble = false;
     this.#options.onTrouble(false);
-    this.#options.log.info(`${this.path} can be written again`);
+    this.#options.log.info(`${this.path} is not in trouble any more`);
   }
 
-  async #drop(): Promise<void> {
-    this.#leaveTrouble();
-    await this.#discard();
+  async #discardOld(): Promise<void> {
+    for (const old of this.#old.splice(0)) await this.#discard(old);
   }
 
-  /** Closes and removes the file, whatever it holds. */
-  async #discard(): Promise<void> {
-    const { fs, path, log, onSize } = this.#options;
+  async #discardFile(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
+    if (file !== undefined) await this.#discard(file);
+  }
+
+  async #discard(file: SegmentFile): Promise<void> {
+    const { log, onSize } = this.#options;
     try {
-      await file?.close();
-      await unlinkIfThere(fs, path);
-      onSize(-this.#fileBytes);
-      this.#fileBytes = 0;
+      await file.remove();
+      onSize(-file.bytes);
     } catch (error) {
-      log.error(`${path} can't be removed: ${(error as Error).message}; its frames are delivered and would be sent again after a restart`);
+      log.error(`${file.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
     }
   }
 }

@@ -2,7 +2,8 @@
 import { nodeFileSystem } from './fileSystem.js';
 import type { FileSystem, OpenFile } from './fileSystem.js';
 
-export type DiskCall = 'open' | 'write' | 'read' | 'datasync' | 'sync' | 'truncate' | 'close' | 'facts' | 'makeFolder' | 'list' | 'rename' | 'unlink';
+/** `write` is also one of several pieces. */
+export type DiskCall = 'open' | 'write' | 'read' | 'datasync' | 'sync' | 'truncate' | 'close' | 'facts' | 'makeFolder' | 'list' | 'rename' | 'unlink' | 'removeFolder';
 
 export interface Fault {
   readonly call: DiskCall;
@@ -41,6 +42,7 @@ export class FailingDisk {
       list: (path) => on('list', path, () => real.list(path)),
       rename: (from, to) => on('rename', from, () => real.rename(from, to)),
       unlink: (path) => on('unlink', path, () => real.unlink(path)),
+      removeFolder: (path) => on('removeFolder', path, () => real.removeFolder(path)),
     };
   }
 
@@ -76,6 +78,10 @@ export class FailingDisk {
     const on = <T>(call: DiskCall, run: () => Promise<T>): Promise<T> => this.#call(call, path).then(run);
     return {
       write: async (bytes, offset, length) => file.write(bytes, offset, Math.min(length, (await this.#call('write', path)) ?? length)),
+      writev: async (pieces) => {
+        const short = await this.#call('write', path);
+        return file.writev(short === undefined ? pieces : [Buffer.concat(pieces).subarray(0, short)]);
+      },
       read: (into, position) => on('read', () => file.read(into, position)),
       datasync: () => on('datasync', () => file.datasync()),
       sync: () => on('sync', () => file.sync()),

@@ -1,6 +1,6 @@
 // The few calls by which files are written, as one small interface: in the daemon node:fs/promises, in tests a disk that fails on demand.
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
 
@@ -17,6 +17,8 @@ export interface FileFacts {
 export interface OpenFile {
   /** @returns how many bytes were written, which may be fewer than asked */
   write(bytes: Uint8Array, offset: number, length: number): Promise<number>;
+  /** Several pieces, one behind the other, in one call. @returns how many bytes were written, which may be fewer than asked */
+  writev(pieces: readonly Uint8Array[]): Promise<number>;
   /** @returns how many bytes were read into `into`; 0 at the end */
   read(into: Uint8Array, position: number): Promise<number>;
   datasync(): Promise<void>;
@@ -34,6 +36,8 @@ export interface FileSystem {
   list(folder: string): Promise<string[]>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** @throws ENOTEMPTY there is something in it */
+  removeFolder(path: string): Promise<void>;
 }
 
 export const FILE_MODE = 0o640;
@@ -58,11 +62,13 @@ export const nodeFileSystem: FileSystem = {
   list: (folder) => readdir(folder),
   rename,
   unlink,
+  removeFolder: rmdir,
 };
 
 function openFile(handle: FileHandle): OpenFile {
   return {
     write: async (bytes, offset, length) => (await handle.write(bytes, offset, length)).bytesWritten,
+    writev: async (pieces) => (await handle.writev(pieces)).bytesWritten,
     read: async (into, position) => (await handle.read(into, 0, into.length, position)).bytesRead,
     datasync: () => handle.datasync(),
     sync: () => handle.sync(),
@@ -89,6 +95,20 @@ export async function writeWhole(file: OpenFile, bytes: Uint8Array): Promise<voi
     const written = await file.write(bytes, at, bytes.length - at);
     if (written === 0) throw new Error('the disk took no bytes and gave no reason');
     at += written;
+  }
+}
+
+/** As writeWhole, for several pieces that stand one behind the other: nothing is copied. */
+export async function writeAll(file: OpenFile, pieces: readonly Uint8Array[]): Promise<void> {
+  let left = pieces.filter((piece) => piece.length > 0);
+  while (left.length > 0) {
+    let written = await file.writev(left);
+    if (written === 0) throw new Error('the disk took no bytes and gave no reason');
+    while (left.length > 0 && written >= left[0]!.length) {
+      written -= left[0]!.length;
+      left = left.slice(1);
+    }
+    if (written > 0) left = [left[0]!.subarray(written), ...left.slice(1)];
   }
 }
 

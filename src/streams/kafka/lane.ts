@@ -1,6 +1,7 @@
 // One partition of one stream: its frames in order, at most one record batch of them on its way, and what to do with each answer.
 // A record batch is frozen when it is first sent; a retry sends the same bytes, of this partition alone.
 import type { Clock, Timer } from '../../clock.js';
+import { pooledSize } from '../../frames/bufferPool.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import { type Compress } from './compression.js';
 import { KafkaFailure, errorName, verdictOf } from './failure.js';
@@ -169,27 +170,29 @@ export class Lane implements SendingLane {
     const { budget, maxBytes } = this.#options;
     const part = this.#queue[0];
     if (part === undefined) return true;
-    const room = roomFor(part.range, maxBytes);
-    while (!budget.takeEncoded(room)) {
-      if (!mayWait) return false;
-      await new Promise<void>((resolve) => budget.whenRoom(resolve));
+    const need = roomFor(part.range, maxBytes);
+    const room = pooledSize(need);
+    if (mayWait) await budget.awaitEncoded(room);
+    else if (!budget.takeEncoded(room)) return false;
+    let flight: Flight | undefined;
+    try {
+      // All may have been taken back while this waited.
+      if (this.#queue[0] === part) flight = await this.#encode(part, need);
+    } finally {
+      if (flight === undefined || this.#queue[0] !== part) budget.giveEncoded(room);
     }
-    const flight = this.#queue[0] === part ? await this.#encode(part, room) : undefined;
-    // All may have been taken back while this waited.
-    if (flight === undefined || this.#queue[0] !== part) {
-      budget.giveEncoded(room);
-    } else {
+    if (flight !== undefined && this.#queue[0] === part) {
       this.#queue.shift();
       this.#flight = flight;
     }
     return true;
   }
 
-  async #encode(part: Part, room: number): Promise<Flight> {
+  async #encode(part: Part, need: number): Promise<Flight> {
     const { maxFrames, codecId, compress, budget } = this.#options;
     const { range } = part;
-    const out = budget.scratch(room);
-    const encoded = encodeRecords(range, out, HEADER_BYTES, room - SLACK_BYTES, maxFrames);
+    const out = budget.scratch(need);
+    const encoded = encodeRecords(range, out, HEADER_BYTES, need - SLACK_BYTES, maxFrames);
     const left = range.count - encoded.frames;
     const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
     let buffer = out;
@@ -204,7 +207,7 @@ export class Lane implements SendingLane {
     }
     const records = buffer.subarray(0, end);
     putHeader(records, end, encoded, codecId);
-    return { part, frozen: { records, frames: encoded.frames }, rest, buffer, budgetBytes: room };
+    return { part, frozen: { records, frames: encoded.frames }, rest, buffer, budgetBytes: pooledSize(need) };
   }
 
   #judge(errorCode: number): void {

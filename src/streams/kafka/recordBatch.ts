@@ -75,6 +75,8 @@ export function encodeRecords(range: FrameRange, out: Buffer, start: number, lim
     if (frames > 0 && pos + length + RECORD_OVERHEAD_BYTES > limit) break;
     while (index >= until[mark]!) mark++;
     if (frames === 0) base = times[mark]!;
+    // A batch read back may span a long outage; what is too far from its first record goes into the next record batch.
+    if (times[mark]! - base > LARGEST_DELTA) break;
     delta = times[mark]! - base;
     const keyAt = at + 6 + source[at + 4]!;
     const keyLength = source[keyAt - 1]!;
@@ -108,6 +110,8 @@ export function encodeRecords(range: FrameRange, out: Buffer, start: number, lim
 }
 
 const SHORT_VALUE_BYTES = 160;
+/** Of two timestamps in one record batch, ms (24.8 days): what a varint of 32 bits holds. */
+const LARGEST_DELTA = 0x7fffffff;
 export const SLACK_BYTES = 8;
 
 /** Room for one record batch of these frames: at most `maxBytes` of records, but whatever the first frame needs, and the slack of encoding. */

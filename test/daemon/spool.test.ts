@@ -1,0 +1,130 @@
+// With SPOOL: what a receipt counted survives kill -9, what memory can't hold goes to the disk, and all of it is delivered in order.
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { filesOf, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+import { join } from 'node:path';
+
+const { bootstrap } = inject('kafka');
+const MB = 1024 ** 2;
+
+/** The shared Kafka behind a door that is shut at first. */
+async function startShutKafka(): Promise<TcpProxy> {
+  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
+  proxy.faults.refuse = true;
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+function toKafka(address: string, topic: string): object {
+  return {
+    streamsConfigs: { kafka: kafkaStream(address, { 'message.timeout.ms': 1000 }) },
+    buckets: [{ id: topic, streams: ['kafka'], batch: 500, batchTimeout: 30 }],
+  };
+}
+
+async function inKafka(topic: string): Promise<Map<string, number[]>> {
+  return numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+}
+
+function segments(daemon: TestDaemon): Promise<string[]> {
+  return filesOf(join(daemon.folder, 'spool'));
+}
+
+describe('SPOOL', () => {
+  test.each(['never', 'batch', 'always'])('SPOOL_SYNC=%s: with Kafka away frames are safe at once; killed and started again, it delivers them first, each once, in order', async (sync) => {
+    const topic = await newTopic(bootstrap, `spool-${sync}`);
+    const kafka = await startShutKafka();
+    const env = { SPOOL: './spool', SPOOL_SYNC: sync };
+    const first = await startDaemon({ buckets: toKafka(kafka.address, topic), env });
+    const client = await first.connect();
+    await client.send(numberedFrames(topic, 'before', { count: 3210, bytes: 100 }));
+    expect(await client.receipt()).toBe(3210);
+    await first.kill9();
+    const second = await startDaemon({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+    const late = await second.connect();
+    await late.send(numberedFrames(topic, 'after', { count: 500, bytes: 100 }));
+    expect(await late.receipt()).toBe(500);
+    kafka.heal();
+    await second.until('an empty spool', async () => (await segments(second)).length === 0);
+    const messages = allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString());
+    expect(messages.map((message) => message.split(':', 2).join(':'))).toEqual([...range(0, 3210).map((number) => `before:${number}`), ...range(0, 500).map((number) => `after:${number}`)]);
+    expect(await second.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('killed in the midst of writing: all that an answer counted is delivered, in order, and no number is skipped', async () => {
+    const topic = await newTopic(bootstrap, 'spool-midst');
+    const env = { SPOOL: './spool' };
+    let [daemon, answered] = [await startDaemon({ buckets: toKafka(bootstrap, topic), env }), [] as number[]];
+    for (const life of range(0, 3)) {
+      const client = await daemon.connect();
+      answered[life] = 0;
+      const asking = (async () => {
+        for (let from = 0; ; from += 100) {
+          await client.send(numberedFrames(topic, `life${life}`, { from, count: 100, bytes: 50 }));
+          answered[life] = await client.receipt();
+        }
+      })().catch(() => undefined);
+      await daemon.until('2000 that are safe', () => answered[life]! >= 2000);
+      await daemon.kill9();
+      await asking;
+      daemon = await startDaemon({ buckets: toKafka(bootstrap, topic), env, folder: daemon.folder });
+    }
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await segments(daemon)).toEqual([]);
+    const found = await inKafka(topic);
+    for (const life of range(0, 3)) {
+      const firstTimes = [...new Set(found.get(`life${life}`))];
+      expect(firstTimes.length).toBeGreaterThanOrEqual(answered[life]!);
+      expect(firstTimes).toEqual(range(0, firstTimes.length));
+    }
+  });
+
+  test('more than memory can hold: the disk takes it, no writer waits, the process stays small, and all of it arrives in order', async () => {
+    const topic = await newTopic(bootstrap, 'spool-large');
+    const kafka = await startShutKafka();
+    const daemon = await startDaemon({ buckets: toKafka(kafka.address, topic), env: { SPOOL: './spool', MAXMEMORY: '16MB' } });
+    const client = await daemon.connect();
+    const count = 60_000;
+    for (let from = 0; from < count; from += 200) await client.send(numberedFrames(topic, 'c', { from, count: 200, bytes: 1024 }));
+    expect(await client.receipt()).toBe(count);
+    expect((await segments(daemon)).length).toBeGreaterThan(50);
+    kafka.heal();
+    await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0);
+    expect(daemon.peakRssBytes).toBeLessThan(220 * MB);
+    console.log(`peak memory with MAXMEMORY=16MB, a spool and 60 MB written: ${Math.round(daemon.peakRssBytes / MB)} MB`);
+    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, count)]]));
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  }, 60_000);
+
+  test('stopped with Kafka away: what is not delivered stays in the spool for the next start', async () => {
+    const topic = await newTopic(bootstrap, 'spool-stop');
+    const kafka = await startShutKafka();
+    const env = { SPOOL: './spool', STOP_TIMEOUT: '4s' };
+    const first = await startDaemon({ buckets: toKafka(kafka.address, topic), env });
+    const client = await first.connect();
+    await client.send(numberedFrames(topic, 'c', { count: 1234, bytes: 100 }));
+    expect(await first.stop()).toMatchObject({ code: 0 });
+    expect((await first.files('spool')).length).toBe(1234);
+    expect(await first.files('rejected')).toEqual([]);
+    kafka.heal();
+    const second = await startDaemon({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+    await second.until('an empty spool', async () => (await segments(second)).length === 0);
+    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, 1234)]]));
+    expect(await second.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('nothing is left in the spool when all is delivered', async () => {
+    const daemon = await startDaemon({
+      buckets: { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20 }] },
+      env: { SPOOL: './spool' },
+    });
+    const client = await daemon.connect();
+    await client.send(numberedFrames('orders', 'c', { count: 5000 }));
+    expect(await client.receipt()).toBe(5000);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await segments(daemon)).toEqual([]);
+    expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, 5000)]]));
+  });
+});

@@ -78,7 +78,7 @@ export class Daemon {
   private constructor(parts: DaemonParts, early: EarlyParts) {
     this.#parts = parts;
     this.#early = early;
-    const { environment, buckets, log } = parts;
+    const { environment, log } = parts;
     const { clock, budget } = early;
     this.#clock = clock;
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
@@ -168,7 +168,7 @@ export class Daemon {
   #lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, config: BucketConfig): LastingParts {
     const { budget, spool, left } = this.#early;
     const streams = config.streams.map((id) => this.#spawnStream(context, bucketName(key), this.#parts.buckets.streamsConfigs[id]!));
-    const backlog = new Backlog({ streams, spool, budget, log: context.log, clock: this.#clock, onSettled: () => context.self.tell({ kind: 'settled' }) });
+    const backlog = new Backlog({ streams, spool, budget, log: context.log, clock: this.#clock, onSettled: () => tellIfThere(context.self) });
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     return { streams, backlog };
   }
@@ -206,4 +206,9 @@ export class Daemon {
     this.streamCounts.set(name, counts);
     return counts;
   }
+}
+
+/** What is settled last may be so after the bucket has stopped: then nobody waits for it. */
+function tellIfThere(bucket: ActorRef<BucketMessage>): void {
+  if (bucket.state !== 'stopped') bucket.tell({ kind: 'settled' });
 }

@@ -46,4 +46,7 @@ function explain(error: unknown): number {
   return error instanceof AlreadyRunningError ? 3 : 1;
 }
 
+// `kahe inspect … | head`: the reader has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
 process.exit(await main(process.argv.slice(2)).catch(explain));

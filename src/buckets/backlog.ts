@@ -7,6 +7,8 @@ import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import type { LeftSegment, Spool } from '../spool/spool.js';
+import { errnoOf } from '../streams/file/fileSystem.js';
+import { explained } from '../streams/file/ioAdvice.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 
 /** A batch on its way to the streams. */
@@ -22,7 +24,10 @@ export interface Entry {
   heldBy: number;
   isLoading: boolean;
   failedLoads: number;
-  isUnreadable: boolean;
+  /** It gives no frames: streams pass over it. */
+  isSkipped: boolean;
+  /** Its file stays when it leaves. */
+  mustStay: boolean;
 }
 
 export interface BacklogOptions {
@@ -39,6 +44,10 @@ export interface BacklogOptions {
 const WINDOW = 16;
 const LOADS_TRIED = 5;
 const LOAD_RETRY_MS = 1_000;
+/** At the end: how long a disk that fails, or hangs, is waited for. */
+const END_MS = 3_000;
+/** What keeps a file from being read and has nothing to do with the file. */
+const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 
 export class Backlog {
   readonly #options: BacklogOptions;
@@ -49,6 +58,11 @@ export class Backlog {
   /** By stream: the place of the entry it is told next, and how many it holds. */
   readonly #next: number[];
   readonly #held: number[];
+  /** Entries whose batch is in memory. */
+  readonly #inMemory = new Set<Entry>();
+  readonly #removals = new Set<Promise<void>>();
+  readonly #endPressure: (() => void) | undefined;
+  #isLeaving = false;
   #isEnding = false;
   readonly #whenHandedOver: (() => void)[] = [];
 
@@ -57,7 +71,7 @@ export class Backlog {
     this.#window = options.spool === undefined ? Infinity : WINDOW;
     this.#next = options.streams.map(() => 0);
     this.#held = options.streams.map(() => 0);
-    if (options.spool !== undefined) options.budget.onPressure((pressure) => (pressure === 'over' ? this.evict() : this.#pump()));
+    if (options.spool !== undefined) this.#endPressure = options.budget.onPressure((pressure) => (pressure === 'over' ? this.evict() : this.#pump()));
   }
 
   get isEmpty(): boolean {
@@ -90,20 +104,17 @@ export class Backlog {
 
   /** Memory is short: what lies on disk, and no stream holds, gives its memory up. */
   evict(): void {
-    for (const entry of this.#entries) {
-      if (entry.batch === undefined || entry.heldBy > 0 || !(entry.twin?.isComplete ?? entry.left !== undefined)) continue;
-      entry.batch.release();
-      entry.batch = undefined;
-    }
+    for (const entry of this.#inMemory) if (entry.heldBy === 0 && isOnDisk(entry)) this.#forget(entry);
   }
 
   /** Resolves when every stream has been told of all there is, or the time is over; after that they are told no more. */
   async handedOver(withinMs: number): Promise<void> {
     if (!this.#isHandedOver() && withinMs > 0) {
       await new Promise<void>((resolve) => {
-        const timer = this.#options.clock.after(withinMs, resolve);
+        // The bucket may end long before the daemon does, and then there is time without end.
+        const timer = Number.isFinite(withinMs) ? this.#options.clock.after(withinMs, resolve) : undefined;
         this.#whenHandedOver.push(() => {
-          timer.cancel();
+          timer?.cancel();
           resolve();
         });
       });
@@ -111,10 +122,29 @@ export class Backlog {
     this.#isEnding = true;
   }
 
-  /** What is not settled is on disk, whole, when this resolves. */
-  async end(): Promise<void> {
+  /** When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk fails: then it is told. */
+  async end(withinMs = END_MS): Promise<void> {
     this.#isEnding = true;
-    await Promise.all(this.#entries.map((entry) => entry.twin?.completed));
+    this.#endPressure?.();
+    const isDone = await this.#within(withinMs, Promise.all([...this.#entries.map((entry) => entry.twin?.completed), ...this.#removals]));
+    if (isDone) return;
+    for (const { twin, batch } of this.#entries) {
+      if (twin === undefined || twin.isComplete || batch === undefined) continue;
+      this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest is lost unless a stream has it`);
+    }
+  }
+
+  async #within(ms: number, work: Promise<unknown>): Promise<boolean> {
+    let isDone = false;
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(ms, resolve);
+      void work.then(() => {
+        isDone = true;
+        timer.cancel();
+        resolve();
+      });
+    });
+    return isDone;
   }
 
   #isHandedOver(): boolean {
@@ -122,19 +152,33 @@ export class Backlog {
   }
 
   #push(parts: Pick<Entry, 'batch' | 'twin' | 'left'>): void {
-    const entry: Entry = { ...parts, unsettledBy: this.#options.streams.length, heldBy: 0, isLoading: false, failedLoads: 0, isUnreadable: false };
+    const { streams } = this.#options;
+    const entry: Entry = { ...parts, unsettledBy: streams.length, heldBy: 0, isLoading: false, failedLoads: 0, isSkipped: false, mustStay: false };
     this.#entries.push(entry);
+    if (entry.batch !== undefined) this.#inMemory.add(entry);
     this.#pump();
+  }
+
+  #forget(entry: Entry): void {
+    const { batch } = entry;
+    entry.batch = undefined;
+    this.#inMemory.delete(entry);
+    batch?.release();
   }
 
   #pump(): void {
     for (let stream = 0; stream < this.#next.length; stream++) this.#feed(stream);
+    if (this.#isHandedOver()) for (const run of this.#whenHandedOver.splice(0)) run();
   }
 
   #feed(stream: number): void {
     while (!this.#isEnding && this.#mayFeed(this.#held[stream]!)) {
       const entry = this.#entries[this.#next[stream]! - this.#base];
       if (entry === undefined) return;
+      if (entry.isSkipped) {
+        this.#next[stream]!++;
+        continue;
+      }
       if (entry.batch === undefined) return this.#load(entry);
       this.#next[stream]!++;
       this.#tell(stream, entry, entry.batch);
@@ -163,24 +207,43 @@ export class Backlog {
     this.#held[stream]!--;
     entry.heldBy--;
     entry.unsettledBy--;
-    // After the code that is running: a stream that settles at once must not be fed from within its own settling.
-    queueMicrotask(() => this.#leave());
+    if (entry.heldBy === 0 && entry.unsettledBy > 0 && isOnDisk(entry) && this.#isTight()) this.#forget(entry);
+    this.#leaveSoon();
+  }
+
+  /** After the code that is running: a stream that settles at once must not be fed from within its own settling. */
+  #leaveSoon(): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    queueMicrotask(() => {
+      this.#isLeaving = false;
+      this.#leave();
+    });
   }
 
   /** Settled entries leave at the front, and streams get more. */
   #leave(): void {
     const before = this.#base;
-    while (this.#entries[0]?.unsettledBy === 0) {
-      const entry = this.#entries.shift()!;
-      this.#base++;
-      entry.batch?.release();
-      if (entry.twin !== undefined) void entry.twin.remove();
-      if (entry.left !== undefined && !entry.isUnreadable) void this.#options.spool!.remove(entry.left);
-    }
+    while (this.#entries[0]?.unsettledBy === 0) this.#removeFile(this.#leaveFront());
+    // A stream is not fed what has left without it.
     this.#next.forEach((next, stream) => (this.#next[stream] = Math.max(next, this.#base)));
     this.#pump();
     if (this.#base > before) this.#options.onSettled();
-    if (this.#isHandedOver()) for (const run of this.#whenHandedOver.splice(0)) run();
+  }
+
+  #leaveFront(): Entry {
+    const entry = this.#entries.shift()!;
+    this.#base++;
+    this.#forget(entry);
+    return entry;
+  }
+
+  #removeFile({ twin, left, mustStay }: Entry): void {
+    if (mustStay) return;
+    const removal = twin?.remove() ?? (left === undefined ? undefined : this.#options.spool!.remove(left));
+    if (removal === undefined) return;
+    this.#removals.add(removal);
+    void removal.then(() => this.#removals.delete(removal));
   }
 
   /** Reads a batch back from the disk, and goes on when it is there. */
@@ -188,10 +251,12 @@ export class Backlog {
     if (entry.isLoading) return;
     entry.isLoading = true;
     const path = entry.twin?.path ?? entry.left!.path;
-    this.#options.spool!.read(path).then(
-      ({ batch }) => {
+    this.#options.spool!.read(path, entry.twin !== undefined).then(
+      ({ batch, mayGo }) => {
         entry.isLoading = false;
+        entry.mustStay ||= !mayGo;
         entry.batch = batch;
+        if (batch !== undefined) this.#inMemory.add(entry);
         // Not one whole piece in it: there is nothing to settle.
         if (batch === undefined) this.#skip(entry);
         else this.#pump();
@@ -201,24 +266,31 @@ export class Backlog {
   }
 
   #retryLoad(entry: Entry, path: string, error: unknown): void {
-    if (++entry.failedLoads < LOADS_TRIED) {
-      this.#options.clock.after(LOAD_RETRY_MS, () => {
+    const { clock, log } = this.#options;
+    const errno = errnoOf(error) ?? '';
+    const tries = errno === 'ENOENT' ? 1 : PASSING.has(errno) ? Infinity : LOADS_TRIED;
+    if (++entry.failedLoads < tries) {
+      if (entry.failedLoads === 1) log.warn(`${path} can't be read: ${explained(error)}; it is tried again every ${LOAD_RETRY_MS} ms, and what is behind it waits`);
+      clock.after(LOAD_RETRY_MS, () => {
         entry.isLoading = false;
         this.#pump();
       });
       return;
     }
-    this.#options.log.error(`${path} can't be read: ${String(error)}; it is left there, and the batches behind it go on. Send it with socat once it can be read`);
-    entry.isUnreadable = true;
+    const advice = errno === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with socat once it can be read';
+    log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
+    entry.mustStay = true;
     this.#skip(entry);
   }
 
-  /** Passes over an entry that gives no frames. */
+  /** Passes over an entry that gives no frames to those who have not had it. */
   #skip(entry: Entry): void {
+    entry.isSkipped = true;
     entry.unsettledBy = 0;
-    this.#leave();
-    const place = this.#base + this.#entries.indexOf(entry);
-    if (place >= this.#base) this.#next.forEach((next, stream) => (this.#next[stream] = next === place ? next + 1 : next));
-    this.#pump();
+    this.#leaveSoon();
   }
+}
+
+function isOnDisk({ twin, left }: Entry): boolean {
+  return left !== undefined || twin?.isComplete === true;
 }

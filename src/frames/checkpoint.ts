@@ -36,8 +36,12 @@ export function findCheckpoint(bytes: Buffer, at: number): number {
   return found >= 0 && isCheckpoint(bytes, found) ? found : -1;
 }
 
-/** What the checkpoint at `at` says, and whether it and the bytes from `start` up to it are as they were written. */
+/**
+ * What the checkpoint at `at` says, and whether it and the bytes from `start` up to it are as they were written. Of its head only the
+ * place counts: should that be what is damaged, the rest is as good.
+ */
 export function readCheckpoint(bytes: Buffer, start: number, at: number): { readonly timeMs: number; readonly frames: number; readonly isWhole: boolean } {
+  if (at + CHECKPOINT_BYTES > bytes.length) return { timeMs: 0, frames: 0, isWhole: false };
   const checkpoint = bytes.subarray(at, at + CHECKPOINT_BYTES);
   return {
     timeMs: Number(checkpoint.readBigUInt64LE(TIME_AT)),
@@ -47,5 +51,5 @@ export function readCheckpoint(bytes: Buffer, start: number, at: number): { read
 }
 
 function checksum(bytes: Buffer, checkpoint: Buffer): number {
-  return crc32c(checkpoint.subarray(0, CRC_AT), crc32c(bytes));
+  return crc32c(checkpoint.subarray(TIME_AT, CRC_AT), crc32c(HEAD, crc32c(bytes)));
 }

@@ -2,7 +2,7 @@
 // times of arrival, a damaged piece is put aside, and what is behind the last checkpoint was never said to be safe.
 import { basename, dirname, join } from 'node:path';
 import { Batch } from '../frames/batch.js';
-import { CHECKPOINT_BYTES, findCheckpoint, isCheckpoint, readCheckpoint } from '../frames/checkpoint.js';
+import { CHECKPOINT_BYTES, findCheckpoint, readCheckpoint } from '../frames/checkpoint.js';
 import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, bucketOf, judgeBody, sameBucket } from '../frames/frame.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
@@ -19,53 +19,72 @@ export interface RecoveredSegment {
   readonly mayGo: boolean;
 }
 
-interface Piece {
+interface Extent {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Frames from `start` to `end`, where their checkpoint stands. */
+interface Piece extends Extent {
   readonly timeMs: number;
   readonly frames: number;
-  /** Where its checkpoint starts. */
-  readonly end: number;
 }
 
 /** A frame's length and its bucket. */
 const HEAD_BYTES = 5 + 255;
 
-/**
- * Reads a segment whole: a batch is about a megabyte, and so is its segment. Never throws for what is in it.
- * @throws Error the file can't be read
- */
-export async function recoverSegment(fs: FileSystem, path: string, budget: MemoryBudget, log: Log): Promise<RecoveredSegment> {
-  const { size } = await fs.facts(path);
-  const space = budget.scratch(size);
-  try {
-    return await recoverBytes(await readWhole(fs, path, space.subarray(0, size)), { fs, path, budget, log });
-  } finally {
-    budget.recycle(space);
-  }
+export interface RecoverParts {
+  readonly fs: FileSystem;
+  readonly budget: MemoryBudget;
+  readonly log: Log;
+  /** Where the file is read to, if it is large enough. */
+  readonly space?: Buffer | undefined;
 }
 
-async function recoverBytes(bytes: Buffer, place: { readonly fs: FileSystem; readonly path: string; readonly budget: MemoryBudget; readonly log: Log }): Promise<RecoveredSegment> {
-  let batch: Batch | undefined;
-  let damagedBytes = 0;
+/**
+ * Reads a segment whole: a batch is about a megabyte, and so is its segment. Never throws for what is in it.
+ * @param wasClosed it was written to its end, so that no part of it can be torn, only damaged
+ * @throws Error the file can't be read
+ */
+export async function recoverSegment(path: string, wasClosed: boolean, parts: RecoverParts): Promise<RecoveredSegment> {
+  const { fs, budget, log } = parts;
+  const bytes = await readWhole(path, parts);
+  const { pieces, damages, tornAt } = divide(bytes);
+  const tornBytes = bytes.length - tornAt;
+  if (tornBytes > 0 && wasClosed) damages.push({ start: tornAt, end: bytes.length });
+  else if (tornBytes > 0) log.info(`${path}: its last ${tornBytes} bytes were being written when the daemon died; nobody was told that they are safe`);
   let mayGo = true;
-  let firstAt = -1;
+  for (const { start, end } of damages) if (!(await putAside(fs, log, path, bytes.subarray(start, end), start))) mayGo = false;
+  return {
+    batch: batchOf(bytes, pieces, budget),
+    damagedBytes: damages.reduce((sum, { start, end }) => sum + end - start, 0),
+    tornBytes: wasClosed ? 0 : tornBytes,
+    mayGo,
+  };
+}
+
+function batchOf(bytes: Buffer, pieces: readonly Piece[], budget: MemoryBudget): Batch | undefined {
+  if (pieces.length === 0) return undefined;
+  const batch = new Batch(bucketOf(bytes, pieces[0]!.start).toString(), budget, pieces.reduce((sum, { start, end }) => sum + end - start, 0));
+  for (const { start, end, frames, timeMs } of pieces) batch.append(bytes, start, end, frames, timeMs);
+  return batch;
+}
+
+/** What is whole, what is damaged, and where the torn end starts. */
+function divide(bytes: Buffer): { readonly pieces: readonly Piece[]; readonly damages: Extent[]; readonly tornAt: number } {
+  const pieces: Piece[] = [];
+  const damages: Extent[] = [];
   for (let at = 0; ;) {
-    const piece = wholePiece(bytes, at, firstAt < 0 ? at : firstAt);
+    const piece = wholePiece(bytes, at, pieces[0]);
     if (piece !== undefined) {
-      if (firstAt < 0) firstAt = at;
-      batch ??= new Batch(bucketOf(bytes, at).toString(), place.budget, bytes.length);
-      batch.append(bytes, at, piece.end, piece.frames, piece.timeMs);
+      pieces.push(piece);
       at = piece.end + CHECKPOINT_BYTES;
       continue;
     }
-    const next = endOfDamage(bytes, at, firstAt);
-    if (next === at) {
-      const tornBytes = bytes.length - at;
-      if (tornBytes > 0) place.log.info(`${place.path}: its last ${tornBytes} bytes were being written when the daemon died; nobody was told that they are safe`);
-      return { batch, damagedBytes, tornBytes, mayGo };
-    }
-    damagedBytes += next - at;
-    if (!(await putAside(place, bytes.subarray(at, next), at))) mayGo = false;
-    at = next;
+    const end = endOfDamage(bytes, at, pieces[0]);
+    if (end === at) return { pieces, damages, tornAt: at };
+    damages.push({ start: at, end });
+    at = end;
   }
 }
 
@@ -73,29 +92,36 @@ async function recoverBytes(bytes: Buffer, place: { readonly fs: FileSystem; rea
  * The piece from `start` to its checkpoint; undefined: what stands there is not as it was written. Frames are looked into, so that bytes
  * which only look like a piece (a message may hold anything) get no further than this.
  */
-function wholePiece(bytes: Buffer, start: number, sameBucketAt: number): Piece | undefined {
+function wholePiece(bytes: Buffer, start: number, first: Piece | undefined): Piece | undefined {
   let frames = 0;
-  let at = start;
-  for (; at + PREFIX_BYTES < bytes.length && !isCheckpoint(bytes, at); frames++) {
-    const length = bodyLength(bytes, at);
-    if (length < MIN_BODY_BYTES || at + PREFIX_BYTES + length > bytes.length) return undefined;
-    if (judgeBody(bytes, at, length) !== 'frame' || !sameBucket(bytes, sameBucketAt, bytes, at)) return undefined;
-    at += PREFIX_BYTES + length;
+  let end = start;
+  for (let next = endOfFrame(bytes, end, first?.start ?? start); next > 0; next = endOfFrame(bytes, end, first?.start ?? start)) {
+    frames++;
+    end = next;
   }
-  if (frames === 0 || !isCheckpoint(bytes, at)) return undefined;
-  const checkpoint = readCheckpoint(bytes, start, at);
-  return checkpoint.isWhole && checkpoint.frames === frames ? { timeMs: checkpoint.timeMs, frames, end: at } : undefined;
+  if (frames === 0) return undefined;
+  const checkpoint = readCheckpoint(bytes, start, end);
+  return checkpoint.isWhole && checkpoint.frames === frames ? { start, end, frames, timeMs: checkpoint.timeMs } : undefined;
+}
+
+/** Where the frame at `at` ends; -1: there is no sound one of the bucket that the frame at `like` has. */
+function endOfFrame(bytes: Buffer, at: number, like: number): number {
+  if (at + PREFIX_BYTES + MIN_BODY_BYTES > bytes.length) return -1;
+  const length = bodyLength(bytes, at);
+  const end = at + PREFIX_BYTES + length;
+  if (length < MIN_BODY_BYTES || end > bytes.length) return -1;
+  return judgeBody(bytes, at, length) === 'frame' && sameBucket(bytes, like, bytes, at) ? end : -1;
 }
 
 /**
  * Where the next whole piece starts, or else where the last checkpoint ends; `start`: no checkpoint follows. A length may be what is
  * damaged, so checkpoints are looked for byte by byte; one may also stand in a message, and then no whole piece follows it.
  */
-function endOfDamage(bytes: Buffer, start: number, firstAt: number): number {
+function endOfDamage(bytes: Buffer, start: number, first: Piece | undefined): number {
   let end = start;
   for (let at = findCheckpoint(bytes, start); at >= 0; at = findCheckpoint(bytes, at + 1)) {
     end = at + CHECKPOINT_BYTES;
-    if (wholePiece(bytes, end, firstAt < 0 ? end : firstAt) !== undefined) return end;
+    if (wholePiece(bytes, end, first) !== undefined) return end;
   }
   return end;
 }
@@ -113,10 +139,11 @@ export async function bucketOfSegment(fs: FileSystem, path: string): Promise<str
   }
 }
 
-/** Fills `bytes` from the file; what it is short of them is left out. */
-async function readWhole(fs: FileSystem, path: string, bytes: Buffer): Promise<Buffer> {
+async function readWhole(path: string, { fs, space }: RecoverParts): Promise<Buffer> {
   const file = await fs.open(path, READ_FILE);
   try {
+    const { size } = await file.facts();
+    const bytes = space !== undefined && space.length >= size ? space.subarray(0, size) : Buffer.allocUnsafeSlow(size);
     let length = 0;
     while (length < bytes.length) {
       const got = await file.read(bytes.subarray(length), length);
@@ -129,17 +156,17 @@ async function readWhole(fs: FileSystem, path: string, bytes: Buffer): Promise<B
   }
 }
 
-/** Keeps a damaged piece for people to look at. False: it is only in the segment. */
-async function putAside({ fs, path, log }: { readonly fs: FileSystem; readonly path: string; readonly log: Log }, piece: Buffer, offset: number): Promise<boolean> {
+/** Keeps damaged bytes for people to look at. False: they are only in the segment. */
+async function putAside(fs: FileSystem, log: Log, path: string, bytes: Buffer, offset: number): Promise<boolean> {
   const folder = join(dirname(path), 'damaged');
   const aside = join(folder, `${basename(path)}.${offset}`);
-  log.error(`${path}: ${piece.length} bytes at offset ${offset} are damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`);
+  log.error(`${path}: ${bytes.length} bytes at offset ${offset} are damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`);
   try {
     await fs.makeFolder(folder, { parents: true });
     // An earlier reading may have left it, in part.
     await unlinkIfThere(fs, aside);
     const file = await fs.open(aside, NEW_FILE, FILE_MODE);
-    await writeWhole(file, piece).finally(() => file.close());
+    await writeWhole(file, bytes).finally(() => file.close());
     return true;
   } catch (error) {
     log.error(`${aside} can't be written: ${explained(error)}; the segment stays as it is, and what is whole in it is sent again after a restart`);

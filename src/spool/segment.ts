@@ -23,6 +23,7 @@ export interface SegmentOptions {
   readonly onSize: (bytes: number) => void;
   /** Writing failed (true), or goes on again (false). */
   readonly onTrouble: (isInTrouble: boolean) => void;
+  readonly onGone: () => void;
 }
 
 interface Waiter {
@@ -116,6 +117,7 @@ export class Segment {
     for (const run of this.#whenComplete.splice(0)) run();
     this.#tellIfWritten();
     this.#leaveTrouble();
+    this.#options.onGone();
     await this.#work;
     await this.#discardOld();
     await this.#discardFile();

@@ -1,6 +1,7 @@
 // The spool: a folder for each bucket, a segment for each batch that is not settled. What is found in it at start is delivered first.
 //
-//   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened
+//   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
+//                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
@@ -8,9 +9,13 @@ import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { safeName } from '../streams/file/fileName.js';
-import { type FileSystem, nodeFileSystem, unlinkIfThere } from '../streams/file/fileSystem.js';
+import { keyOf } from '../buckets/bucketName.js';
 import type { BucketKey } from '../buckets/messages.js';
+import { ConfigError } from '../errors.js';
+import { safeName, shortened } from '../streams/file/fileName.js';
+import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../streams/file/fileSystem.js';
+import { explained, needsAPerson } from '../streams/file/ioAdvice.js';
+import { proveWritable } from '../streams/file/proof.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Segment } from './segment.js';
 
@@ -27,9 +32,15 @@ export interface LeftSegment {
   readonly bytes: number;
 }
 
-const SEGMENT_NAME = /^\d{13}-\d{8}\.bckstm$/;
+const SEGMENT_NAME = /^(\d{13})-\d{8}(?:\.\d+)?\.bckstm$/;
+/** NAME_MAX is 255, and a bucket's name may be as long before it is made safe. */
+const LONGEST_NAME = 235;
 /** Space must have come back by so much before clients go on, or they would stop and go with each batch. */
 const RESUME_SHARE = 0.95;
+/** A segment is a batch with its checkpoints. */
+const SPACE_BYTES = 1.25 * 1024 * 1024;
+/** Files that are looked at at a time. */
+const AT_ONCE = 16;
 
 export class Spool {
   readonly #settings: SpoolSettings;
@@ -37,10 +48,15 @@ export class Spool {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #budget: MemoryBudget;
+  /** The last segment of each bucket that has one. */
+  readonly #last = new Map<string, Segment>();
   #bytes = 0;
   #inTrouble = 0;
   #isFull = false;
   #sequence = 0;
+  #lastTimeMs = 0;
+  /** Segments are read into it, one after another. */
+  #space: Buffer | undefined;
 
   constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly fs?: FileSystem }) {
     this.#settings = settings;
@@ -58,37 +74,76 @@ export class Spool {
   /**
    * What an earlier life has left, by bucket, in the order of the batches. Only names, sizes and the first
    * frame are looked at, so that a start with a large backlog is quick.
-   * @throws Error the folder can't be made or read
+   * @throws {ConfigError} the folder can't be made, read or written
    */
   async open(): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
     const { path } = this.#settings;
-    await this.#fs.makeFolder(path, { parents: true });
+    try {
+      await this.#fs.makeFolder(path, { parents: true });
+      await this.#proveWritable(path);
+      return await this.#find(path);
+    } catch (error) {
+      throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
+    }
+  }
+
+  /** A disk that is full now may have room once what is on it is delivered. */
+  async #proveWritable(path: string): Promise<void> {
+    try {
+      await proveWritable(this.#fs, path, 0);
+    } catch (error) {
+      if (needsAPerson(error)) throw error;
+      this.#log.warn(`${path} can't be written now: ${explained(error)}`);
+    }
+  }
+
+  async #find(path: string): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
     const left = new Map<BucketKey, readonly LeftSegment[]>();
     for (const name of (await this.#fs.list(path)).sort()) {
       const folder = join(path, name);
       if ((await this.#fs.facts(folder)).kind !== 'folder') continue;
       const segments = await this.#list(folder);
-      const bucket = await this.#bucketOf(segments);
-      if (bucket !== undefined) left.set(bucket, segments);
+      if (segments.length === 0) {
+        await this.#removeIfEmpty(folder);
+        continue;
+      }
+      const bucket = (await this.#bucketSaid(segments, name)) ?? (await this.#bucketProven(segments, name));
+      if (bucket !== undefined) left.set(keyOf(bucket), segments);
     }
     return left;
   }
 
-  /** Whose segments these are stands in their frames, not in the folder's name. */
-  async #bucketOf(segments: readonly LeftSegment[]): Promise<BucketKey | undefined> {
+  /** Whose segments these are stands in their frames; one that is damaged there says something else than the folder's name. */
+  async #bucketSaid(segments: readonly LeftSegment[], folderName: string): Promise<string | undefined> {
     for (const { path } of segments) {
       const bucket = await bucketOfSegment(this.#fs, path);
-      if (bucket !== undefined) return bucket;
+      if (bucket !== undefined && folderOf(bucket) === folderName) return bucket;
     }
+    return undefined;
+  }
+
+  /** No first frame says it: perhaps a whole piece does. What holds nothing that was ever safe is taken away. */
+  async #bucketProven(segments: LeftSegment[], folderName: string): Promise<string | undefined> {
+    while (segments.length > 0) {
+      const { batch, mayGo } = await this.read(segments[0]!.path);
+      batch?.release();
+      if (batch !== undefined && folderOf(batch.bucket) === folderName) return batch.bucket;
+      if (batch !== undefined || !mayGo) break;
+      await this.remove(segments.shift()!);
+    }
+    if (segments.length > 0) this.#log.warn(`${join(this.#settings.path, folderName)}: its ${segments.length} segments are not of a bucket for which this is the folder; they are left alone`);
     return undefined;
   }
 
   /** The twin of a batch that was just opened. */
   twin(batch: Batch): Segment {
-    const folder = join(this.#settings.path, safeName(batch.bucket));
-    const name = `${String(this.#clock.now()).padStart(13, '0')}-${String(++this.#sequence).padStart(8, '0')}.bckstm`;
-    return new Segment({
-      path: join(folder, name),
+    const { bucket } = batch;
+    const folder = join(this.#settings.path, folderOf(bucket));
+    // A clock that was set back must not put a batch before those that came earlier.
+    this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.now());
+    const name = `${String(this.#lastTimeMs).padStart(13, '0')}-${String(++this.#sequence).padStart(8, '0')}`;
+    const segment = new Segment({
+      pathOf: (attempt) => join(folder, `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
       folder,
       batch,
       sync: this.#settings.sync,
@@ -97,12 +152,25 @@ export class Spool {
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
       onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
-    });
+      onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
+    }, this.#last.get(bucket));
+    this.#last.set(bucket, segment);
+    return segment;
   }
 
-  /** Reads a segment whole: every piece that is sound, as one batch; damaged pieces are put aside, a torn end is left out. Never throws for its content. */
-  async read(path: string): Promise<RecoveredSegment> {
-    return recoverSegment(this.#fs, path, this.#budget, this.#log);
+  /**
+   * Reads a segment whole: every piece that is sound, as one batch; damaged pieces are put aside, a torn end is left out. Never throws
+   * for its content.
+   * @param wasClosed it was written to its end, so that no part of it can be torn
+   */
+  async read(path: string, wasClosed = false): Promise<RecoveredSegment> {
+    const space = this.#space ?? Buffer.allocUnsafeSlow(SPACE_BYTES);
+    this.#space = undefined;
+    try {
+      return await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space });
+    } finally {
+      this.#space = space;
+    }
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */
@@ -111,21 +179,32 @@ export class Spool {
       await unlinkIfThere(this.#fs, segment.path);
       this.#resize(-segment.bytes);
     } catch (error) {
-      this.#log.error(`${segment.path} can't be removed: ${(error as Error).message}; its frames are delivered and would be sent again after a restart`);
+      this.#log.error(`${segment.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
     }
   }
 
-  async #list(folder: string): Promise<readonly LeftSegment[]> {
+  async #list(folder: string): Promise<LeftSegment[]> {
+    const names = (await this.#fs.list(folder)).filter((found) => SEGMENT_NAME.test(found)).sort();
     const segments: LeftSegment[] = [];
-    // A stranger's file is left alone, and so is a symlink with a fitting name.
-    for (const name of (await this.#fs.list(folder)).filter((found) => SEGMENT_NAME.test(found)).sort()) {
-      const path = join(folder, name);
-      const { kind, size } = await this.#fs.facts(path);
-      if (kind !== 'file') continue;
-      segments.push({ path, bytes: size });
-      this.#resize(size);
+    for (let at = 0; at < names.length; at += AT_ONCE) {
+      const paths = names.slice(at, at + AT_ONCE).map((name) => join(folder, name));
+      const facts = await Promise.all(paths.map((path) => this.#fs.facts(path)));
+      // A stranger's folder is left alone, and so is a symlink with a fitting name.
+      facts.forEach(({ kind, size }, i) => kind === 'file' && segments.push({ path: paths[i]!, bytes: size }));
     }
+    this.#resize(segments.reduce((sum, { bytes }) => sum + bytes, 0));
+    const lastTimeMs = Number(SEGMENT_NAME.exec(names.at(-1) ?? '')?.[1] ?? 0);
+    this.#lastTimeMs = Math.max(this.#lastTimeMs, lastTimeMs + 1);
     return segments;
+  }
+
+  /** Buckets made on demand would leave a folder each. */
+  async #removeIfEmpty(folder: string): Promise<void> {
+    try {
+      await this.#fs.removeFolder(folder);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOTEMPTY') this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
+    }
   }
 
   #resize(bytes: number): void {
@@ -151,3 +230,7 @@ export class Spool {
   }
 }
 
+/** The name of a bucket's folder: no two buckets have the same one, and none is a path. */
+function folderOf(bucket: string): string {
+  return shortened(safeName(bucket), LONGEST_NAME);
+}

@@ -1,10 +1,10 @@
 // With SPOOL: what a receipt counted survives kill -9, what memory can't hold goes to the disk, and all of it is delivered in order.
+import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { filesOf, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { QUESTION, filesOf, launchDaemon, numberedFrames, numbersBySender, range, startDaemon, type DaemonOptions, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
 import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
-import { join } from 'node:path';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
@@ -28,6 +28,13 @@ async function inKafka(topic: string): Promise<Map<string, number[]>> {
   return numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
 }
 
+/** Resolves when it has looked through its spool. */
+async function startReady(options: DaemonOptions): Promise<TestDaemon> {
+  const daemon = await launchDaemon(options);
+  await daemon.line(/ listens on /);
+  return daemon;
+}
+
 function segments(daemon: TestDaemon): Promise<string[]> {
   return filesOf(join(daemon.folder, 'spool'));
 }
@@ -37,12 +44,12 @@ describe('SPOOL', () => {
     const topic = await newTopic(bootstrap, `spool-${sync}`);
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', SPOOL_SYNC: sync };
-    const first = await startDaemon({ buckets: toKafka(kafka.address, topic), env });
+    const first = await startReady({ buckets: toKafka(kafka.address, topic), env });
     const client = await first.connect();
     await client.send(numberedFrames(topic, 'before', { count: 3210, bytes: 100 }));
     expect(await client.receipt()).toBe(3210);
     await first.kill9();
-    const second = await startDaemon({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+    const second = await startReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
     const late = await second.connect();
     await late.send(numberedFrames(topic, 'after', { count: 500, bytes: 100 }));
     expect(await late.receipt()).toBe(500);
@@ -56,7 +63,8 @@ describe('SPOOL', () => {
   test('killed in the midst of writing: all that an answer counted is delivered, in order, and no number is skipped', async () => {
     const topic = await newTopic(bootstrap, 'spool-midst');
     const env = { SPOOL: './spool' };
-    let [daemon, answered] = [await startDaemon({ buckets: toKafka(bootstrap, topic), env }), [] as number[]];
+    const answered: number[] = [];
+    let daemon = await startReady({ buckets: toKafka(bootstrap, topic), env });
     for (const life of range(0, 3)) {
       const client = await daemon.connect();
       answered[life] = 0;
@@ -69,7 +77,7 @@ describe('SPOOL', () => {
       await daemon.until('2000 that are safe', () => answered[life]! >= 2000);
       await daemon.kill9();
       await asking;
-      daemon = await startDaemon({ buckets: toKafka(bootstrap, topic), env, folder: daemon.folder });
+      daemon = await startReady({ buckets: toKafka(bootstrap, topic), env, folder: daemon.folder });
     }
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await segments(daemon)).toEqual([]);
@@ -84,7 +92,7 @@ describe('SPOOL', () => {
   test('more than memory can hold: the disk takes it, no writer waits, the process stays small, and all of it arrives in order', async () => {
     const topic = await newTopic(bootstrap, 'spool-large');
     const kafka = await startShutKafka();
-    const daemon = await startDaemon({ buckets: toKafka(kafka.address, topic), env: { SPOOL: './spool', MAXMEMORY: '16MB' } });
+    const daemon = await startReady({ buckets: toKafka(kafka.address, topic), env: { SPOOL: './spool', MAXMEMORY: '16MB' } });
     const client = await daemon.connect();
     const count = 60_000;
     for (let from = 0; from < count; from += 200) await client.send(numberedFrames(topic, 'c', { from, count: 200, bytes: 1024 }));
@@ -102,21 +110,38 @@ describe('SPOOL', () => {
     const topic = await newTopic(bootstrap, 'spool-stop');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', STOP_TIMEOUT: '4s' };
-    const first = await startDaemon({ buckets: toKafka(kafka.address, topic), env });
+    const first = await startReady({ buckets: toKafka(kafka.address, topic), env });
     const client = await first.connect();
     await client.send(numberedFrames(topic, 'c', { count: 1234, bytes: 100 }));
     expect(await first.stop()).toMatchObject({ code: 0 });
     expect((await first.files('spool')).length).toBe(1234);
     expect(await first.files('rejected')).toEqual([]);
     kafka.heal();
-    const second = await startDaemon({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+    const second = await startReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
     await second.until('an empty spool', async () => (await segments(second)).length === 0);
     expect(await inKafka(topic)).toEqual(new Map([['c', range(0, 1234)]]));
     expect(await second.stop()).toMatchObject({ code: 0 });
   });
 
+  // Known: the socket answers before anybody listens to the server's connections, so who comes while the spool is opened is never read.
+  test.fails('who connects while a large spool is being opened is read too', async () => {
+    const topic = await newTopic(bootstrap, 'spool-early');
+    const kafka = await startShutKafka();
+    const env = { SPOOL: './spool', SPOOL_SYNC: 'never' };
+    const buckets = { streamsConfigs: { kafka: kafkaStream(kafka.address) }, buckets: [{ id: topic, streams: ['kafka'], batch: 1 }] };
+    const first = await startReady({ buckets, env });
+    const client = await first.connect();
+    await client.send(numberedFrames(topic, 'c', { count: 2000 }));
+    expect(await client.receipt()).toBe(2000);
+    await first.kill9();
+    const second = await startDaemon({ buckets, env, folder: first.folder });
+    const early = await second.connect();
+    await early.send(numberedFrames(topic, 'early', { count: 10 }), QUESTION);
+    expect(await early.answer(5000)).toBe(10);
+  });
+
   test('nothing is left in the spool when all is delivered', async () => {
-    const daemon = await startDaemon({
+    const daemon = await startReady({
       buckets: { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20 }] },
       env: { SPOOL: './spool' },
     });

@@ -26,7 +26,7 @@ export function prefixed(body: Buffer): Buffer {
   return Buffer.concat([length, body]);
 }
 
-/** @throws Error when the bytes are anything but whole frames that make sense */
+/** Checkpoint frames, as spool files have them, are left out. @throws Error when the bytes are anything but whole frames that make sense */
 export function parseFrames(bytes: Buffer, source = 'the bytes'): Frame[] {
   const frames: Frame[] = [];
   for (let at = 0; at < bytes.length; ) {
@@ -34,8 +34,9 @@ export function parseFrames(bytes: Buffer, source = 'the bytes'): Frame[] {
     if (end > bytes.length) throw new Error(`${source}: torn at byte ${at} of ${bytes.length}`);
     const keyAt = at + 5 + bytes[at + 4]! + 1;
     const messageAt = keyAt + bytes[keyAt - 1]!;
-    if (keyAt === at + 6 || messageAt > end) throw new Error(`${source}: no frame at byte ${at}`);
-    frames.push({
+    const isCheckpoint = keyAt === at + 6 && bytes.toString('latin1', keyAt, messageAt) === 'kahe1';
+    if (messageAt > end || (keyAt === at + 6 && !isCheckpoint)) throw new Error(`${source}: no frame at byte ${at}`);
+    if (!isCheckpoint) frames.push({
       bucket: bytes.toString('utf8', at + 5, keyAt - 1),
       key: messageAt > keyAt ? bytes.toString('utf8', keyAt, messageAt) : undefined,
       message: bytes.toString('utf8', messageAt, end),
@@ -49,7 +50,9 @@ export function parseFrames(bytes: Buffer, source = 'the bytes'): Frame[] {
 export async function filesOf(folder: string): Promise<string[]> {
   const names = await readdir(folder, { recursive: true }).catch(() => []);
   const files = names.filter((name) => name.endsWith('.bckstm')).map((name) => path.join(folder, name));
-  const made = await Promise.all(files.map(async (file) => ({ file, ns: (await stat(file, { bigint: true })).birthtimeNs })));
+  const stats = await Promise.all(files.map(async (file) => ({ file, ns: (await stat(file, { bigint: true }).catch(() => undefined))?.birthtimeNs })));
+  // One may have been removed meanwhile.
+  const made = stats.flatMap(({ file, ns }) => (ns === undefined ? [] : [{ file, ns }]));
   // Made within one tick of the kernel's clock: then by number, as a-2 behind a.
   const byNumber = (file: string) => file.slice(0, -'.bckstm'.length);
   const byName = new Intl.Collator('en', { numeric: true });

@@ -30,6 +30,8 @@ interface ActiveFault {
 export class FailingDisk {
   /** Every call so far: `datasync /path`. */
   readonly calls: string[] = [];
+  /** Which of `calls` failed. */
+  readonly failures: number[] = [];
   readonly fs: FileSystem;
   #faults: ActiveFault[] = [];
 
@@ -60,7 +62,7 @@ export class FailingDisk {
 
   /** @returns the length a write is cut to, if it is */
   async #call(call: DiskCall, path: string): Promise<number | undefined> {
-    this.calls.push(`${call} ${path}`);
+    const index = this.calls.push(`${call} ${path}`) - 1;
     let short: number | undefined;
     for (const active of this.#faults) {
       const { fault } = active;
@@ -68,6 +70,7 @@ export class FailingDisk {
       if (active.toSkip-- > 0) continue;
       active.left--;
       await fault.wait;
+      if (fault.code !== undefined) this.failures.push(index);
       if (fault.code !== undefined) throw Object.assign(new Error(`${fault.code}: injected, ${call}`), { code: fault.code });
       short ??= fault.short;
     }

@@ -1,0 +1,395 @@
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { messagesIn } from '../../test/support/frames.js';
+import type { SpoolSync } from '../config/env.js';
+import { Batch } from '../frames/batch.js';
+import { encodeFrame } from '../frames/frame.js';
+import { Log } from '../log.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { FailingDisk, type DiskCall } from '../streams/file/failingDisk.js';
+import { nodeFileSystem } from '../streams/file/fileSystem.js';
+import { recoverSegment } from './recover.js';
+import { Segment } from './segment.js';
+
+const SYNCS: readonly SpoolSync[] = ['never', 'batch', 'always'];
+const SILENT = new Log('FATAL', () => undefined);
+
+let folder: string;
+let bench: Bench;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'kahe-segment-'));
+  bench = new Bench();
+});
+
+afterEach(() => rmSync(folder, { recursive: true }));
+
+class Bench {
+  readonly disk = new FailingDisk();
+  readonly clock = new FakeClock();
+  readonly budget = new MemoryBudget(64 * 1024 * 1024);
+  readonly lines: string[] = [];
+  bytes = 0;
+  troubles: boolean[] = [];
+  #made = 0;
+
+  twin(sync: SpoolSync = 'batch', previous?: Segment): Twin {
+    const name = `0000000000001-${String(++this.#made).padStart(8, '0')}`;
+    const batch = new Batch('orders', this.budget);
+    const segment = new Segment({
+      pathOf: (attempt) => join(folder, 'orders', `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
+      folder: join(folder, 'orders'),
+      batch,
+      sync,
+      fs: this.disk.fs,
+      clock: this.clock,
+      log: new Log('DEBUG', (line) => this.lines.push(line)),
+      onSize: (bytes) => (this.bytes += bytes),
+      onTrouble: (isInTrouble) => this.troubles.push(isInTrouble),
+      onGone: () => undefined,
+    }, previous);
+    return new Twin(segment, batch, this.clock, name);
+  }
+
+  /** Lets disk and time go on until it is so. */
+  async until(what: string, isSo: () => boolean, stepMs = 1): Promise<void> {
+    const deadline = Date.now() + 10_000;
+    while (!isSo()) {
+      if (Date.now() > deadline) throw new Error(`never: ${what}\n${this.disk.calls.slice(-20).join('\n')}\n${this.lines.join('')}`);
+      await turn();
+      this.clock.advance(stepMs);
+    }
+  }
+
+  get isInTrouble(): boolean {
+    return this.troubles.filter(Boolean).length > this.troubles.filter((is) => !is).length;
+  }
+
+  get files(): string[] {
+    try {
+      return readdirSync(join(folder, 'orders')).sort();
+    } catch {
+      return [];
+    }
+  }
+
+  /** What each file holds behind checkpoints. */
+  async recovered(): Promise<{ readonly messages: string[]; readonly times: [number, number][] }[]> {
+    return Promise.all(this.files.map(async (name) => {
+      const { batch, damagedBytes } = await recoverSegment(join(folder, 'orders', name), false, { fs: nodeFileSystem, budget: new MemoryBudget(1e8), log: SILENT });
+      expect(damagedBytes).toBe(0);
+      if (batch === undefined) return { messages: [], times: [] };
+      const { until, times } = batch.arrivals;
+      return { messages: messagesIn(batch.view()), times: until.map((frames, i): [number, number] => [frames, times[i]!]) };
+    }));
+  }
+}
+
+class Twin {
+  readonly sent: string[] = [];
+  constructor(readonly segment: Segment, readonly batch: Batch, readonly clock: FakeClock, readonly name: string) {}
+
+  add(frames: number, bytes = 20): void {
+    for (let i = 0; i < frames; i++) {
+      const message = `${this.name}:${this.sent.length}:`.padEnd(bytes, 'x');
+      const frame = encodeFrame('orders', null, message);
+      this.batch.append(frame, 0, frame.length, 1, this.clock.now());
+      this.sent.push(message);
+    }
+    this.segment.grow();
+  }
+
+  /** Counts how often it is called. */
+  ask(): { calls: number; readonly frames: number } {
+    const asked = { calls: 0, frames: this.sent.length };
+    this.segment.whenSafe(this.batch.length, () => asked.calls++);
+    return asked;
+  }
+}
+
+describe('Segment', () => {
+  test('what came in one turn is one write, and safe after it', async () => {
+    const twin = bench.twin();
+    twin.add(1);
+    twin.add(2);
+    const asked = twin.ask();
+    expect(asked.calls).toBe(0);
+    await bench.until('it is safe', () => asked.calls === 1);
+    expect(twin.segment.safeBytes).toBe(twin.batch.length);
+    expect(bench.disk.count('write')).toBe(1);
+    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
+    expect(bench.bytes).toBe(readFileSync(twin.segment.path).length);
+  });
+
+  test('after a write the next one waits a little, unless somebody waits for it', async () => {
+    const twin = bench.twin();
+    twin.add(1);
+    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    for (let i = 0; i < 50; i++) {
+      twin.add(1);
+      await turn();
+    }
+    expect(bench.disk.count('write')).toBe(1);
+    const asked = twin.ask();
+    await bench.until('it is safe', () => asked.calls === 1, 0);
+    expect(bench.disk.count('write')).toBe(2);
+    twin.add(1);
+    bench.clock.advance(2);
+    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
+  });
+
+  test('a clock that is set back by an hour does not hold a write up', async () => {
+    const twin = bench.twin();
+    twin.add(1);
+    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    const clock = bench.clock;
+    const now = clock.now.bind(clock);
+    clock.now = () => now() - 3_600_000;
+    twin.add(1);
+    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    expect(bench.disk.count('write')).toBe(2);
+  });
+
+  test.each(SYNCS)('SPOOL_SYNC=%s: syncs as often as it says', async (sync) => {
+    const twin = bench.twin(sync);
+    for (let i = 0; i < 3; i++) {
+      twin.add(2);
+      const asked = twin.ask();
+      await bench.until('it is safe', () => asked.calls === 1);
+    }
+    expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 0, always: 3 }[sync]);
+    twin.segment.seal();
+    await bench.until('it is complete', () => twin.segment.isComplete);
+    expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 1, always: 3 }[sync]);
+    expect(bench.disk.count('sync')).toBe({ never: 0, batch: 1, always: 1 }[sync]);
+    expect(bench.disk.count('close', /bckstm$/)).toBe(1);
+  });
+
+  test('bytes that the kernel reads are not used again when the batch grows meanwhile', async () => {
+    let goOn: () => void = () => undefined;
+    bench.disk.fail({ call: 'write', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const twin = bench.twin();
+    twin.add(10, 300);
+    await bench.until('the write has begun', () => bench.disk.count('write') === 1);
+    // Outgrows its bytes; whoever gets those now would write over them.
+    twin.add(40, 300);
+    const others = Array.from({ length: 20 }, () => bench.budget.allocate(4096).fill(0xee));
+    goOn();
+    const asked = twin.ask();
+    await bench.until('it is safe', () => asked.calls === 1);
+    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
+    for (const other of others) bench.budget.free(other);
+  });
+
+  test('a batch that is settled and released in the middle of a write leaves no file, and its bytes to nobody before the write ends', async () => {
+    let goOn: () => void = () => undefined;
+    bench.disk.fail({ call: 'write', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const twin = bench.twin();
+    twin.add(10);
+    const asked = twin.ask();
+    await bench.until('the write has begun', () => bench.disk.count('write') === 1);
+    const { bytes } = twin.batch;
+    twin.batch.release();
+    expect(bench.budget.allocate(bytes.length)).not.toBe(bytes);
+    let isGone = false;
+    void twin.segment.remove().then(() => (isGone = true));
+    expect(asked.calls).toBe(1);
+    await twin.segment.completed;
+    await turn();
+    expect(isGone).toBe(false);
+    goOn();
+    await bench.until('it is gone', () => isGone);
+    expect(bench.files).toEqual([]);
+    expect(bench.bytes).toBe(0);
+    expect(asked.calls).toBe(1);
+  });
+
+  test('removed before anything was written it writes nothing', async () => {
+    const twin = bench.twin();
+    twin.add(1);
+    await twin.segment.remove();
+    bench.clock.advance(10_000);
+    await turn();
+    expect(bench.disk.calls).toEqual([]);
+  });
+
+  test('is not written before the one before it is, so that a crash never costs the middle', async () => {
+    const first = bench.twin();
+    first.add(1);
+    await bench.until('the first is written', () => first.segment.safeBytes > 0);
+    bench.disk.fail({ call: 'write', code: 'ENOSPC', path: /00000001/ });
+    first.add(1);
+    first.segment.seal();
+    const second = bench.twin('batch', first.segment);
+    second.add(1);
+    const asked = second.ask();
+    second.segment.seal();
+    await bench.until('it is in trouble', () => bench.isInTrouble);
+    bench.clock.advance(5_000);
+    await turn();
+    expect(bench.files).not.toContain('0000000000001-00000002.bckstm');
+    expect(asked.calls).toBe(0);
+    bench.disk.heal();
+    await bench.until('both are complete', () => first.segment.isComplete && second.segment.isComplete, 100);
+    expect(asked.calls).toBe(1);
+    expect((await bench.recovered()).flatMap(({ messages }) => messages)).toEqual([...first.sent, ...second.sent]);
+  });
+
+  test('goes on when the one before it is removed, written or not', async () => {
+    const first = bench.twin();
+    bench.disk.fail({ call: 'open', code: 'EIO', path: /00000001/ });
+    first.add(1);
+    first.segment.seal();
+    const second = bench.twin('batch', first.segment);
+    second.add(1);
+    const asked = second.ask();
+    await bench.until('it is in trouble', () => bench.isInTrouble);
+    await first.segment.remove();
+    expect(bench.isInTrouble).toBe(false);
+    await bench.until('the second is safe', () => asked.calls === 1);
+  });
+
+  test('frames that wait for the disk keep their times of arrival', async () => {
+    bench.disk.fail({ call: 'write', code: 'ENOSPC', times: 3 });
+    const twin = bench.twin();
+    const startMs = bench.clock.now();
+    for (let i = 0; i < 10; i++) {
+      twin.add(2);
+      await turn();
+      bench.clock.advance(200);
+    }
+    twin.segment.seal();
+    await bench.until('it is complete', () => twin.segment.isComplete, 100);
+    const [found] = await bench.recovered();
+    expect(found!.messages).toEqual(twin.sent);
+    expect(found!.times).toEqual(Array.from({ length: 10 }, (_, i) => [2 * (i + 1), startMs + 200 * i]));
+  });
+
+  test('a file of somebody else under its name is left alone', async () => {
+    const twin = bench.twin();
+    await nodeFileSystem.makeFolder(join(folder, 'orders'), { parents: true });
+    const stranger = await nodeFileSystem.open(twin.segment.path, 0o101, 0o600);
+    await stranger.write(Buffer.from('mine'), 0, 4);
+    await stranger.close();
+    twin.add(3);
+    twin.segment.seal();
+    await bench.until('it is complete', () => twin.segment.isComplete, 100);
+    expect(twin.segment.path).toMatch(/00000001\.1\.bckstm$/);
+    await twin.segment.remove();
+    expect(bench.files).toEqual(['0000000000001-00000001.bckstm']);
+    expect(readFileSync(join(folder, 'orders', bench.files[0]!), 'utf8')).toBe('mine');
+  });
+
+  test('a folder that somebody removed is made again', async () => {
+    const first = bench.twin();
+    first.add(1);
+    first.segment.seal();
+    await bench.until('it is complete', () => first.segment.isComplete);
+    rmSync(join(folder, 'orders'), { recursive: true });
+    const second = bench.twin('batch', first.segment);
+    second.add(1);
+    second.segment.seal();
+    await bench.until('it is complete', () => second.segment.isComplete);
+    expect(bench.troubles).toEqual([]);
+    await first.segment.remove();
+    await second.segment.remove();
+    expect(bench.files).toEqual([]);
+  });
+});
+
+interface FaultCase {
+  readonly call: DiskCall;
+  readonly code?: string;
+  readonly short?: number;
+  readonly path?: RegExp;
+}
+
+const FAULTS: readonly FaultCase[] = [
+  { call: 'open', code: 'EMFILE', path: /bckstm$/ },
+  { call: 'open', code: 'EACCES', path: /orders$/ },
+  { call: 'write', code: 'ENOSPC' },
+  { call: 'write', short: 0 },
+  { call: 'write', short: 1 },
+  { call: 'write', short: 61 },
+  { call: 'datasync', code: 'EIO' },
+  { call: 'sync', code: 'EIO' },
+  { call: 'close', code: 'EIO', path: /bckstm$/ },
+  { call: 'unlink', code: 'EIO' },
+];
+
+describe.each(SYNCS)('Segment on a disk that fails, SPOOL_SYNC=%s', (sync) => {
+  test.each(FAULTS)('$call $code $short: what was once safe stays so at every moment, and in the end all is there', async ({ path, ...fault }) => {
+    for (let after = 0; after < 7; after++) {
+      for (const times of [1, 3]) {
+        bench = new Bench();
+        rmSync(join(folder, 'orders'), { recursive: true, force: true });
+        bench.disk.fail({ ...fault, ...(path === undefined ? {} : { path }), after, times });
+        await life(sync, `${fault.call} fails ${times} times after ${after}`);
+      }
+    }
+  });
+});
+
+/** A batch's whole life: grows, is asked for, sealed, and removed. */
+async function life(sync: SpoolSync, what: string): Promise<void> {
+  const twin = bench.twin(sync);
+  const questions: { calls: number; readonly frames: number }[] = [];
+  const ask = () => questions.push(twin.ask());
+  const check = async () => {
+    const safe = Math.max(0, ...questions.filter(({ calls }) => calls > 0).map(({ frames }) => frames));
+    const most = Math.max(0, ...(await bench.recovered()).map(({ messages }) => {
+      expect(messages, what).toEqual(twin.sent.slice(0, messages.length));
+      return messages.length;
+    }));
+    expect(most, `${what}: what was said to be safe is on disk`).toBeGreaterThanOrEqual(safe);
+  };
+  for (let i = 0; i < 12; i++) {
+    twin.add(1 + (i % 3));
+    if (i % 2 === 1) ask();
+    for (let j = 0; j < i % 4; j++) await turn();
+    bench.clock.advance(i % 5 === 0 ? 1_000 : 1);
+    await check();
+  }
+  twin.segment.seal();
+  let isComplete = false;
+  void twin.segment.completed.then(() => (isComplete = true));
+  for (let i = 0; !isComplete; i++) {
+    await turn();
+    bench.clock.advance(50);
+    if (i % 10 === 0) await check();
+    if (i > 2000) throw new Error(`${what}: never complete\n${bench.disk.calls.join('\n')}`);
+  }
+  expect(twin.segment.isComplete, what).toBe(true);
+  expect(questions.map(({ calls }) => calls), what).toEqual(questions.map(() => 1));
+  const whole = (await bench.recovered()).at(-1)!;
+  const last = (await recoverSegment(twin.segment.path, true, { fs: nodeFileSystem, budget: bench.budget, log: SILENT })).batch!;
+  expect(messagesIn(last.view()), what).toEqual(twin.sent);
+  last.release();
+  expect(whole.messages.length, what).toBeGreaterThan(0);
+  expect(bench.isInTrouble, what).toBe(false);
+  neverTwiceAfterAFault(what);
+  bench.disk.heal();
+  await twin.segment.remove();
+  twin.batch.release();
+  expect(questions.map(({ calls }) => calls), what).toEqual(questions.map(() => 1));
+  expect(bench.budget.heldBytes, what).toBe(0);
+  // What could not be removed while it was in the way stays, and is told; all else is gone.
+  const told = bench.lines.filter((line) => line.includes('can\'t be removed'));
+  expect(bench.files.length, what).toBe(told.length);
+  expect(bench.bytes === 0, what).toBe(told.length === 0);
+  expect(bench.disk.count('open') - bench.disk.count('close'), `${what}: files that stay open`).toBe(bench.disk.failures.filter((index) => bench.disk.calls[index]!.startsWith('open ')).length);
+}
+
+/** No file is written or synced again once a sync of it has failed. */
+function neverTwiceAfterAFault(what: string): void {
+  const { calls, failures } = bench.disk;
+  for (const index of failures.filter((failed) => calls[failed]!.startsWith('datasync '))) {
+    const path = calls[index]!.slice('datasync '.length);
+    const again = calls.slice(index + 1).filter((call) => call === `write ${path}` || call === `datasync ${path}`);
+    expect(again, `${what}: ${path} after its sync failed`).toEqual([]);
+  }
+}

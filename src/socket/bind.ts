@@ -1,7 +1,7 @@
 // The socket's file: bound under another name and renamed, so that it is never open wider than asked; a live daemon is left alone, a stale
 // file is taken over, anything else refused. Exactly one of several starters wins.
 import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
-import { createConnection, createServer, type Server } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { ConfigError } from '../errors.js';
 
 export interface SocketPlace {
@@ -75,7 +75,22 @@ export async function inheritSocket(fd: number): Promise<BoundSocket> {
 
 function newServer(): Server {
   // Paused and half-open: see sharedRead.ts, and receipts are answered after the client has ended its side.
-  return createServer({ pauseOnConnect: true, allowHalfOpen: true });
+  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+  holdUntilHeard(server);
+  return server;
+}
+
+/** Who connects before anybody listens to 'connection' (the spool is being opened) is kept until somebody does: Node would forget them. */
+function holdUntilHeard(server: Server): void {
+  const early: Socket[] = [];
+  const hold = (socket: Socket): void => void early.push(socket);
+  server.on('connection', hold);
+  server.on('newListener', function heard(event: string | symbol) {
+    if (event !== 'connection') return;
+    server.off('newListener', heard);
+    server.off('connection', hold);
+    process.nextTick(() => early.splice(0).forEach((socket) => server.emit('connection', socket)));
+  });
 }
 
 async function listen(path: string, mode: number): Promise<Server> {

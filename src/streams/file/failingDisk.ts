@@ -32,6 +32,8 @@ export class FailingDisk {
   readonly calls: string[] = [];
   /** Which of `calls` failed. */
   readonly failures: number[] = [];
+  /** Files that are open now. */
+  openFiles = 0;
   readonly fs: FileSystem;
   #faults: ActiveFault[] = [];
 
@@ -78,6 +80,7 @@ export class FailingDisk {
   }
 
   #openFile(path: string, file: OpenFile): OpenFile {
+    this.openFiles++;
     const on = <T>(call: DiskCall, run: () => Promise<T>): Promise<T> => this.#call(call, path).then(run);
     return {
       write: async (bytes, offset, length) => file.write(bytes, offset, Math.min(length, (await this.#call('write', path)) ?? length)),
@@ -92,6 +95,7 @@ export class FailingDisk {
       facts: () => on('facts', () => file.facts()),
       close: async () => {
         await file.close();
+        this.openFiles--;
         await this.#call('close', path);
       },
     };

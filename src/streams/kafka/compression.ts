@@ -78,3 +78,31 @@ function copyOutFast(wasm: object): void {
 }
 
 const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+
+/** Batches smaller than this say nothing about those that follow. */
+const TELLING_BYTES = 16 * 1024;
+/** What doesn't get smaller than this is not worth it, here or at each consumer. */
+const WORTHWHILE_SHARE = 0.97;
+const BATCHES_LEFT_PLAIN = 15;
+
+/**
+ * Whether compressing is worth it for a stream. Data that is compressed already, or random, costs the most time to compress, for nothing: after
+ * a record batch that did not shrink, it is sent as it is, and so are the next few without a try. Kafka's codec stands in each record batch.
+ */
+export class CompressionGauge {
+  #leftPlain = 0;
+
+  /** Asked before each record batch. */
+  isWorthTrying(): boolean {
+    if (this.#leftPlain === 0) return true;
+    this.#leftPlain--;
+    return false;
+  }
+
+  /** Told after a try; false: send it as it is. */
+  wasWorthIt(plainBytes: number, compressedBytes: number): boolean {
+    if (plainBytes < TELLING_BYTES || compressedBytes < plainBytes * WORTHWHILE_SHARE) return true;
+    this.#leftPlain = BATCHES_LEFT_PLAIN;
+    return false;
+  }
+}

@@ -7,7 +7,7 @@ import type { Log } from '../../log.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import { DeliveryError, type DeliveryErrorCode, type RejectedFrames, type Settled, type Stream } from '../stream.js';
 import type { Cluster, TopicLayout } from './cluster.js';
-import { type Compress, codecId, compressorFor } from './compression.js';
+import { type Compress, CompressionGauge, codecId, compressorFor } from './compression.js';
 import { KafkaFailure } from './failure.js';
 import { Lane } from './lane.js';
 import type { Permits } from './permits.js';
@@ -69,6 +69,7 @@ export class KafkaStream implements Stream {
   readonly #random: () => number;
   readonly #lanes = new Map<number, Lane>();
   #compress: Compress | undefined;
+  readonly #gauge = new CompressionGauge();
   #writes: Write[] = [];
   #failure: StreamFailure | undefined;
   #layoutSearch: LayoutSearch | undefined;
@@ -167,6 +168,7 @@ export class KafkaStream implements Stream {
       maxBytes: Math.max(1, Math.min(MAX_RECORDS_BYTES, settings.batchSizeBytes, settings.messageMaxBytes - REQUEST_OVERHEAD_BYTES)),
       codecId: codecId(settings.compressionCodec),
       compress: this.#compress,
+      gauge: this.#gauge,
       budget,
       clock,
       random: this.#random,

@@ -3,7 +3,7 @@
 import type { Clock, Timer } from '../../clock.js';
 import { pooledSize } from '../../frames/bufferPool.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
-import { type Compress } from './compression.js';
+import type { Compress, CompressionGauge } from './compression.js';
 import { KafkaFailure, errorName, verdictOf } from './failure.js';
 import { type FrameRange, HEADER_BYTES, SLACK_BYTES, encodeRecords, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
 import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
@@ -30,6 +30,8 @@ export interface LaneOptions {
   readonly maxBytes: number;
   readonly codecId: number;
   readonly compress: Compress | undefined;
+  /** Shared by the stream's lanes. */
+  readonly gauge: CompressionGauge;
   readonly budget: MemoryBudget;
   readonly clock: Clock;
   readonly random: () => number;
@@ -189,24 +191,26 @@ export class Lane implements SendingLane {
   }
 
   async #encode(part: Part, need: number): Promise<Flight> {
-    const { maxFrames, codecId, compress, budget } = this.#options;
+    const { maxFrames, codecId, compress, gauge, budget } = this.#options;
     const { range } = part;
     const out = budget.scratch(need);
     const encoded = encodeRecords(range, out, HEADER_BYTES, need - SLACK_BYTES, maxFrames);
     const left = range.count - encoded.frames;
     const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
-    let buffer = out;
-    let end = HEADER_BYTES + encoded.length;
-    if (compress !== undefined) {
-      const result = compress(out.subarray(HEADER_BYTES, end));
+    const plainEnd = HEADER_BYTES + encoded.length;
+    let [buffer, end, codec] = [out, plainEnd, 0];
+    if (compress !== undefined && gauge.isWorthTrying()) {
+      const result = compress(out.subarray(HEADER_BYTES, plainEnd));
       const compressed = result instanceof Promise ? await result : result;
-      end = HEADER_BYTES + compressed.length;
-      // What came out smaller, as it nearly always does, goes where the plain records were: the codec is done with them.
-      if (end > out.length) buffer = Buffer.allocUnsafeSlow(end);
-      buffer.set(compressed, HEADER_BYTES);
+      if (gauge.wasWorthIt(encoded.length, compressed.length)) {
+        [end, codec] = [HEADER_BYTES + compressed.length, codecId];
+        // What came out smaller, as it nearly always does, goes where the plain records were: the codec is done with them.
+        if (end > out.length) buffer = Buffer.allocUnsafeSlow(end);
+        buffer.set(compressed, HEADER_BYTES);
+      }
     }
     const records = buffer.subarray(0, end);
-    putHeader(records, end, encoded, codecId);
+    putHeader(records, end, encoded, codec);
     return { part, frozen: { records, frames: encoded.frames }, rest, buffer, budgetBytes: pooledSize(need) };
   }
 

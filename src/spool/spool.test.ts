@@ -1,0 +1,235 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { framesOf, messagesIn } from '../../test/support/frames.js';
+import { ConfigError } from '../errors.js';
+import { Batch } from '../frames/batch.js';
+import { encodeCheckpoint } from '../frames/checkpoint.js';
+import { Log } from '../log.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { FailingDisk } from '../streams/file/failingDisk.js';
+import type { Segment } from './segment.js';
+import { Spool } from './spool.js';
+
+let folder: string;
+let disk: FailingDisk;
+let clock: FakeClock;
+let budget: MemoryBudget;
+let lines: string[];
+let twins: Segment[];
+
+beforeEach(() => {
+  folder = join(mkdtempSync(join(tmpdir(), 'kahe-spool-')), 'spool');
+  disk = new FailingDisk();
+  clock = new FakeClock();
+  budget = new MemoryBudget(64 * 1024 * 1024);
+  lines = [];
+  twins = [];
+});
+
+afterEach(async () => {
+  disk.heal();
+  await Promise.all(twins.map((twin) => twin.remove()));
+  rmSync(join(folder, '..'), { recursive: true });
+});
+
+function makeSpool(maxBytes = 1e9): Spool {
+  return new Spool({ path: folder, sync: 'never', maxBytes }, { log: new Log('DEBUG', (line) => lines.push(line)), clock, budget, fs: disk.fs });
+}
+
+/** A closed batch with its twin. */
+function twinOf(spool: Spool, bucket: string, messages: readonly string[]): { readonly batch: Batch; readonly twin: Segment } {
+  const batch = new Batch(bucket, budget);
+  const bytes = framesOf(bucket, messages);
+  batch.append(bytes, 0, bytes.length, messages.length, clock.now());
+  const twin = spool.twin(batch);
+  twins.push(twin);
+  twin.seal();
+  return { batch, twin };
+}
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!isSo()) {
+    if (Date.now() > deadline) throw new Error(`never: ${what}\n${lines.join('')}`);
+    await turn();
+    clock.advance(10);
+  }
+}
+
+async function written(spool: Spool, bucket: string, ...messages: string[]): Promise<Segment> {
+  const { twin } = twinOf(spool, bucket, messages);
+  await until('it is complete', () => twin.isComplete);
+  return twin;
+}
+
+/** By bucket, what was found, read. */
+async function found(): Promise<Map<string, string[]>> {
+  const spool = makeSpool();
+  const left = await spool.open();
+  const messages = new Map<string, string[]>();
+  for (const [bucket, segments] of left) {
+    messages.set(Buffer.from(bucket, 'latin1').toString(), []);
+    for (const { path } of segments) {
+      const { batch } = await spool.read(path);
+      if (batch !== undefined) messages.get(Buffer.from(bucket, 'latin1').toString())!.push(...messagesIn(batch.view()));
+      batch?.release();
+    }
+  }
+  return messages;
+}
+
+describe('Spool', () => {
+  test('finds what an earlier life has left, by bucket, in the order of the batches, whatever the buckets are called', async () => {
+    const buckets = ['orders', '..', '.', '-', 'a/b', 'a b', '%', 'ünï', 'x'.repeat(255), '!'.repeat(255), `${'!'.repeat(254)}?`, 'damaged'];
+    const spool = makeSpool();
+    await spool.open();
+    for (const bucket of buckets) for (const message of ['1', '2', '3']) await written(spool, bucket, `${bucket} ${message}`);
+    expect(await found()).toEqual(new Map([...buckets].map((bucket): [string, string[]] => [bucket, [1, 2, 3].map((n) => `${bucket} ${n}`)])));
+    expect(readdirSync(join(folder, '..'))).toEqual(['spool']);
+    expect(readdirSync(folder)).toHaveLength(buckets.length);
+  });
+
+  test('a clock that was set back, in one life or between two, does not change the order', async () => {
+    const first = makeSpool();
+    await first.open();
+    await written(first, 'orders', '1');
+    clock = new FakeClock(1_600_000_000_000);
+    const second = makeSpool();
+    await second.open();
+    await written(second, 'orders', '2');
+    const now = clock.now.bind(clock);
+    clock.now = () => now() - 86_400_000;
+    await written(second, 'orders', '3');
+    expect((await found()).get('orders')).toEqual(['1', '2', '3']);
+  });
+
+  test('a frame damaged in its bucket\'s name does not make another bucket of the folder', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const first = await written(spool, 'orders', '1');
+    await written(spool, 'orders', '2');
+    const bytes = readFileSync(first.path);
+    bytes[5]! ^= 2;
+    writeFileSync(first.path, bytes);
+    expect(await found()).toEqual(new Map([['orders', ['2']]]));
+  });
+
+  test('a folder whose every first frame is damaged is still known by what is whole', async () => {
+    mkdirSync(join(folder, 'orders'), { recursive: true });
+    const frames = framesOf('orders', ['1']);
+    const more = framesOf('orders', ['2']);
+    const bytes = Buffer.concat([frames, encodeCheckpoint(frames, 1, 1), more, encodeCheckpoint(more, 1, 2)]);
+    bytes[5]! ^= 2;
+    writeFileSync(join(folder, 'orders', '0000000000001-00000001.bckstm'), bytes);
+    expect(await found()).toEqual(new Map([['orders', ['2']]]));
+  });
+
+  test('segments with nothing that was ever safe are taken away, and so is a folder with nothing in it', async () => {
+    for (const name of ['torn', 'empty', 'busy']) mkdirSync(join(folder, name), { recursive: true });
+    writeFileSync(join(folder, 'torn', '0000000000001-00000001.bckstm'), '');
+    writeFileSync(join(folder, 'torn', '0000000000001-00000002.bckstm'), 'xyz');
+    writeFileSync(join(folder, 'busy', 'notes.txt'), 'mine');
+    expect(await found()).toEqual(new Map());
+    expect(readdirSync(folder).sort()).toEqual(['busy', 'torn']);
+    expect(readdirSync(join(folder, 'torn'))).toEqual([]);
+    expect(await found()).toEqual(new Map());
+    expect(readdirSync(folder)).toEqual(['busy']);
+  });
+
+  test('leaves strangers\' files, symlinks and folders alone', async () => {
+    mkdirSync(join(folder, 'orders', '0000000000001-00000009.bckstm'), { recursive: true });
+    writeFileSync(join(folder, 'orders', 'orders.bckstm'), 'mine');
+    writeFileSync(join(folder, 'readme'), 'mine');
+    symlinkSync('/etc/passwd', join(folder, 'orders', '0000000000001-00000001.bckstm'));
+    symlinkSync('/etc', join(folder, 'link'));
+    const other = framesOf('payments', ['1']);
+    mkdirSync(join(folder, 'moved'));
+    writeFileSync(join(folder, 'moved', '0000000000001-00000001.bckstm'), Buffer.concat([other, encodeCheckpoint(other, 1, 1)]));
+    expect(await found()).toEqual(new Map());
+    expect(readdirSync(folder).sort()).toEqual(['link', 'moved', 'orders', 'readme']);
+    expect(readdirSync(join(folder, 'orders'))).toHaveLength(3);
+    expect(readdirSync(join(folder, 'moved'))).toHaveLength(1);
+    expect(lines.join()).toContain('are left alone');
+  });
+
+  test('over SPOOL_MAX clients wait until enough has gone', async () => {
+    const spool = makeSpool(20_000);
+    await spool.open();
+    const all: Segment[] = [];
+    while (!budget.isOver) all.push(await written(spool, 'orders', 'x'.repeat(900)));
+    expect(spool.bytes).toBeGreaterThan(20_000);
+    await all.pop()!.remove();
+    expect(budget.isOver).toBe(true);
+    await all.pop()!.remove();
+    expect(spool.bytes).toBeLessThan(19_000);
+    expect(budget.isOver).toBe(false);
+    // What an earlier life has left counts too.
+    const next = makeSpool(5_000);
+    const left = [...(await next.open()).values()].flat();
+    expect(budget.isOver).toBe(true);
+    for (const segment of left) await next.remove(segment);
+    expect([next.bytes, budget.isOver]).toEqual([0, false]);
+    expect(readdirSync(join(folder, 'orders'))).toEqual([]);
+  });
+
+  test('while a segment can\'t be written clients wait, and go on when it can, or is not wanted any more', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    disk.fail({ call: 'write', code: 'ENOSPC' });
+    const [a, b] = [twinOf(spool, 'a', ['1']), twinOf(spool, 'b', ['1'])];
+    await until('clients wait', () => budget.isOver && lines.filter((line) => line.includes('can\'t be written')).length === 2);
+    await a.twin.remove();
+    expect(budget.isOver).toBe(true);
+    disk.heal();
+    await until('it is complete', () => b.twin.isComplete);
+    expect(budget.isOver).toBe(false);
+  });
+
+  test.each(['EACCES', 'EROFS'])('a folder that can\'t be written (%s) is refused at the start, with what to do', async (code) => {
+    disk.fail({ call: 'open', code, path: /probe/ });
+    const opening = makeSpool().open();
+    await expect(opening).rejects.toThrow(ConfigError);
+    await expect(opening).rejects.toThrow(`SPOOL: ${folder} can't be used: ${code}`);
+  });
+
+  test('a disk that is full does not keep it from starting: what is on it is to be delivered', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    await written(spool, 'orders', '1');
+    disk.fail({ call: 'write', code: 'ENOSPC' });
+    expect(await found()).toEqual(new Map([['orders', ['1']]]));
+    expect(lines.join()).toContain('can\'t be written now');
+  });
+
+  test('a segment that can\'t be removed is told, and still counted', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const twin = await written(spool, 'orders', '1');
+    const { bytes } = spool;
+    disk.fail({ call: 'unlink', code: 'EIO' });
+    await twin.remove();
+    expect(lines.join()).toContain('can\'t be removed');
+    expect([spool.bytes, existsSync(twin.path)]).toEqual([bytes, true]);
+    rmSync(twin.path);
+  });
+
+  test('segments that are gone are not held on to', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const gone: WeakRef<Segment>[] = [];
+    for (let i = 0; i < 20; i++) {
+      const twin = await written(spool, `bucket${i}`, '1');
+      await twin.remove();
+      gone.push(new WeakRef(twin));
+    }
+    twins = [];
+    const { gc } = globalThis as { gc?: () => void };
+    if (gc === undefined) return;
+    await turn();
+    gc();
+    expect(gone.filter((ref) => ref.deref() !== undefined).length).toBeLessThanOrEqual(1);
+  });
+});

@@ -1,0 +1,326 @@
+// The spool under kill -9, stops and shortage: what a receipt has counted is delivered, in order, and nothing is made up.
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
+import { daemonFolder, filesOf, launchDaemon, numberedFrames, numbersBySender, range, startDaemon, type DaemonClient, type TestDaemon } from '../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
+import { freePorts } from '../support/freePorts.js';
+import { allMessages, readTopic } from '../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+
+const { bootstrap } = inject('kafka');
+const MB = 1024 ** 2;
+const BATCH = 50;
+const BUCKET = 'orders';
+/** How many batches a stream may have at a time: what may come twice after a crash. */
+const WINDOW = 16;
+
+/** Small numbers, the same for the same seed. */
+function randomOf(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % below;
+  };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function kafkaAway(): Promise<object> {
+  const [port] = await freePorts(1);
+  return kafkaStream(`127.0.0.1:${port}`, { 'message.timeout.ms': 500 });
+}
+
+function bucketsTo(stream: object, bucket = BUCKET, batch = BATCH): object {
+  return { streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], batch, batchTimeout: 20 }] };
+}
+
+async function startShutKafka(): Promise<TcpProxy> {
+  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
+  proxy.faults.refuse = true;
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+function segments(daemon: TestDaemon): Promise<string[]> {
+  return filesOf(join(daemon.folder, 'spool'));
+}
+
+async function untilEmpty(daemon: TestDaemon, deadlineMs?: number): Promise<void> {
+  await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, deadlineMs);
+}
+
+/** Writes as fast as it is taken, some frames at a time, and asks now and then, until the daemon is gone. */
+class Sender {
+  /** Handed to the kernel, or about to be. */
+  sent = 0;
+  receipted = 0;
+  readonly ended: Promise<void>;
+
+  constructor(readonly client: DaemonClient, readonly name: string, random: (below: number) => number) {
+    this.ended = this.#send(random).catch(() => undefined);
+  }
+
+  async #send(random: (below: number) => number): Promise<void> {
+    for (;;) {
+      const count = 1 + random(BATCH);
+      const bytes = numberedFrames(BUCKET, this.name, { from: this.sent, count, bytes: 30 + random(300) });
+      this.sent += count;
+      // In two pieces, so that the end may well be half a frame.
+      const cut = random(bytes.length);
+      await this.client.send(bytes.subarray(0, cut));
+      await this.client.send(bytes.subarray(cut));
+      if (random(4) === 0) this.receipted = await this.client.receipt();
+    }
+  }
+}
+
+async function senders(daemon: TestDaemon, name: string, random: (below: number) => number): Promise<Sender[]> {
+  const clients = await Promise.all(range(0, 3).map(() => daemon.connect()));
+  return clients.map((client, i) => new Sender(client, `${name}c${i}`, random));
+}
+
+/** All a test's senders against what was delivered. @returns how many came more than once */
+function judge(all: readonly Sender[], delivered: ReadonlyMap<string, number[]>, what: string): number {
+  const known = new Set(all.map(({ name }) => name));
+  expect([...delivered.keys()].filter((name) => !known.has(name)), what).toEqual([]);
+  let repeated = 0;
+  for (const { name, sent, receipted } of all) {
+    const numbers = delivered.get(name) ?? [];
+    const firstTimes = [...new Set(numbers)];
+    expect(firstTimes, `${what}: ${name} has no hole and keeps its order`).toEqual(range(0, firstTimes.length));
+    expect(firstTimes.length, `${what}: ${name} has all that was receipted`).toBeGreaterThanOrEqual(receipted);
+    expect(firstTimes.length, `${what}: ${name} has nothing that was not sent`).toBeLessThanOrEqual(sent);
+    repeated += numbers.length - firstTimes.length;
+  }
+  return repeated;
+}
+
+async function delivered(daemon: TestDaemon): Promise<Map<string, number[]>> {
+  return numbersBySender((await daemon.files('data')).map(({ message }) => message));
+}
+
+describe('kill -9 with a spool', () => {
+  test.each(range(0, 5).map((i) => 20_261 + i * 7))('with Kafka away, at random moments, some in a row: what was receipted is delivered once, in order (seed %i)', async (seed) => {
+    const random = randomOf(seed);
+    const env = { SPOOL: './spool', SPOOL_SYNC: ['never', 'batch', 'always'][random(3)]! };
+    const folder = await daemonFolder();
+    const all: Sender[] = [];
+    const away = bucketsTo(await kafkaAway());
+    for (const life of range(0, 5)) {
+      const daemon = await launchDaemon({ buckets: away, env, folder });
+      // Now and then it dies before it has looked at what there is.
+      if (random(4) > 0) {
+        await daemon.line(/ listens on /);
+        const own = await senders(daemon, `life${life}`, random);
+        all.push(...own);
+        await pause(random(250));
+        await daemon.kill9();
+        await Promise.all(own.map(({ ended }) => ended));
+      } else {
+        await pause(random(400));
+        await daemon.kill9();
+      }
+    }
+    const daemon = await startDaemon({ buckets: bucketsTo(fileStream('data', { fsync: false })), env, folder });
+    await daemon.line(/ listens on /);
+    await untilEmpty(daemon);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await segments(daemon)).toEqual([]);
+    expect(judge(all, await delivered(daemon), `seed ${seed}`), 'nothing was delivered before, so nothing comes twice').toBe(0);
+    console.log(`seed ${seed}: ${all.reduce((sum, { sent }) => sum + sent, 0)} sent, ${all.reduce((sum, { receipted }) => sum + receipted, 0)} receipted, ${daemon.linesLike(/were being written/).length} torn ends`);
+  }, 90_000);
+
+  test.each([7, 77, 777])('in the midst of delivery, three in a row: nothing is lost, and no more than what was on its way comes twice (seed %i)', async (seed) => {
+    const random = randomOf(seed);
+    const env = { SPOOL: './spool', SPOOL_SYNC: 'never' };
+    const folder = await daemonFolder();
+    const all: Sender[] = [];
+    const buckets = bucketsTo(fileStream('data', { fsync: true, sizeRotate: '200KB' }));
+    const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
+    await away.line(/ listens on /);
+    all.push(...(await senders(away, 'away', random)));
+    await away.until('a backlog', async () => (await segments(away)).length > 400);
+    await away.kill9();
+    let kills = 0;
+    for (const life of range(0, 3)) {
+      const daemon = await launchDaemon({ buckets, env, folder });
+      await daemon.line(/ listens on /);
+      if (life === 2) all.push(...(await senders(daemon, `life${life}`, random)));
+      await pause(random(60));
+      await daemon.kill9();
+      kills++;
+    }
+    await Promise.all(all.map(({ ended }) => ended));
+    const daemon = await launchDaemon({ buckets, env, folder });
+    await daemon.line(/ listens on /);
+    await untilEmpty(daemon);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await segments(daemon)).toEqual([]);
+    const repeated = judge(all, await delivered(daemon), `seed ${seed}`);
+    expect(repeated).toBeLessThanOrEqual(kills * WINDOW * BATCH);
+    console.log(`seed ${seed}: ${all.reduce((sum, { sent }) => sum + sent, 0)} sent, ${repeated} came twice`);
+  }, 90_000);
+});
+
+describe('stops with a spool', () => {
+  test.each([3, 33, 333])('SIGTERM under load with Kafka away: exit 0, every frame that was written is in the spool, and delivered by the next one (seed %i)', async (seed) => {
+    const random = randomOf(seed);
+    const env = { SPOOL: './spool', STOP_TIMEOUT: '8s' };
+    const folder = await daemonFolder();
+    const first = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
+    await first.line(/ listens on /);
+    const written = new Map<string, number>();
+    await Promise.all(range(0, 4).map(async (i) => {
+      const client = await first.connect();
+      const count = 1 + random(5000);
+      for (let from = 0; from < count; from += 100) await client.send(numberedFrames(BUCKET, `c${i}`, { from, count: Math.min(100, count - from), bytes: 80 }));
+      written.set(`c${i}`, count);
+    }));
+    const { code, ms } = await first.stop();
+    expect(code).toBe(0);
+    expect(ms).toBeLessThan(9_500);
+    const second = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env, folder });
+    await second.line(/ listens on /);
+    await untilEmpty(second);
+    expect(await second.stop()).toMatchObject({ code: 0 });
+    expect(await delivered(second)).toEqual(new Map([...written].map(([name, count]) => [name, range(0, count)])));
+  }, 60_000);
+
+  test('Kafka gets the times of arrival, not those of delivery', async () => {
+    const topic = await newTopic(bootstrap, 'spool-times');
+    const kafka = await startShutKafka();
+    const env = { SPOOL: './spool', STOP_TIMEOUT: '5s' };
+    const buckets = bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 1000);
+    const first = await launchDaemon({ buckets, env });
+    await first.line(/ listens on /);
+    const client = await first.connect();
+    const windows: [number, number][] = [];
+    for (const from of range(0, 8)) {
+      const beforeMs = Date.now();
+      await client.send(numberedFrames(topic, 'c', { from, count: 1 }));
+      expect(await client.receipt()).toBe(from + 1);
+      windows.push([beforeMs, Date.now()]);
+      await pause(40);
+    }
+    expect(await first.stop()).toMatchObject({ code: 0 });
+    kafka.heal();
+    const second = await launchDaemon({ buckets, env, folder: first.folder });
+    await second.line(/ listens on /);
+    await untilEmpty(second);
+    expect(await second.stop()).toMatchObject({ code: 0 });
+    const messages = allMessages(await readTopic(bootstrap, topic));
+    expect(messages.map(({ value }) => value!.toString())).toEqual(range(0, 8).map((number) => `c:${number}:`));
+    for (const [i, { timestamp }] of messages.entries()) {
+      expect(timestamp).toBeGreaterThanOrEqual(windows[i]![0]);
+      expect(timestamp).toBeLessThanOrEqual(windows[i]![1]);
+    }
+  });
+
+  test('a spool that can\'t be used is said, and nothing is started', async () => {
+    for (const SPOOL of ['./buckets.json', './buckets.json/below', '/proc/spool']) {
+      const daemon = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env: { SPOOL } });
+      expect(await daemon.exited).toEqual({ code: 1, signal: null });
+      expect(daemon.lines.filter((line) => line.includes('SPOOL'))).toHaveLength(1);
+      expect(daemon.lines.join('\n')).not.toContain('    at ');
+      expect(existsSync(join(daemon.folder, 'data')), SPOOL).toBe(false);
+    }
+  });
+
+  // Known: the socket is bound before the spool is opened, and not taken away when that fails.
+  test.fails('after a start that failed for its spool no socket stays', async () => {
+    const daemon = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env: { SPOOL: './buckets.json' } });
+    await daemon.exited;
+    expect(existsSync(daemon.socketPath)).toBe(false);
+  });
+});
+
+describe('shortage with a spool', () => {
+  test('200 MB with MAXMEMORY=32MB and Kafka away: all is taken, the process stays small, and it arrives complete and in order', async () => {
+    const topic = await newTopic(bootstrap, 'spool-200');
+    const kafka = await startShutKafka();
+    const env = { SPOOL: './spool', MAXMEMORY: '32MB' };
+    const daemon = await launchDaemon({ buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000), env });
+    await daemon.line(/ listens on /);
+    const count = 12_500;
+    await Promise.all(range(0, 4).map(async (i) => {
+      const client = await daemon.connect();
+      for (let from = 0; from < count; from += 50) await client.send(numberedFrames(topic, `c${i}`, { from, count: 50, bytes: 4000 }));
+      expect(await client.receipt()).toBe(count);
+    }));
+    const awayMb = Math.round(daemon.peakRssBytes / MB);
+    kafka.heal();
+    await untilEmpty(daemon, 50_000);
+    const peakMb = Math.round(daemon.peakRssBytes / MB);
+    console.log(`200 MB, MAXMEMORY=32MB: at most ${awayMb} MB while Kafka was away, ${peakMb} MB in all`);
+    expect(peakMb).toBeLessThan(250);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    const found = numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+    for (const i of range(0, 4)) expect(found.get(`c${i}`), `c${i}`).toEqual(range(0, count));
+  }, 120_000);
+
+  test('at SPOOL_MAX clients wait, and go on once delivery does', async () => {
+    const topic = await newTopic(bootstrap, 'spool-max');
+    const kafka = await startShutKafka();
+    const env = { SPOOL: './spool', SPOOL_MAX: '16MB', MAXMEMORY: '64MB' };
+    const daemon = await launchDaemon({ buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000), env });
+    await daemon.line(/ listens on /);
+    const client = await daemon.connect();
+    const count = 20_000;
+    let sent = 0;
+    const writing = (async () => {
+      for (; sent < count; sent += 50) await client.send(numberedFrames(topic, 'c', { from: sent, count: 50, bytes: 2000 }));
+      return client.receipt();
+    })();
+    await daemon.line(/the spool is full/);
+    const atFull = sent;
+    expect(atFull).toBeLessThan(count);
+    // What is on its way at that moment may still come, but no more than memory and a segment hold.
+    await daemon.line(/mode error/);
+    expect(sent * 2000).toBeLessThan(24 * MB);
+    kafka.heal();
+    const healedMs = Date.now();
+    await daemon.line(/the spool has room again/);
+    expect(Date.now() - healedMs).toBeLessThan(10_000);
+    expect(await writing).toBe(count);
+    await untilEmpty(daemon, 30_000);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    const found = numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+    expect(found).toEqual(new Map([['c', range(0, count)]]));
+  }, 90_000);
+
+  test('a large backlog: the socket is served soon, in little memory, and what comes now comes behind it', async () => {
+    const folder = await daemonFolder();
+    const spooled = join(folder, 'spool', BUCKET);
+    await mkdir(spooled, { recursive: true });
+    const [files, perFile] = [300, 250];
+    for (const file of range(0, files)) {
+      const frames = numberedFrames(BUCKET, 'old', { from: file * perFile, count: perFile, bytes: 4100 });
+      await writeFile(join(spooled, `${1_700_000_000_000 + file}-${String(file + 1).padStart(8, '0')}.bckstm`), Buffer.concat([frames, encodeCheckpoint(frames, perFile, 1_700_000_000_000 + file)]));
+    }
+    const env = { SPOOL: './spool', MAXMEMORY: '64MB' };
+    const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
+    const startedMs = Date.now();
+    await away.line(/ listens on /);
+    const client = await away.connect();
+    await client.send(numberedFrames(BUCKET, 'new', { count: 1000 }));
+    expect(await client.receipt()).toBe(1000);
+    const servedMs = Date.now() - startedMs;
+    await away.line(/mode error/);
+    console.log(`300 MB in ${files} segments: served after ${servedMs} ms, at most ${Math.round(away.peakRssBytes / MB)} MB`);
+    expect(servedMs).toBeLessThan(3_000);
+    expect(away.peakRssBytes).toBeLessThan(180 * MB);
+    await away.kill9();
+    const daemon = await launchDaemon({ buckets: bucketsTo(fileStream('data', { fsync: false })), env, folder });
+    await daemon.line(/ listens on /);
+    await untilEmpty(daemon, 50_000);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await readdir(spooled)).toEqual([]);
+    const found = await daemon.files('data');
+    expect(found.map(({ message }) => message.split(':', 2).join(':'))).toEqual([...range(0, files * perFile).map((number) => `old:${number}`), ...range(0, 1000).map((number) => `new:${number}`)]);
+  }, 120_000);
+});

@@ -98,7 +98,7 @@ export function encodeRecords(range: FrameRange, out: Buffer, start: number, lim
     if (valueLength > SHORT_VALUE_BYTES || valueAt + valueLength + 4 > source.length) {
       source.copy(out, pos, valueAt, valueAt + valueLength);
     } else {
-      for (let i = 0; i < valueLength; i += 4) to.setUint32(pos + i, from.getUint32(valueAt + i));
+      for (let i = 0; i < valueLength; i += 4) to.setUint32(pos + i, from.getUint32(valueAt + i, true), true);
     }
     pos += valueLength;
     out[pos++] = 0;

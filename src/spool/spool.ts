@@ -57,6 +57,7 @@ export class Spool {
   #lastTimeMs = 0;
   /** Segments are read into it, one after another. */
   #space: Buffer | undefined;
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly fs?: FileSystem }) {
     this.#settings = settings;
@@ -163,14 +164,14 @@ export class Spool {
    * for its content.
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
-  async read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    const space = this.#space ?? Buffer.allocUnsafeSlow(SPACE_BYTES);
-    this.#space = undefined;
-    try {
-      return await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space });
-    } finally {
-      this.#space = space;
-    }
+  read(path: string, wasClosed = false): Promise<RecoveredSegment> {
+    // One after another: a thousand buckets that start together must not need a thousand times the space.
+    const reading = this.#reading.then(() => {
+      this.#space ??= Buffer.allocUnsafeSlow(SPACE_BYTES);
+      return recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space: this.#space });
+    });
+    this.#reading = reading.then(() => undefined, () => undefined);
+    return reading;
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */

@@ -1,8 +1,10 @@
 // The Kafka stream against a scripted cluster: what arrives there byte for byte, and what comes back.
+import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../test/support/fakeBroker.js';
 import { KafkaWorkbench, frame, numbered, type Frame, type LibrdkafkaSettings, type Outcome } from '../../../test/support/kafkaWorkbench.js';
 import { decodeRecordBatch } from '../../../test/support/recordBatchDecoder.js';
+import { Batch } from '../../frames/batch.js';
 import { encodeFrame } from '../../frames/frame.js';
 import { streamContract } from '../stream.contract.js';
 import type { KafkaStream } from './kafkaStream.js';
@@ -78,6 +80,25 @@ describe('KafkaStream: what is sent', () => {
       { key: null, value: '', timestamp: 1_700_000_000_000 },
       { key: 'late', value: '\u0000ÿ\n', timestamp: 1_700_000_000_250 },
     ]);
+  });
+
+  it('what does not shrink is sent as it is, once tried; what shrinks is compressed; all of it arrives', async () => {
+    const stream = await opened('one', { 'compression.codec': 'snappy' });
+    const random = Array.from({ length: 400 }, () => randomBytes(60).toString('latin1'));
+    const repeated = Array.from({ length: 400 }, (_, i) => `the same words again and again, number ${i}, the same words again and again`);
+    const groups = [repeated, random, random, ...Array.from({ length: 15 }, () => repeated)];
+    for (const group of groups) {
+      const batch = new Batch('one', bench.budget);
+      for (const message of group) {
+        const bytes = encodeFrame('one', null, Buffer.from(message, 'latin1'));
+        batch.append(bytes, 0, bytes.length, 1, Date.now());
+      }
+      await stream.write(batch);
+      batch.release();
+    }
+    const sent = cluster.produced.map(({ recordBatch }) => decodeRecordBatch(recordBatch));
+    expect(sent.map(({ codec }) => codec)).toEqual(['snappy', 'none', ...Array<string>(15).fill('none'), 'snappy']);
+    expect(sent.flatMap(({ records }) => records.map(({ value }) => value!.toString('latin1')))).toEqual(groups.flat());
   });
 
   it.each([['all', -1], ['1', 1], ['0', 0]])('asks for acks %s', async (acks, wire) => {

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, statSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -14,7 +14,7 @@ import type { Segment } from '../spool/segment.js';
 import { recoverSegment } from '../spool/recover.js';
 import { Spool } from '../spool/spool.js';
 import { FailingDisk } from '../streams/file/failingDisk.js';
-import { nodeFileSystem } from '../streams/file/fileSystem.js';
+import { errnoOf, nodeFileSystem } from '../streams/file/fileSystem.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import { Backlog } from './backlog.js';
 
@@ -536,13 +536,25 @@ describe('Backlog and Spool against a model', () => {
   /** The files as they are at this moment, the newest with a torn end, in another folder. */
   function crash(life: Life, torn: number): string {
     const folder = mkdtempSync(join(root, 'life-'));
-    cpSync(life.folder, folder, { recursive: true });
-    const newest = life.files.at(-1);
-    if (newest !== undefined && torn > 0) {
-      const path = join(folder, BUCKET, newest);
-      truncateSync(path, statSync(path).size + torn);
-    }
+    mkdirSync(join(folder, BUCKET));
+    const names = copyFiles(join(life.folder, BUCKET), join(folder, BUCKET), life);
+    const newest = names.at(-1);
+    if (newest !== undefined && torn > 0) appendFileSync(join(folder, BUCKET, newest), Buffer.alloc(torn));
     return folder;
+  }
+
+  /** The disk is at work meanwhile, so newest first: then what is missing is at the end, as in a crash; and anew when a file has just gone. */
+  function copyFiles(from: string, to: string, life: Life): string[] {
+    for (;;) {
+      const names = life.files;
+      try {
+        for (const name of names.toReversed()) copyFileSync(join(from, name), join(to, name));
+        return names;
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+        for (const name of readdirSync(to)) rmSync(join(to, name));
+      }
+    }
   }
 
   /** What the files in a spool's folder hold, in their order; one that has nothing whole is empty. */

@@ -35,7 +35,7 @@ interface EarlyParts {
   readonly budget: MemoryBudget;
   readonly spool: Spool | undefined;
   /** Segments of an earlier life, by bucket. */
-  readonly left: ReadonlyMap<BucketKey, readonly LeftSegment[]>;
+  readonly left: Map<BucketKey, readonly LeftSegment[]>;
 }
 
 /** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
@@ -72,7 +72,7 @@ export class Daemon {
     const settings = parts.environment.spool;
     if (settings === undefined) return new Daemon(parts, { clock, budget, spool: undefined, left: new Map() });
     const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget });
-    return new Daemon(parts, { clock, budget, spool, left: await spool.open() });
+    return new Daemon(parts, { clock, budget, spool, left: new Map(await spool.open()) });
   }
 
   private constructor(parts: DaemonParts, early: EarlyParts) {
@@ -170,6 +170,8 @@ export class Daemon {
     const streams = config.streams.map((id) => this.#spawnStream(context, bucketName(key), this.#parts.buckets.streamsConfigs[id]!));
     const backlog = new Backlog({ streams, spool, budget, log: context.log, clock: this.#clock, onSettled: () => tellIfThere(context.self) });
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
+    // Once: a bucket made on demand may end, and come again.
+    left.delete(key);
     return { streams, backlog };
   }
 

@@ -3,20 +3,20 @@ import { describe, expect, test } from 'vitest';
 import { MemoryBudget, type Pressure } from './memoryBudget.js';
 
 describe('MemoryBudget', () => {
-  test('tells once when three quarters are passed, and once when it has fallen well below', () => {
+  test('tells once when five eighths are passed, and once when it has fallen well below', () => {
     const budget = new MemoryBudget(1_000);
     const told: Pressure[] = [];
     budget.onPressure((pressure) => void told.push(pressure));
-    budget.take(750);
+    budget.take(625);
     expect([told, budget.isOver]).toEqual([[], false]);
     budget.take(1);
     budget.take(500);
-    expect([told, budget.isOver, budget.heldBytes]).toEqual([['over'], true, 1_251]);
-    budget.give(575);
+    expect([told, budget.isOver, budget.heldBytes]).toEqual([['over'], true, 1_126]);
+    budget.give(563);
     expect(told).toEqual(['over']);
     budget.give(1);
     expect([told, budget.isOver]).toEqual([['over', 'under'], false]);
-    budget.give(675);
+    budget.give(562);
     expect(budget.heldBytes).toBe(0);
   });
 
@@ -50,7 +50,7 @@ describe('MemoryBudget', () => {
 
   test('requests do not count for the sockets\' mark, or nothing that is held could be sent', () => {
     const budget = new MemoryBudget(1_000);
-    budget.take(700);
+    budget.take(600);
     budget.takeEncoded(250);
     expect(budget.isOver).toBe(false);
   });

@@ -17,12 +17,15 @@ export class MemoryBudget {
   readonly #encodedLimit: number;
   readonly #pool: BufferPool;
 
-  /** @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be sent. */
+  /**
+   * @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be sent, and an eighth for buffers
+   *   of sizes that nobody asks for just now.
+   */
   constructor(readonly limitBytes: number) {
     this.#encodedLimit = Math.floor(limitBytes / 4);
-    this.#pauseAt = limitBytes - this.#encodedLimit;
+    this.#pauseAt = Math.floor((limitBytes * 5) / 8);
     this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
-    this.#pool = new BufferPool(Math.floor(limitBytes / 2));
+    this.#pool = new BufferPool(Math.floor(limitBytes / 4));
   }
 
   /** Bytes held now, encoded requests among them. */

@@ -1,7 +1,7 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
-import { Daemon } from '../daemon.js';
+import { Daemon, type DaemonParts } from '../daemon.js';
 import { Log } from '../log.js';
 import { type BoundSocket, bindSocket, inheritSocket } from '../socket/bind.js';
 import { groupId } from '../socket/group.js';
@@ -22,13 +22,23 @@ export async function run(): Promise<number> {
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
   const socket = await openSocket(environment);
-  const daemon = await Daemon.start({ environment, buckets, socket, log });
+  const daemon = await startDaemon({ environment, buckets, socket, log });
   log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
   const { reason, exitCode } = await end;
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();
   report(daemon, log);
   return exitCode;
+}
+
+/** A start that fails leaves no socket behind, which would look like a daemon. */
+async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  try {
+    return await Daemon.start(parts);
+  } catch (error) {
+    parts.socket.unlink();
+    throw error;
+  }
 }
 
 async function openSocket(environment: Environment): Promise<BoundSocket> {

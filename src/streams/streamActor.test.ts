@@ -258,7 +258,7 @@ describe('StreamActor: error', () => {
     await turn();
     bench.tell('c');
     expect(bench.actor.mode).toBe('error');
-    expect(bench.logged('ERROR')).toEqual(['/stream mode error: login refused; 2 frames wait in memory, tried again every 1000 ms']);
+    expect(bench.logged('ERROR')).toEqual(['/stream mode error: login refused; 2 frames wait, tried again every 1000 ms']);
     for (let second = 0; second < 5; second++) {
       await bench.advance(1_000);
       expect(bench.primary.probes).toBe(1);
@@ -308,7 +308,7 @@ describe('StreamActor: error', () => {
     const refused = await Bench.opened({ hasBackup: false, open: () => Promise.reject(new Error('the folder is not ours')) });
     refused.tell('a');
     expect(refused.primary.written).toEqual([]);
-    expect(refused.logged('ERROR')).toEqual(['/stream mode error: the folder is not ours; 0 frames wait in memory, tried again every 1000 ms']);
+    expect(refused.logged('ERROR')).toEqual(['/stream mode error: the folder is not ours; 0 frames wait, tried again every 1000 ms']);
     await refused.advance(1_000);
     refused.primary.answerProbe();
     await turn();

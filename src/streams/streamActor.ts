@@ -240,7 +240,7 @@ export class StreamActor extends Actor<StreamMessage> {
     switch (this.#mode) {
       case 'normal': return log.info(`mode normal: ${reason}`);
       case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${this.#options.retryMs} ms`);
-      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait in memory, tried again every ${this.#options.errorRetryMs} ms`);
+      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait, tried again every ${this.#options.errorRetryMs} ms`);
     }
   }
 

@@ -1,6 +1,7 @@
 // The few calls by which files are written, as one small interface: in the daemon node:fs/promises, in tests a disk that fails on demand.
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, rmdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { FileHandle } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
 
@@ -56,14 +57,30 @@ export const nodeFileSystem: FileSystem = {
   async facts(path) {
     return factsOf(await lstat(path, { bigint: true }));
   },
-  async makeFolder(path, { parents }) {
-    await mkdir(path, { mode: FOLDER_MODE, recursive: parents });
-  },
+  makeFolder: (path, { parents }) => (parents ? makeFolders(path) : makeFolder(path)),
   list: (folder) => readdir(folder),
   rename,
   unlink,
   removeFolder: rmdir,
 };
+
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { mode: FOLDER_MODE });
+}
+
+/** Node's own `recursive` never comes back where a parent is there and refuses with ENOENT, as /proc does, and automounted folders. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await makeFolder(path).catch(async (error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT' || dirname(path) === path) throw error;
+      await makeFolders(dirname(path));
+      await makeFolder(path);
+    });
+  } catch (error) {
+    const isThere = errnoOf(error) === 'EEXIST' && (await stat(path)).isDirectory();
+    if (!isThere) throw error;
+  }
+}
 
 function openFile(handle: FileHandle): OpenFile {
   return {

@@ -288,8 +288,9 @@ describe('three brokers', () => {
   test('too few replicas in sync: kept, handed back at the deadline, delivered once that is mended', { timeout: 120_000 }, async () => {
     const topic = newName();
     await kafka.createTopic(topic, { config: { 'min.insync.replicas': '3' } });
-    const stream = await bench.opened(topic, kafka.bootstrap, { ...PATIENT, 'message.timeout.ms': 500 });
-    expect((await bench.write(stream, topic, ['before'])).error).toBeUndefined();
+    const patient = await bench.opened(topic, kafka.bootstrap, PATIENT);
+    expect((await bench.write(patient, topic, ['before'])).error).toBeUndefined();
+    const stream = await bench.opened(topic, kafka.bootstrap, { ...PATIENT, 'message.timeout.ms': 2_000 });
     const leader = await kafka.leaderOf(topic, 0);
     const follower = kafka.nodes.find((node) => node !== leader)!;
     await follower.stop();

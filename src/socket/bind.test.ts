@@ -1,5 +1,5 @@
 // The socket's file: who may have it, who gets it when several want it, and that it is never open wider than asked.
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type Server, createConnection, createServer } from 'node:net';
@@ -168,6 +168,13 @@ describe('bindSocket', () => {
     expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
     const longAgo = Date.now() / 1000 - 60;
     utimesSync(`${path}.lock`, longAgo, longAgo);
+    await bind();
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('the lock of a starter that was killed is taken over at once', async () => {
+    const dead = spawnSync(process.execPath, ['--version']).pid;
+    mkdirSync(join(`${path}.lock`, String(dead)), { recursive: true });
     await bind();
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });

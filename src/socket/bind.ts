@@ -1,6 +1,7 @@
 // The socket's file: bound under another name and renamed, so that it is never open wider than asked; a live daemon is left alone, a stale
 // file is taken over, anything else refused. Exactly one of several starters wins.
-import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { ConfigError } from '../errors.js';
 
@@ -138,6 +139,7 @@ function lock(path: string): () => void {
   for (;;) {
     try {
       mkdirSync(path, { mode: 0o700 });
+      mkdirSync(join(path, String(process.pid)));
       return () => rmSync(path, { recursive: true, force: true });
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
@@ -153,7 +155,7 @@ function removeStale(path: string): void {
   if (found === undefined) return;
   if (!found.isDirectory()) throw new ConfigError(`SOCKET: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
   const busy = new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
-  if (Date.now() - found.mtimeMs < LOCK_STALE_MS) throw busy;
+  if (!isHolderDead(path) && Date.now() - found.mtimeMs < LOCK_STALE_MS) throw busy;
   const aside = `${path}.${process.pid}`;
   try {
     renameSync(path, aside);
@@ -161,10 +163,22 @@ function removeStale(path: string): void {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw error;
   }
-  if (lstatSync(aside).ino === found.ino) return rmdirSync(aside);
+  if (lstatSync(aside).ino === found.ino) return rmSync(aside, { recursive: true });
   // Another starter was quicker, and this is its lock.
   renameSync(aside, path);
   throw busy;
+}
+
+/** The lock names its holder: one that was killed in the midst of starting must not keep its successor waiting. */
+function isHolderDead(path: string): boolean {
+  try {
+    const pid = Number(readdirSync(path)[0]);
+    if (!Number.isInteger(pid) || pid <= 0) return false;
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
 }
 
 function unlinkOwn(path: string, dev: number, ino: number): void {

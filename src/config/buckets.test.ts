@@ -11,7 +11,7 @@ const BUCKETS = [{ id: 'requests', streams: ['kafka_01'] }];
 type Raw = Record<string, unknown>;
 
 function parse(changes: Raw): BucketsConfig {
-  return parseBuckets(JSON.stringify({ streamsConfigs: { kafka_01: KAFKA }, buckets: BUCKETS, ...changes }), 'buckets.json', '/work');
+  return parseBuckets(JSON.stringify({ streamsConfigs: { kafka_01: KAFKA }, buckets: BUCKETS, ...changes }), 'buckets.json', '/srv');
 }
 
 /** The lines of the error, without the file's name in front. */
@@ -111,7 +111,7 @@ describe('buckets.json', () => {
 
   test('COMPAT BUCKETS_FILE: comments, trailing commas and bare names are read', () => {
     const text = '\uFEFF{streamsConfigs: {f: {type: \'file\', settings: {path: "d",},},}, /* one */ buckets: [{id: "a", streams: ["f"],},],}';
-    expect(parseBuckets(text, 'b.json5', '/work').streamsConfigs['f']).toMatchObject({ settings: { path: '/work/d' } });
+    expect(parseBuckets(text, 'b.json5', '/srv').streamsConfigs['f']).toMatchObject({ settings: { path: '/srv/d' } });
   });
 
   test('COMPAT all settings values: texts or numbers', () => {
@@ -230,9 +230,9 @@ describe('hostile input', () => {
   test('names of Object.prototype are names like any other', () => {
     const text = `{streamsConfigs: {__proto__: {type: 'file', settings: {path: 'd'}}, constructor: {type: 'file', settings: {path: 'e'}}},
       buckets: [{id: '__proto__', streams: ['__proto__', 'constructor']}]}`;
-    const { streamsConfigs, buckets } = parseBuckets(text, 'b.json', '/work');
+    const { streamsConfigs, buckets } = parseBuckets(text, 'b.json', '/srv');
     expect(Object.keys(streamsConfigs)).toEqual(['__proto__', 'constructor']);
-    expect(streamsConfigs['__proto__']).toMatchObject({ id: '__proto__', settings: { path: '/work/d' } });
+    expect(streamsConfigs['__proto__']).toMatchObject({ id: '__proto__', settings: { path: '/srv/d' } });
     expect(buckets[0]!.id).toBe('__proto__');
     expect(problemsOf({ buckets: [{ id: 'x', streams: ['toString'] }] })).toEqual(['buckets[0].streams[0]: no stream "toString" in streamsConfigs']);
     expect(() => parseBuckets('{__proto__: {streamsConfigs: {}}}', 'b.json')).toThrow(/^b\.json: __proto__: unknown/);

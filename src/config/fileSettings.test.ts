@@ -4,7 +4,7 @@ import { Problems } from './problems.js';
 
 function read(changes: Record<string, unknown>): { settings: FileSettings | undefined; problems: readonly string[] } {
   const problems = new Problems();
-  return { settings: parseFileSettings({ path: '/backup/', ...changes }, 's', problems, '/work'), problems: problems.lines };
+  return { settings: parseFileSettings({ path: '/backup/', ...changes }, 's', problems, '/srv'), problems: problems.lines };
 }
 
 describe('file settings', () => {
@@ -13,7 +13,7 @@ describe('file settings', () => {
   });
 
   test('COMPAT file path: required; a relative one starts from the working folder', () => {
-    expect(read({ path: 'd/e' }).settings?.path).toBe('/work/d/e');
+    expect(read({ path: 'd/e' }).settings?.path).toBe('/srv/d/e');
     expect(read({ path: undefined }).problems).toEqual(['s.path: missing; name the folder of the files']);
     expect(read({ path: '' }).problems).toEqual(['s.path: "" is not the path of a folder']);
     expect(read({ path: 'a\0b' }).problems).toEqual(['s.path: "a\\u0000b" is not the path of a folder']);

@@ -9,10 +9,11 @@ import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/message
 import { type Clock, systemClock } from './clock.js';
 import type { BucketConfig, BucketsConfig, StreamConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
+import { type FileSystem, nodeFileSystem } from './disk/fileSystem.js';
 import type { Batch } from './frames/batch.js';
 import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
-import { RejectedStore } from './rejected.js';
+import { RejectedStore } from './rejected/rejectedStore.js';
 import type { BoundSocket } from './socket/bind.js';
 import type { SocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
@@ -27,11 +28,14 @@ export interface DaemonParts {
   readonly socket: BoundSocket;
   readonly log: Log;
   readonly clock?: Clock;
+  /** The disk under the spool, the files and the rejected frames. */
+  readonly fs?: FileSystem;
 }
 
 /** What is made before the daemon, for it takes time. */
 interface EarlyParts {
   readonly clock: Clock;
+  readonly fs: FileSystem;
   readonly budget: MemoryBudget;
   readonly spool: Spool | undefined;
   /** Segments of an earlier life, by bucket. */
@@ -67,24 +71,24 @@ export class Daemon {
    * @throws Error the spool's folder can't be used
    */
   static async start(parts: DaemonParts): Promise<Daemon> {
-    const clock = parts.clock ?? systemClock;
+    const { clock = systemClock, fs = nodeFileSystem } = parts;
     const budget = new MemoryBudget(parts.environment.maxMemoryBytes);
     const settings = parts.environment.spool;
-    if (settings === undefined) return new Daemon(parts, { clock, budget, spool: undefined, left: new Map() });
-    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget });
-    return new Daemon(parts, { clock, budget, spool, left: new Map(await spool.open()) });
+    if (settings === undefined) return new Daemon(parts, { clock, fs, budget, spool: undefined, left: new Map() });
+    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, fs });
+    return new Daemon(parts, { clock, fs, budget, spool, left: new Map(await spool.open()) });
   }
 
   private constructor(parts: DaemonParts, early: EarlyParts) {
     this.#parts = parts;
     this.#early = early;
     const { environment, log } = parts;
-    const { clock, budget } = early;
+    const { clock, fs, budget } = early;
     this.#clock = clock;
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
-    const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock }));
+    const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs }));
     // 2. Buckets, each with its streams.
-    this.#streams = new StreamMaker({ budget, rejected, log, clock, maxCpus: environment.maxCpus });
+    this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
     const system = new ActorSystem(clock, log);
     const known = new Map<BucketKey, ActorRef<BucketMessage>>();
     this.#manager = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {

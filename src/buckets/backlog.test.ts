@@ -13,8 +13,8 @@ import { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import { recoverSegment } from '../spool/recover.js';
 import { Spool } from '../spool/spool.js';
-import { FailingDisk } from '../streams/file/failingDisk.js';
-import { errnoOf, nodeFileSystem } from '../streams/file/fileSystem.js';
+import { FailingDisk } from '../disk/failingDisk.js';
+import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import { Backlog } from './backlog.js';
 

@@ -7,8 +7,8 @@ import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import type { LeftSegment, Spool } from '../spool/spool.js';
-import { errnoOf } from '../streams/file/fileSystem.js';
-import { explained } from '../streams/file/ioAdvice.js';
+import { errnoOf } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 
 /** A batch on its way to the streams. */

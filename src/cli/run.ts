@@ -11,8 +11,11 @@ const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const;
 /** systemd hands descriptors over from this number on. */
 const FIRST_INHERITED_FD = 3;
 
-/** @returns the exit code, once a signal has ended the daemon */
-export async function run(): Promise<number> {
+/**
+ * @param parts others than the real disk, for tests
+ * @returns the exit code, once a signal has ended the daemon
+ */
+export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> {
   const cwd = process.cwd();
   const environment = loadEnvironment({ cwd, env: process.env });
   const buckets = loadBuckets(environment.bucketsFile, cwd);
@@ -22,7 +25,7 @@ export async function run(): Promise<number> {
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
   const socket = await openSocket(environment);
-  const daemon = await startDaemon({ environment, buckets, socket, log });
+  const daemon = await startDaemon({ environment, buckets, socket, log, ...parts });
   log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
   const { reason, exitCode } = await end;
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);

@@ -7,7 +7,7 @@ import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
-import { FailingDisk } from '../streams/file/failingDisk.js';
+import { FailingDisk } from '../disk/failingDisk.js';
 import { recoverSegment, type RecoveredSegment } from './recover.js';
 
 const BUCKET = 'orders';

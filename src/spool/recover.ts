@@ -6,8 +6,8 @@ import { CHECKPOINT_BYTES, findCheckpoint, readCheckpoint } from '../frames/chec
 import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, bucketOf, judgeBody, sameBucket } from '../frames/frame.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole } from '../streams/file/fileSystem.js';
-import { explained } from '../streams/file/ioAdvice.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
 
 export interface RecoveredSegment {
   /** Undefined: not one piece was whole. */

@@ -9,8 +9,8 @@ import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
-import { FailingDisk, type DiskCall } from '../streams/file/failingDisk.js';
-import { errnoOf, nodeFileSystem } from '../streams/file/fileSystem.js';
+import { FailingDisk, type DiskCall } from '../disk/failingDisk.js';
+import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import { recoverSegment } from './recover.js';
 import { Segment } from './segment.js';
 

@@ -6,8 +6,8 @@ import type { Clock, Timer } from '../clock.js';
 import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
-import { type FileSystem, syncFolder } from '../streams/file/fileSystem.js';
-import { explained } from '../streams/file/ioAdvice.js';
+import { type FileSystem, syncFolder } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
 import { SegmentFile } from './segmentFile.js';
 
 export interface SegmentOptions {

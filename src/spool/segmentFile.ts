@@ -2,7 +2,7 @@
 import type { Batch } from '../frames/batch.js';
 import { CHECKPOINT_BYTES, encodeCheckpoint } from '../frames/checkpoint.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, unlinkIfThere, writeAll } from '../streams/file/fileSystem.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
 
 /** Frames of one piece have one time of arrival; those that came so much later get a piece of their own. */
 const SPREAD_MS = 10;

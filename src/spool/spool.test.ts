@@ -9,7 +9,7 @@ import { Batch } from '../frames/batch.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
-import { FailingDisk } from '../streams/file/failingDisk.js';
+import { FailingDisk } from '../disk/failingDisk.js';
 import type { Segment } from './segment.js';
 import { Spool } from './spool.js';
 

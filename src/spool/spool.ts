@@ -12,10 +12,10 @@ import type { MemoryBudget } from '../memoryBudget.js';
 import { keyOf } from '../buckets/bucketName.js';
 import type { BucketKey } from '../buckets/messages.js';
 import { ConfigError } from '../errors.js';
-import { safeName, shortened } from '../streams/file/fileName.js';
-import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../streams/file/fileSystem.js';
-import { explained, needsAPerson } from '../streams/file/ioAdvice.js';
-import { proveWritable } from '../streams/file/proof.js';
+import { safeName, shortened } from '../disk/names.js';
+import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
+import { explained, needsAPerson } from '../disk/ioAdvice.js';
+import { proveWritable } from '../disk/proof.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Segment } from './segment.js';
 

@@ -1,6 +1,7 @@
 // From a stream's configuration to the stream itself. Kafka streams that may share a cluster do.
 import type { Clock } from '../clock.js';
 import type { BackupConfig, StreamConfig } from '../config/buckets.js';
+import type { FileSystem } from '../disk/fileSystem.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { FileStream } from './file/fileStream.js';
@@ -26,6 +27,7 @@ export interface StreamMakerParts {
   readonly rejected: RejectedFrames;
   readonly log: Log;
   readonly clock: Clock;
+  readonly fs: FileSystem;
   /** MAXCPUS: how many compressions run on libuv's threads at the same time. */
   readonly maxCpus: number;
 }
@@ -47,6 +49,7 @@ export class StreamMaker {
       streamId: place.streamId,
       log: place.log,
       clock: this.parts.clock,
+      fs: this.parts.fs,
       onDiscard: ({ frames }) => place.onDiscard(frames),
     });
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { hostname } from 'node:os';
-import { checkTemplate, expandTemplate, randomName, safeName, shortened } from './fileName.js';
+import { randomName, safeName, shortened } from '../../disk/names.js';
+import { checkTemplate, expandTemplate } from './fileName.js';
 
 const HOSTILE = ['../../x', 'a/b', 'a\0b', '\xff'.repeat(255), 'x'.repeat(255), '.', '..', '...', '.hidden', '-rf', '', '%', '%2F', 'a%2Fb', 'ü', 'a\\b', '\n', '*', '~', '.kahe', 'CON'];
 

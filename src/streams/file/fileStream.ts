@@ -7,13 +7,13 @@ import { DeliveryError } from '../stream.js';
 import type { DeliveryErrorCode, Settled, Stream } from '../stream.js';
 import type { BatchFile } from './batchFile.js';
 import { checkTemplate } from './fileName.js';
-import { nodeFileSystem } from './fileSystem.js';
-import type { FileSystem } from './fileSystem.js';
-import { makeFolders } from './folders.js';
-import { explained, needsAPerson } from './ioAdvice.js';
+import { nodeFileSystem } from '../../disk/fileSystem.js';
+import type { FileSystem } from '../../disk/fileSystem.js';
+import { makeFolders } from '../../disk/folders.js';
+import { explained, needsAPerson } from '../../disk/ioAdvice.js';
 import { OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
-import { proveWritable } from './proof.js';
+import { proveWritable } from '../../disk/proof.js';
 import { RotatingBatches } from './rotatingBatches.js';
 
 export interface FileStreamSettings {

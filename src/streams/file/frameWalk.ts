@@ -1,6 +1,6 @@
 // Counts the whole frames of a file by walking from prefix to prefix, without reading more than it must.
 import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
-import type { OpenFile } from './fileSystem.js';
+import type { OpenFile } from '../../disk/fileSystem.js';
 
 export interface FrameWalk {
   readonly frames: number;

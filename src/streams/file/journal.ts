@@ -2,10 +2,11 @@
 // It is replaced as a whole (new file, fsync, rename, fsync of the folder), so that after a crash it is the old one or the new one.
 import { dirname, join } from 'node:path';
 import type { Log } from '../../log.js';
-import { FILE_MODE, NEW_FILE, READ_FILE, errnoOf, syncFolder, unlinkIfThere, writeWhole } from './fileSystem.js';
-import type { FileSystem, OpenFile } from './fileSystem.js';
-import { NOTES_FOLDER, safeName, shortHash, shortened } from './fileName.js';
-import { makeFolders } from './folders.js';
+import { FILE_MODE, NEW_FILE, READ_FILE, errnoOf, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
+import type { FileSystem, OpenFile } from '../../disk/fileSystem.js';
+import { safeName, shortHash, shortened } from '../../disk/names.js';
+import { NOTES_FOLDER } from './fileName.js';
+import { makeFolders } from '../../disk/folders.js';
 
 /** A file that this stream made. */
 export interface OwnFile {

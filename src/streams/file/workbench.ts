@@ -9,7 +9,7 @@ import { MemoryBudget } from '../../memoryBudget.js';
 import { systemClock } from '../../clock.js';
 import type { Clock } from '../../clock.js';
 import { DeliveryError } from '../stream.js';
-import { FailingDisk } from './failingDisk.js';
+import { FailingDisk } from '../../disk/failingDisk.js';
 import { FileStream } from './fileStream.js';
 import type { FileStreamSettings } from './fileStream.js';
 import type { DiscardedFile } from './ownFiles.js';

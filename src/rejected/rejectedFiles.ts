@@ -1,12 +1,12 @@
 // The pair of files that rejected frames are kept in, opened when the first one comes. A pair is closed at 10 MB or at the end of the day.
 import { join } from 'node:path';
-import type { Clock } from './clock.js';
-import type { Log } from './log.js';
-import { randomName } from './streams/file/fileName.js';
-import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, syncFolder, writeWhole } from './streams/file/fileSystem.js';
-import type { FileSystem, OpenFile } from './streams/file/fileSystem.js';
-import { makeFolders } from './streams/file/folders.js';
-import { explained } from './streams/file/ioAdvice.js';
+import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import { randomName } from '../disk/names.js';
+import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, syncFolder, writeWhole } from '../disk/fileSystem.js';
+import type { FileSystem, OpenFile } from '../disk/fileSystem.js';
+import { makeFolders } from '../disk/folders.js';
+import { explained } from '../disk/ioAdvice.js';
 
 export interface RejectedFilesOptions {
   readonly path: string;

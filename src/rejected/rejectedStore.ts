@@ -1,17 +1,17 @@
 // Frames that can never be delivered, kept in files with the reason of each, so that nothing goes without a trace. The frames stand as they
 // came in `<day>-<name>.bckstm`, to be replayed once mended; beside it `<day>-<name>.reasons.jsonl` has a line for each rejection.
 // What can't be kept either (over `maxBytes`, or the disk fails) is counted and reported.
-import type { Clock } from './clock.js';
-import { Batch } from './frames/batch.js';
-import type { Log } from './log.js';
-import type { MemoryBudget } from './memoryBudget.js';
+import type { Clock } from '../clock.js';
+import { Batch } from '../frames/batch.js';
+import type { Log } from '../log.js';
+import type { MemoryBudget } from '../memoryBudget.js';
 import { RejectedFiles } from './rejectedFiles.js';
 import type { Kept } from './rejectedFiles.js';
 import { RejectedReport } from './rejectedReport.js';
 import type { RejectedCount } from './rejectedReport.js';
-import { nodeFileSystem } from './streams/file/fileSystem.js';
-import type { FileSystem } from './streams/file/fileSystem.js';
-import type { RejectedFrames } from './streams/stream.js';
+import { nodeFileSystem } from '../disk/fileSystem.js';
+import type { FileSystem } from '../disk/fileSystem.js';
+import type { RejectedFrames } from '../streams/stream.js';
 
 export interface RejectedOptions {
   readonly path: string;

@@ -1,6 +1,6 @@
 // Proves that a folder can be written, by writing: asking for permissions says nothing of a full disk or one that fails.
 import { join } from 'node:path';
-import { randomName } from './fileName.js';
+import { randomName } from './names.js';
 import { FILE_MODE, NEW_FILE, unlinkIfThere, writeWhole } from './fileSystem.js';
 import type { FileSystem } from './fileSystem.js';
 

@@ -2,13 +2,13 @@ import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Clock } from './clock.js';
-import { encodeFrame } from './frames/frame.js';
-import { Log } from './log.js';
-import { MemoryBudget } from './memoryBudget.js';
-import { RejectedStore } from './rejected.js';
-import { FailingDisk } from './streams/file/failingDisk.js';
-import { messagesIn } from './streams/file/workbench.js';
+import type { Clock } from '../clock.js';
+import { encodeFrame } from '../frames/frame.js';
+import { Log } from '../log.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { RejectedStore } from './rejectedStore.js';
+import { FailingDisk } from '../disk/failingDisk.js';
+import { messagesIn } from '../streams/file/workbench.js';
 
 /** Time that stands still until it is moved. */
 class HandClock implements Clock {

@@ -108,7 +108,7 @@ describe('batch, batchTimeout, slice', () => {
     for (const part of range(0, 10)) expect(tenth.filter((number) => Math.floor((number % 1000) / 100) === part).length).toBeGreaterThan(100);
     expect(new Set(tenth.map((number) => number % 10)).size).toBe(10);
     expect(await filesOf(join(daemon.folder, 'none'))).toEqual([]);
-    expect(daemon.accounts.get('orders/tenth')).toEqual({ received: count, delivered: tenth.length, slicedOut: count - tenth.length, backedUp: 0, rejected: 0, leftOver: 0 });
+    expect(daemon.accounts.get('orders/tenth')).toEqual({ received: count, delivered: tenth.length, slicedOut: count - tenth.length, backedUp: 0, rejected: 0, queued: 0, discarded: 0 });
   });
 });
 

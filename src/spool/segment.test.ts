@@ -243,6 +243,23 @@ describe('Segment', () => {
     expect(bench.disk.calls).toEqual([]);
   });
 
+  test.each(['batch', 'always'] as const)('settled while its file is being made (SPOOL_SYNC=%s), it writes no checkpoint without frames, which would look like damage', async (sync) => {
+    let goOn: () => void = () => undefined;
+    bench.disk.fail({ call: 'open', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const twin = bench.twin(sync);
+    twin.add(1);
+    twin.segment.seal();
+    await bench.until('its file is being made', () => bench.disk.count('open') === 1);
+    twin.batch.release();
+    let isGone = false;
+    void twin.segment.remove().then(() => (isGone = true));
+    goOn();
+    await bench.until('it is gone', () => isGone);
+    expect(bench.disk.count('write')).toBe(0);
+    expect(bench.files).toEqual([]);
+    expect(bench.disk.openFiles).toBe(0);
+  });
+
   test('is not written before the one before it is, so that a crash never costs the middle', async () => {
     const first = bench.twin();
     first.add(1);

@@ -167,6 +167,8 @@ export class Segment {
     if (this.#file === undefined) {
       this.#file = await SegmentFile.create(fs, this.path, folder);
       if (sync === 'always') await syncFolder(fs, folder);
+      // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a crash.
+      if (!this.#isWanted()) return;
     }
     const file = this.#file;
     const bytesBefore = file.bytes;

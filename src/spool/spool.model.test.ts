@@ -7,6 +7,7 @@ import { messagesIn } from '../../test/support/frames.js';
 import { MemoryDisk } from '../../test/support/memoryDisk.js';
 import type { SpoolSync } from '../config/env.js';
 import { FailingDisk, type DiskCall } from '../disk/failingDisk.js';
+import { ReadTurns } from '../disk/readTurns.js';
 import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log.js';
@@ -89,7 +90,7 @@ class Life {
   constructor(readonly disk: MemoryDisk, readonly sync: SpoolSync, readonly clock: FakeClock) {
     this.failing = new FailingDisk(disk.fs);
     const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = new Spool({ path: '/spool', sync, maxBytes: SPOOL_MAX }, { log, clock, budget: this.budget, fs: this.failing.fs });
+    this.spool = new Spool({ path: '/spool', sync, maxBytes: SPOOL_MAX, whenFull: 'wait' }, { log, clock, budget: this.budget, turns: new ReadTurns(this.budget, clock), fs: this.failing.fs });
   }
 
   openOf(bucketIndex: number): ModelBatch | undefined {

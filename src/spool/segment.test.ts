@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -312,6 +312,20 @@ describe('Segment', () => {
     const [found] = await bench.recovered();
     expect(found!.messages).toEqual(twin.sent);
     expect(found!.times).toEqual(Array.from({ length: 10 }, (_, i) => [2 * (i + 1), startMs + 200 * i]));
+  });
+
+  test('a symlink in the place of its folder is not followed: clients wait until it is mended', async () => {
+    await nodeFileSystem.makeFolder(join(folder, 'elsewhere'), { parents: true });
+    symlinkSync(join(folder, 'elsewhere'), join(folder, 'orders'));
+    const twin = bench.twin();
+    twin.add(3);
+    twin.segment.seal();
+    await bench.until('it is in trouble', () => bench.isInTrouble);
+    expect(bench.lines.join()).toContain('is a symlink');
+    unlinkSync(join(folder, 'orders'));
+    await bench.until('it is complete', () => twin.segment.isComplete, 100);
+    expect(readdirSync(join(folder, 'elsewhere'))).toEqual([]);
+    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
   });
 
   test('a file of somebody else under its name is left alone', async () => {

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { Batch } from '../frames/batch.js';
 import { CHECKPOINT_BYTES, encodeCheckpoint } from '../frames/checkpoint.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import { refuseLink } from '../disk/folders.js';
 import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, syncFolder, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
 
 /** Frames of one piece have one time of arrival; those that came so much later get a piece of their own. */
@@ -21,8 +22,12 @@ export class SegmentFile {
     this.#file = file;
   }
 
-  /** @param lasts the folder, when it is made for it, must outlive a power cut */
+  /**
+   * @param lasts the folder, when it is made for it, must outlive a power cut
+   * @throws Error the folder is a symlink: who led it away decides what becomes of frames, and the next start would not look there
+   */
   static async create(fs: FileSystem, path: string, { folder, lasts }: { readonly folder: string; readonly lasts: boolean }): Promise<SegmentFile> {
+    await refuseLink(fs, folder);
     const file = await fs.open(path, NEW_FILE, FILE_MODE).catch(async (error: unknown) => {
       if (errnoOf(error) !== 'ENOENT') throw error;
       await fs.makeFolder(folder, { parents: true });

@@ -63,9 +63,9 @@ export class Sender implements Sent {
 }
 
 /** Some senders at once; none, when the daemon is gone already. */
-export async function senders(daemon: TestDaemon, name: string, random: (below: number) => number, count = 3): Promise<Sender[]> {
+export async function senders(daemon: TestDaemon, name: string, random: (below: number) => number, { count = 3, bucket = BUCKET } = {}): Promise<Sender[]> {
   const clients = await Promise.all(range(0, count).map(() => daemon.connect().catch(() => undefined)));
-  return clients.flatMap((client, i) => (client === undefined ? [] : [new Sender(client, `${name}c${i}`, random)]));
+  return clients.flatMap((client, i) => (client === undefined ? [] : [new Sender(client, `${name}c${i}`, random, bucket)]));
 }
 
 /** All a test's senders against what was delivered. @returns how many frames came more than once */

@@ -221,7 +221,7 @@ describe('Spool', () => {
     expect(lines.join()).toContain('can\'t be written now');
   });
 
-  test('a segment that can\'t be removed is told, and still counted', async () => {
+  test('a segment that can\'t be removed is told and counted, and goes when it can', async () => {
     const spool = makeSpool();
     await spool.open();
     const twin = await written(spool, 'orders', '1');
@@ -230,6 +230,10 @@ describe('Spool', () => {
     await twin.remove();
     expect(lines.join()).toContain('can\'t be removed');
     expect([spool.bytes, existsSync(twin.path)]).toEqual([bytes, true]);
-    rmSync(twin.path);
+    disk.heal();
+    clock.advance(10_000);
+    await until('it is gone', () => spool.bytes === 0);
+    expect(existsSync(twin.path)).toBe(false);
+    expect(clock.timers).toBe(0);
   });
 });

@@ -19,6 +19,7 @@ import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
+import { Removals } from './removals.js';
 import { Segment } from './segment.js';
 import { NOTES_FILE, SettledNotes } from './settledNotes.js';
 
@@ -74,6 +75,7 @@ export class Spool {
   /** Each says which of its segments could go first. */
   readonly #holders = new Set<() => Droppable | undefined>();
   #dropping: Promise<void> | undefined;
+  readonly #removals: Removals;
   #again: Timer | undefined;
   #unlock: (() => void) | undefined;
 
@@ -84,6 +86,7 @@ export class Spool {
     this.#clock = parts.clock;
     this.#budget = parts.budget;
     this.#turns = parts.turns;
+    this.#removals = new Removals({ fs: this.#fs, clock: this.#clock, log: this.#log, onGone: (bytes) => this.#resize(-bytes) });
   }
 
   /** Bytes of all segments. */
@@ -125,6 +128,7 @@ export class Spool {
   /** The end: another daemon may have it. */
   close(): void {
     this.#again?.cancel();
+    this.#removals.close();
     this.#unlock?.();
   }
 
@@ -214,6 +218,7 @@ export class Spool {
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
       onTrouble: (isInTrouble, error) => this.#trouble(isInTrouble, error),
+      onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
       onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
     }, this.#last.get(bucket));
     this.#last.set(bucket, segment);
@@ -235,7 +240,7 @@ export class Spool {
       await unlinkIfThere(this.#fs, segment.path);
       this.#resize(-segment.bytes);
     } catch (error) {
-      this.#log.error(`${segment.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
+      this.#removals.failed(segment.path, segment.bytes, error);
     }
   }
 

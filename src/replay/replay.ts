@@ -8,6 +8,7 @@ import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type Account, move } from '../streams/account.js';
 import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, type Stream } from '../streams/stream.js';
+import type { StreamWatch } from '../streams/streamWatch.js';
 import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
 import type { FileStream } from '../streams/file/fileStream.js';
 import type { OwnFile } from '../streams/file/ownFiles.js';
@@ -20,6 +21,7 @@ export interface ReplayOptions {
   readonly turns: ReadTurns;
   readonly rejected: RejectedFrames;
   readonly account: Account;
+  readonly watch: StreamWatch;
   /** Frames that could not be read any more. */
   readonly onLost: (lost: { readonly frames: number; readonly bytes: number; readonly reason: string }) => void;
   readonly log: Log;
@@ -54,6 +56,10 @@ export class Replay implements BackupReplay {
 
   get leftFrames(): number {
     return this.#files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0);
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
   }
 
   get #files(): readonly OwnFile[] {
@@ -108,8 +114,10 @@ export class Replay implements BackupReplay {
   async #write(piece: Piece, batch: Batch): Promise<void> {
     try {
       this.#count(await this.#options.primary.write(batch));
+      this.#options.watch.wrote('primary', batch.length);
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
+      this.#options.watch.failed('primary', batch.length - error.undelivered.length, error.message);
       this.#count(error.settled);
       this.#rest = { piece, batch: error.undelivered };
       throw error;

@@ -78,7 +78,7 @@ export class Listener extends Actor<ListenerMessage> {
   override receive(message: ListenerMessage): void {
     switch (message.kind) {
       case 'connection': return this.#accept(message.socket);
-      case 'gone': return void this.#clients.delete(message.client);
+      case 'gone': return this.#forget(message.client);
       case 'pressure': return this.#onPressure(message.pressure);
       case 'sweep': return this.#sweep();
       case 'inherit': return message.clients.forEach((client) => this.#clients.add(client));
@@ -123,7 +123,13 @@ export class Listener extends Actor<ListenerMessage> {
       this.#context.self.tell({ kind: 'gone', client });
     });
     this.#clients.add(client);
+    counts.accepted++;
+    counts.open++;
     if (budget.isOver) client.tell({ kind: 'pause' });
+  }
+
+  #forget(client: ActorRef<ClientMessage>): void {
+    if (this.#clients.delete(client)) this.#options.counts.open--;
   }
 
   #onPressure(pressure: Pressure): void {

@@ -37,7 +37,7 @@ export interface DaemonParts {
   readonly clock?: Clock;
   /** The disk under the spool, the files and the rejected frames. */
   readonly fs?: FileSystem;
-  /** For snapshots; measured only when somebody wants it. */
+  /** For snapshots: measured when there is somebody to see it. */
   readonly eventLoopDelay?: () => EventLoopDelay;
 }
 

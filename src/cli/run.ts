@@ -1,4 +1,5 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
+import { AdminDoor } from '../admin/door.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
@@ -26,12 +27,16 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
   const socket = await openSocket(environment);
-  const daemon = await startDaemon({ environment, buckets, socket, log, ...parts });
+  const admin = await openAdmin(environment, socket, log);
+  const daemon = await startDaemon({ environment, buckets, socket, log, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts });
+  admin?.show(() => daemon.snapshot());
   log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
   const { reason, exitCode } = await end;
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();
   report(daemon, log);
+  // Last: until here it tells how the end goes.
+  admin?.close();
   return exitCode;
 }
 
@@ -45,11 +50,21 @@ async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   }
 }
 
+/** Behind the socket: when a daemon is running there, that is what is said. */
+async function openAdmin({ admin }: Environment, socket: BoundSocket, log: Log): Promise<AdminDoor | undefined> {
+  try {
+    return admin === undefined ? undefined : await AdminDoor.open(admin, log.at('/admin'));
+  } catch (error) {
+    socket.unlink();
+    throw error;
+  }
+}
+
 async function openSocket(environment: Environment): Promise<BoundSocket> {
   const inherited = process.env['LISTEN_PID'] === String(process.pid) ? Number(process.env['LISTEN_FDS'] ?? 0) : 0;
   if (inherited > 0) return inheritSocket(FIRST_INHERITED_FD);
   const { path, mode, group } = environment.socket;
-  return bindSocket({ path, mode, groupId: groupId(group) });
+  return bindSocket({ setting: 'SOCKET', path, mode, groupId: groupId(group) });
 }
 
 /** A signal, or a fault that nobody caught: then too what is held is delivered or kept before the end. */

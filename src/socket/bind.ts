@@ -11,6 +11,8 @@ export interface SocketPlace {
   readonly mode: number;
   /** Group id that owns the socket; undefined: the process's own. */
   readonly groupId: number | undefined;
+  /** The setting that names the path, for messages. */
+  readonly setting: 'SOCKET' | 'ADMIN';
 }
 
 /** Somebody answers on the socket: a daemon is at work there. */
@@ -34,11 +36,11 @@ const LONGEST_PATH = 107;
 /** @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used */
 export async function bindSocket(place: SocketPlace): Promise<BoundSocket> {
   const temporary = `${place.path}.${process.pid}`;
-  if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`SOCKET: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
-  const unlock = lock(`${place.path}.lock`);
+  if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`${place.setting}: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
+  const unlock = lock(`${place.path}.lock`, place.setting);
   try {
-    await checkPlace(place.path);
-    const server = await listen(temporary, place.mode);
+    await checkPlace(place);
+    const server = await listen(temporary, place);
     const { dev, ino } = statSync(temporary);
     try {
       open(temporary, place);
@@ -94,7 +96,7 @@ function holdUntilHeard(server: Server): void {
   });
 }
 
-async function listen(path: string, mode: number): Promise<Server> {
+async function listen(path: string, { mode, setting }: SocketPlace): Promise<Server> {
   const server = newServer();
   // Left by a starter of the same pid that died in the middle.
   rmSync(path, { force: true });
@@ -108,18 +110,18 @@ async function listen(path: string, mode: number): Promise<Server> {
     process.umask(umask);
     await listening;
   } catch (error) {
-    throw new ConfigError(`SOCKET: can't bind ${path}: ${(error as Error).message}; the folder must exist and be writable`);
+    throw new ConfigError(`${setting}: can't bind ${path}: ${(error as Error).message}; the folder must exist and be writable`);
   } finally {
     process.umask(umask);
   }
   return server;
 }
 
-async function checkPlace(path: string): Promise<void> {
+async function checkPlace({ path, setting }: SocketPlace): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new ConfigError(`SOCKET: ${path} exists and is no socket; move it away or choose another path`);
-  if (await isAnswering(path)) throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another SOCKET`);
+  if (!found.isSocket()) throw new ConfigError(`${setting}: ${path} exists and is no socket; move it away or choose another path`);
+  if (await isAnswering(path)) throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another ${setting}`);
 }
 
 function isAnswering(path: string): Promise<boolean> {
@@ -135,7 +137,7 @@ function isAnswering(path: string): Promise<boolean> {
 }
 
 /** Makes a folder, which only one can; the loser of a race finds it there. */
-function lock(path: string): () => void {
+function lock(path: string, setting: string): () => void {
   for (;;) {
     try {
       mkdirSync(path, { mode: 0o700 });
@@ -143,17 +145,17 @@ function lock(path: string): () => void {
       return () => rmSync(path, { recursive: true, force: true });
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'EEXIST') throw new ConfigError(`SOCKET: can't make ${path}: ${message}; the folder must exist and be writable`);
-      removeStale(path);
+      if (code !== 'EEXIST') throw new ConfigError(`${setting}: can't make ${path}: ${message}; the folder must exist and be writable`);
+      removeStale(path, setting);
     }
   }
 }
 
 /** Removes the lock of a starter that died; one that is given back meanwhile is no concern. */
-function removeStale(path: string): void {
+function removeStale(path: string, setting: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isDirectory()) throw new ConfigError(`SOCKET: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
+  if (!found.isDirectory()) throw new ConfigError(`${setting}: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
   const busy = new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
   if (!isHolderDead(path) && Date.now() - found.mtimeMs < LOCK_STALE_MS) throw busy;
   const aside = `${path}.${process.pid}`;

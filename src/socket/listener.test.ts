@@ -87,7 +87,7 @@ class Bench {
       reject: ({ bytes, start, end, reason }) => void this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
     };
     Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
-    const bound = await bindSocket({ path: this.path, mode: 0o600, groupId: undefined });
+    const bound = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
       const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000 });
       this.connections = () => listener.connections;

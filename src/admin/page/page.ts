@@ -1,0 +1,2 @@
+export const PAGE='<!doctype html><title>Kahe</title>';
+export const PAGE_POLICY="default-src 'none'";

@@ -10,7 +10,7 @@ import type { SocketCounts } from '../socket/client.js';
 import type { Spool, SpoolFigures } from '../spool/spool.js';
 import type { BackedUp } from '../streamParts.js';
 import { type Account, newAccount } from '../streams/account.js';
-import type { KafkaFigures } from '../streams/kafka/kafkaFigures.js';
+import { type KafkaFigures, LATENCY_BOUNDS } from '../streams/kafka/kafkaFigures.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import type { Problem, StreamMode, StreamWatch, Written, WrittenTo } from '../streams/streamWatch.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
@@ -34,6 +34,8 @@ export interface Snapshot {
   readonly discards: readonly Readonly<DiscardCount>[];
   readonly buckets: readonly BucketSnapshot[];
   readonly brokers: readonly BrokerSnapshot[];
+  /** Upper bounds of the steps of `latency`, in seconds. */
+  readonly latencyBounds: readonly number[];
   readonly process: ProcessFigures;
   /** Missing: it is not measured. */
   readonly eventLoopDelay?: EventLoopDelay;
@@ -91,7 +93,7 @@ export interface BrokerSnapshot {
   readonly requests: number;
   readonly recordBatches: number;
   readonly bytes: number;
-  /** Requests by the steps of LATENCY_BOUNDS, and those above. */
+  /** Requests by the steps of `latencyBounds`, and those above. */
   readonly latency: readonly number[];
   readonly latencySumSeconds: number;
   readonly errors: Readonly<Record<string, number>>;
@@ -151,6 +153,7 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
     discards: foldDiscards(parts.discards),
     buckets: foldBuckets(Array.from(parts.buckets, bucketSnapshot)),
     brokers: [...parts.kafka.brokers].map(([name, broker]) => ({ ...broker, name, latency: [...broker.latency], errors: Object.fromEntries(broker.errors) })),
+    latencyBounds: LATENCY_BOUNDS,
     process: processFigures(),
     ...(parts.eventLoopDelay === undefined ? {} : { eventLoopDelay: parts.eventLoopDelay }),
   };

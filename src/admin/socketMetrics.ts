@@ -1,11 +1,15 @@
 // Metrics of the socket, of memory, the spool and what was rejected or discarded.
+import type { BodyKind } from '../frames/frame.js';
 import type { Metric } from './metrics.js';
 import { counter, gauge } from './singleMetrics.js';
 import type { Snapshot } from './snapshot.js';
 
+/** There from the start, so that the first one shows as an increase. */
+const NO_BAD_FRAMES: Readonly<Record<Exclude<BodyKind, 'frame' | 'checkpoint'>, number>> = { 'no bucket': 0, 'lengths pass the end of the frame': 0 };
+
 export const SOCKET_METRICS: readonly Metric[] = [
   counter('kahe_received_frames_total', 'Frames that came over the socket, bad ones among them', ({ socket }) => socket.received),
-  byLabel('kahe_bad_frames_total', 'Frames whose inner lengths make no sense; they are rejected', ({ socket }) => socket.badByReason),
+  byLabel('kahe_bad_frames_total', 'Frames whose inner lengths make no sense; they are rejected', ({ socket }) => ({ ...NO_BAD_FRAMES, ...socket.badByReason })),
   counter('kahe_lost_framing_total', 'Connections that were closed because no frame could be told from the next, or one stayed half', ({ socket }) => socket.lostFraming),
   counter('kahe_cut_frames_total', 'Connections that ended in the middle of a frame', ({ socket }) => socket.cutFrames),
   counter('kahe_receipts_total', 'Receipts that were answered', ({ socket }) => socket.receipts),
@@ -27,12 +31,18 @@ export const SOCKET_METRICS: readonly Metric[] = [
   gauge('kahe_spool_limit_bytes', 'SPOOL_MAX', ({ spool }) => spool?.maxBytes),
   gauge('kahe_spool_full', 'Whether SPOOL_MAX is reached (1)', ({ spool }) => spool && Number(spool.isFull)),
   gauge('kahe_spool_failing_segments', 'Files of the spool that the disk does not take just now', ({ spool }) => spool?.failingSegments),
-  rejected('kahe_rejected_frames_total', 'Frames that can never be delivered, kept in REJECTED', 'frames'),
-  rejected('kahe_rejected_bytes_total', 'Bytes of these frames', 'bytes'),
+  counter('kahe_rejected_frames_total', 'Frames that can never be delivered, kept in REJECTED', ({ rejected: { reasons } }) => sumOf(reasons, 'frames')),
+  counter('kahe_rejected_bytes_total', 'Bytes of these frames', ({ rejected: { reasons } }) => sumOf(reasons, 'bytes')),
+  rejected('kahe_rejected_by_reason_frames_total', 'The same, by reason', 'frames'),
   counter('kahe_rejected_lost_frames_total', 'Of these, frames that could not be kept either', ({ rejected: { lostFrames } }) => lostFrames),
-  discarded('kahe_discarded_frames_total', 'Frames that were thrown away, where the configuration allows it or a disk left no choice', 'frames'),
-  discarded('kahe_discarded_bytes_total', 'Bytes of these frames', 'bytes'),
+  counter('kahe_discarded_frames_total', 'Frames that were thrown away, where the configuration allows it or a disk left no choice', ({ discards }) => sumOf(discards, 'frames')),
+  counter('kahe_discarded_bytes_total', 'Bytes of these frames', ({ discards }) => sumOf(discards, 'bytes')),
+  discarded('kahe_discarded_by_reason_frames_total', 'The same, by bucket, stream and reason', 'frames'),
 ];
+
+function sumOf(counts: readonly { readonly frames: number; readonly bytes: number }[], what: 'frames' | 'bytes'): number {
+  return counts.reduce((sum, count) => sum + count[what], 0);
+}
 
 function byLabel(name: string, help: string, values: (snapshot: Snapshot) => Readonly<Record<string, number>>): Metric {
   return { type: 'counter', name, help, labels: ['reason'], read: (snapshot) => Object.entries(values(snapshot)).map(([reason, value]) => [{ reason }, value]) };

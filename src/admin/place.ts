@@ -1,8 +1,8 @@
 // Where the admin door is: listens on the address or the path of ADMIN, before the daemon begins, so that a place that is taken is known at once.
-import { createServer } from 'node:net';
+import type { Server } from 'node:net';
 import type { AdminPlace } from '../config/env.js';
 import { ConfigError } from '../errors.js';
-import { AlreadyRunningError, type BoundSocket, bindSocket } from '../socket/bind.js';
+import { AlreadyRunningError, bindSocket } from '../socket/bind.js';
 
 /** As the main socket's default. */
 const SOCKET_MODE = 0o660;
@@ -14,11 +14,18 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no host of that name',
 };
 
-/** @throws {ConfigError} it can't be had */
-export async function bindAdmin(place: AdminPlace): Promise<BoundSocket> {
-  if ('port' in place) return listen(place);
+/**
+ * @returns what takes its file away, if it has one
+ * @throws {ConfigError} it can't be had
+ */
+export async function bindAdmin(place: AdminPlace, server: Server): Promise<() => void> {
+  if ('port' in place) {
+    await listen(place, server);
+    return () => undefined;
+  }
   try {
-    return await bindSocket({ setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined });
+    const { unlink } = await bindSocket({ setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined }, server);
+    return unlink;
   } catch (error) {
     if (error instanceof AlreadyRunningError) throw new ConfigError(`ADMIN: somebody is listening on ${place.path} already; stop it, or give ADMIN another path`);
     throw error;
@@ -36,8 +43,7 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-async function listen({ host, port }: { readonly host: string; readonly port: number }): Promise<BoundSocket> {
-  const server = createServer();
+async function listen({ host, port }: { readonly host: string; readonly port: number }, server: Server): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -47,6 +53,4 @@ async function listen({ host, port }: { readonly host: string; readonly port: nu
     const { code, message } = error as NodeJS.ErrnoException;
     throw new ConfigError(`ADMIN: can't listen on ${host}:${port}: ${ADVICE[code ?? ''] ?? message}`);
   }
-  server.removeAllListeners('error');
-  return { server, unlink: () => undefined };
 }

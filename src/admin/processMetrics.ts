@@ -3,13 +3,9 @@ import type { Metric } from './metrics.js';
 import { counter, gauge } from './singleMetrics.js';
 
 export const PROCESS_METRICS: readonly Metric[] = [
-  {
-    type: 'gauge',
-    name: 'kahe_event_loop_delay_seconds',
-    help: 'How long what is due waits behind what is running, over ten seconds; quantile 1 is the longest',
-    labels: ['quantile'],
-    read: ({ eventLoopDelay: delay }) => (delay === undefined ? [] : [[{ quantile: '0.5' }, delay.p50], [{ quantile: '0.99' }, delay.p99], [{ quantile: '1' }, delay.max]]),
-  },
+  gauge('kahe_event_loop_delay_p50_seconds', 'How long what is due waits behind what is running, over the last ten seconds: the median', ({ eventLoopDelay }) => eventLoopDelay?.p50),
+  gauge('kahe_event_loop_delay_p99_seconds', '… the 99th percentile', ({ eventLoopDelay }) => eventLoopDelay?.p99),
+  gauge('kahe_event_loop_delay_max_seconds', '… the longest', ({ eventLoopDelay }) => eventLoopDelay?.max),
   {
     type: 'gauge',
     name: 'kahe_build_info',

@@ -3,15 +3,12 @@
 import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Log } from '../log.js';
-import type { BoundSocket } from '../socket/bind.js';
 import { Metrics } from './metrics.js';
 import { PAGE, PAGE_POLICY } from './page/page.js';
 import { reasonsNotReady } from './readiness.js';
 import type { Snapshot } from './snapshot.js';
 
 export interface AdminServerOptions {
-  /** Listening already: see place.ts. */
-  readonly bound: BoundSocket;
   /** The host as configured when it is a loopback one: then only requests that were meant for this machine are answered. */
   readonly loopbackHost: string | undefined;
   readonly log: Log;
@@ -33,26 +30,24 @@ const MOST_HEADER_BYTES = 8 * 1024;
 
 export class AdminServer {
   readonly #options: AdminServerOptions;
-  readonly #http: HttpServer;
+  /** It does not listen yet: see place.ts. */
+  readonly http: HttpServer;
   readonly #metrics = new Metrics();
   #snapshot: (() => Snapshot) | undefined;
 
   constructor(options: AdminServerOptions) {
     this.#options = options;
-    this.#http = createServer({
+    this.http = createServer({
       maxHeaderSize: MOST_HEADER_BYTES,
       headersTimeout: REQUEST_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: IDLE_TIMEOUT_MS,
       connectionsCheckingInterval: 1_000,
     }, (request, response) => void this.#onRequest(request, response));
-    this.#http.timeout = IDLE_TIMEOUT_MS;
+    this.http.timeout = IDLE_TIMEOUT_MS;
     // Who sends what is no HTTP, or leaves in the middle of it, is no concern of anyone.
-    this.#http.on('clientError', (_error, socket) => socket.destroy());
-    this.#http.maxConnections = MOST_CONNECTIONS;
-    this.#http.on('error', (error) => options.log.warn(`can't take a connection: ${error.message}`));
-    // Takes over what is listening already.
-    this.#http.listen(options.bound.server);
+    this.http.on('clientError', (_error, socket) => socket.destroy());
+    this.http.maxConnections = MOST_CONNECTIONS;
   }
 
   /** From now on there is a daemon to be seen. */
@@ -62,9 +57,8 @@ export class AdminServer {
 
   /** At once, whoever is still reading. */
   close(): void {
-    this.#options.bound.unlink();
-    this.#http.close();
-    this.#http.closeAllConnections();
+    this.http.close();
+    this.http.closeAllConnections();
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {

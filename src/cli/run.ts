@@ -26,9 +26,8 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   for (const note of buckets.notes) log.info(note);
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
-  const socket = await openSocket(environment);
-  const admin = await openAdmin(environment, socket, log);
-  const daemon = await startDaemon({ environment, buckets, socket, log, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts });
+  const { socket, admin } = await openBoth(environment, log);
+  const daemon = await startDaemon({ environment, buckets, socket, log, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
   admin?.show(() => daemon.snapshot());
   log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
   const { reason, exitCode } = await end;
@@ -41,21 +40,27 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
 }
 
 /** A start that fails leaves no socket behind, which would look like a daemon. */
-async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+async function startDaemon(parts: DaemonParts, admin: AdminDoor | undefined): Promise<Daemon> {
   try {
     return await Daemon.start(parts);
   } catch (error) {
     parts.socket.unlink();
+    admin?.close();
     throw error;
   }
 }
 
-/** Behind the socket: when a daemon is running there, that is what is said. */
-async function openAdmin({ admin }: Environment, socket: BoundSocket, log: Log): Promise<AdminDoor | undefined> {
+/** The admin door is there once the socket answers. When both are taken a daemon is running already, and that is what is said. */
+async function openBoth(environment: Environment, log: Log): Promise<{ readonly socket: BoundSocket; readonly admin: AdminDoor | undefined }> {
+  const [door] = await Promise.allSettled([environment.admin && AdminDoor.open(environment.admin, log.at('/admin'))]);
+  const admin = door.status === 'fulfilled' ? door.value : undefined;
   try {
-    return admin === undefined ? undefined : await AdminDoor.open(admin, log.at('/admin'));
-  } catch (error) {
+    const socket = await openSocket(environment);
+    if (door.status === 'fulfilled') return { socket, admin };
     socket.unlink();
+    throw door.reason;
+  } catch (error) {
+    admin?.close();
     throw error;
   }
 }

@@ -84,6 +84,9 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
     admin: variables.read<AdminPlace | undefined>('ADMIN', (text) => parseAdmin(text, cwd), undefined),
     warnings: variables.warnings,
   };
+  if (environment.admin !== undefined && 'path' in environment.admin && environment.admin.path === environment.socket.path) {
+    problems.add('ADMIN', `${describeValue(environment.socket.path)} is the SOCKET that applications write to; give ADMIN a path of its own`);
+  }
   problems.throwIfAny();
   return deepFreeze(environment);
 }

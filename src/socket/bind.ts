@@ -33,14 +33,17 @@ const BACKLOG = 4096;
 const LOCK_STALE_MS = 10_000;
 const LONGEST_PATH = 107;
 
-/** @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used */
-export async function bindSocket(place: SocketPlace): Promise<BoundSocket> {
+/**
+ * @param server what is to listen there
+ * @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used
+ */
+export async function bindSocket(place: SocketPlace, server: Server = newServer()): Promise<BoundSocket> {
   const temporary = `${place.path}.${process.pid}`;
   if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`${place.setting}: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
   const unlock = lock(`${place.path}.lock`, place.setting);
   try {
     await checkPlace(place);
-    const server = await listen(temporary, place);
+    await listen(server, temporary, place);
     const { dev, ino } = statSync(temporary);
     try {
       open(temporary, place);
@@ -96,8 +99,7 @@ function holdUntilHeard(server: Server): void {
   });
 }
 
-async function listen(path: string, { mode, setting }: SocketPlace): Promise<Server> {
-  const server = newServer();
+async function listen(server: Server, path: string, { mode, setting }: SocketPlace): Promise<void> {
   // Left by a starter of the same pid that died in the middle.
   rmSync(path, { force: true });
   const umask = process.umask(0o777 & ~(mode & 0o600));
@@ -114,7 +116,6 @@ async function listen(path: string, { mode, setting }: SocketPlace): Promise<Ser
   } finally {
     process.umask(umask);
   }
-  return server;
 }
 
 async function checkPlace({ path, setting }: SocketPlace): Promise<void> {

@@ -11,6 +11,7 @@ has_node() { says node -p "const [a, b] = process.versions.node.split('.').map(N
 has_java() { has java && [ "$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)" -ge 17 ] 2>/dev/null; }
 has_mvn() { cmp -s "$here/kafka/pom.xml" "$here/../.cache/kafka/libs/.complete" || has mvn; }
 has_php() { says php -r "echo PHP_VERSION_ID >= 80100 ? 'yes' : '';"; }
+has_chromium() { has chromium || has chromium-browser || has google-chrome; }
 has_fpm() { PATH="$PATH:/usr/sbin:/usr/local/sbin"; for name in php-fpm8.2 php-fpm8.3 php-fpm8.4 php-fpm; do has "$name" && return; done; return 1; }
 
 # what it is | how to see it | Debian's package
@@ -21,7 +22,8 @@ PHP 8.1 or newer|has_php|php-cli
 php-fpm|has_fpm|php-fpm
 cgi-fcgi|has cgi-fcgi|libfcgi-bin
 Python 3|has python3|python3
-socat|has socat|socat"
+socat|has socat|socat
+Chromium|has_chromium|chromium"
 
 if ! has_node; then
   echo "Node 20.19 or newer, with npm, is not there (nodejs.org has it; Debian 12's own is too old)." >&2

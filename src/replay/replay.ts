@@ -113,11 +113,12 @@ export class Replay implements BackupReplay {
 
   async #write(piece: Piece, batch: Batch): Promise<void> {
     try {
-      this.#count(await this.#options.primary.write(batch));
-      this.#options.watch.wrote('primary', batch.length);
+      const settled = await this.#options.primary.write(batch);
+      this.#count(settled);
+      this.#options.watch.wrote('primary', { frames: settled.delivered, bytes: batch.length });
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
-      this.#options.watch.failed('primary', batch.length - error.undelivered.length, error.message);
+      this.#options.watch.failed('primary', { frames: error.settled.delivered, bytes: batch.length - error.undelivered.length }, error.message);
       this.#count(error.settled);
       this.#rest = { piece, batch: error.undelivered };
       throw error;

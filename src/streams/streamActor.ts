@@ -221,8 +221,8 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #note({ target, batch }: Write, outcome: Settled | DeliveryError): void {
     const { watch } = this.#options;
-    if (!(outcome instanceof DeliveryError)) watch.wrote(target, batch.length);
-    else watch.failed(target, batch.length - outcome.undelivered.length, outcome.message);
+    if (!(outcome instanceof DeliveryError)) return watch.wrote(target, { frames: outcome.delivered, bytes: batch.length });
+    watch.failed(target, { frames: outcome.settled.delivered, bytes: batch.length - outcome.undelivered.length }, outcome.message);
   }
 
   #onFailure(target: Target, error: DeliveryError): void {

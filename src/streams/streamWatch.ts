@@ -12,18 +12,21 @@ export interface Problem {
   readonly atMs: number;
 }
 
-/** Batches that were written whole, and the bytes that were: also those of a batch that failed for the rest. */
+/** Batches that were written whole, and the frames and bytes that were: also those of a batch that failed for the rest. */
 export interface Written {
   batches: number;
+  frames: number;
   bytes: number;
 }
+
+export type Amount = Readonly<Pick<Written, 'frames' | 'bytes'>>;
 
 export class StreamWatch {
   #mode: StreamMode = 'normal';
   #sinceMs: number;
   readonly #now: () => number;
   readonly #modeMs: Record<StreamMode, number> = { normal: 0, backup: 0, error: 0 };
-  readonly written: Readonly<Record<WrittenTo, Written>> = { primary: { batches: 0, bytes: 0 }, backup: { batches: 0, bytes: 0 } };
+  readonly written: Readonly<Record<WrittenTo, Written>> = { primary: { batches: 0, frames: 0, bytes: 0 }, backup: { batches: 0, frames: 0, bytes: 0 } };
   #lastProblem: Problem | undefined;
   #failedBatches = 0;
   #failures = 0;
@@ -77,21 +80,26 @@ export class StreamWatch {
     this.#sinceMs = this.#now();
   }
 
-  wrote(to: WrittenTo, bytes: number): void {
+  wrote(to: WrittenTo, amount: Amount): void {
     this.written[to].batches++;
-    this.written[to].bytes += bytes;
+    this.#add(to, amount);
   }
 
-  /** @param bytes of it that were written all the same */
-  failed(to: WrittenTo, bytes: number, problem: string): void {
+  /** @param amount what of it was written all the same */
+  failed(to: WrittenTo, amount: Amount, problem: string): void {
     this.#failedBatches++;
-    this.written[to].bytes += bytes;
+    this.#add(to, amount);
     this.#noteProblem(problem);
   }
 
   retried(problem: string): void {
     this.#retries++;
     this.#noteProblem(problem);
+  }
+
+  #add(to: WrittenTo, { frames, bytes }: Amount): void {
+    this.written[to].frames += frames;
+    this.written[to].bytes += bytes;
   }
 
   #noteProblem(text: string): void {

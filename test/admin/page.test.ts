@@ -20,7 +20,7 @@ function textOf(page: Page, expression: string): Promise<string> {
 }
 
 async function started(): Promise<{ readonly daemon: TestDaemon; readonly port: number; readonly topic: string }> {
-  const topic = await newTopic(bootstrap, 'page', 3);
+  const topic = await newTopic(bootstrap, 'requests', 3);
   const [port, away] = await freePorts(2);
   const daemon = await startDaemon({
     buckets: {
@@ -136,6 +136,6 @@ function brightness(colour: string): number {
 async function takePictures(page: Page): Promise<void> {
   if (PICTURE === undefined) return;
   // Charts need a while to have something in them.
-  await page.until('document.querySelector("#charts polyline").getAttribute("points").split(" ").length > 15');
+  await page.until('document.querySelector("#charts polyline").getAttribute("points").split(" ").length > 18');
   writeFileSync(PICTURE, await page.picture());
 }

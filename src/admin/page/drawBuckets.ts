@@ -89,7 +89,7 @@ function streamRate(before, now, bucket, stream, read) {
 function drawBucket(parts, bucket, before, now) {
   parts.arrow(bucketRate(before, now, bucket, (b) => b.closed.frames + b.open.frames), bytes(bucketRate(before, now, bucket, (b) => b.closed.bytes + b.open.bytes)) + '/s');
   const { backlog } = bucket;
-  const waits = backlog.batches === 0 ? '' : ' · ' + backlog.batches + ' batches wait (' + bytes(Math.max(backlog.memoryBytes, backlog.diskBytes)) + ')';
+  const waits = backlog.batches === 0 ? '' : ' · ' + backlog.batches + (backlog.batches === 1 ? ' batch waits (' : ' batches wait (') + bytes(Math.max(backlog.memoryBytes, backlog.diskBytes)) + ')';
   setText(parts.note, (bucket.isOnDemand ? 'on demand · ' : '') + 'open batch ' + count(bucket.open.frames) + waits);
   for (const stream of bucket.streams) {
     if (!parts.streams.has(stream.id)) parts.streams.set(stream.id, makeWay(parts.way, stream));
@@ -103,15 +103,14 @@ function drawStream(parts, bucket, stream, before, now) {
   setClass(parts.box, 'box ' + mode);
   setClass(parts.mode, 'chip ' + mode);
   setText(parts.mode, mode);
-  const given = (s) => s.account.delivered + s.account.backedUp;
-  parts.arrow(streamRate(before, now, bucket, stream, stream.mode === 'normal' ? (s) => s.account.delivered : given), 'queued ' + count(account.queued));
+  parts.arrow(streamRate(before, now, bucket, stream, (s) => s.written.primary.frames + s.written.backup.frames), 'queued ' + count(account.queued));
   const since = stream.mode === 'normal' ? '' : ' · for ' + ago(now.takenAtMs - stream.modeSinceMs);
   const others = [['rejected', account.rejected], ['discarded', account.discarded], ['sliced out', account.slicedOut]].filter(([, n]) => n > 0).map(([what, n]) => ' · ' + what + ' ' + count(n));
   setText(parts.note, 'delivered ' + count(account.delivered) + others.join('') + since);
   setText(parts.problem, lastProblem === undefined ? '' : 'last problem ' + ago(now.takenAtMs - lastProblem.atMs) + ' ago: ' + lastProblem.text);
   if (parts.backup === undefined) return;
   const isSent = backedUp !== undefined && backedUp.isBeingSent;
-  parts.backupArrow(streamRate(before, now, bucket, stream, (s) => s.account.backedUp), isSent ? 'being sent back' : '');
+  parts.backupArrow(streamRate(before, now, bucket, stream, (s) => s.written.backup.frames), isSent ? 'being sent back' : '');
   setText(parts.backup, count(account.backedUp) + ' frames' + (backedUp === undefined ? '' : ' · ' + backedUp.files + ' files · ' + bytes(backedUp.bytes)));
 }
 `;

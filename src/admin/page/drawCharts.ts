@@ -1,6 +1,7 @@
 // The status page's charts: the last five minutes, kept in the page.
 export const DRAW_CHARTS = String.raw`
 const KEPT_MS = 5 * 60 * 1000;
+const SHORTEST_MS = 30 * 1000;
 const WIDTH = 300;
 const HEIGHT = 80;
 let points = [];
@@ -42,7 +43,7 @@ function drawCharts(before, now) {
     t: now.takenAtMs,
     received: grownPerSecond(before, now, (s) => s.socket.received),
     delivered: grownPerSecond(before, now, (s) => sum(allStreams(s), (stream) => stream.account.delivered)),
-    backedUpRate: grownPerSecond(before, now, (s) => sum(allStreams(s), (stream) => stream.account.backedUp)),
+    backedUpRate: grownPerSecond(before, now, (s) => sum(allStreams(s), (stream) => stream.written.backup.frames)),
     queued: sum(streams, (stream) => stream.account.queued),
     backedUp: sum(streams, (stream) => stream.account.backedUp),
     memory: now.memory.heldBytes,
@@ -55,11 +56,13 @@ function drawCharts(before, now) {
 
 function drawChart(chart, now) {
   if (chart.parts === undefined) makeChart(chart);
+  // A page that was just opened has less to show than five minutes.
+  const shownMs = Math.max(SHORTEST_MS, now.takenAtMs - points[0].t);
   const most = Math.max(...points.map((point) => Math.max(...chart.lines.map(([, read]) => read(point)))));
   chart.lines.forEach(([name, read], index) => {
     const part = chart.parts[index];
     if (part === undefined) return;
-    const place = (point) => (WIDTH - ((now.takenAtMs - point.t) / KEPT_MS) * WIDTH).toFixed(1) + ',' + (HEIGHT - 1 - (most > 0 ? read(point) / most : 0) * (HEIGHT - 4)).toFixed(1);
+    const place = (point) => (WIDTH - ((now.takenAtMs - point.t) / shownMs) * WIDTH).toFixed(1) + ',' + (HEIGHT - 1 - (most > 0 ? read(point) / most : 0) * (HEIGHT - 4)).toFixed(1);
     part.line.setAttribute('points', points.map(place).join(' '));
     setText(part.label, name + ' ' + chart.write(read(points[points.length - 1])));
   });

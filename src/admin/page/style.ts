@@ -64,5 +64,5 @@ th { color: var(--soft); font-weight: 600; } td.n, th.n { text-align: right; whi
   .arrow { width: 100%; text-align: left; display: flex; align-items: center; gap: .5rem; padding-left: 1rem; }
   .arrow svg { width: 14px; height: 20px; transform: rotate(90deg); flex: none; }
 }
-@media (max-width: 30rem) { body { padding: .6rem; } #tiles { grid-template-columns: 1fr 1fr; } }
+@media (max-width: 30rem) { .chart svg { height: 3.5rem; } body { padding: .6rem; } #tiles { grid-template-columns: 1fr 1fr; } }
 `;

@@ -1,6 +1,6 @@
 // The result page, for people.
 import { KAHE_SETTINGS } from './kahe.js';
-import { type Results, type Spread, type Summary, summaries } from './results.js';
+import { baseName, type Results, type Spread, type Summary, summaries } from './results.js';
 import type { Line } from './scenario.js';
 import { judge, type Verdict } from './targets.js';
 
@@ -44,21 +44,22 @@ function renderVerdicts(verdicts: readonly Verdict[]): string {
 }
 
 function renderLine(results: Results, line: Line): string[] {
-  const rows = summaries(results, line).map(renderSummary);
+  const base = baseName(line);
+  const rows = summaries(results, line).map((summary) => renderSummary(summary, base));
   if (rows.length === 0) return [];
-  const head = ['', 'CPU-s per million', '× floor', 'frames/s, thousands', '× floor', 'peak MiB', 'senders', 'runs'];
-  return [`## ${line.title} (\`${line.id}\`)\n`, table(head, rows)];
+  const head = ['', 'CPU-s per million', `× ${base}`, 'frames/s, thousands', `× ${base}`, 'peak MiB', 'senders', 'runs'];
+  return [`## ${line.title} (\`${line.id}\`)\n`, ...(line.note === undefined ? [] : [`${line.note}\n`]), table(head, rows)];
 }
 
-function renderSummary(summary: Summary): string[] {
+function renderSummary(summary: Summary, base: string): string[] {
   const { system, cpu, cpuRatio, framesPerSecond, speedRatio, peakBytes, senderCpu, runs } = summary;
-  const isFloor = system === 'floor';
+  const isBase = system === base;
   return [
     system,
     ranged(cpu, 2),
-    isFloor ? '1' : ranged(cpuRatio, 2),
+    isBase ? '1' : ranged(cpuRatio, 2),
     ranged(framesPerSecond, 0, 1 / 1000),
-    isFloor ? '1' : ranged(speedRatio, 2),
+    isBase ? '1' : ranged(speedRatio, 2),
     (peakBytes / MIB).toFixed(0),
     senderCpu.toFixed(2),
     String(runs),

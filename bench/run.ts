@@ -41,9 +41,9 @@ async function measureLine(line: Line): Promise<void> {
   console.log(`\n${line.id}: ${line.title}`);
   for (let round = 0; round < line.rounds; round++) {
     for (const system of line.systems) {
-      const ofFloor = await tryToMeasure(floor, line);
+      const base = await tryToMeasure(line.base ?? floor, line);
       const run = await tryToMeasure(system, line);
-      if (ofFloor && run) pairs.push({ line, system: system.name, floor: ofFloor, run });
+      if (base && run) pairs.push({ line, system: system.name, base, run });
     }
   }
 }

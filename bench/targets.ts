@@ -15,6 +15,7 @@ const MOST_CPU = [
   { line: 'fifty', system: 'Kahe, none', ratio: 3.5 },
   { line: 'fifty', system: 'Kahe, snappy', ratio: 7 },
 ];
+const MOST_SPOOL_CPU = 1.5;
 const LEAST_SPEED = 0.85;
 const MOST_MEMORY_MIB = 160;
 const MOST_CONNECTION_KIB = 20;
@@ -30,6 +31,7 @@ export function judge(results: Results): Verdict[] {
     ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
     ...['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find('one', system), system)),
     memoryVerdict(results),
+    cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
     connectionVerdict(results),
     idleVerdict(results),
   ];

@@ -1,6 +1,8 @@
 // What the runs of a line come to: medians with their range, and ratios to the run of the line's base just before.
 import type { IdleConnections, IdleDaemon } from './idle.js';
 import type { Run } from './measure.js';
+import type { ReceiptWaits } from './receipts.js';
+import type { ReplayFigures } from './replay.js';
 import type { Line } from './scenario.js';
 
 /** A system's run and the one of the line's base just before it. */
@@ -16,6 +18,8 @@ export interface Results {
   readonly pairs: readonly Pair[];
   /** Of runs, or pairs, that count for nothing. */
   readonly invalid: readonly string[];
+  readonly receipts: readonly ReceiptWaits[];
+  readonly replay: ReplayFigures | undefined;
   readonly idleConnections: readonly IdleConnections[];
   readonly idleDaemon: IdleDaemon | undefined;
 }

@@ -6,7 +6,8 @@ import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
 import { daemonFolder, filesOf, frame, launchDaemon, numberedFrames, parseFrames, range } from '../support/daemon.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { bucketsTo, isUp, kafkaAway, launchReady, segments, untilSpoolEmpty } from './machines.js';
-import { BUCKET, IS_FULL, note } from './senders.js';
+import { BUCKET, note } from './senders.js';
+import { isFull } from './sizes.js';
 import { readFile } from 'node:fs/promises';
 
 const MB = 1024 ** 2;
@@ -40,7 +41,7 @@ test('1 GiB in 1000 segments, Kafka away: it answers soon, in little memory', as
   expect(servedMs).toBeLessThan(10_000);
   expect(rssMb).toBeLessThan(150 + budgetMb);
   await daemon.kill9();
-  if (!IS_FULL) return;
+  if (!isFull) return;
 
   const next = await launchReady({ buckets: bucketsTo(fileStream('data', { fsync: false, sizeRotate: '64MB' })), env: { SPOOL: './spool', MAXMEMORY: `${budgetMb}MB` }, folder });
   await untilSpoolEmpty(next, 120_000);

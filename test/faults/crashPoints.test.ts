@@ -8,7 +8,8 @@ import { daemonFolder, numberedFrames, type TestDaemon } from '../support/daemon
 import { fileStream } from '../support/daemonBuckets.js';
 import type { PlannedFault } from './badMachine.js';
 import { bucketsTo, everyFile, expectNoOrphans, isUp, kafkaAway, launchOnBadDisk, launchReady, segments, untilSpoolEmpty } from './machines.js';
-import { BATCH, BUCKET, IS_FULL, WINDOW, bySender, judge, note, randomOf, senders, sum, type Sent } from './senders.js';
+import { BATCH, BUCKET, WINDOW, bySender, judge, note, randomOf, record, senders, sentBy, sum, type Sent } from './senders.js';
+import { isFull } from './sizes.js';
 
 const SEGMENT = '/spool/orders/[^/]+\\.bckstm$';
 const SPOOL_FOLDER = '/spool/orders$';
@@ -120,7 +121,8 @@ class Lives {
 function report(point: string, lives: Lives, crashes: number, { repeated, ms }: { readonly repeated: number; readonly ms: number }): void {
   expect(repeated, point).toBeLessThanOrEqual(crashes * WINDOW * BATCH);
   const { all } = lives;
-  note(point, { crashes, sent: sum(all.map(({ sent }) => sent)), receipted: sum(all.map(({ receipted }) => receipted)), 'came twice': repeated, 'ms to recover': ms });
+  record(`kill -9 at a point of the disk's work: ${point}`, 'spool', { runs: crashes, sent: sentBy(all), duplicated: repeated, recoverMs: ms });
+  note(point, { crashes, sent: sentBy(all), receipted: sum(all.map(({ receipted }) => receipted)), 'came twice': repeated, 'ms to recover': ms });
 }
 
 describe('dies where', () => {
@@ -145,7 +147,7 @@ describe('dies where', () => {
 
 // In quick some of them, each another way of dying.
 const some = ['a piece is half written', 'a journal is renamed'];
-const inARow = IS_FULL ? POINTS : POINTS.filter(({ name }) => some.includes(name));
+const inARow = isFull ? POINTS : POINTS.filter(({ name }) => some.includes(name));
 
 describe('dies three times in a row where', () => {
   test.each(inARow.map((point) => [point.name, point] as const))('%s', async (name, point) => {
@@ -157,7 +159,7 @@ describe('dies three times in a row where', () => {
 });
 
 describe('dies, and in recovery again and again, where', () => {
-  const points = (IS_FULL ? POINTS : POINTS.filter(({ name }) => name === 'a piece is half written')).filter(({ life, name }) => life === 'away' && name !== 'the spool is proven');
+  const points = (isFull ? POINTS : POINTS.filter(({ name }) => name === 'a piece is half written')).filter(({ life, name }) => life === 'away' && name !== 'the spool is proven');
   test.each(points.map((point) => [point.name, point] as const))('%s', async (name, point) => {
     const lives = await Lives.begin();
     const damage = lives.leaveDamage();

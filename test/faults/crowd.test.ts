@@ -5,7 +5,8 @@ import { frame, numberedFrames, range, type DaemonClient, type TestDaemon } from
 import { fileStream } from '../support/daemonBuckets.js';
 import { mostOpenFiles } from '../support/daemonIdleClients.js';
 import { bucketsTo, launchReady, untilSpoolEmpty } from './machines.js';
-import { BUCKET, IS_FULL, bySender, note } from './senders.js';
+import { BUCKET, bySender, note } from './senders.js';
+import { isFull } from './sizes.js';
 
 const TO_FILES = bucketsTo(fileStream('data', { fsync: false }), { batch: 1000 });
 
@@ -16,7 +17,7 @@ async function end(daemon: TestDaemon): Promise<Map<string, number[]>> {
 }
 
 test('connect, one frame, close, again and again with a spool: every frame arrives, and nothing stays open', async () => {
-  const [lanes, each] = [20, IS_FULL ? 3_000 : 50];
+  const [lanes, each] = [20, isFull ? 3_000 : 50];
   const daemon = await launchReady({ buckets: TO_FILES, env: { SPOOL: './spool' } });
   const before = daemon.openFiles;
   const startedMs = Date.now();
@@ -35,7 +36,7 @@ test('connect, one frame, close, again and again with a spool: every frame arriv
   for (const [lane, numbers] of found) expect(numbers.sort((a, b) => a - b), lane).toEqual(range(0, each));
 }, 180_000);
 
-if (IS_FULL) {
+if (isFull) {
   test('ten thousand clients, ten frames each, all of them connected: every frame arrives', async () => {
     const limit = mostOpenFiles();
     const count = Math.min(10_000, limit - 500);

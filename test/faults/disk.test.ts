@@ -197,12 +197,12 @@ describe('a limit of the file size, 512 KiB', () => {
   test('files are ended before it, whole, and the next one is begun', async () => {
     const buckets = bucketsTo(fileStream('data', { sizeRotate: '10MB' }), { batch: 50 });
     const daemon = await launchReady({ buckets, env: { SPOOL: './spool' }, under });
-    const writer = new SteadyWriter(await daemon.connect(), BUCKET, 'c', 2_000);
-    expect(await writer.done).toBe(2_000);
+    const writer = new SteadyWriter(await daemon.connect(), BUCKET, 'c', 1_000);
+    expect(await writer.done).toBe(1_000);
     await untilSpoolEmpty(daemon, 60_000);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(await filesOf(path.join(daemon.folder, 'data'))).toHaveLength(8);
-    expect(bySender(await daemon.files('data'))).toEqual(new Map([['c', range(0, 2_000)]]));
+    expect(await filesOf(path.join(daemon.folder, 'data'))).toHaveLength(4);
+    expect(bySender(await daemon.files('data'))).toEqual(new Map([['c', range(0, 1_000)]]));
   }, 90_000);
 
   test('a segment that would be larger: clients wait, nothing is torn, and it goes on when the limit is raised', async () => {

@@ -3,7 +3,7 @@
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
@@ -231,7 +231,17 @@ export class Spool {
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
   read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    return this.#turns.read((space) => recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }));
+    return this.#turns.read(async (space) => this.#ifInPlace(path, await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space })));
+  }
+
+  /** A segment that somebody put into another bucket's folder would be sent to that one's topic. */
+  #ifInPlace(path: string, read: RecoveredSegment): RecoveredSegment {
+    const { batch } = read;
+    if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
+    const place = join(this.#settings.path, folderOf(batch.bucket));
+    this.#log.error(`${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`);
+    batch.release();
+    return { ...read, batch: undefined, mayGo: false };
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */

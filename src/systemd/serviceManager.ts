@@ -15,15 +15,14 @@ export interface ServiceManagerParts {
 }
 
 /** A line is one message, its assignments divided by tabs. Ends with the daemon, whose end of the pipe is gone then; signals are the daemon's. */
-const SENDER = `
-trap '' HUP INT QUIT TERM
-tab=$(printf '\\t')
-set -f
-while IFS= read -r line; do
-  IFS=$tab
-  systemd-notify $line >/dev/null || echo "systemd-notify ended with exit code $?" >&2
-done
-`;
+const SENDER = [
+  "trap '' HUP INT QUIT TERM",
+  "tab=$(printf '\\t')",
+  'set -f',
+  'while IFS= read -r line; do IFS=$tab',
+  'systemd-notify $line >/dev/null || echo "systemd-notify ended with exit code $?" >&2',
+  'done',
+].join('; ');
 /** A text that changed is sent so often at most. */
 const STATUS_MS = 30_000;
 const LONGEST_STATUS = 1000;

@@ -18,7 +18,7 @@ export function statusOf({ socketCounts, streamCounts }: Counted): string {
   }
   const buckets = new Set([...streamCounts.keys()].map((name) => name.slice(0, name.lastIndexOf('/')))).size;
   const parts = [
-    `${buckets} buckets`,
+    `${buckets} ${buckets === 1 ? 'bucket' : 'buckets'}`,
     `${socketCounts.received} frames received`,
     `${sums.delivered} delivered`,
     ...(sums.backedUp > 0 ? [`${sums.backedUp} in backups`] : []),

@@ -68,12 +68,12 @@ export async function launchDaemon(options: DaemonOptions): Promise<TestDaemon> 
   return spawnDaemon(folder, options.env, options.openFiles);
 }
 
-/** As launchDaemon, in a folder as it is. */
-export async function spawnDaemon(folder: string, env: Readonly<Record<string, string>> = {}, openFiles?: number): Promise<TestDaemon> {
+/** As launchDaemon, in a folder as it is. @param program another than the one that is built from the sources */
+export async function spawnDaemon(folder: string, env: Readonly<Record<string, string>> = {}, openFiles?: number, program?: readonly [string, ...string[]]): Promise<TestDaemon> {
   const limit = openFiles === undefined ? [] : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(openFiles)];
-  const [command, ...args] = [...dieWithParent(), ...limit, process.execPath, await builtDaemon()];
+  const all = [...dieWithParent(), ...limit, ...(program ?? [process.execPath, await builtDaemon()])];
   const socketPath = path.resolve(folder, env['SOCKET'] ?? 'kahe.sock');
-  const child = spawn(command, args, {
+  const child = spawn(all[0]!, all.slice(1), {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], SOCKET: socketPath, ...env },

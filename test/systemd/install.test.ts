@@ -1,0 +1,80 @@
+// `make install` below a DESTDIR: what is there then runs by itself, without the checkout.
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, lstat, readFile, readdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { fileStream } from '../support/daemonBuckets.js';
+import { daemonFolder, numberedFrames, numbersBySender, range, spawnDaemon } from '../support/daemon.js';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const run = promisify(execFile);
+
+/** The packages are those that the tests run with. */
+async function make(target: string, variables: Readonly<Record<string, string>>): Promise<string> {
+  const { stdout } = await run('make', ['-C', ROOT, '-o', 'node_modules/.package-lock.json', target, ...Object.entries(variables).map((entry) => entry.join('='))]);
+  return stdout;
+}
+
+async function tree(folder: string): Promise<string[]> {
+  const names = await readdir(folder, { recursive: true, withFileTypes: true });
+  return names.filter((entry) => !entry.isDirectory()).map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name))).sort();
+}
+
+const OWN = ['usr/bin/kahe', 'usr/lib/systemd/system/kahe.service', 'usr/lib/systemd/system/kahe.socket', 'usr/lib/sysusers.d/kahe.conf', 'usr/lib/tmpfiles.d/kahe.conf'];
+const CONFIGURATION = ['etc/kahe/.env.prod.local', 'etc/kahe/buckets.json'];
+
+test('installs what runs, keeps a configuration that is there, and takes away what it brought', async () => {
+  const destdir = await daemonFolder();
+  await make('install', { PREFIX: '/usr', DESTDIR: destdir });
+  const files = await tree(destdir);
+  expect(files.filter((name) => !name.startsWith('usr/lib/kahe/'))).toEqual([...OWN, ...CONFIGURATION].sort());
+  expect(files.filter((name) => /^usr\/lib\/kahe\/(?!node_modules)/.test(name) && !/kahe\/(dist\/.*(?<!\.test)\.js|package\.json|LICENSE)$/.test(name))).toEqual([]);
+  // What the program needs, and nothing of the tools.
+  const packages = new Set(files.map((name) => /^usr\/lib\/kahe\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(name)?.[1]).filter((name) => name !== undefined));
+  const { dependencies } = JSON.parse(await readFile(path.join(ROOT, 'package.json'), 'utf8')) as { dependencies: object };
+  expect([...packages]).toEqual(expect.arrayContaining(Object.keys(dependencies)));
+  expect(['typescript', 'vitest', 'eslint', 'tsx', '@types/node'].filter((name) => packages.has(name))).toEqual([]);
+  const service = await readFile(path.join(destdir, 'usr/lib/systemd/system/kahe.service'), 'utf8');
+  expect(service).toContain('\nExecStart=/usr/bin/kahe\n');
+  expect((await lstat(path.join(destdir, 'etc/kahe/buckets.json'))).mode & 0o777).toBe(0o640);
+  for (const name of OWN) expect(await readFile(path.join(destdir, name), 'utf8'), name).not.toMatch(/@[A-Z]+@/);
+
+  // Its places are those without DESTDIR, as a package needs them.
+  const launcher = await readFile(path.join(destdir, 'usr/bin/kahe'), 'utf8');
+  expect(launcher).toBe(`#!/bin/sh\nexec '${process.execPath}' '/usr/lib/kahe/dist/main.js' "$@"\n`);
+  await deliversFrom([process.execPath, path.join(destdir, 'usr/lib/kahe/dist/main.js')]);
+
+  await writeFile(path.join(destdir, 'etc/kahe/buckets.json'), 'mine');
+  await chmod(path.join(destdir, 'etc/kahe/buckets.json'), 0o600);
+  expect(await make('install', { PREFIX: '/usr', DESTDIR: destdir })).toContain('etc/kahe/buckets.json is there already: it stays as it is');
+  expect(await readFile(path.join(destdir, 'etc/kahe/buckets.json'), 'utf8')).toBe('mine');
+  expect(await tree(destdir)).toEqual(files);
+
+  await make('uninstall', { PREFIX: '/usr', DESTDIR: destdir });
+  expect(await tree(destdir)).toEqual(CONFIGURATION);
+  expect(existsSync(path.join(destdir, 'usr/lib/kahe'))).toBe(false);
+});
+
+test('without DESTDIR its command runs where it is, and what is left to do is said', async () => {
+  const folder = await daemonFolder();
+  const [prefix, sysconfdir] = [path.join(folder, 'opt'), path.join(folder, 'etc')];
+  expect(await make('install', { PREFIX: prefix, SYSCONFDIR: sysconfdir })).toContain('systemctl daemon-reload && systemctl enable --now kahe.socket kahe.service');
+  await deliversFrom([path.join(prefix, 'bin/kahe')]);
+  expect(await readFile(path.join(prefix, 'lib/systemd/system/kahe.service'), 'utf8')).toContain(`\nExecStart=${prefix}/bin/kahe\n`);
+});
+
+/** Native packages included: those of the codecs are loaded for Kafka, that of the checksum for the spool. */
+async function deliversFrom(program: [string, ...string[]]): Promise<void> {
+  const folder = await daemonFolder();
+  await writeFile(path.join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 30 }] }));
+  await writeFile(path.join(folder, '.env.dev.local'), 'SPOOL=spool');
+  const daemon = await spawnDaemon(folder, {}, undefined, program);
+  await daemon.answers();
+  const client = await daemon.connect();
+  await client.send(numberedFrames('orders', 'c', { count: 100 }));
+  expect(await client.receipt()).toBe(100);
+  expect(await daemon.stop()).toMatchObject({ code: 0 });
+  expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, 100)]]));
+}

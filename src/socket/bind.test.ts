@@ -259,7 +259,7 @@ describe('inheritSockets', () => {
     const does = {
       take: async () => {
         bound = await inheritSockets(FDS);
-        bound.server.on('connection', (socket) => socket.end('hello from NAME').resume());
+        bound.server.on('connection', (socket) => socket.on('error', () => undefined).end('hello from NAME').resume());
       },
       leave: () => bound.unlink(),
     };

@@ -156,8 +156,11 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
 
   test("kahego's place, as docs/operations.md has it", async () => {
     const page = await readFile(path.join(ROOT, 'docs/operations.md'), 'utf8');
-    const [, dropIn] = /```ini\n(\[Socket\]\n[^`]*kahego\.sock\n[^`]*)```/.exec(page)!;
-    await system.must(`mkdir -p /etc/systemd/system/kahe.socket.d && cat > /etc/systemd/system/kahe.socket.d/override.conf <<'END'\n${dropIn}END\nsystemctl daemon-reload && systemctl restart kahe.socket`);
+    const [, indent, dropIn] = /```ini\n( *)(\[Socket\]\n *Symlinks=[^`]*\n) *```/.exec(page)!;
+    await system.must(`mkdir -p /etc/systemd/system/kahe.socket.d && cat > /etc/systemd/system/kahe.socket.d/override.conf <<'END'\n${dropIn!.replaceAll(`\n${indent!}`, '\n')}END\nsystemctl daemon-reload`);
+    const [, command] = /\n *(sudo rm -f \/tmp\/kahego.sock .*)\n/.exec(page)!;
+    await system.must(`nohup socat UNIX-LISTEN:/tmp/kahego.sock EXEC:true >/dev/null 2>&1 & while ! [ -S /tmp/kahego.sock ]; do sleep 0.1; done`);
+    await system.must(command!.replaceAll('sudo ', ''));
     const client = await connect('/run/kahe/kahe.sock');
     await client.send(numberedFrames('placed', 'c', { count: 10 }));
     expect(await client.receipt()).toBe(10);

@@ -10,6 +10,8 @@ import { type Clock, systemClock } from './clock.js';
 import type { BucketConfig, BucketsConfig, StreamConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
 import { type FileSystem, nodeFileSystem } from './disk/fileSystem.js';
+import { ReadTurns } from './disk/readTurns.js';
+import { Discards } from './discards.js';
 import type { Batch } from './frames/batch.js';
 import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
@@ -18,8 +20,10 @@ import type { BoundSocket } from './socket/bind.js';
 import type { SocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
 import { type LeftSegment, Spool } from './spool/spool.js';
+import { makeStreamParts } from './streamParts.js';
 import { StreamMaker } from './streams/makeStream.js';
-import { StreamActor, type StreamCounts, type StreamMessage, noCounts } from './streams/streamActor.js';
+import { type Account, newAccount } from './streams/account.js';
+import { StreamActor, type StreamMessage } from './streams/streamActor.js';
 
 export interface DaemonParts {
   readonly environment: Environment;
@@ -37,6 +41,7 @@ interface EarlyParts {
   readonly clock: Clock;
   readonly fs: FileSystem;
   readonly budget: MemoryBudget;
+  readonly turns: ReadTurns;
   readonly spool: Spool | undefined;
   /** Segments of an earlier life, by bucket. */
   readonly left: Map<BucketKey, readonly LeftSegment[]>;
@@ -57,12 +62,15 @@ export class Daemon {
   readonly #clock: Clock;
   readonly #early: EarlyParts;
   readonly #rejected: RejectedStore;
+  readonly #discards: Discards;
   readonly #streams: StreamMaker;
   readonly #manager: ActorRef<ManagerMessage>;
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts: SocketCounts = { received: 0, bad: 0, lostFraming: 0, cutFrames: 0 };
   /** By `bucket/stream`; kept when a bucket made on demand ends. */
-  readonly streamCounts = new Map<string, StreamCounts>();
+  readonly #accounts = new Map<string, Account>();
+  /** By bucket, while it lives. */
+  readonly #backlogs = new Map<string, Backlog>();
   #stopAtMs = Infinity;
   #markQuiet: () => void = () => undefined;
 
@@ -73,10 +81,11 @@ export class Daemon {
   static async start(parts: DaemonParts): Promise<Daemon> {
     const { clock = systemClock, fs = nodeFileSystem } = parts;
     const budget = new MemoryBudget(parts.environment.maxMemoryBytes);
+    const turns = new ReadTurns(budget, clock);
     const settings = parts.environment.spool;
-    if (settings === undefined) return new Daemon(parts, { clock, fs, budget, spool: undefined, left: new Map() });
-    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, fs });
-    return new Daemon(parts, { clock, fs, budget, spool, left: new Map(await spool.open()) });
+    if (settings === undefined) return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map() });
+    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
+    return new Daemon(parts, { clock, fs, budget, turns, spool, left: new Map(await spool.open()) });
   }
 
   private constructor(parts: DaemonParts, early: EarlyParts) {
@@ -87,6 +96,7 @@ export class Daemon {
     this.#clock = clock;
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs }));
+    this.#discards = new Discards(log.at('/discards'), clock);
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
     const system = new ActorSystem(clock, log);
@@ -115,6 +125,15 @@ export class Daemon {
     return this.#early.budget.heldBytes;
   }
 
+  /** By `bucket/stream`: what became of every frame that its bucket has closed a batch of, until now. */
+  get accounts(): ReadonlyMap<string, Account> {
+    const waiting = new Map([...this.#backlogs.values()].flatMap((backlog) => backlog.waiting.map(({ account, frames }) => [account, frames])));
+    return new Map([...this.#accounts].map(([name, account]) => {
+      const frames = waiting.get(account) ?? 0;
+      return [name, { ...account, received: account.received + frames, queued: account.queued + frames }];
+    }));
+  }
+
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
   async stop(): Promise<void> {
     this.#stopAtMs = this.#clock.now() + this.#parts.environment.stopTimeoutMs;
@@ -128,8 +147,9 @@ export class Daemon {
     // 3. Clients that had asked have their answers now.
     this.#listener.tell({ kind: 'release' });
     await this.#listener.stopped;
-    // 4. What could be delivered nowhere is kept.
+    // 4. What could be delivered nowhere is kept, and what was thrown away is told.
     await this.#rejected.close();
+    this.#discards.close();
   }
 
   #configOf(key: BucketKey): BucketConfig | undefined {
@@ -171,46 +191,63 @@ export class Daemon {
 
   #lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, config: BucketConfig): LastingParts {
     const { budget, spool, left } = this.#early;
-    const streams = config.streams.map((id) => this.#spawnStream(context, bucketName(key), this.#parts.buckets.streamsConfigs[id]!));
-    const backlog = new Backlog({ streams, spool, budget, log: context.log, clock: this.#clock, onSettled: () => tellIfThere(context.self) });
+    const bucket = bucketName(key);
+    const streams = config.streams.map((id, index) => {
+      const account = this.#accountOf(bucket, id);
+      return { id, account, ref: this.#spawnStream(context, bucket, this.#parts.buckets.streamsConfigs[id]!, account, () => backlog.ready(index)) };
+    });
+    const backlog = new Backlog({
+      streams,
+      spool,
+      notes: spool?.notes(bucket),
+      budget,
+      log: context.log,
+      clock: this.#clock,
+      onSettled: () => tellIfThere(context.self),
+      onLost: (lost) => this.#discards.add({ bucket, ...lost }),
+    });
+    this.#backlogs.set(bucket, backlog);
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket made on demand may end, and come again.
     left.delete(key);
-    return { streams, backlog };
+    return { streams: streams.map(({ ref }) => ref), backlog };
   }
 
-  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, config: StreamConfig): ActorRef<StreamMessage> {
+  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, config: StreamConfig, account: Account, onReady: () => void): ActorRef<StreamMessage> {
     const name = `stream.${config.id}`;
     const log = this.#parts.log.at(`${context.path}/${name}`);
-    const place = { bucket, log, onDiscard: (frames: number) => log.error(`${frames} frames were discarded: maxFiles was reached`) };
     // Made once: they outlive a stream actor that fails.
     const options = {
-      primary: this.#streams.make(config, { ...place, streamId: config.id }),
-      backup: config.backup === undefined ? undefined : this.#streams.make(config.backup, { ...place, streamId: `${config.id}.backup` }),
+      ...makeStreamParts(config, { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns: this.#early.turns, bucket, account, log }),
       slice: config.slice,
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => this.#stopAtMs - this.#clock.now(),
       onLeftOver: (batch: Batch, reason: string) => this.#leaveOver(batch, reason, log),
-      counts: this.#countsOf(bucket, config.id),
+      onReady,
+      account,
     };
     return context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, options));
   }
 
   /** What could be delivered nowhere: it is in the spool already, or else it is kept with the rejected frames. */
-  #leaveOver(batch: Batch, reason: string, log: Log): void {
+  #leaveOver(batch: Batch, reason: string, log: Log): 'queued' | 'rejected' {
     const { bucket, bytes, length: end, frames } = batch;
-    if (this.#early.spool === undefined) return this.#rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
+    if (this.#early.spool === undefined) {
+      this.#rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
+      return 'rejected';
+    }
     log.info(`${frames} frames stay in the spool: ${reason}`);
     // Held for ever, so it never counts as settled, and its segment stays.
     batch.retain();
+    return 'queued';
   }
 
-  #countsOf(bucket: string, streamId: string): StreamCounts {
+  #accountOf(bucket: string, streamId: string): Account {
     const name = `${bucket}/${streamId}`;
-    const counts = this.streamCounts.get(name) ?? noCounts();
-    this.streamCounts.set(name, counts);
-    return counts;
+    const account = this.#accounts.get(name) ?? newAccount();
+    this.#accounts.set(name, account);
+    return account;
   }
 }
 

@@ -11,6 +11,7 @@ export class MemoryBudget {
   #over = false;
   #isBlocked = false;
   readonly #listeners = new Set<(pressure: Pressure) => void>();
+  readonly #squeezed = new Set<() => void>();
   readonly #waitingForRoom: { readonly bytes: number; readonly run: () => void }[] = [];
   readonly #pauseAt: number;
   readonly #resumeAt: number;
@@ -31,6 +32,11 @@ export class MemoryBudget {
   /** Bytes held now, encoded requests among them. */
   get heldBytes(): number {
     return this.#heldBytes + this.#encodedBytes;
+  }
+
+  /** More than half is held: what could wait on a disk should. */
+  get isTight(): boolean {
+    return this.heldBytes > this.limitBytes / 2;
   }
 
   /** True while sockets must not be read. */
@@ -112,6 +118,16 @@ export class MemoryBudget {
   onPressure(listener: (pressure: Pressure) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Calls when somebody waits for room: who holds what lies on a disk as well lets go of it. Returns the way to end it. */
+  onSqueeze(listener: () => void): () => void {
+    this.#squeezed.add(listener);
+    return () => this.#squeezed.delete(listener);
+  }
+
+  squeeze(): void {
+    for (const listener of this.#squeezed) listener();
   }
 
   #turn(over: boolean): void {

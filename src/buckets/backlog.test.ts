@@ -1,4 +1,4 @@
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -14,9 +14,11 @@ import type { Segment } from '../spool/segment.js';
 import { recoverSegment } from '../spool/recover.js';
 import { Spool } from '../spool/spool.js';
 import { FailingDisk } from '../disk/failingDisk.js';
+import { ReadTurns } from '../disk/readTurns.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import type { StreamMessage } from '../streams/streamActor.js';
-import { Backlog } from './backlog.js';
+import { type Account, newAccount } from '../streams/account.js';
+import { Backlog, type Lost } from './backlog.js';
 
 const WINDOW = 16;
 const BUCKET = 'orders';
@@ -44,6 +46,11 @@ class Destination implements ActorRef<StreamMessage> {
   mostHeld = 0;
   /** Settles each batch before `tell` returns. */
   settlesAtOnce = false;
+  /** It can't write: what it is told of waits, and is given back when asked for. */
+  isStuck = false;
+  gaveBack = 0;
+  /** Every message it has settled. */
+  readonly settled = new Set<string>();
   readonly #held: Batch[] = [];
 
   get held(): number {
@@ -51,6 +58,7 @@ class Destination implements ActorRef<StreamMessage> {
   }
 
   tell(message: StreamMessage): void {
+    if (message.kind === 'giveBack') return this.#giveBack();
     if (message.kind !== 'batch') throw new Error(message.kind);
     this.told.push(...messagesIn(message.batch.view()));
     if (this.settlesAtOnce) return message.batch.release();
@@ -64,7 +72,9 @@ class Destination implements ActorRef<StreamMessage> {
 
   /** Which of those it holds is for the caller to choose. */
   settle(index = 0): void {
+    if (this.isStuck) return;
     const [batch] = this.#held.splice(index, 1);
+    for (const message of batch === undefined ? [] : messagesIn(batch.view())) this.settled.add(message);
     // As a stream does that was handed a part back: settled only when the part is.
     const part = index % 2 === 1 ? batch?.pick(() => true) : undefined;
     batch?.release();
@@ -72,7 +82,18 @@ class Destination implements ActorRef<StreamMessage> {
   }
 
   settleAll(): void {
-    while (this.#held.length > 0) this.settle();
+    while (this.#held.length > 0 && !this.isStuck) this.settle();
+  }
+
+  /** From the end, what nothing that was told later has passed. */
+  #giveBack(): void {
+    while (this.isStuck && this.#held.length > 0) {
+      const messages = messagesIn(this.#held.at(-1)!.view());
+      if (this.told.slice(-messages.length).join() !== messages.join()) return;
+      this.told.length -= messages.length;
+      this.gaveBack++;
+      this.#held.pop()!.giveUp();
+    }
   }
 }
 
@@ -87,6 +108,8 @@ class Life {
   readonly spool: Spool | undefined;
   readonly twins: Segment[] = [];
   settledEvents: number[] = [];
+  readonly accounts: Account[];
+  readonly lost: Lost[] = [];
   backlog!: Backlog;
 
   constructor(options: { readonly streams?: number; readonly hasSpool?: boolean; readonly memory?: number; readonly folder?: string; readonly nowMs?: number } = {}) {
@@ -95,20 +118,23 @@ class Life {
     this.budget = new MemoryBudget(memory);
     this.folder = folder;
     this.destinations = Array.from({ length: streams }, () => new Destination());
+    this.accounts = this.destinations.map(() => newAccount());
     const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: 1e9 }, { log, clock: this.clock, budget: this.budget, fs: this.disk.fs }) : undefined;
+    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' }, { log, clock: this.clock, budget: this.budget, turns: new ReadTurns(this.budget, this.clock), fs: this.disk.fs }) : undefined;
     lives.push(this);
   }
 
   async start(): Promise<this> {
     const left = (await this.spool?.open()) ?? new Map<string, never>();
     this.backlog = new Backlog({
-      streams: this.destinations,
+      streams: this.destinations.map((ref, index) => ({ id: `stream_${index}`, ref, account: this.accounts[index]! })),
       spool: this.spool,
+      notes: this.spool?.notes(BUCKET),
       budget: this.budget,
       log: new Log('DEBUG', (line) => this.lines.push(line)),
       clock: this.clock,
       onSettled: () => this.settledEvents.push(this.backlog.settled),
+      onLost: (lost) => this.lost.push(lost),
     });
     expect([...left.keys()].filter((key) => key !== BUCKET)).toEqual([]);
     for (const segment of left.get(BUCKET) ?? []) this.backlog.addLeft(segment);
@@ -154,7 +180,13 @@ class Life {
     }
   }
 
+  unstick(stream: number): void {
+    this.destinations[stream]!.isStuck = false;
+    this.backlog.ready(stream);
+  }
+
   async deliverAll(): Promise<void> {
+    this.destinations.forEach((_, stream) => this.unstick(stream));
     await this.until('an empty backlog', () => {
       for (const destination of this.destinations) destination.settleAll();
       return this.backlog.isEmpty;
@@ -259,6 +291,61 @@ describe('Backlog', () => {
     for (const destination of [slow, fast]) expect(destination.told.map((message) => message.split(':')[0])).toEqual(numbers(0, 200));
     expect(life.budget.heldBytes).toBe(0);
     expect(life.files).toEqual([]);
+  });
+
+  test('a stream that is stuck gives back what it holds when memory is short, and has all of it in order later', async () => {
+    const life = await new Life({ streams: 2, memory: 16 * 1024 * 1024 }).start();
+    const [stuck, well] = life.destinations as [Destination, Destination];
+    stuck.isStuck = true;
+    const filler = 'x'.repeat(450_000);
+    for (const number of numbers(0, 40)) life.add(`${number}:${filler}`);
+    await life.until('the other has had all', () => {
+      well.settleAll();
+      return well.told.length === 40;
+    });
+    await life.onDisk();
+    life.budget.squeeze();
+    await life.until('nothing is held', () => life.inMemory === 0);
+    expect(stuck.held).toBe(0);
+    expect(stuck.gaveBack).toBeGreaterThan(0);
+    // It is told nothing more before it asks.
+    await turn();
+    expect(stuck.told).toEqual([]);
+    await life.deliverAll();
+    expect(stuck.told.map((text) => text.split(':')[0])).toEqual(numbers(0, 40));
+    expect(life.budget.heldBytes).toBe(0);
+  });
+
+  test('a fast stream does not get again, after a restart, what a slow one has kept in the spool', async () => {
+    const life = await new Life({ streams: 2 }).start();
+    for (const number of numbers(0, 30)) life.add(number);
+    await life.onDisk();
+    const fast = life.destinations[1]!;
+    await life.until('the fast one has had all', () => {
+      fast.settleAll();
+      return fast.told.length === 30;
+    });
+    await life.until('it is noted', () => existsSync(join(life.folder, BUCKET, 'settled.json')) && readFileSync(join(life.folder, BUCKET, 'settled.json'), 'utf8').includes('stream_1'));
+    await life.backlog.end();
+    const next = await new Life({ streams: 2, folder: life.folder }).start();
+    await next.deliverAll();
+    expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 30), []]);
+    expect(next.files).toEqual([]);
+    expect(next.accounts.map(({ received }) => received)).toEqual([0, 0]);
+  });
+
+  test('a stream that the spool has no note of gets all', async () => {
+    const life = await new Life({ streams: 2 }).start();
+    for (const number of numbers(0, 5)) life.add(number);
+    await life.onDisk();
+    life.destinations[0]!.settleAll();
+    await life.until('it is noted', () => existsSync(join(life.folder, BUCKET, 'settled.json')));
+    await life.backlog.end();
+    writeFileSync(join(life.folder, BUCKET, 'settled.json'), '{"stream_0": 7, "x": "9"');
+    const next = await new Life({ streams: 2, folder: life.folder }).start();
+    await next.deliverAll();
+    expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 5), numbers(0, 5)]);
+    expect(next.lines.filter((line) => line.includes('settled.json can\'t be understood'))).toHaveLength(1);
   });
 
   test('what a fast stream lets go while memory is over its bound gives its memory up, though nothing more is added', async () => {
@@ -435,6 +522,9 @@ describe('Backlog and Spool against a model', () => {
     | { readonly kind: 'add'; readonly frames: number; readonly bytes: number }
     | { readonly kind: 'settle'; readonly stream: number; readonly index: number }
     | { readonly kind: 'evict' }
+    | { readonly kind: 'squeeze' }
+    | { readonly kind: 'stick'; readonly stream: number }
+    | { readonly kind: 'unstick'; readonly stream: number }
     | { readonly kind: 'turns'; readonly count: number }
     | { readonly kind: 'time'; readonly ms: number }
     | { readonly kind: 'fault'; readonly call: 'read' | 'write' | 'open'; readonly times: number }
@@ -444,6 +534,9 @@ describe('Backlog and Spool against a model', () => {
     { weight: 8, arbitrary: fc.record({ kind: fc.constant('add' as const), frames: fc.integer({ min: 1, max: 5 }), bytes: fc.constantFrom(10, 10, 300, 200_000) }) },
     { weight: 8, arbitrary: fc.record({ kind: fc.constant('settle' as const), stream: fc.nat(2), index: fc.nat(4) }) },
     { weight: 2, arbitrary: fc.constant({ kind: 'evict' as const }) },
+    { weight: 2, arbitrary: fc.constant({ kind: 'squeeze' as const }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('stick' as const), stream: fc.nat(2) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('unstick' as const), stream: fc.nat(2) }) },
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 20 }) }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(1, 5, 1_000) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('fault' as const), call: fc.constantFrom('read' as const, 'write' as const, 'open' as const), times: fc.integer({ min: 1, max: 3 }) }) },
@@ -464,7 +557,9 @@ describe('Backlog and Spool against a model', () => {
     let life = await new Life({ ...options, folder: mkdtempSync(join(root, 'life-')) }).start();
     let made = 0;
     // Of this life, by stream, what it must be told in the end, in order. After a crash: what was safe and not settled by all.
-    let expected: string[] = [];
+    let expected: string[][] = Array.from({ length: streams }, () => []);
+    /** By stream, what it has settled in any life. */
+    const everSettled = Array.from({ length: streams }, () => new Set<string>());
     /** Of this life: batches whose twin was complete or partly safe are judged at the crash. */
     let batches: { readonly messages: string[]; readonly twin: Segment; readonly bytes: number }[] = [];
     let leftBatches: string[][] = [];
@@ -475,11 +570,14 @@ describe('Backlog and Spool against a model', () => {
           const messages = Array.from({ length: act.frames }, () => `${made++}:`.padEnd(act.bytes, 'x'));
           life.add(...messages);
           batches.push({ messages, twin: life.twins.at(-1)!, bytes: messages.reduce((sum, message) => sum + encodeFrame(BUCKET, null, message).length, 0) });
-          expected.push(...messages);
+          for (const list of expected) list.push(...messages);
           break;
         }
         case 'settle': life.destinations[act.stream % streams]!.settle(act.index); break;
         case 'evict': life.backlog.evict(); break;
+        case 'squeeze': life.budget.squeeze(); break;
+        case 'stick': life.destinations[act.stream % streams]!.isStuck = true; break;
+        case 'unstick': life.unstick(act.stream % streams); break;
         case 'turns': for (let i = 0; i < act.count; i++) await turn(); break;
         case 'time': life.clock.advance(act.ms); break;
         case 'fault': life.disk.fail({ call: act.call, code: 'EIO', times: act.times, path: /bckstm$/ }); break;
@@ -494,7 +592,9 @@ describe('Backlog and Spool against a model', () => {
           const settledFrames = [...leftBatches.slice(0, leftGone), ...batches.slice(0, settledBatches - leftGone).map(({ messages }) => messages)].flat();
           const folder = crash(life, act.torn);
           const old = life;
+          old.destinations.forEach(({ settled }, stream) => settled.forEach((message) => everSettled[stream]!.add(message)));
           const inFiles = await peek(folder);
+          const noted = notedFrames(folder, inFiles);
           life = await new Life({ ...options, folder, nowMs: old.clock.now() - act.backMs }).start();
           // Files with nothing whole, and nothing else, are taken away at once.
           const found = life.backlog.added === 0 ? [] : inFiles;
@@ -511,7 +611,9 @@ describe('Backlog and Spool against a model', () => {
           expect(unsettled.length).toBeGreaterThanOrEqual(mustBe.length);
           leftBatches = found;
           batches = [];
-          expected = found.flat();
+          // What a stream is not given again it has had.
+          expected = noted(streams, found);
+          expected.forEach((list, stream) => found.flat().filter((message) => !list.includes(message)).forEach((message) => expect(everSettled[stream]).toContain(message)));
           break;
         }
       }
@@ -520,7 +622,7 @@ describe('Backlog and Spool against a model', () => {
     checkOrder();
     life.disk.heal();
     await life.deliverAll();
-    for (const destination of life.destinations) expect(destination.told.map(numberOf)).toEqual(expected.map(numberOf));
+    life.destinations.forEach(({ told }, stream) => expect(told.map(numberOf)).toEqual(expected[stream]!.map(numberOf)));
     expect(life.backlog.settled).toBe(leftBatches.length + batches.length);
     expect(life.settledEvents).toEqual([...new Set(life.settledEvents)].sort((a, b) => a - b));
     expect(life.budget.heldBytes).toBe(0);
@@ -529,7 +631,7 @@ describe('Backlog and Spool against a model', () => {
     expect(life.disk.openFiles).toBe(0);
 
     function checkOrder(): void {
-      for (const { told } of life.destinations) expect(told.map(numberOf)).toEqual(expected.slice(0, told.length).map(numberOf));
+      life.destinations.forEach(({ told }, stream) => expect(told.map(numberOf)).toEqual(expected[stream]!.slice(0, told.length).map(numberOf)));
     }
   }
 
@@ -549,12 +651,22 @@ describe('Backlog and Spool against a model', () => {
       const names = life.files;
       try {
         for (const name of names.toReversed()) copyFileSync(join(from, name), join(to, name));
+        if (existsSync(join(from, 'settled.json'))) copyFileSync(join(from, 'settled.json'), join(to, 'settled.json'));
         return names;
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT') throw error;
         for (const name of readdirSync(to)) rmSync(join(to, name));
       }
     }
+  }
+
+  /** By stream, what of the files is to be told in another life: not what its note says it has settled. */
+  function notedFrames(folder: string, inFiles: readonly string[][]): (streams: number, found: readonly string[][]) => string[][] {
+    const path = join(folder, BUCKET);
+    const file = join(path, 'settled.json');
+    const notes = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, string>;
+    const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith('.bckstm')).sort() : [];
+    return (streams, found) => Array.from({ length: streams }, (_, stream) => (found.length === 0 ? [] : inFiles.flatMap((messages, i) => (names[i]!.slice(0, 22) <= (notes[`stream_${stream}`] ?? '') ? [] : messages))));
   }
 
   /** What the files in a spool's folder hold, in their order; one that has nothing whole is empty. */

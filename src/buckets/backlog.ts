@@ -2,42 +2,45 @@
 // may lie on disk: memory first, disk as overflow. Without one all is in memory, and goes to every stream at once.
 import type { ActorRef } from '../actors/actor.js';
 import type { Clock } from '../clock.js';
+import { errnoOf } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
-import type { LeftSegment, Spool } from '../spool/spool.js';
-import { errnoOf } from '../disk/fileSystem.js';
-import { explained } from '../disk/ioAdvice.js';
+import type { SettledNotes } from '../spool/settledNotes.js';
+import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
+import { type Account, book } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamActor.js';
+import { type Entry, isOnDisk, isSettled, newEntry, pathOf } from './entry.js';
 
-/** A batch on its way to the streams. */
-export interface Entry {
-  /** Undefined while it lies on disk alone. */
-  batch: Batch | undefined;
-  /** Its twin: of this life, or of an earlier one; undefined without a spool. */
-  readonly twin: Segment | undefined;
-  readonly left: LeftSegment | undefined;
-  /** Streams that have not settled it. */
-  unsettledBy: number;
-  /** Streams that have been told of it and have not settled it. */
-  heldBy: number;
-  isLoading: boolean;
-  failedLoads: number;
-  /** It gives no frames: streams pass over it. */
-  isSkipped: boolean;
-  /** Its file stays when it leaves. */
-  mustStay: boolean;
+/** A stream of the bucket, as the backlog knows it. */
+export interface BacklogStream {
+  /** As in the configuration. */
+  readonly id: string;
+  readonly ref: ActorRef<StreamMessage>;
+  readonly account: Account;
+}
+
+/** Frames that a disk, or the bound on it, has cost a stream. */
+export interface Lost {
+  readonly stream: string;
+  readonly frames: number;
+  readonly bytes: number;
+  readonly reason: string;
 }
 
 export interface BacklogOptions {
-  readonly streams: readonly ActorRef<StreamMessage>[];
+  readonly streams: readonly BacklogStream[];
   readonly spool: Spool | undefined;
+  /** What earlier lives have noted of this bucket; with a spool. */
+  readonly notes: SettledNotes | undefined;
   readonly budget: MemoryBudget;
   readonly log: Log;
   readonly clock: Clock;
   /** Told when entries have left, in their order. */
   readonly onSettled: () => void;
+  readonly onLost: (lost: Lost) => void;
 }
 
 /** How many batches a stream has at a time, when the others can wait on disk. */
@@ -58,10 +61,14 @@ export class Backlog {
   /** By stream: the place of the entry it is told next, and how many it holds. */
   readonly #next: number[];
   readonly #held: number[];
+  /** By stream: the place up to which it has settled all. */
+  readonly #settledUpTo: number[];
+  /** By stream: it gave batches back, and gets none before it asks. */
+  readonly #isAway: boolean[];
   /** Entries whose batch is in memory. */
   readonly #inMemory = new Set<Entry>();
   readonly #removals = new Set<Promise<void>>();
-  readonly #endPressure: (() => void) | undefined;
+  readonly #listening: (() => void)[] = [];
   #isLeaving = false;
   #isEnding = false;
   readonly #whenHandedOver: (() => void)[] = [];
@@ -71,7 +78,14 @@ export class Backlog {
     this.#window = options.spool === undefined ? Infinity : WINDOW;
     this.#next = options.streams.map(() => 0);
     this.#held = options.streams.map(() => 0);
-    if (options.spool !== undefined) this.#endPressure = options.budget.onPressure((pressure) => (pressure === 'over' ? this.evict() : this.#pump()));
+    this.#settledUpTo = options.streams.map(() => 0);
+    this.#isAway = options.streams.map(() => false);
+    if (options.spool === undefined) return;
+    this.#listening = [
+      options.budget.onPressure((pressure) => (pressure === 'over' ? this.#makeRoom() : this.#pump())),
+      options.budget.onSqueeze(() => this.#makeRoom()),
+      options.spool.onFull(() => this.#oldestIdle()),
+    ];
   }
 
   get isEmpty(): boolean {
@@ -91,6 +105,20 @@ export class Backlog {
     return this.#entries;
   }
 
+  /** Frames that streams have not been told of, and so are in their accounts not yet. */
+  get waiting(): readonly { readonly account: Account; readonly frames: number }[] {
+    return this.#options.streams.map(({ account }, stream) => ({
+      account,
+      frames: this.#entries.reduce((sum, { at, frames }) => (at[stream] === 'waiting' ? sum + frames : sum), 0),
+    }));
+  }
+
+  /** The stream has use for batches again, after it gave some back. */
+  ready(stream: number): void {
+    this.#isAway[stream] = false;
+    this.#pump();
+  }
+
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
   add(batch: Batch, twin: Segment | undefined): void {
     this.#push({ batch, twin, left: undefined });
@@ -102,7 +130,13 @@ export class Backlog {
     this.#push({ batch: undefined, twin: undefined, left });
   }
 
-  /** Memory is short: what lies on disk, and no stream holds, gives its memory up. */
+  /** Memory is short: streams that can't write give back what they hold, too. */
+  #makeRoom(): void {
+    this.#options.streams.forEach(({ ref }, stream) => this.#held[stream]! > 0 && ref.state === 'running' && ref.tell({ kind: 'giveBack' }));
+    this.evict();
+  }
+
+  /** What lies on disk, and no stream holds, gives its memory up. */
   evict(): void {
     for (const entry of this.#inMemory) if (entry.heldBy === 0 && isOnDisk(entry)) this.#forget(entry);
   }
@@ -125,8 +159,8 @@ export class Backlog {
   /** When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk fails: then it is told. */
   async end(withinMs = END_MS): Promise<void> {
     this.#isEnding = true;
-    this.#endPressure?.();
-    const isDone = await this.#within(withinMs, Promise.all([...this.#entries.map((entry) => entry.twin?.completed), ...this.#removals]));
+    for (const end of this.#listening) end();
+    const isDone = await this.#within(withinMs, Promise.all([...this.#entries.map((entry) => entry.twin?.completed), ...this.#removals, this.#options.notes?.flush()]));
     if (isDone) return;
     for (const { twin, batch } of this.#entries) {
       if (twin === undefined || twin.isComplete || batch === undefined) continue;
@@ -152,10 +186,12 @@ export class Backlog {
   }
 
   #push(parts: Pick<Entry, 'batch' | 'twin' | 'left'>): void {
-    const { streams } = this.#options;
-    const entry: Entry = { ...parts, unsettledBy: streams.length, heldBy: 0, isLoading: false, failedLoads: 0, isSkipped: false, mustStay: false };
+    const { streams, notes } = this.#options;
+    const hasSettled = (id: string): boolean => parts.left !== undefined && notes?.hasSettled(id, parts.left.path) === true;
+    const entry = newEntry({ ...parts, at: streams.map(({ id }) => (hasSettled(id) ? 'settled' : 'waiting')) });
     this.#entries.push(entry);
     if (entry.batch !== undefined) this.#inMemory.add(entry);
+    if (isSettled(entry)) this.#leaveSoon();
     this.#pump();
   }
 
@@ -172,10 +208,10 @@ export class Backlog {
   }
 
   #feed(stream: number): void {
-    while (!this.#isEnding && this.#mayFeed(this.#held[stream]!)) {
+    while (!this.#isEnding && !this.#isAway[stream]! && this.#mayFeed(this.#held[stream]!)) {
       const entry = this.#entries[this.#next[stream]! - this.#base];
       if (entry === undefined) return;
-      if (entry.isSkipped) {
+      if (entry.at[stream] !== 'waiting') {
         this.#next[stream]!++;
         continue;
       }
@@ -192,23 +228,31 @@ export class Backlog {
 
   /** Half of the memory is used, and there is a disk to make room on. */
   #isTight(): boolean {
-    return this.#options.spool !== undefined && this.#options.budget.heldBytes > this.#options.budget.limitBytes / 2;
+    return this.#options.spool !== undefined && this.#options.budget.isTight;
   }
 
   #tell(stream: number, entry: Entry, batch: Batch): void {
     this.#held[stream]!++;
     entry.heldBy++;
+    entry.at[stream] = 'told';
     const share = batch.share();
-    share.onSettled(() => this.#settle(stream, entry));
-    this.#options.streams[stream]!.tell({ kind: 'batch', batch: share });
+    share.onSettled(() => this.#settle(stream, entry, share.isGivenUp));
+    this.#options.streams[stream]!.ref.tell({ kind: 'batch', batch: share });
   }
 
-  #settle(stream: number, entry: Entry): void {
+  #settle(stream: number, entry: Entry, isGivenUp: boolean): void {
     this.#held[stream]!--;
     entry.heldBy--;
-    entry.unsettledBy--;
-    if (entry.heldBy === 0 && entry.unsettledBy > 0 && isOnDisk(entry) && this.#isTight()) this.#forget(entry);
+    entry.at[stream] = isGivenUp ? 'waiting' : 'settled';
+    if (isGivenUp) this.#takeBack(stream, entry);
+    if (entry.heldBy === 0 && !isSettled(entry) && isOnDisk(entry) && this.#isTight()) this.#forget(entry);
     this.#leaveSoon();
+  }
+
+  /** The stream gets it again, with what follows, once it asks. */
+  #takeBack(stream: number, entry: Entry): void {
+    this.#isAway[stream] = true;
+    this.#next[stream] = Math.min(this.#next[stream]!, this.#base + this.#entries.indexOf(entry));
   }
 
   /** After the code that is running: a stream that settles at once must not be fed from within its own settling. */
@@ -224,11 +268,25 @@ export class Backlog {
   /** Settled entries leave at the front, and streams get more. */
   #leave(): void {
     const before = this.#base;
-    while (this.#entries[0]?.unsettledBy === 0) this.#removeFile(this.#leaveFront());
+    while (this.#entries[0] !== undefined && isSettled(this.#entries[0])) this.#removeFile(this.#leaveFront());
     // A stream is not fed what has left without it.
     this.#next.forEach((next, stream) => (this.#next[stream] = Math.max(next, this.#base)));
+    this.#note();
     this.#pump();
     if (this.#base > before) this.#options.onSettled();
+  }
+
+  /** When one stream is ahead of another, how far it is must outlive the daemon, or it would get all that again. */
+  #note(): void {
+    const { notes, streams } = this.#options;
+    if (notes === undefined || streams.length === 1) return;
+    streams.forEach(({ id }, stream) => {
+      const before = this.#settledUpTo[stream]!;
+      let upTo = Math.max(before, this.#base);
+      while (this.#entries[upTo - this.#base]?.at[stream] === 'settled') upTo++;
+      this.#settledUpTo[stream] = upTo;
+      if (upTo > before && upTo > this.#base) notes.note(id, pathOf(this.#entries[upTo - this.#base - 1]!));
+    });
   }
 
   #leaveFront(): Entry {
@@ -238,8 +296,10 @@ export class Backlog {
     return entry;
   }
 
-  #removeFile({ twin, left, mustStay }: Entry): void {
-    if (mustStay) return;
+  #removeFile(entry: Entry): void {
+    const { twin, left } = entry;
+    if (entry.mustStay) return;
+    entry.mustStay = true;
     const removal = twin?.remove() ?? (left === undefined ? undefined : this.#options.spool!.remove(left));
     if (removal === undefined) return;
     this.#removals.add(removal);
@@ -250,12 +310,13 @@ export class Backlog {
   #load(entry: Entry): void {
     if (entry.isLoading) return;
     entry.isLoading = true;
-    const path = entry.twin?.path ?? entry.left!.path;
+    const path = pathOf(entry);
     this.#options.spool!.read(path, entry.twin !== undefined).then(
       ({ batch, mayGo }) => {
         entry.isLoading = false;
         entry.mustStay ||= !mayGo;
         entry.batch = batch;
+        if (batch !== undefined) this.#compare(entry, batch);
         if (batch !== undefined) this.#inMemory.add(entry);
         // Not one whole piece in it: there is nothing to settle.
         if (batch === undefined) this.#skip(entry);
@@ -277,7 +338,7 @@ export class Backlog {
       });
       return;
     }
-    const advice = errno === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with socat once it can be read';
+    const advice = errno === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with `kahe replay` once it can be read';
     log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
     entry.mustStay = true;
     this.#skip(entry);
@@ -285,12 +346,53 @@ export class Backlog {
 
   /** Passes over an entry that gives no frames to those who have not had it. */
   #skip(entry: Entry): void {
-    entry.isSkipped = true;
-    entry.unsettledBy = 0;
+    this.#lose(entry, entry.frames, 'a batch could not be read back from the spool');
+    this.#pass(entry);
+  }
+
+  /** Those who have not had it will not. */
+  #pass(entry: Entry): void {
+    entry.at.forEach((at, stream) => at === 'waiting' && (entry.at[stream] = 'settled'));
     this.#leaveSoon();
   }
-}
 
-function isOnDisk({ twin, left }: Entry): boolean {
-  return left !== undefined || twin?.isComplete === true;
+  /** What is damaged was put aside when it was read. */
+  #compare(entry: Entry, batch: Batch): void {
+    const missing = entry.frames - batch.frames;
+    if (missing > 0) this.#lose(entry, missing, 'a part of a batch was damaged in the spool');
+    entry.frames = batch.frames;
+  }
+
+  #lose({ at, twin, left }: Entry, frames: number, reason: string): void {
+    if (frames === 0) return;
+    this.#options.streams.forEach(({ id, account }, stream) => {
+      if (at[stream] !== 'waiting') return;
+      book(account, frames, 'discarded');
+      this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
+    });
+  }
+
+  /** The oldest batch that no stream has in its hands. */
+  #oldestIdle(): Droppable | undefined {
+    const entry = this.#entries.find((found) => isOnDisk(found) && found.heldBy === 0 && !found.isLoading && !found.mustStay && !isSettled(found));
+    return entry && { path: pathOf(entry), drop: () => this.#drop(entry) };
+  }
+
+  async #drop(entry: Entry): Promise<void> {
+    if (entry.left !== undefined && entry.frames === 0) await this.#countLeft(entry);
+    if (entry.heldBy > 0 || isSettled(entry)) return;
+    this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
+    this.#forget(entry);
+    this.#removeFile(entry);
+    this.#pass(entry);
+    await Promise.all(this.#removals);
+  }
+
+  async #countLeft(entry: Entry): Promise<void> {
+    entry.isLoading = true;
+    const { batch } = await this.#options.spool!.read(pathOf(entry)).catch(() => ({ batch: undefined }));
+    entry.isLoading = false;
+    entry.frames = batch?.frames ?? 0;
+    batch?.release();
+  }
 }

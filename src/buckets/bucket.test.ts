@@ -9,6 +9,7 @@ import type { Batch } from '../frames/batch.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import type { StreamMessage } from '../streams/streamActor.js';
+import { newAccount } from '../streams/account.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
 import type { BucketMessage, Run } from './messages.js';
@@ -67,7 +68,9 @@ class Bench {
       return stream;
     }));
     const backlog = new Backlog({
-      streams: refs, spool: undefined, budget: this.budget, log: system.log, clock: this.clock,
+      streams: refs.map((ref, i) => ({ id: `stream_${i}`, ref, account: newAccount() })),
+      spool: undefined, notes: undefined, budget: this.budget, log: system.log, clock: this.clock,
+      onLost: () => undefined,
       onSettled: () => {
         if (this.ref.state !== 'stopped') this.ref.tell({ kind: 'settled' });
       },

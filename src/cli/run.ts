@@ -5,6 +5,7 @@ import { Daemon, type DaemonParts } from '../daemon.js';
 import { Log } from '../log.js';
 import { type BoundSocket, bindSocket, inheritSockets } from '../socket/bind.js';
 import { groupId } from '../socket/group.js';
+import { printed } from '../streams/account.js';
 import { ServiceManager } from '../systemd/serviceManager.js';
 import { statusOf } from '../systemd/status.js';
 import type { Environment } from '../config/env.js';
@@ -89,7 +90,5 @@ function endOfLife(log: Log): Promise<{ reason: string; exitCode: number }> {
 function report(daemon: Daemon, log: Log): void {
   const { received, bad } = daemon.socketCounts;
   log.info(`stopped; received ${received} frames, ${bad} of them bad`);
-  for (const [name, counts] of daemon.streamCounts) {
-    log.info(`${name}: ${Object.entries(counts).map(([what, frames]) => `${what} ${frames}`).join(', ')}`);
-  }
+  for (const [name, account] of daemon.accounts) log.info(`${name}: ${printed(account)}`);
 }

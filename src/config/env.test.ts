@@ -184,11 +184,12 @@ describe('values', () => {
     expect(load('ADMIN=').warnings).toEqual([]);
   });
 
-  test('SPOOL is off when unset; with it comes a bound and a way to sync', () => {
+  test('SPOOL is off when unset; with it come a bound, a way to sync, and what happens when it is full', () => {
     expect(load('').spool).toBeUndefined();
     expect(load('SPOOL=').spool).toBeUndefined();
-    expect(load('SPOOL=./spool').spool).toEqual({ path: join(cwd, 'spool'), maxBytes: 10 * 1024 ** 3, sync: 'batch' });
-    expect(load('SPOOL=/spool\nSPOOL_SYNC=ALWAYS\nSPOOL_MAX=1GB').spool).toEqual({ path: '/spool', maxBytes: 1024 ** 3, sync: 'always' });
+    expect(load('SPOOL=./spool').spool).toEqual({ path: join(cwd, 'spool'), maxBytes: 10 * 1024 ** 3, sync: 'batch', whenFull: 'wait' });
+    expect(load('SPOOL=/spool\nSPOOL_SYNC=ALWAYS\nSPOOL_MAX=1GB\nSPOOL_FULL=drop-oldest').spool).toEqual({ path: '/spool', maxBytes: 1024 ** 3, sync: 'always', whenFull: 'drop-oldest' });
+    expect(() => load('SPOOL=/spool\nSPOOL_FULL=explode')).toThrow(/SPOOL_FULL: "explode" is not one of wait, drop-oldest/);
     expect(() => load('SPOOL=/spool\nSPOOL_SYNC=sometimes')).toThrow(/SPOOL_SYNC: "sometimes" is not one of never, batch, always/);
   });
 });

@@ -31,7 +31,7 @@ export interface Environment {
   /** The folder that keeps rejected frames, and how much it may hold. */
   readonly rejected: { readonly path: string; readonly maxBytes: number };
   /** Where open batches have a twin on disk; undefined: there is no spool. */
-  readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync } | undefined;
+  readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
   /** Lines for the log: settings that were understood but do not do what they seem to. */
   readonly warnings: readonly string[];
 }
@@ -46,13 +46,16 @@ const MB = 1024 ** 2;
 const SPOOL_SYNCS = ['never', 'batch', 'always'] as const;
 /** When the spool's files are synced: never, when a batch is closed, or after each write. */
 export type SpoolSync = (typeof SPOOL_SYNCS)[number];
+const SPOOL_FULLS = ['wait', 'drop-oldest'] as const;
+/** What happens when SPOOL_MAX is reached or the disk is full: clients wait, or the oldest batches are discarded. */
+export type SpoolFull = (typeof SPOOL_FULLS)[number];
 const LONGEST_SOCKET_PATH = 107;
 const COMING: ReadonlyMap<string, string> = new Map([
   ['ADMIN', 'admin page yet: none is opened'],
 ]);
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'MAXFRAME', 'MAXBUCKETS',
-  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', ...COMING.keys(),
+  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', ...COMING.keys(),
 ] as const;
 
 /** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
@@ -123,6 +126,7 @@ function readSpool(variables: Variables, cwd: string): Environment['spool'] {
     path: resolve(cwd, variables.read('SPOOL', String, '.')),
     maxBytes: variables.read('SPOOL_MAX', (text) => parseSize(text, { minBytes: 16 * MB }), 10 * 1024 * MB),
     sync: variables.read('SPOOL_SYNC', (text) => parseChoice(text, SPOOL_SYNCS), 'batch' as const),
+    whenFull: variables.read('SPOOL_FULL', (text) => parseChoice(text, SPOOL_FULLS), 'wait' as const),
   };
   return variables.text('SPOOL') === undefined ? undefined : spool;
 }

@@ -19,6 +19,7 @@ export class Batch {
   #origin: Batch | undefined;
   #whenSettled: (() => void) | undefined;
   #readers = 0;
+  #isGivenUp = false;
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
   #markFrames: number[] = [];
   #markTimes: number[] = [];
@@ -144,6 +145,21 @@ export class Batch {
     if (this.#shares !== undefined) return this.#shares.release();
     if (this.#readers > 0) this.budget.give(this.bytes.length);
     else this.budget.free(this.bytes);
+  }
+
+  /** A share that its holder releases unused: it is not settled, and the frames are still to be delivered. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.release();
+  }
+
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
+  /** All frames of another batch, for one destination: see `share`. */
+  get isShare(): boolean {
+    return this.#shares !== undefined;
   }
 
   /** Called once, when the last holder has let go of this batch and of every batch picked from it: all frames are settled. */

@@ -21,8 +21,8 @@ export interface SegmentOptions {
   readonly log: Log;
   /** Files have grown, or are gone: by how many bytes. */
   readonly onSize: (bytes: number) => void;
-  /** Writing failed (true), or goes on again (false). */
-  readonly onTrouble: (isInTrouble: boolean) => void;
+  /** Writing failed (true), with what, or goes on again (false). */
+  readonly onTrouble: (isInTrouble: boolean, error?: unknown) => void;
   readonly onGone: () => void;
 }
 
@@ -226,7 +226,7 @@ export class Segment {
     this.#state = 'failed';
     if (!this.#isInTrouble) {
       this.#isInTrouble = true;
-      this.#options.onTrouble(true);
+      this.#options.onTrouble(true, error);
       this.#options.log.error(`${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms`);
     }
     this.#timer = this.#options.clock.after(RETRY_MS, () => this.#startAnew());

@@ -10,6 +10,7 @@ import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { FailingDisk } from '../disk/failingDisk.js';
+import { ReadTurns } from '../disk/readTurns.js';
 import type { Segment } from './segment.js';
 import { Spool } from './spool.js';
 
@@ -36,7 +37,7 @@ afterEach(async () => {
 });
 
 function makeSpool(maxBytes = 1e9): Spool {
-  return new Spool({ path: folder, sync: 'never', maxBytes }, { log: new Log('DEBUG', (line) => lines.push(line)), clock, budget, fs: disk.fs });
+  return new Spool({ path: folder, sync: 'never', maxBytes, whenFull: 'wait' }, { log: new Log('DEBUG', (line) => lines.push(line)), clock, budget, turns: new ReadTurns(budget, clock), fs: disk.fs });
 }
 
 /** A closed batch with its twin. */
@@ -196,7 +197,7 @@ describe('Spool', () => {
   });
 
   test.each(['/proc/spool', '/proc/spool/below', '/dev/null', '/dev/null/below'])('a path that can\'t be a folder (%s) is refused at once', async (path) => {
-    const spool = new Spool({ path, sync: 'never', maxBytes: 1e9 }, { log: new Log('FATAL', () => undefined), clock, budget });
+    const spool = new Spool({ path, sync: 'never', maxBytes: 1e9, whenFull: 'wait' }, { log: new Log('FATAL', () => undefined), clock, budget, turns: new ReadTurns(budget, clock) });
     await expect(spool.open()).rejects.toThrow(`SPOOL: ${path} can't be used: E`);
   });
 

@@ -3,9 +3,9 @@
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Clock } from '../clock.js';
-import type { SpoolSync } from '../config/env.js';
+import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
@@ -16,14 +16,18 @@ import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
 import { explained, needsAPerson } from '../disk/ioAdvice.js';
 import { proveWritable } from '../disk/proof.js';
+import type { ReadTurns } from '../disk/readTurns.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Segment } from './segment.js';
+import { NOTES_FILE, SettledNotes } from './settledNotes.js';
 
 export interface SpoolSettings {
   readonly path: string;
   readonly sync: SpoolSync;
-  /** SPOOL_MAX: bytes of all segments together; over it clients wait. */
+  /** SPOOL_MAX: bytes of all segments together. */
   readonly maxBytes: number;
+  /** SPOOL_FULL: what happens when they are reached, or the disk is full. */
+  readonly whenFull: SpoolFull;
 }
 
 /** A segment of an earlier life, not read yet. */
@@ -32,13 +36,21 @@ export interface LeftSegment {
   readonly bytes: number;
 }
 
+/** A segment that may be thrown away when the spool is full. */
+export interface Droppable {
+  readonly path: string;
+  /** Resolves when it is gone. */
+  drop(): Promise<void>;
+}
+
 const SEGMENT_NAME = /^(\d{13})-\d{8}(?:\.\d+)?\.bckstm$/;
 /** NAME_MAX is 255, and a bucket's name may be as long before it is made safe. */
 const LONGEST_NAME = 235;
 /** Space must have come back by so much before clients go on, or they would stop and go with each batch. */
 const RESUME_SHARE = 0.95;
-/** A segment is a batch with its checkpoints. */
-const SPACE_BYTES = 1.25 * 1024 * 1024;
+/** So much goes at a time, at least: room for a few batches. */
+const DROP_BYTES = 4 * 1024 * 1024;
+const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;
 
@@ -55,16 +67,19 @@ export class Spool {
   #isFull = false;
   #sequence = 0;
   #lastTimeMs = 0;
-  /** Segments are read into it, one after another. */
-  #space: Buffer | undefined;
-  #reading: Promise<void> = Promise.resolve();
+  readonly #turns: ReadTurns;
+  readonly #notes = new Map<BucketKey, SettledNotes>();
+  /** Each says which of its segments could go first. */
+  readonly #holders = new Set<() => Droppable | undefined>();
+  #dropping: Promise<void> | undefined;
 
-  constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly fs?: FileSystem }) {
+  constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly turns: ReadTurns; readonly fs?: FileSystem }) {
     this.#settings = settings;
     this.#fs = parts.fs ?? nodeFileSystem;
     this.#log = parts.log;
     this.#clock = parts.clock;
     this.#budget = parts.budget;
+    this.#turns = parts.turns;
   }
 
   /** Bytes of all segments. */
@@ -109,7 +124,9 @@ export class Spool {
         continue;
       }
       const bucket = (await this.#bucketSaid(segments, name)) ?? (await this.#bucketProven(segments, name));
-      if (bucket !== undefined) left.set(keyOf(bucket), segments);
+      if (bucket === undefined) continue;
+      left.set(keyOf(bucket), segments);
+      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load());
     }
     return left;
   }
@@ -136,6 +153,25 @@ export class Spool {
     return undefined;
   }
 
+  /** What is noted of a bucket's streams. */
+  notes(bucket: string): SettledNotes {
+    const notes = this.#notes.get(keyOf(bucket)) ?? this.#newNotes(bucket);
+    this.#notes.delete(keyOf(bucket));
+    return notes;
+  }
+
+  #newNotes(bucket: string): SettledNotes {
+    return new SettledNotes({ folder: join(this.#settings.path, folderOf(bucket)), fs: this.#fs, clock: this.#clock, log: this.#log });
+  }
+
+  /**
+   * Asked, when the spool is full and the oldest may go, which segment of a bucket could go first. Returns the way to end it.
+   */
+  onFull(oldest: () => Droppable | undefined): () => void {
+    this.#holders.add(oldest);
+    return () => this.#holders.delete(oldest);
+  }
+
   /** The twin of a batch that was just opened. */
   twin(batch: Batch): Segment {
     const { bucket } = batch;
@@ -152,7 +188,7 @@ export class Spool {
       clock: this.#clock,
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
-      onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
+      onTrouble: (isInTrouble, error) => this.#trouble(isInTrouble, error),
       onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
     }, this.#last.get(bucket));
     this.#last.set(bucket, segment);
@@ -165,13 +201,7 @@ export class Spool {
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
   read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    // One after another: a thousand buckets that start together must not need a thousand times the space.
-    const reading = this.#reading.then(() => {
-      this.#space ??= Buffer.allocUnsafeSlow(SPACE_BYTES);
-      return recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space: this.#space });
-    });
-    this.#reading = reading.then(() => undefined, () => undefined);
-    return reading;
+    return this.#turns.read((space) => recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }));
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */
@@ -202,6 +232,7 @@ export class Spool {
   /** Buckets made on demand would leave a folder each. */
   async #removeIfEmpty(folder: string): Promise<void> {
     try {
+      await unlinkIfThere(this.#fs, join(folder, NOTES_FILE));
       await this.#fs.removeFolder(folder);
     } catch (error) {
       if (errnoOf(error) !== 'ENOTEMPTY') this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
@@ -213,17 +244,43 @@ export class Spool {
     const { maxBytes } = this.#settings;
     if (!this.#isFull && this.#bytes > maxBytes) {
       this.#isFull = true;
-      this.#log.warn(`the spool is full (${this.#bytes} bytes, SPOOL_MAX ${maxBytes}): clients wait until batches are delivered`);
+      const what = this.#mayDrop ? 'the oldest batches are discarded (SPOOL_FULL=drop-oldest)' : 'clients wait until batches are delivered';
+      this.#log.warn(`the spool is full (${this.#bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}`);
     } else if (this.#isFull && this.#bytes <= maxBytes * RESUME_SHARE) {
       this.#isFull = false;
       this.#log.info('the spool has room again: clients go on');
     }
+    if (this.#isFull) this.#dropSoon();
     this.#block();
   }
 
-  #trouble(isInTrouble: boolean): void {
+  #trouble(isInTrouble: boolean, error?: unknown): void {
     this.#inTrouble += isInTrouble ? 1 : -1;
+    if (isInTrouble && NO_SPACE.has(errnoOf(error) ?? '')) this.#dropSoon();
     this.#block();
+  }
+
+  get #mayDrop(): boolean {
+    return this.#settings.whenFull === 'drop-oldest';
+  }
+
+  /** Makes room for what comes. Where nothing can go, for streams have it all in their hands, clients wait. */
+  #dropSoon(): void {
+    if (!this.#mayDrop || this.#dropping !== undefined) return;
+    this.#dropping = this.#dropOldest().finally(() => (this.#dropping = undefined));
+  }
+
+  async #dropOldest(): Promise<void> {
+    // After the code that is running, which may be just adding what is too much.
+    await Promise.resolve();
+    const enoughBytes = Math.min(this.#settings.maxBytes * RESUME_SHARE, this.#bytes - DROP_BYTES);
+    while (this.#bytes > enoughBytes && (this.#isFull || this.#inTrouble > 0)) {
+      const candidates = [...this.#holders].map((oldest) => oldest()).filter((found) => found !== undefined);
+      candidates.sort((a, b) => (basename(a.path) < basename(b.path) ? -1 : 1));
+      const before = this.#bytes;
+      await candidates[0]?.drop();
+      if (this.#bytes >= before) return;
+    }
   }
 
   #block(): void {

@@ -4,7 +4,9 @@ import type { BackupConfig, StreamConfig } from '../config/buckets.js';
 import type { FileSystem } from '../disk/fileSystem.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
+import type { FileSettings } from '../config/fileSettings.js';
 import { FileStream } from './file/fileStream.js';
+import type { DiscardedFile } from './file/ownFiles.js';
 import { Cluster } from './kafka/cluster.js';
 import { KafkaStream } from './kafka/kafkaStream.js';
 import { Permits } from './kafka/permits.js';
@@ -18,8 +20,10 @@ export interface StreamPlace {
   /** The stream's id in the configuration; a backup's is that of its primary with `.backup` behind. */
   readonly streamId: string;
   readonly log: Log;
-  /** Frames that the configuration allowed to be thrown away (`maxFiles`). */
-  readonly onDiscard: (frames: number) => void;
+  /** Told of each file that went for `maxFiles`. */
+  readonly onDiscard: (discarded: DiscardedFile) => void;
+  /** Of a backup that a replay will send: see FileStreamOptions. */
+  readonly onFound?: (frames: number) => void;
 }
 
 export interface StreamMakerParts {
@@ -43,15 +47,12 @@ export class StreamMaker {
 
   make(config: StreamConfig | BackupConfig, place: StreamPlace): Stream {
     if (config.type === 'kafka') return this.#kafka(config.settings, place);
-    return new FileStream({
-      settings: config.settings,
-      bucket: place.bucket,
-      streamId: place.streamId,
-      log: place.log,
-      clock: this.parts.clock,
-      fs: this.parts.fs,
-      onDiscard: ({ frames }) => place.onDiscard(frames),
-    });
+    return this.makeFile(config.settings, place);
+  }
+
+  makeFile(settings: FileSettings, place: StreamPlace): FileStream {
+    const { clock, fs } = this.parts;
+    return new FileStream({ ...place, settings, clock, fs });
   }
 
   #kafka(settings: KafkaSettings, { bucket, log }: StreamPlace): Stream {

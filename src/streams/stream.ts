@@ -60,6 +60,23 @@ export interface Stream {
   close(options: { readonly deadlineMs: number }): Promise<void>;
 }
 
+/** Brings what the backup of a stream holds to its primary, oldest first. */
+export interface BackupReplay {
+  /** What the backup holds and the primary has not had. */
+  readonly leftBytes: number;
+  readonly leftFrames: number;
+
+  /**
+   * Sends until no more than `enoughBytes` are left. With 0 nothing may be written to the backup meanwhile, and then none of its files is left.
+   * Called again while it runs, it is the same run.
+   * @throws Error why it can't go on now
+   */
+  send(enoughBytes: number): Promise<void>;
+
+  /** Ends a run after the piece that is being sent, and gives its memory back. */
+  stop(): Promise<void>;
+}
+
 /** Keeps frames that can never be delivered, each with its reason, so that nothing goes without a trace. */
 export interface RejectedFrames {
   /** @param bytes whole frames from `start` to `end`, copied before the call returns */

@@ -8,7 +8,8 @@ import { ActorSystem } from '../actors/system.js';
 import type { ActorRef } from '../actors/actor.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
-import { StreamActor, type StreamActorOptions, type StreamCounts, type StreamMessage, noCounts } from './streamActor.js';
+import { type Account, newAccount } from './account.js';
+import { StreamActor, type StreamActorOptions, type StreamMessage } from './streamActor.js';
 
 interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {
   readonly depth?: number;
@@ -25,7 +26,7 @@ class Bench {
   readonly leftOver: string[] = [];
   readonly reasons: string[] = [];
   readonly settled: string[] = [];
-  readonly counts: StreamCounts = noCounts();
+  readonly account: Account = newAccount();
   readonly primary: FakeStream;
   readonly backup: FakeStream | undefined;
   readonly ref: ActorRef<StreamMessage>;
@@ -52,8 +53,9 @@ class Bench {
           this.leftOver.push(text);
           this.ends.push(`left over ${text}`);
         }
+        return 'rejected';
       },
-      counts: this.counts,
+      account: this.account,
     };
     const log = new Log('INFO', (line) => this.lines.push(line));
     this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => (this.actor = new StreamActor(context, options)));
@@ -82,7 +84,7 @@ class Bench {
   }
 
   get ended(): number {
-    const { received, ...ends } = this.counts;
+    const { received, ...ends } = this.account;
     expect(received).toBeGreaterThanOrEqual(0);
     return Object.values(ends).reduce((sum, count) => sum + count, 0);
   }
@@ -90,7 +92,7 @@ class Bench {
   /** Stopped, with nothing held, no timer, and every frame in the account. */
   expectClean(): void {
     expect(this.ref.state).toBe('stopped');
-    expect(this.ended).toBe(this.counts.received);
+    expect(this.ended).toBe(this.account.received);
     expect(this.budget.heldBytes).toBe(0);
     expect(this.clock.timers).toBe(0);
   }
@@ -129,7 +131,7 @@ describe('StreamActor: normal', () => {
     bench.primary.refuse();
     bench.primary.deliver();
     await turn();
-    expect(bench.counts).toEqual({ ...noCounts(), received: 3, delivered: 2, rejected: 1 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 3, delivered: 2, rejected: 1 });
     expect(bench.settled).toEqual(['a,b,c']);
     expect(bench.budget.heldBytes).toBe(0);
   });
@@ -139,7 +141,7 @@ describe('StreamActor: normal', () => {
     bench.tell('1:fast');
     bench.primary.deliver(1);
     await turn();
-    expect(bench.counts.delivered).toBe(1);
+    expect(bench.account.delivered).toBe(1);
     expect(bench.settled).toEqual([]);
     bench.primary.deliver(0);
     await turn();
@@ -158,7 +160,7 @@ describe('StreamActor: normal', () => {
     bench.backup!.deliver();
     await turn();
     expect(bench.backup!.delivered).toEqual(['a']);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 1, backedUp: 1 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 1, backedUp: 1 });
     expect(bench.budget.heldBytes).toBe(0);
   });
 });
@@ -178,7 +180,7 @@ describe('StreamActor: backup', () => {
     }
     expect(narrow.backup!.delivered).toEqual(['a', 'b', 'c', 'd']);
     expect(narrow.primary.delivered).toEqual([]);
-    expect(narrow.counts.received).toBe(4);
+    expect(narrow.account.received).toBe(4);
     expect(narrow.logged('WARN')).toEqual([
       '/stream mode backup: the broker is away; 4 frames and what follows go to the backup, the primary is tried every 10000 ms',
     ]);
@@ -195,7 +197,7 @@ describe('StreamActor: backup', () => {
     bench.backup!.deliver();
     await turn();
     expect(bench.backup!.written).toEqual([['0:c'], ['0:g']]);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 7, delivered: 4, rejected: 1, backedUp: 2 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 7, delivered: 4, rejected: 1, backedUp: 2 });
     expect(bench.settled).toEqual(['0:a,1:b,0:c,1:d,2:e', '1:f,0:g']);
     expect(bench.budget.heldBytes).toBe(0);
   });
@@ -245,7 +247,7 @@ describe('StreamActor: backup', () => {
     bench.primary.deliver();
     await turn();
     expect(bench.ends).toEqual(['primary a']);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 1, delivered: 1 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 1, delivered: 1 });
   });
 });
 
@@ -300,7 +302,7 @@ describe('StreamActor: error', () => {
     await turn();
     expect(bench.ends).toEqual(['backup 1:b', 'backup 0:a', 'backup 0:c']);
     expect(bench.actor.mode).toBe('backup');
-    expect(bench.counts).toEqual({ ...noCounts(), received: 3, backedUp: 3 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 3, backedUp: 3 });
     expect(bench.budget.heldBytes).toBe(0);
   });
 
@@ -326,7 +328,7 @@ describe('StreamActor: slice', () => {
     bench.primary.deliver();
     await turn();
     expect(bench.primary.delivered).toEqual(['a', 'c', 'e']);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 5, slicedOut: 2, delivered: 3 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 5, slicedOut: 2, delivered: 3 });
     expect(bench.settled).toEqual(['a,b,c,d,e']);
     expect(bench.budget.heldBytes).toBe(0);
   });
@@ -336,7 +338,7 @@ describe('StreamActor: slice', () => {
     bench.tell('a', 'b');
     expect(bench.settled).toEqual(['a,b']);
     expect(bench.primary.written).toEqual([]);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 2, slicedOut: 2 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 2, slicedOut: 2 });
     expect(bench.budget.heldBytes).toBe(0);
   });
 
@@ -345,7 +347,7 @@ describe('StreamActor: slice', () => {
     bench.tell('a');
     bench.primary.deliver();
     await turn();
-    expect(bench.counts.delivered).toBe(1);
+    expect(bench.account.delivered).toBe(1);
   });
 
   test('a tenth of many frames is about a tenth, and not the same frames each time', async () => {
@@ -369,7 +371,7 @@ describe('StreamActor: slice', () => {
     bench.backup!.deliver();
     await turn();
     expect(bench.backup!.delivered).toEqual(['a', 'c']);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 3, slicedOut: 1, backedUp: 2 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 3, slicedOut: 1, backedUp: 2 });
   });
 });
 
@@ -426,7 +428,7 @@ describe('StreamActor: the end', () => {
     }
     expect(bench.backup!.delivered).toEqual(['a', 'b']);
     bench.expectClean();
-    expect(bench.counts).toEqual({ ...noCounts(), received: 2, backedUp: 2 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 2, backedUp: 2 });
   });
 
   test('at the deadline, with no backup, it is left over', async () => {
@@ -439,7 +441,7 @@ describe('StreamActor: the end', () => {
     expect(bench.leftOver).toEqual(['0:a', 'c']);
     expect(bench.reasons[0]).toBe('not delivered when the daemon stopped: it was closed');
     bench.expectClean();
-    expect(bench.counts).toEqual({ ...noCounts(), received: 3, delivered: 1, leftOver: 2 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 3, delivered: 1, rejected: 2 });
     expect(bench.settled).toEqual(['0:a,1:b', 'c']);
   });
 
@@ -547,7 +549,7 @@ describe('StreamActor: a failed one', () => {
     expect(bench.logged('ERROR')).toHaveLength(3);
     expect([...new Set(bench.primary.delivered)]).toEqual(['a', 'b', 'c']);
     expect(bench.settled).toEqual(['a', 'b', 'c']);
-    expect(bench.counts).toEqual({ ...noCounts(), received: 3, delivered: 3 });
+    expect(bench.account).toEqual({ ...newAccount(), received: 3, delivered: 3 });
     expect(bench.budget.heldBytes).toBe(0);
   });
 
@@ -630,7 +632,7 @@ describe('StreamActor: any history', () => {
     checkCounts(bench, sent.length);
     bench.expectClean();
     checkEnds(bench, slice === 1 ? sent : sent.filter((_, i) => kept[i]));
-    expect(bench.counts.slicedOut).toBe(slice === 1 ? 0 : kept.filter((is) => !is).length);
+    expect(bench.account.slicedOut).toBe(slice === 1 ? 0 : kept.filter((is) => !is).length);
     expect([...bench.settled].sort()).toEqual([...batches].sort());
   }
 
@@ -654,16 +656,16 @@ describe('StreamActor: any history', () => {
 
   /** What the actor says has ended never runs ahead of what has; the rest is queued. */
   function checkCounts(bench: Bench, sent: number): void {
-    const { received, delivered, backedUp, rejected, leftOver } = bench.counts;
+    const { received, delivered, backedUp, rejected } = bench.account;
     expect(received).toBe(sent);
-    expect(bench.ended).toBeLessThanOrEqual(received);
+    expect(bench.ended).toBe(received);
     const ends = (place: string): number => bench.ends.filter((end) => end.startsWith(place)).length;
     expect(delivered).toBeLessThanOrEqual(ends('primary'));
     expect(backedUp).toBeLessThanOrEqual(ends('backup'));
-    expect(rejected).toBeLessThanOrEqual(ends('rejected'));
-    expect(leftOver).toBe(ends('left over'));
+    const refused = ends('rejected') + ends('left over');
+    expect(rejected).toBeLessThanOrEqual(refused);
     // Nothing is outstanding: then all that came to an end is counted.
-    if (bench.primary.outstanding + (bench.backup?.outstanding ?? 0) === 0) expect([delivered, backedUp, rejected]).toEqual([ends('primary'), ends('backup'), ends('rejected')]);
+    if (bench.primary.outstanding + (bench.backup?.outstanding ?? 0) === 0) expect([delivered, backedUp, rejected]).toEqual([ends('primary'), ends('backup'), refused]);
   }
 
   function checkEnds(bench: Bench, kept: readonly string[]): void {

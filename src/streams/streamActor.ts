@@ -2,11 +2,13 @@
 //   normal  batches go to the primary.
 //   backup  the primary failed: what it handed back, and what follows, goes to the backup, in order; the primary is tried now and then.
 //   error   there is no backup, or it failed too: batches wait in their order, and the trying goes on.
-// A mode ends only when nothing written in it is outstanding, so that no batch passes another.
+// A mode ends only when nothing written in it is outstanding, so that no batch passes another. With a replay, `backup` ends only when the
+// primary has had all that lies in the backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import type { Batch } from '../frames/batch.js';
-import { DeliveryError, type Settled, type Stream } from './stream.js';
+import { type Account, book, move } from './account.js';
+import { type BackupReplay, DeliveryError, type Settled, type Stream } from './stream.js';
 
 export type StreamMode = 'normal' | 'backup' | 'error';
 
@@ -19,6 +21,10 @@ export type StreamMessage =
   | { readonly kind: 'written'; readonly write: Write; readonly outcome: Settled | DeliveryError }
   | { readonly kind: 'retry' }
   | { readonly kind: 'probed'; readonly target: Target; readonly problem: string | undefined }
+  /** A run of the replay has ended. */
+  | { readonly kind: 'replayed'; readonly problem: string | undefined }
+  /** Memory is short: what only waits here is wanted back. */
+  | { readonly kind: 'giveBack' }
   | { readonly kind: 'deadline' };
 
 type Target = 'primary' | 'backup';
@@ -33,6 +39,8 @@ interface Write {
 export interface StreamActorOptions {
   readonly primary: Stream;
   readonly backup: Stream | undefined;
+  /** Sends what the backup holds; undefined: an operator does, or there is none. */
+  readonly replay?: BackupReplay | undefined;
   /** The probability that a frame goes to this stream; 1 copies nothing. */
   readonly slice: number;
   /** How long between two tries of the primary in backup mode. */
@@ -42,30 +50,19 @@ export interface StreamActorOptions {
   /** At the end: how long batches are still tried before they go to the backup, or are left over. */
   readonly stopTimeoutMs: () => number;
   readonly random?: () => number;
-  /** Called with what could be delivered nowhere when the time to stop was over. */
-  readonly onLeftOver: (batch: Batch, reason: string) => void;
-  readonly counts: StreamCounts;
-}
-
-/** Frames by what became of them; `received` is the sum of the others and of what is queued. */
-export interface StreamCounts {
-  received: number;
-  delivered: number;
-  backedUp: number;
-  slicedOut: number;
-  rejected: number;
-  /** Left when the daemon stopped, and kept aside. */
-  leftOver: number;
-}
-
-export function noCounts(): StreamCounts {
-  return { received: 0, delivered: 0, backedUp: 0, slicedOut: 0, rejected: 0, leftOver: 0 };
+  /** Called with what could be delivered nowhere when the time to stop was over. Returns where it stays. */
+  readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
+  /** It has use for batches again, after it gave some back. */
+  readonly onReady?: () => void;
+  readonly account: Account;
 }
 
 /** Time at the end that is kept for writing to the backup what the primary did not take. */
 const LAST_RESORT_MS = 3_000;
 /** A stream may end long before the daemon does (a bucket that was idle): whether that has begun is looked at so often. */
 const DEADLINE_CHECK_MS = 1_000;
+/** So near the end of the backup, new batches wait for the rest of it instead of joining its end: that comes to an end under any load. */
+const NEAR_END_BYTES = 2 * 1024 * 1024;
 
 export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
@@ -77,6 +74,9 @@ export class StreamActor extends Actor<StreamMessage> {
   #waiting: Batch[] = [];
   #retry: Timer | undefined;
   #isProbing = false;
+  /** `sending`: while the backup grows. `resting`: nothing more is written to it, what is outstanding ends. `last`: what is left then. */
+  #replaying: 'no' | 'sending' | 'resting' | 'last' = 'no';
+  #hasGivenBack = false;
   #deadline: Timer | undefined;
   #isPastDeadline = false;
   #isOpen = false;
@@ -104,6 +104,8 @@ export class StreamActor extends Actor<StreamMessage> {
       case 'written': return this.#onWritten(message.write, message.outcome);
       case 'retry': return this.#probe();
       case 'probed': return this.#onProbed(message.target, message.problem);
+      case 'replayed': return this.#onReplayed(message.problem);
+      case 'giveBack': return this.#giveBack();
       case 'deadline': return this.#onDeadline();
     }
   }
@@ -117,12 +119,13 @@ export class StreamActor extends Actor<StreamMessage> {
 
   override abandon(message: StreamMessage, error: unknown): void {
     const batches = message.kind === 'batch' ? [message.batch] : message.kind === 'inherit' ? message.batches : [];
-    if (message.kind === 'batch') this.#options.counts.received += message.batch.frames;
+    if (message.kind === 'batch') book(this.#options.account, message.batch.frames, 'queued');
     for (const batch of batches) this.#leaveOver(batch, `the stream failed on it: ${String(error)}`);
   }
 
   override drain(): void {
     this.#watchDeadline();
+    this.#pauseReplay();
     if (this.#mode !== 'normal') this.#probe();
     this.#pump();
   }
@@ -142,14 +145,17 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #onOpened(problem: string | undefined): void {
     this.#isOpen = true;
+    this.#options.onReady?.();
     if (problem !== undefined) this.#enter({ mode: 'error', reason: problem });
+    else if (this.#mustReplay()) this.#beginInBackup();
     this.#pump();
   }
 
   #accept(batch: Batch): void {
     const { frames } = batch;
     const sliced = this.#options.slice < 1 ? this.#takeSlice(batch) : batch;
-    this.#options.counts.received += frames;
+    book(this.#options.account, frames, 'queued');
+    move(this.#options.account, frames - (sliced?.frames ?? 0), 'queued', 'slicedOut');
     if (sliced === undefined) return;
     this.#waiting.push(sliced);
     this.#pump();
@@ -163,7 +169,6 @@ export class StreamActor extends Actor<StreamMessage> {
   #takeSlice(batch: Batch): Batch | undefined {
     const random = this.#options.random ?? Math.random;
     const sliced = batch.pick(() => random() < this.#options.slice);
-    this.#options.counts.slicedOut += batch.frames - sliced.frames;
     batch.release();
     if (sliced.frames > 0) return sliced;
     sliced.release();
@@ -172,7 +177,8 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Writes what waits, as long as the mode stands and the stream has use for more. */
   #pump(): void {
-    while (this.#isOpen && this.#next === undefined && this.#waiting.length > 0) {
+    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.batch.release();
+    while (this.#isOpen && this.#next === undefined && this.#replaying !== 'last' && this.#waiting.length > 0) {
       const target = this.#mode === 'normal' ? 'primary' : 'backup';
       const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
       if (stream === undefined || this.#writes.length >= stream.depth) break;
@@ -200,22 +206,28 @@ export class StreamActor extends Actor<StreamMessage> {
     write.outcome = outcome;
     this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
     if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
-    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.batch.release();
-    if (this.#next !== undefined && this.#writes.every((w) => w.outcome !== undefined)) this.#enter(this.#next);
+    if (this.#next !== undefined && this.#writes.every((w) => w.outcome !== undefined)) this.#turnTo(this.#next);
     this.#pump();
   }
 
-  #count(target: Target, settled: Settled): void {
-    const counts = this.#options.counts;
-    counts.rejected += settled.rejected;
-    if (target === 'primary') counts.delivered += settled.delivered;
-    else counts.backedUp += settled.delivered;
+  #count(target: Target, { delivered, rejected }: Settled): void {
+    const { account } = this.#options;
+    move(account, rejected, 'queued', 'rejected');
+    move(account, delivered, 'queued', target === 'primary' ? 'delivered' : 'backedUp');
   }
 
   #onFailure(target: Target, error: DeliveryError): void {
     const toBackup = target === 'primary' && this.#options.backup !== undefined;
     // The first failure says why; those behind it fail because of it. A failure also overrules a return to the primary.
     if (this.#next === undefined || this.#next.mode === 'normal') this.#next = { mode: toBackup ? 'backup' : 'error', reason: error.message };
+  }
+
+  /** Nothing is outstanding. */
+  #turnTo(next: { readonly mode: StreamMode; readonly reason: string }): void {
+    if (this.#replaying === 'resting' && next.mode === 'normal') return this.#sendLast();
+    // The backup failed while it was to rest.
+    if (this.#replaying === 'resting') this.#replaying = 'no';
+    this.#enter(next);
   }
 
   /** Nothing is outstanding: what was handed back waits again, before all else, and the mode changes. */
@@ -230,6 +242,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#next = undefined;
     this.#mode = next.mode;
     this.#logMode(next.reason);
+    if (this.#mode !== 'error') this.#askForMore();
     if (this.#isPastDeadline && this.#mode === 'error') return this.#giveUp(next.reason);
     this.#scheduleRetry();
   }
@@ -254,7 +267,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Asks the primary whether it is back; in error mode also the backup, once the primary has said no. */
   #probe(): void {
-    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline) return;
+    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#replaying !== 'no') return;
     this.#isProbing = true;
     this.#ask('primary', this.#options.primary);
   }
@@ -277,15 +290,103 @@ export class StreamActor extends Actor<StreamMessage> {
       return this.#scheduleRetry();
     }
     if (this.#next !== undefined || this.#mode === 'normal') return;
+    if (target === 'primary' && this.#mustReplay()) return this.#startReplay();
     this.#next = target === 'primary' ? { mode: 'normal', reason: 'the primary is back' } : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
-    if (this.#writes.length === 0) this.#enter(this.#next);
+    if (this.#writes.length === 0) this.#turnTo(this.#next);
     this.#pump();
+  }
+
+  #mustReplay(): boolean {
+    return this.#options.replay !== undefined && this.#options.replay.leftBytes > 0;
+  }
+
+  /** What an earlier life has backed up goes first. */
+  #beginInBackup(): void {
+    this.#enter({ mode: 'backup', reason: `an earlier life of the daemon has left ${this.#options.replay!.leftFrames} frames in the backup, which go first` });
+    this.#probe();
+  }
+
+  /** The primary is back. At the end of its life a stream leaves its backup to the next one, unless that can't be written either. */
+  #startReplay(): void {
+    if (this.#context.self.state === 'draining' && this.#mode === 'backup') return;
+    const { leftFrames } = this.#options.replay!;
+    this.#context.log.info(`the primary is back: ${leftFrames} frames in the backup are sent to it first`);
+    this.#replaying = this.#mode === 'error' ? 'last' : 'sending';
+    this.#runReplay();
+  }
+
+  #runReplay(): void {
+    started(() => this.#options.replay!.send(this.#replaying === 'last' ? 0 : NEAR_END_BYTES)).then(
+      () => this.#tellSelf({ kind: 'replayed', problem: undefined }),
+      (error: unknown) => this.#tellSelf({ kind: 'replayed', problem: textOf(error) }),
+    );
+  }
+
+  #sendLast(): void {
+    this.#replaying = 'last';
+    this.#next = undefined;
+    this.#runReplay();
+  }
+
+  #onReplayed(problem: string | undefined): void {
+    const ended = this.#replaying;
+    this.#replaying = 'no';
+    if (problem !== undefined) {
+      this.#context.log.warn(`the backup is not sent yet: ${problem}; ${this.#options.replay!.leftFrames} frames are left in it`);
+      this.#scheduleRetry();
+    } else if (ended === 'last' && !this.#mustReplay()) {
+      this.#enter({ mode: 'normal', reason: 'the primary is back, and has had what was backed up' });
+    } else if (!this.#isPastDeadline && (this.#context.self.state !== 'draining' || this.#mode === 'error')) {
+      this.#restBackup();
+    }
+    this.#pump();
+  }
+
+  /** Near the end of the backup: what comes waits, so that there is an end. */
+  #restBackup(): void {
+    this.#replaying = 'resting';
+    this.#next ??= { mode: 'normal', reason: 'the primary is back' };
+    if (this.#writes.length === 0) this.#turnTo(this.#next);
+  }
+
+  /** At the end of the daemon's life: the next one goes on. */
+  #pauseReplay(): void {
+    if (this.#replaying === 'no') return;
+    if (this.#replaying === 'resting') {
+      this.#replaying = 'no';
+      if (this.#next?.mode === 'normal') this.#next = undefined;
+    } else if (this.#replaying === 'sending') {
+      void this.#options.replay?.stop();
+    }
+  }
+
+  #cutReplay(): void {
+    void this.#options.replay?.stop();
+    void this.#options.primary.close({ deadlineMs: 0 });
+  }
+
+  /** Batches that have not been touched are given back from the end, while nothing can be written; they come again when it can. */
+  #giveBack(): void {
+    if (this.#mode !== 'error' || this.#next !== undefined || this.#context.self.state === 'draining') return;
+    while (this.#waiting.at(-1)?.isShare === true) {
+      const batch = this.#waiting.pop()!;
+      this.#hasGivenBack = true;
+      book(this.#options.account, -batch.frames, 'queued');
+      batch.giveUp();
+    }
+  }
+
+  #askForMore(): void {
+    if (!this.#hasGivenBack) return;
+    this.#hasGivenBack = false;
+    this.#options.onReady?.();
   }
 
   /** The time to stop is nearly over: what the primary still has is handed back, and goes to the backup or is left over. */
   #onDeadline(): void {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
+    if (this.#replaying !== 'no') this.#cutReplay();
     if (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined)) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
@@ -302,19 +403,22 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #leaveOver(batch: Batch, reason: string): void {
-    this.#options.onLeftOver(batch, reason);
-    this.#options.counts.leftOver += batch.frames;
+    move(this.#options.account, batch.frames, 'queued', this.#options.onLeftOver(batch, reason));
     batch.release();
   }
 
   #finishDraining(): void {
-    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.length > 0 || this.#waiting.length > 0) return;
+    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.length > 0 || this.#waiting.length > 0 || this.#replaying !== 'no') return;
     this.#isClosing = true;
     this.#retry?.cancel();
     this.#deadline?.cancel();
+    void this.#close().then(() => this.#context.drained());
+  }
+
+  async #close(): Promise<void> {
+    await this.#options.replay?.stop();
     const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
-    const deadlineMs = LAST_RESORT_MS;
-    void Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs }))).then(() => this.#context.drained());
+    await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
   }
 }
 

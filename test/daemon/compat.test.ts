@@ -108,7 +108,7 @@ describe('batch, batchTimeout, slice', () => {
     for (const part of range(0, 10)) expect(tenth.filter((number) => Math.floor((number % 1000) / 100) === part).length).toBeGreaterThan(100);
     expect(new Set(tenth.map((number) => number % 10)).size).toBe(10);
     expect(await filesOf(join(daemon.folder, 'none'))).toEqual([]);
-    expect(daemon.accounts.get('orders/tenth')).toEqual({ received: count, delivered: tenth.length, slicedOut: count - tenth.length, backedUp: 0, rejected: 0, leftOver: 0 });
+    expect(daemon.accounts.get('orders/tenth')).toEqual({ received: count, delivered: tenth.length, slicedOut: count - tenth.length, backedUp: 0, rejected: 0, queued: 0, discarded: 0 });
   });
 });
 
@@ -170,7 +170,7 @@ describe('files', () => {
     expect(own).toHaveLength(3);
     const frames = (await Promise.all(own.map(async (file) => parseFrames(await readFile(file))))).flat();
     expect(numbersBySender(frames.map(({ message }) => message))).toEqual(new Map([['c', [17, 18, 19]]]));
-    expect(daemon.linesLike(/ERROR .*1 frames were discarded: maxFiles was reached/)).toHaveLength(17);
+    expect(daemon.linesLike(/WARN .*with 1 frames was removed: maxFiles was reached/)).toHaveLength(17);
   });
 
   test('kahego\'s .bckstm bytes go in through the socket and come out the same; so do ours, once more', async () => {

@@ -119,7 +119,7 @@ describe('the end', () => {
     expect(await numbersIn(daemon, 'rejected')).toEqual(new Map([['c', range(0, 1234)]]));
     const [name] = (await readdir(join(daemon.folder, 'rejected'))).filter((each) => each.endsWith('.reasons.jsonl'));
     expect(await readFile(join(daemon.folder, 'rejected', name!), 'utf8')).toContain('not delivered when the daemon stopped');
-    expect(daemon.accounts.get('orders/kafka')).toMatchObject({ received: 1234, leftOver: 1234 });
+    expect(daemon.accounts.get('orders/kafka')).toMatchObject({ received: 1234, rejected: 1234 });
   });
 
   test('SIGPIPE is ignored', async () => {

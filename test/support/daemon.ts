@@ -39,7 +39,7 @@ export interface Exit {
 }
 
 /** What became of the frames of one bucket in one stream, as the daemon says when it ends. */
-export type StreamAccount = Readonly<Record<'received' | 'delivered' | 'backedUp' | 'slicedOut' | 'rejected' | 'leftOver', number>>;
+export type StreamAccount = Readonly<Record<'received' | 'delivered' | 'queued' | 'backedUp' | 'slicedOut' | 'rejected' | 'discarded', number>>;
 
 /** A folder that is gone after the test. */
 export async function daemonFolder(): Promise<string> {

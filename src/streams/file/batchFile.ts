@@ -9,8 +9,8 @@ export interface BatchFileOptions {
   readonly files: OwnFiles;
   readonly fsync: boolean;
   readonly log: Log;
-  /** The oldest `batches` that were written and not yet told of are safe; returns how many frames they hold. */
-  readonly onSafe: (batches: number) => number;
+  /** The oldest `batches` that were written and not yet told of are safe, in this file; returns how many frames they hold. */
+  readonly onSafe: (batches: number, file: Readonly<OwnFile>) => number;
 }
 
 /** `suspect`: what the disk holds of it is not known (a sync or a cut failed), so nothing may follow. */
@@ -103,8 +103,9 @@ export class BatchFile {
     const batches = this.#unsafeBatches;
     this.#unsafeBatches = 0;
     this.#safeBytes = this.#bytes;
-    this.#opened!.file.bytes = this.#bytes;
-    this.#opened!.file.frames += this.#options.onSafe(batches);
+    const { file } = this.#opened!;
+    file.frames += this.#options.onSafe(batches, file);
+    file.bytes = this.#bytes;
   }
 
   /** Syncs (throws when that fails, closed all the same) and closes; a file without a batch goes. */

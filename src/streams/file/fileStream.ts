@@ -15,6 +15,7 @@ import { OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
 import { proveWritable } from '../../disk/proof.js';
 import { RotatingBatches } from './rotatingBatches.js';
+import { ArrivalTimes } from './arrivalTimes.js';
 
 export interface FileStreamSettings {
   readonly path: string;
@@ -35,6 +36,8 @@ export interface FileStreamOptions {
   readonly clock: Clock;
   /** Told of each file that went to keep within `maxFiles`: its frames count as discarded. */
   readonly onDiscard: (discarded: DiscardedFile) => void;
+  /** It is a backup that a replay will send: when its frames came is kept, and this is told how many earlier lives have left. */
+  readonly onFound?: (frames: number) => void;
   readonly fs?: FileSystem;
 }
 
@@ -56,6 +59,7 @@ export class FileStream implements Stream {
   readonly #options: FileStreamOptions;
   readonly #fs: FileSystem;
   readonly #files: OwnFiles;
+  readonly #times: ArrivalTimes | undefined;
   /** In the order of the calls; the safe ones leave at the front. */
   readonly #outstanding: Outstanding[] = [];
   #rotating: RotatingBatches | undefined;
@@ -64,16 +68,34 @@ export class FileStream implements Stream {
   #closing: Promise<void> | undefined;
 
   constructor(options: FileStreamOptions) {
-    const { settings, bucket, streamId, log, clock, onDiscard, fs = nodeFileSystem } = options;
+    const { settings, onFound, fs = nodeFileSystem } = options;
     checkTemplate(settings.fileNameTemplate);
     this.#options = options;
     this.#fs = fs;
-    this.#files = new OwnFiles({ ...settings, bucket, streamId, fs, log, clock, onDiscard });
+    this.#times = onFound === undefined ? undefined : new ArrivalTimes({ path: settings.path, fs, log: options.log });
+    this.#files = new OwnFiles({ ...settings, ...options, fs, times: this.#times });
   }
 
   /** The stream's own files, oldest first, the open one last; a view to read at once, not to keep. */
   get files(): readonly Readonly<OwnFile>[] {
     return this.#files.files;
+  }
+
+  /** For who sends them: the files themselves, and when their frames came. */
+  get own(): OwnFiles {
+    return this.#files;
+  }
+
+  get times(): ArrivalTimes | undefined {
+    return this.#times;
+  }
+
+  /** Closes the file that is open, when nothing is outstanding; the next batch begins another. */
+  async finishFile(): Promise<void> {
+    const { rotating, resumed } = { rotating: this.#rotating, resumed: this.#resumed };
+    [this.#rotating, this.#resumed] = [undefined, undefined];
+    await ended(rotating);
+    await resumed?.close();
   }
 
   async open(): Promise<void> {
@@ -105,16 +127,17 @@ export class FileStream implements Stream {
       rotateBytes: settings.sizeRotateBytes,
       log,
       resumed: this.#resumed,
-      onSafe: (batches) => this.#settle(batches),
+      onSafe: (batches, file) => this.#settle(batches, file),
       onFailure: (error, path, sound) => this.#fail(error, path, sound),
     });
     this.#resumed = undefined;
     return rotating;
   }
 
-  #settle(batches: number): number {
+  #settle(batches: number, file: Readonly<OwnFile>): number {
     let frames = 0;
     for (const { batch, resolve } of this.#outstanding.splice(0, batches)) {
+      this.#times?.note(file, file.frames + frames, batch.arrivals);
       frames += batch.frames;
       resolve({ delivered: batch.frames, rejected: 0 });
     }
@@ -167,9 +190,9 @@ export class FileStream implements Stream {
   }
 
   async #drain(): Promise<void> {
-    const rotating = this.#rotating;
-    if (rotating) await new Promise<void>((resolve) => void rotating.once('close', resolve).end());
+    await ended(this.#rotating);
     await this.#resumed?.close();
+    await this.#times?.close();
   }
 
   /** Did `work` end before the deadline? */
@@ -189,6 +212,10 @@ export class FileStream implements Stream {
     });
     return inTime;
   }
+}
+
+async function ended(rotating: RotatingBatches | undefined): Promise<void> {
+  if (rotating !== undefined) await new Promise<void>((resolve) => void rotating.once('close', resolve).end());
 }
 
 function failed(code: DeliveryErrorCode, message: string, batch: Batch): DeliveryError {

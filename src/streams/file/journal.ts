@@ -18,6 +18,9 @@ export interface OwnFile {
   /** Whole frames that are safe in it; stale while `open` is true and the process is another one. */
   frames: number;
   bytes: number;
+  /** Of these, what a replay has sent, from the start. */
+  sentFrames: number;
+  sentBytes: number;
   /** Being written, or not closed in good order. */
   open: boolean;
 }
@@ -116,7 +119,8 @@ function parse(text: string): JournalContent | undefined {
   if (!isRecord(value) || value['version'] !== VERSION) return undefined;
   const { files, numbers } = value;
   if (!Array.isArray(files) || !files.every(isOwnFile) || !Array.isArray(numbers) || !numbers.every(isNumbering)) return undefined;
-  return { files, numbers: new Map(numbers) };
+  // A journal of a version that knew no replay says nothing of what was sent.
+  return { files: files.map((file: OwnFile) => Object.assign({ sentFrames: 0, sentBytes: 0 }, file)), numbers: new Map(numbers) };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -129,9 +133,9 @@ function isNumbering(value: unknown): value is [string, number] {
 
 function isOwnFile(value: unknown): value is OwnFile {
   if (!isRecord(value)) return false;
-  const { name, device, inode, open, openedMs, frames, bytes } = value;
+  const { name, device, inode, open, openedMs, frames, bytes, sentFrames = 0, sentBytes = 0 } = value;
   return typeof name === 'string' && isBelow(name) && typeof device === 'string' && typeof inode === 'string'
-    && typeof open === 'boolean' && [openedMs, frames, bytes].every(isCount);
+    && typeof open === 'boolean' && [openedMs, frames, bytes, sentFrames, sentBytes].every(isCount);
 }
 
 /** Does the name stay below the folder? What is read from a disk is as good as what a client sends. */

@@ -9,17 +9,20 @@ import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, syn
 import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { makeFolders } from '../../disk/folders.js';
 import { walkFrames } from './frameWalk.js';
+import type { ArrivalTimes } from './arrivalTimes.js';
 import { Journal } from './journal.js';
 import type { JournalContent, OwnFile } from './journal.js';
 
 export type { OwnFile } from './journal.js';
 
-/** A file removed to keep within `maxFiles`, with the frames nobody will see again. */
+/** A file removed to keep within `maxFiles`, with the frames that nobody will see again: what a replay has sent of it doesn't count. */
 export interface DiscardedFile {
   /** The whole path. */
   readonly file: string;
   readonly frames: number;
   readonly bytes: number;
+  /** An earlier life of the daemon wrote it. */
+  readonly isOld: boolean;
 }
 
 export interface OwnFilesOptions {
@@ -32,6 +35,10 @@ export interface OwnFilesOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly onDiscard: (discarded: DiscardedFile) => void;
+  /** Told once, of the frames in the files that earlier lives have left, without those that were sent. */
+  readonly onFound?: (frames: number) => void;
+  /** When the frames of each file came; undefined: nobody will ask. */
+  readonly times?: ArrivalTimes | undefined;
 }
 
 /** Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be forgotten. */
@@ -41,6 +48,9 @@ export class OwnFiles {
   readonly #options: OwnFilesOptions;
   readonly #journal: Journal;
   #content: JournalContent | undefined;
+  #loading: Promise<JournalContent> | undefined;
+  #found = new Set<OwnFile>();
+  #beingSent: OwnFile | undefined;
 
   constructor(options: OwnFilesOptions) {
     this.#options = options;
@@ -59,9 +69,39 @@ export class OwnFiles {
   /** Reads the journal, once, and puts in order what a crash left: half a frame is cut off, an empty file goes. */
   async load(): Promise<JournalContent> {
     if (this.#content !== undefined) return this.#content;
+    this.#loading ??= this.#load().finally(() => (this.#loading = undefined));
+    return this.#loading;
+  }
+
+  async #load(): Promise<JournalContent> {
     const content = await this.#journal.load(this.#options.clock.now());
     for (const file of content.files.filter(({ open }) => open)) await this.#mend(file, content);
-    return (this.#content = content);
+    this.#content = content;
+    this.#found = new Set(content.files);
+    this.#options.onFound?.(content.files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0));
+    return content;
+  }
+
+  /** The file that is being read to be sent: it is not removed for `maxFiles` meanwhile. */
+  protect(file: OwnFile | undefined): void {
+    this.#beingSent = file;
+  }
+
+  /** Opens a file to be read; undefined: there is no such file any more, or it is another. */
+  async openOwn(file: OwnFile): Promise<OpenFile | undefined> {
+    const facts = await factsIfThere(this.#options.fs, this.pathOf(file));
+    if (facts === undefined || !isStillOurs(file, facts)) return undefined;
+    return this.#options.fs.open(this.pathOf(file), READ_FILE);
+  }
+
+  /** Forgets a file, and removes it too when `isRemoved`: all of it was sent. */
+  async leave(file: OwnFile, isRemoved: boolean): Promise<void> {
+    const content = await this.load();
+    const facts = isRemoved ? await factsIfThere(this.#options.fs, this.pathOf(file)) : undefined;
+    if (facts !== undefined && isStillOurs(file, facts)) await unlinkIfThere(this.#options.fs, this.pathOf(file));
+    content.files = content.files.filter((other) => other !== file);
+    await this.#options.times?.remove(file);
+    await this.save();
   }
 
   /** Opens a new file, empty and known to the journal, after the oldest had to go. */
@@ -73,7 +113,7 @@ export class OwnFiles {
     const before = content.files;
     try {
       const { device, inode } = await handle.facts();
-      const file: OwnFile = { name, openedMs: clock.now(), device, inode, frames: 0, bytes: 0, open: true };
+      const file: OwnFile = { name, openedMs: clock.now(), device, inode, frames: 0, bytes: 0, sentFrames: 0, sentBytes: 0, open: true };
       content.files = [...before, file];
       await this.save();
       await syncFolder(fs, dirname(join(path, name)));
@@ -131,7 +171,7 @@ export class OwnFiles {
 
   async #makeRoom(content: JournalContent): Promise<void> {
     if (content.files.length >= this.#options.maxFiles) await this.#forgetMissing(content);
-    while (content.files.length >= this.#options.maxFiles) await this.#removeOldest(content);
+    for (let oldest = this.#tooMany(content); oldest !== undefined; oldest = this.#tooMany(content)) await this.#removeFile(oldest, content);
   }
 
   /** Files that somebody took away, as an operator who replayed them, count no more. */
@@ -140,16 +180,23 @@ export class OwnFiles {
     content.files = content.files.filter((_, i) => there[i] !== undefined);
   }
 
-  async #removeOldest(content: JournalContent): Promise<void> {
+  /** The file that must go before there may be one more. */
+  #tooMany({ files }: JournalContent): OwnFile | undefined {
+    const others = files.filter((file) => file !== this.#beingSent);
+    return others.length >= this.#options.maxFiles ? others[0] : undefined;
+  }
+
+  async #removeFile(oldest: OwnFile, content: JournalContent): Promise<void> {
     const { fs, log, onDiscard } = this.#options;
-    const [oldest, ...others] = content.files as [OwnFile, ...OwnFile[]];
     const path = this.pathOf(oldest);
     const facts = await factsIfThere(fs, path);
     const isOurs = facts !== undefined && isStillOurs(oldest, facts);
     if (isOurs) await unlinkIfThere(fs, path);
-    content.files = others;
+    content.files = content.files.filter((file) => file !== oldest);
+    await this.#options.times?.remove(oldest);
+    const { frames, sentFrames, sentBytes } = oldest;
     // Counted are the frames told delivered; what a suspect file may hold besides was handed back.
-    if (isOurs) onDiscard({ file: path, frames: oldest.frames, bytes: facts.size });
+    if (isOurs) onDiscard({ file: path, frames: frames - sentFrames, bytes: facts.size - sentBytes, isOld: this.#found.has(oldest) });
     else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
   }
 

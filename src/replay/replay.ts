@@ -1,0 +1,197 @@
+// The automatic replay: sends what lies in a backup's files to the primary, oldest first, a piece at a time. Where it stands is noted in the
+// files' journal after each piece, so that a crash repeats one piece at most; a file that is sent whole is removed. Nothing but the stream's
+// own files is ever sent: a file that somebody put there, or put in the place of one, is left alone.
+import type { ReadTurns } from '../disk/readTurns.js';
+import { explained } from '../disk/ioAdvice.js';
+import type { OpenFile } from '../disk/fileSystem.js';
+import type { Batch } from '../frames/batch.js';
+import type { Log } from '../log.js';
+import { type Account, move } from '../streams/account.js';
+import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, type Stream } from '../streams/stream.js';
+import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
+import type { FileStream } from '../streams/file/fileStream.js';
+import type { OwnFile } from '../streams/file/ownFiles.js';
+import { type Piece, readPiece } from './pieceReader.js';
+
+export interface ReplayOptions {
+  readonly backup: FileStream;
+  readonly primary: Stream;
+  readonly bucket: string;
+  readonly turns: ReadTurns;
+  readonly rejected: RejectedFrames;
+  readonly account: Account;
+  /** Frames that could not be read any more. */
+  readonly onLost: (lost: { readonly frames: number; readonly bytes: number; readonly reason: string }) => void;
+  readonly log: Log;
+}
+
+/** The file that is being sent. */
+interface Current {
+  readonly file: OwnFile;
+  readonly handle: OpenFile;
+  readonly times: ArrivalReader | undefined;
+}
+
+/** A file that can't be read so often in a row is passed over. */
+const READS_TRIED = 5;
+
+export class Replay implements BackupReplay {
+  readonly #options: ReplayOptions;
+  #current: Current | undefined;
+  /** A piece of which the primary has had a part, or nothing, and what it has not had. */
+  #rest: { readonly piece: Piece; readonly batch: Batch } | undefined;
+  #running: Promise<void> | undefined;
+  #isStopping = false;
+  #failedReads = 0;
+
+  constructor(options: ReplayOptions) {
+    this.#options = options;
+  }
+
+  get leftBytes(): number {
+    return this.#files.reduce((sum, { bytes, sentBytes }) => sum + bytes - sentBytes, 0);
+  }
+
+  get leftFrames(): number {
+    return this.#files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0);
+  }
+
+  get #files(): readonly OwnFile[] {
+    return this.#options.backup.own.files;
+  }
+
+  send(enoughBytes: number): Promise<void> {
+    this.#isStopping = false;
+    this.#running ??= this.#send(enoughBytes).finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#running?.catch(() => undefined);
+    // What of it was sent will be sent once more, in another life.
+    this.#rest?.batch.release();
+    this.#rest = undefined;
+    await this.#leaveFile();
+  }
+
+  async #send(enoughBytes: number): Promise<void> {
+    if (enoughBytes === 0) await this.#options.backup.finishFile();
+    while (!this.#isStopping && (this.leftBytes > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))) {
+      const file = this.#files[0]!;
+      if (file.sentBytes < file.bytes) await this.#sendPiece(file);
+      else if (this.#files.length > 1 || enoughBytes === 0) await this.#drop(file, true);
+      else break;
+    }
+  }
+
+  /** All of it was sent, or it can't be: then it is left where it is, and is ours no more. */
+  async #drop(file: OwnFile, isRemoved: boolean): Promise<void> {
+    await this.#leaveFile();
+    try {
+      await this.#options.backup.own.leave(file, isRemoved);
+    } catch (error) {
+      throw new Error(`${this.#pathOf(file)} was sent and can't be removed: ${explained(error)}`, { cause: error });
+    }
+  }
+
+  async #sendPiece(file: OwnFile): Promise<void> {
+    const { piece, batch } = this.#rest ?? (await this.#read(file)) ?? {};
+    this.#rest = undefined;
+    if (piece === undefined) return;
+    for (const bytes of piece.bad) this.#reject(bytes);
+    if (batch !== undefined) await this.#write({ ...piece, bad: [] }, batch);
+    await this.#note(file, piece);
+    if (piece.isDamagedBehind) await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
+  }
+
+  async #write(piece: Piece, batch: Batch): Promise<void> {
+    try {
+      this.#count(await this.#options.primary.write(batch));
+    } catch (error) {
+      if (!(error instanceof DeliveryError)) throw error;
+      this.#count(error.settled);
+      this.#rest = { piece, batch: error.undelivered };
+      throw error;
+    } finally {
+      batch.release();
+    }
+  }
+
+  #count({ delivered, rejected }: Settled): void {
+    move(this.#options.account, delivered, 'backedUp', 'delivered');
+    move(this.#options.account, rejected, 'backedUp', 'rejected');
+  }
+
+  #reject(bytes: Buffer): void {
+    const { rejected, account, bucket } = this.#options;
+    rejected.reject({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason: 'a frame of the backup is not as it was written: the disk, or a hand' });
+    move(account, 1, 'backedUp', 'rejected');
+  }
+
+  /** A journal that can't be written costs a repetition, should there be a crash, and no frame. */
+  async #note(file: OwnFile, { bytes, frames }: Piece): Promise<void> {
+    file.sentBytes += bytes;
+    file.sentFrames += frames;
+    await this.#options.backup.own.save().catch((error: unknown) => this.#options.log.warn(`how far ${this.#pathOf(file)} was sent can't be noted: ${explained(error)}; after a crash it is sent again`));
+  }
+
+  /** @returns undefined: the file was passed over */
+  async #read(file: OwnFile): Promise<{ readonly piece: Piece; readonly batch: Batch | undefined } | undefined> {
+    try {
+      const piece = await this.#options.turns.read((space) => this.#readFrom(file, space));
+      this.#failedReads = 0;
+      if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind)) return { piece, batch: piece.batch };
+      await this.#giveUp(file, piece === undefined ? 'somebody took it away, or put another in its place' : 'it is shorter than it was');
+    } catch (error) {
+      await this.#leaveFile();
+      if (++this.#failedReads < READS_TRIED) throw new Error(`${this.#pathOf(file)} can't be read: ${explained(error)}`, { cause: error });
+      await this.#giveUp(file, `it can't be read: ${explained(error)}`);
+    }
+    return undefined;
+  }
+
+  async #readFrom(file: OwnFile, space: Buffer): Promise<Piece | undefined> {
+    const current = await this.#open(file);
+    if (current === undefined) return undefined;
+    const { bucket, turns: { budget } } = this.#options;
+    const source = { file: current.handle, space, bucket, budget, times: current.times, fallbackMs: file.openedMs };
+    return readPiece(source, { bytes: file.sentBytes, frames: file.sentFrames }, file.bytes);
+  }
+
+  async #open(file: OwnFile): Promise<Current | undefined> {
+    if (this.#current?.file === file) return this.#current;
+    await this.#leaveFile();
+    const { own, times } = this.#options.backup;
+    own.protect(file);
+    const handle = await own.openOwn(file);
+    if (handle === undefined) return undefined;
+    this.#current = { file, handle, times: await times?.read(file, file.sentFrames) };
+    return this.#current;
+  }
+
+  async #leaveFile(): Promise<void> {
+    const current = this.#current;
+    this.#current = undefined;
+    this.#options.backup.own.protect(undefined);
+    await current?.handle.close().catch(() => undefined);
+    await current?.times?.close().catch(() => undefined);
+  }
+
+  /** The rest of a file can't be sent; what follows must not wait for it. */
+  async #giveUp(file: OwnFile, reason: string): Promise<void> {
+    this.#failedReads = 0;
+    const [frames, bytes] = [file.frames - file.sentFrames, file.bytes - file.sentBytes];
+    this.#options.log.error(`${this.#pathOf(file)}: from byte ${file.sentBytes} on nothing can be sent: ${reason}; it is left as it is, and is not ours any more. What follows goes on`);
+    if (frames > 0) {
+      move(this.#options.account, frames, 'backedUp', 'discarded');
+      this.#options.onLost({ frames, bytes, reason: `a backup file could not be read: ${reason}` });
+    }
+    await this.#drop(file, false);
+    return undefined;
+  }
+
+  #pathOf(file: OwnFile): string {
+    return this.#options.backup.own.pathOf(file);
+  }
+}

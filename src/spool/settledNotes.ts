@@ -1,0 +1,115 @@
+// Which of a bucket's segments each of its streams has settled, for when one is far behind another: without it a restart would give the
+// fast one again all that the slow one has not had. One small file, `<spool>/<bucket>/settled.json`, replaced as a whole: { stream: name of
+// the segment up to which all are settled }. Should it be lost, frames come twice and none goes missing.
+import { basename, join } from 'node:path';
+import type { Clock, Timer } from '../clock.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, errnoOf, unlinkIfThere, writeWhole } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
+import type { Log } from '../log.js';
+
+export interface SettledNotesParts {
+  readonly folder: string;
+  readonly fs: FileSystem;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export const NOTES_FILE = 'settled.json';
+const PACE_MS = 200;
+const LONGEST_FILE = 64 * 1024;
+
+export class SettledNotes {
+  readonly #parts: SettledNotesParts;
+  #notes = new Map<string, string>();
+  #isChanged = false;
+  #timer: Timer | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #isInTrouble = false;
+
+  constructor(parts: SettledNotesParts) {
+    this.#parts = parts;
+  }
+
+  /** What an earlier life has noted. */
+  async load(): Promise<this> {
+    try {
+      this.#notes = parse(await read(this.#parts.fs, this.#path));
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') this.#parts.log.warn(`${this.#path} can't be understood: ${explained(error)}; streams may get again what they have had`);
+    }
+    return this;
+  }
+
+  /** Had the stream settled this segment before the daemon's life began? */
+  hasSettled(stream: string, segmentPath: string): boolean {
+    const upTo = this.#notes.get(stream);
+    return upTo !== undefined && orderOf(segmentPath) <= upTo;
+  }
+
+  /** The stream has settled all segments up to this one, while another has not: noted a little later. */
+  note(stream: string, segmentPath: string): void {
+    this.#notes.set(stream, orderOf(segmentPath));
+    this.#isChanged = true;
+    this.#timer ??= this.#parts.clock.after(PACE_MS, () => void this.flush());
+  }
+
+  /** Resolves when all is noted on the disk, or could not be, which is said. */
+  async flush(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#work = this.#work.then(() => (this.#isChanged ? this.#save() : undefined));
+    await this.#work;
+  }
+
+  /** No segment is left: there is nothing to tell apart. */
+  async clear(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#notes.size === 0) return;
+    this.#notes.clear();
+    this.#isChanged = false;
+    this.#work = this.#work.then(() => unlinkIfThere(this.#parts.fs, this.#path)).catch((error: unknown) => this.#parts.log.debug(`${this.#path}: ${String(error)}`));
+    await this.#work;
+  }
+
+  get #path(): string {
+    return join(this.#parts.folder, NOTES_FILE);
+  }
+
+  async #save(): Promise<void> {
+    const { fs, log } = this.#parts;
+    const draft = `${this.#path}.tmp`;
+    this.#isChanged = false;
+    try {
+      await unlinkIfThere(fs, draft);
+      const file = await fs.open(draft, NEW_FILE, FILE_MODE);
+      await writeWhole(file, Buffer.from(`${JSON.stringify(Object.fromEntries(this.#notes))}\n`)).finally(() => file.close());
+      await fs.rename(draft, this.#path);
+      this.#isInTrouble = false;
+    } catch (error) {
+      if (!this.#isInTrouble) log.warn(`${this.#path} can't be written: ${explained(error)}; after a restart streams may get again what they have had`);
+      this.#isInTrouble = true;
+    }
+  }
+}
+
+/** Segments sort by time and number; one that was written anew after a failure has the same. */
+function orderOf(segmentPath: string): string {
+  return basename(segmentPath).slice(0, '0000000000000-00000000'.length);
+}
+
+async function read(fs: FileSystem, path: string): Promise<string> {
+  const file = await fs.open(path, READ_FILE);
+  try {
+    const bytes = Buffer.alloc(Math.min((await file.facts()).size, LONGEST_FILE));
+    return bytes.toString('utf8', 0, await file.read(bytes, 0));
+  } finally {
+    await file.close();
+  }
+}
+
+function parse(text: string): Map<string, string> {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== 'object' || value === null) throw new Error('it is no object');
+  return new Map(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+}

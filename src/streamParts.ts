@@ -1,0 +1,56 @@
+// One stream of one bucket, from its configuration: the primary, its backup, the replay of that, and the account that they share.
+import type { ReadTurns } from './disk/readTurns.js';
+import type { BackupConfig, StreamConfig } from './config/buckets.js';
+import type { Discards } from './discards.js';
+import type { Log } from './log.js';
+import { Replay } from './replay/replay.js';
+import { type Account, book, move } from './streams/account.js';
+import type { DiscardedFile } from './streams/file/ownFiles.js';
+import type { StreamMaker } from './streams/makeStream.js';
+import type { BackupReplay, RejectedFrames, Stream } from './streams/stream.js';
+
+export interface StreamParts {
+  readonly primary: Stream;
+  readonly backup: Stream | undefined;
+  readonly replay: BackupReplay | undefined;
+}
+
+export interface StreamPartsOptions {
+  readonly maker: StreamMaker;
+  readonly rejected: RejectedFrames;
+  readonly discards: Discards;
+  readonly turns: ReadTurns;
+  readonly bucket: string;
+  readonly account: Account;
+  readonly log: Log;
+}
+
+export function makeStreamParts(config: StreamConfig, options: StreamPartsOptions): StreamParts {
+  const { maker, bucket, log } = options;
+  const primary = maker.make(config, {
+    bucket,
+    log,
+    streamId: config.id,
+    // Delivered they were: these are the files that the reader was to fetch in time.
+    onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached`),
+  });
+  if (config.backup === undefined) return { primary, backup: undefined, replay: undefined };
+  return { primary, ...makeBackup(config.backup, config.id, primary, options) };
+}
+
+function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Pick<StreamParts, 'backup' | 'replay'> {
+  const { maker, bucket, log, account, turns, rejected, discards } = options;
+  const streamId = `${id}.backup`;
+  const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, options);
+  if (config.type !== 'file' || config.replay === 'manual') return { backup: maker.make(config, { bucket, log, streamId, onDiscard }), replay: undefined };
+  const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => book(account, frames, 'backedUp') });
+  const onLost: ConstructorParameters<typeof Replay>[0]['onLost'] = (lost) => discards.add({ bucket, stream: id, ...lost });
+  return { backup, replay: new Replay({ backup, primary, bucket, turns, rejected, account, onLost, log }) };
+}
+
+/** With a manual replay what earlier lives have left is an operator's business, and in nobody's account until it goes. */
+function discardBackup({ frames, bytes, isOld }: DiscardedFile, id: string, { bucket, account, discards }: StreamPartsOptions): void {
+  if (isOld && account.backedUp < frames) book(account, frames, 'discarded');
+  else move(account, frames, 'backedUp', 'discarded');
+  discards.add({ bucket, stream: id, frames, bytes, reason: 'the oldest backup file went: maxFiles was reached' });
+}

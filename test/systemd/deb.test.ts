@@ -103,7 +103,7 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
   });
 
   test('one that stands still is replaced by its watchdog', async () => {
-    await system.must('mkdir -p /run/systemd/system/kahe.service.d && printf "[Service]\\nWatchdogSec=2\\n" > /run/systemd/system/kahe.service.d/quick.conf && systemctl daemon-reload && systemctl restart kahe');
+    await system.must('mkdir -p /run/systemd/system/kahe.service.d && printf "[Service]\\nWatchdogSec=5\\n" > /run/systemd/system/kahe.service.d/quick.conf && systemctl daemon-reload && systemctl restart kahe');
     const pid = await isUp();
     const before = await connect();
     await before.send(numberedFrames('watched', 'a', { count: 50 }));

@@ -4,9 +4,10 @@ import { existsSync } from 'node:fs';
 import { chmod, lstat, readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { BootedSystem, whyNotBootable } from '../support/bootedSystem.js';
 import { fileStream } from '../support/daemonBuckets.js';
-import { daemonFolder, numberedFrames, numbersBySender, range, spawnDaemon } from '../support/daemon.js';
+import { daemonFolder, numberedFrames, numbersBySender, range, readFiles, spawnDaemon } from '../support/daemon.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -63,6 +64,26 @@ test('without DESTDIR its command runs where it is, and what is left to do is sa
   expect(await make('install', { PREFIX: prefix, SYSCONFDIR: sysconfdir })).toContain('systemctl daemon-reload && systemctl enable --now kahe.socket kahe.service');
   await deliversFrom([path.join(prefix, 'bin/kahe')]);
   expect(await readFile(path.join(prefix, 'lib/systemd/system/kahe.service'), 'utf8')).toContain(`\nExecStart=${prefix}/bin/kahe\n`);
+});
+
+const obstacle = whyNotBootable();
+
+test.skipIf(obstacle !== undefined)(`make install and what it says is left to do, on a system that has booted${obstacle === undefined ? '' : ` (${obstacle})`}`, async () => {
+  const system = await BootedSystem.boot({ [ROOT]: ROOT, '/root/node': process.execPath });
+  onTestFinished(() => system.destroy());
+  // Where the service can reach it.
+  await system.must('cp /root/node /usr/local/bin/node');
+  const said = await system.must(`make -C '${ROOT}' -o node_modules/.package-lock.json install NODE=/usr/local/bin/node`);
+  const commands = said.split('\n').filter((line) => /^ {2}system/.test(line));
+  expect(commands).toHaveLength(2);
+  await system.must(commands.join('\n'));
+  expect(await system.must('systemctl show --property=ActiveState,ExecStart,FragmentPath kahe')).toMatch(/path=\/usr\/local\/bin\/kahe .*\nActiveState=active\nFragmentPath=\/usr\/local\/lib\/systemd\/system\/kahe\.service\n/);
+  expect(await system.must('stat -c "%a %U:%G" /etc/kahe /etc/kahe/.env.prod.local /etc/kahe/buckets.json')).toBe('750 root:kahe\n640 root:kahe\n640 root:kahe\n');
+  expect(await system.must('cd /etc/kahe && environment=prod kahe send requests hello')).toBe('1 frame is safe\n');
+  await system.must(`make -C '${ROOT}' uninstall`);
+  expect((await system.run('systemctl is-active kahe.socket kahe.service')).output).toBe('inactive\ninactive\n');
+  expect((await readFiles(system.path('/var/lib/kahe/data'))).map(({ message }) => message)).toEqual(['hello']);
+  expect(await system.must('find /usr/local /etc/systemd -name "kahe*"; ls -A /etc/kahe')).toBe('.env.prod.local\nbuckets.json\n');
 });
 
 /** Native packages included: those of the codecs are loaded for Kafka, that of the checksum for the spool. */

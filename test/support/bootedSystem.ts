@@ -1,12 +1,12 @@
 // A real systemd that has booted: this machine's own system in a container (systemd-nspawn), on an overlay, so that packages can be installed
 // in it and programs removed. Promise: the machine itself is not changed, and after the test nothing of the container is left.
-import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-const BOOT_DEADLINE_MS = 60_000;
+const BOOT_DEADLINE_MS = 90_000;
 const POLL_MS = 100;
 
 /** Why no system can be booted here; undefined: one can. */
@@ -31,53 +31,58 @@ export interface Outcome {
 
 export class BootedSystem {
   readonly #folder: string;
-  readonly #nspawn: number;
-  readonly #init: number;
+  #nspawn: ChildProcess | undefined;
+  /** Its first process, by the number that it has here; undefined: not yet. */
+  #init: number | undefined;
 
-  private constructor(folder: string, nspawn: number, init: number) {
+  private constructor(folder: string) {
     this.#folder = folder;
-    this.#nspawn = nspawn;
-    this.#init = init;
+    systems.add(this);
   }
 
   /** @param files of this machine by the places at which the system finds them */
   static async boot(files: Readonly<Record<string, string>> = {}): Promise<BootedSystem> {
-    const folder = mkdtempSync(path.join(os.tmpdir(), 'kahe-booted-'));
-    const [upper, work, root] = ['upper', 'work', 'root'].map((name) => path.join(folder, name)) as [string, string, string];
-    mkdirSync(path.join(upper, 'etc'), { recursive: true });
-    mkdirSync(work);
-    mkdirSync(root);
+    const system = new BootedSystem(mkdtempSync(path.join(os.tmpdir(), 'kahe-booted-')));
+    try {
+      await system.#boot(files);
+      return system;
+    } catch (error) {
+      system.destroy();
+      throw error;
+    }
+  }
+
+  async #boot(files: Readonly<Record<string, string>>): Promise<void> {
+    const [upper, work, root] = ['upper', 'work', 'root'].map((name) => path.join(this.#folder, name)) as [string, string, string];
+    for (const each of [path.join(upper, 'etc'), work, root]) mkdirSync(each, { recursive: true });
     writeFileSync(path.join(upper, 'etc/fstab'), '');
     writeFileSync(path.join(upper, 'etc/machine-id'), `${randomBytes(16).toString('hex')}\n`);
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=/,upperdir=${upper},workdir=${work}`, root]);
-    const binds = Object.entries(files).map(([inside, outside]) => `--bind-ro=${outside}:${inside}`);
-    const child = spawn('systemd-nspawn', [
+    const nspawn = (this.#nspawn = spawn('systemd-nspawn', [
       '--quiet', `--directory=${root}`, `--machine=kahe-${process.pid}`, '--boot', '--register=no', '--keep-unit', '--private-network', '--link-journal=no',
-      '--resolv-conf=off', '--timezone=off', '--console=pipe', ...binds, '--', '--unit=basic.target',
-    ], { stdio: ['ignore', 'ignore', 'pipe'] });
+      '--resolv-conf=off', '--timezone=off', '--console=pipe', ...Object.entries(files).map(([inside, outside]) => `--bind-ro=${outside}:${inside}`), '--', '--unit=basic.target',
+    ], { stdio: ['ignore', 'ignore', 'pipe'] }));
     let words = '';
-    child.stderr.on('data', (piece: Buffer) => (words += piece.toString()));
+    nspawn.stderr.on('data', (piece: Buffer) => (words += piece.toString()));
     const deadline = Date.now() + BOOT_DEADLINE_MS;
-    let system: BootedSystem | undefined;
-    for (;;) {
-      const init = Number(readFileSync(`/proc/${child.pid!}/task/${child.pid!}/children`, 'utf8').split(' ')[0]);
-      if (init > 0) {
-        system ??= new BootedSystem(folder, child.pid!, init);
-        systems.add(system);
-        if ((await system.run('systemctl is-active basic.target')).output.trim() === 'active') {
-          // Images of containers have it, so that installing a package starts nothing.
-          await system.must('rm -f /usr/sbin/policy-rc.d');
-          return system;
-        }
-      }
-      if (Date.now() > deadline || child.exitCode !== null) throw new Error(`the system did not boot: ${words}`);
+    while (!(await this.#isUp())) {
+      if (Date.now() > deadline || nspawn.exitCode !== null) throw new Error(`the system did not boot: ${words}`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
+    // Images of containers have it, so that installing a package starts nothing.
+    await this.must('rm -f /usr/sbin/policy-rc.d');
+  }
+
+  async #isUp(): Promise<boolean> {
+    const { pid } = this.#nspawn!;
+    // Looked up each time: before it starts the system, systemd-nspawn has children that only prepare it.
+    this.#init = Number(readFileSync(`/proc/${pid!}/task/${pid!}/children`, 'utf8').split(' ')[0]) || undefined;
+    return this.#init !== undefined && (await this.run('systemctl is-active basic.target')).output.trim() === 'active';
   }
 
   /** A path of the system, as this process reaches it. */
   path(inside: string): string {
-    return `/proc/${this.#init}/root${inside}`;
+    return `/proc/${this.#init!}/root${inside}`;
   }
 
   /** Runs a command of the shell in it, as root. */
@@ -100,7 +105,8 @@ export class BootedSystem {
   destroy(): void {
     if (!systems.delete(this)) return;
     // With the first process of the container all others go.
-    for (const pid of [this.#init, this.#nspawn]) kill9(pid);
+    if (this.#init !== undefined) kill9(this.#init);
+    this.#nspawn?.kill('SIGKILL');
     const root = path.join(this.#folder, 'root');
     // Until the last process is gone the overlay is in use.
     for (let i = 0; i < 100 && spawnSync('umount', [root]).status !== 0; i++) execFileSync('sleep', ['0.1']);

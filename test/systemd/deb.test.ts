@@ -41,13 +41,13 @@ test('the package says what it is, and brings the Node that is pinned', async ()
 
 const obstacle = whyNotBootable();
 
-describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle === undefined ? '' : ` (${obstacle})`}`, () => {
+describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle === undefined ? '' : ` (${obstacle})`}`, { timeout: 180_000 }, () => {
   let system: BootedSystem;
 
   beforeAll(async () => {
     system = await BootedSystem.boot({ '/root/kahe.deb': deb });
     await system.must('while node=$(command -v node); do rm -f "$node"; done; ! command -v nodejs');
-  }, 120_000);
+  }, 180_000);
   afterAll(() => system.destroy());
 
   const socketPath = (): string => system.path('/run/kahe/kahe.sock');

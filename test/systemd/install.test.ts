@@ -11,6 +11,8 @@ import { daemonFolder, numberedFrames, numbersBySender, range, readFiles, spawnD
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
+/** Each compiles the program anew, on a machine where other tests run. */
+const DEADLINE_MS = 240_000;
 
 /** The packages are those that the tests run with. */
 async function make(target: string, variables: Readonly<Record<string, string>>): Promise<string> {
@@ -56,7 +58,7 @@ test('installs what runs, keeps a configuration that is there, and takes away wh
   await make('uninstall', { PREFIX: '/usr', DESTDIR: destdir });
   expect(await tree(destdir)).toEqual(CONFIGURATION);
   expect(existsSync(path.join(destdir, 'usr/lib/kahe'))).toBe(false);
-});
+}, DEADLINE_MS);
 
 test('without DESTDIR its command runs where it is, and what is left to do is said', async () => {
   const folder = await daemonFolder();
@@ -64,7 +66,7 @@ test('without DESTDIR its command runs where it is, and what is left to do is sa
   expect(await make('install', { PREFIX: prefix, SYSCONFDIR: sysconfdir })).toContain('systemctl daemon-reload && systemctl enable --now kahe.socket kahe.service');
   await deliversFrom([path.join(prefix, 'bin/kahe')]);
   expect(await readFile(path.join(prefix, 'lib/systemd/system/kahe.service'), 'utf8')).toContain(`\nExecStart=${prefix}/bin/kahe\n`);
-});
+}, DEADLINE_MS);
 
 const obstacle = whyNotBootable();
 
@@ -84,7 +86,7 @@ test.skipIf(obstacle !== undefined)(`make install and what it says is left to do
   expect((await system.run('systemctl is-active kahe.socket kahe.service')).output).toBe('inactive\ninactive\n');
   expect((await readFiles(system.path('/var/lib/kahe/data'))).map(({ message }) => message)).toEqual(['hello']);
   expect(await system.must('find /usr/local /etc/systemd -name "kahe*"; ls -A /etc/kahe')).toBe('.env.prod.local\nbuckets.json\n');
-});
+}, DEADLINE_MS);
 
 /** Native packages included: those of the codecs are loaded for Kafka, that of the checksum for the spool. */
 async function deliversFrom(program: [string, ...string[]]): Promise<void> {

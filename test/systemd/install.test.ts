@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { BootedSystem, whyNotBootable } from '../support/bootedSystem.js';
 import { fileStream } from '../support/daemonBuckets.js';
-import { daemonFolder, numberedFrames, numbersBySender, range, readFiles, spawnDaemon } from '../support/daemon.js';
+import { daemonFolder, numberedFrames, numbersBySender, range, readFiles, spawnDaemon, type DaemonOptions } from '../support/daemon.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -47,7 +47,7 @@ test('installs what runs, keeps a configuration that is there, and takes away wh
   // Its places are those without DESTDIR, as a package needs them.
   const launcher = await readFile(path.join(destdir, 'usr/bin/kahe'), 'utf8');
   expect(launcher).toBe(`#!/bin/sh\nexec '${process.execPath}' '/usr/lib/kahe/dist/main.js' "$@"\n`);
-  await deliversFrom([process.execPath, path.join(destdir, 'usr/lib/kahe/dist/main.js')]);
+  await deliversFrom({ program: [path.join(destdir, 'usr/lib/kahe/dist/main.js')] });
 
   await writeFile(path.join(destdir, 'etc/kahe/buckets.json'), 'mine');
   await chmod(path.join(destdir, 'etc/kahe/buckets.json'), 0o600);
@@ -64,7 +64,7 @@ test('without DESTDIR its command runs where it is, and what is left to do is sa
   const folder = await daemonFolder();
   const [prefix, sysconfdir] = [path.join(folder, 'opt'), path.join(folder, 'etc')];
   expect(await make('install', { PREFIX: prefix, SYSCONFDIR: sysconfdir })).toContain('systemctl daemon-reload && systemctl enable --now kahe.socket kahe.service');
-  await deliversFrom([path.join(prefix, 'bin/kahe')]);
+  await deliversFrom({ under: ['sh', '-c', 'exec "$0"', path.join(prefix, 'bin/kahe')] });
   expect(await readFile(path.join(prefix, 'lib/systemd/system/kahe.service'), 'utf8')).toContain(`\nExecStart=${prefix}/bin/kahe\n`);
 }, DEADLINE_MS);
 
@@ -89,11 +89,11 @@ test.skipIf(obstacle !== undefined)(`make install and what it says is left to do
 }, DEADLINE_MS);
 
 /** Native packages included: those of the codecs are loaded for Kafka, that of the checksum for the spool. */
-async function deliversFrom(program: [string, ...string[]]): Promise<void> {
+async function deliversFrom(options: Pick<DaemonOptions, 'under' | 'program'>): Promise<void> {
   const folder = await daemonFolder();
   await writeFile(path.join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 30 }] }));
   await writeFile(path.join(folder, '.env.dev.local'), 'SPOOL=spool');
-  const daemon = await spawnDaemon(folder, {}, undefined, program);
+  const daemon = await spawnDaemon(folder, {}, options);
   await daemon.answers();
   const client = await daemon.connect();
   await client.send(numberedFrames('orders', 'c', { count: 100 }));

@@ -81,7 +81,8 @@ async function listenOn(fd: number): Promise<Server> {
   const server = newServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ fd, backlog: BACKLOG }, resolve);
+    // As an option beside `fd` Node would not hear of the backlog, and cut systemd's to 511.
+    server.listen({ fd }, BACKLOG, resolve);
   });
   return server;
 }

@@ -9,6 +9,11 @@ import { appendRecord, endOffset, isFull, judge, Workload, type JudgeOptions, ty
 export const ARRANGEMENTS = ['no spool, no backup', 'spool', 'spool and backup', 'spool and backup with replay'] as const;
 export type Arrangement = (typeof ARRANGEMENTS)[number];
 
+/** A full run has every arrangement, a quick one those that it names. */
+export function arrangements(...quick: readonly Arrangement[]): readonly Arrangement[] {
+  return isFull ? ARRANGEMENTS : quick;
+}
+
 /** Frames of a batch, so also of what is in flight for one partition. */
 export const BATCH = 100;
 export const PARTITIONS = 3;
@@ -25,6 +30,8 @@ export interface StageOptions {
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly plan?: Partial<WorkloadPlan>;
+  /** Frames of a batch. Default BATCH. */
+  readonly batch?: number;
   /** The daemon may have so many files open more than before the fault, beside one for each bucket's backup. Default 0. */
   readonly moreOpenFiles?: number;
 }
@@ -40,7 +47,6 @@ export interface Ending extends Partial<Omit<JudgeOptions, 'workloads' | 'daemon
 const MB = 1024 ** 2;
 const PEAK_MB = 250;
 const DEADLINE_MS = 90_000;
-const POLL_MS = 50;
 
 export class Stage {
   readonly #options: StageOptions;
@@ -120,16 +126,18 @@ export class Stage {
     if (!isStuck) await this.#settles();
     const peakRssMb = Math.round(daemon.peakRssBytes / MB);
     const exit = await daemon.stop();
+    const inFlight = topics.length * PARTITIONS * BATCH;
     const verdict = await judge({
       workloads: [workload],
       daemon,
       topics,
       bootstrap: this.#options.readFrom ?? this.#options.bootstrap,
-      duplicatesAtMost: runs * topics.length * PARTITIONS * BATCH,
+      duplicatesAtMost: runs * inFlight,
+      keylessDisorderedAtMost: runs * inFlight,
       ...rules,
     });
-    const { sent, lost, duplicated } = verdict;
-    appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', runs, sent, lost, duplicated, recoverMs: this.#recoverMs, peakRssMb, ...(note === undefined ? {} : { note }) });
+    const { sent, lost, duplicated, keylessDisordered } = verdict;
+    appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', runs, sent, lost, duplicated, keylessDisordered, recoverMs: this.#recoverMs, peakRssMb, ...(note === undefined ? {} : { note }) });
     expect(verdict.problems).toEqual([]);
     expect(exit.code).toBe(0);
     expect(peakRssMb).toBeLessThan(PEAK_MB);
@@ -149,26 +157,17 @@ export class Stage {
   }
 }
 
-/** Polls without a daemon. @throws Error at the deadline */
-export async function until(what: string, ask: () => Promise<boolean>, deadlineMs = DEADLINE_MS): Promise<void> {
-  const deadline = Date.now() + deadlineMs;
-  while (!(await ask())) {
-    if (Date.now() > deadline) throw new Error(`after ${deadlineMs} ms there is not ${what}`);
-    await pause(POLL_MS);
-  }
-}
-
 /** How long a fault lasts, and nothing that anybody waits for. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function bucketsOf({ arrangement, bootstrap, topics, settings = {} }: StageOptions): object {
+function bucketsOf({ arrangement, bootstrap, topics, settings = {}, batch = BATCH }: StageOptions): object {
   const replay = arrangement === 'spool and backup with replay' ? 'auto' : 'manual';
   const backup = arrangement.startsWith('spool and backup') ? { backup: { ...fileStream('backup'), replay } } : {};
   return {
     streamsConfigs: { kafka: kafkaStream(bootstrap, { 'message.timeout.ms': 1500, 'socket.timeout.ms': 1000, 'request.timeout.ms': 1000, ...settings }, backup) },
-    buckets: topics.map((id) => ({ id, streams: ['kafka'], batch: BATCH, batchTimeout: 50 })),
+    buckets: topics.map((id) => ({ id, streams: ['kafka'], batch, batchTimeout: 50 })),
   };
 }
 

@@ -31,14 +31,15 @@ async function recovers(stage: Stage): Promise<void> {
   if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
 }
 
+/** A quick run has the first two. */
 const HOLES: readonly { readonly name: string; readonly directions: readonly Direction[] }[] = [
   { name: 'both ways', directions: ['up', 'down'] },
-  { name: 'towards the broker', directions: ['up'] },
   { name: 'from the broker', directions: ['down'] },
+  { name: 'towards the broker', directions: ['up'] },
 ];
 
 describe('a network', () => {
-  describe.each(HOLES)('that loses everything $name', ({ name, directions }) => {
+  describe.each(HOLES.slice(0, sized(2, 3)))('that loses everything $name', ({ name, directions }) => {
     test.each(arrangements(name === 'both ways' ? 'spool' : 'no spool, no backup'))('%s', async (arrangement) => {
       const seconds = sized(0, 30);
       const stage = await underLoad(`packets lost ${name}${sized('', ` for ${seconds} s`)}`, arrangement);

@@ -157,6 +157,9 @@ export class Stage {
   }
 }
 
+/** Gives up soon, so that tests are short. */
+const HASTY = { 'message.timeout.ms': 1500, 'socket.timeout.ms': 1000, 'request.timeout.ms': 1000, 'socket.connection.setup.timeout.ms': 1500 };
+
 /** How long a fault lasts, and nothing that anybody waits for. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
@@ -166,7 +169,7 @@ function bucketsOf({ arrangement, bootstrap, topics, settings = {}, batch = BATC
   const replay = arrangement === 'spool and backup with replay' ? 'auto' : 'manual';
   const backup = arrangement.startsWith('spool and backup') ? { backup: { ...fileStream('backup'), replay } } : {};
   return {
-    streamsConfigs: { kafka: kafkaStream(bootstrap, { 'message.timeout.ms': 1500, 'socket.timeout.ms': 1000, 'request.timeout.ms': 1000, ...settings }, backup) },
+    streamsConfigs: { kafka: kafkaStream(bootstrap, { ...HASTY, ...settings }, backup) },
     buckets: topics.map((id) => ({ id, streams: ['kafka'], batch, batchTimeout: 50 })),
   };
 }

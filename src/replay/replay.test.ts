@@ -366,6 +366,14 @@ describe('Replay: any history', () => {
     }), { numRuns: 60 });
   }, 60_000);
 
+  /** A process that is killed does nothing more with its files, and so must one that is only said to be. */
+  async function untilQuiet(own: Workbench): Promise<void> {
+    for (let calls = -1, same = 0; same < 20; calls = own.disk.calls.length) {
+      same = own.disk.calls.length === calls ? same + 1 : 0;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
   async function run(own: Workbench, actions: readonly Action[]): Promise<void> {
     let life = await Life.start(own, { sizeRotateBytes: 700_000 });
     const lives = [life];
@@ -374,6 +382,7 @@ describe('Replay: any history', () => {
       switch (act.kind) {
         case 'backUp': {
           own.disk.heal();
+          await life.backup.probe();
           const base = made;
           await life.backUp(numbered(made, (made += act.frames), ':'.padEnd(act.bytes, 'x')), (index) => START_MS + (base + index) * 50);
           break;
@@ -387,6 +396,7 @@ describe('Replay: any history', () => {
         case 'fault': own.disk.fail({ call: act.call, code: 'EIO', times: 1, path: /orders|json/ }); break;
         case 'crash':
           own.disk.heal();
+          await untilQuiet(own);
           life = await Life.start(own, { sizeRotateBytes: 700_000 });
           lives.push(life);
       }

@@ -73,6 +73,9 @@ class Bench {
   connections = (): number => 0;
   readonly #sockets: Socket[] = [];
 
+  /** While the disk takes what was rejected. */
+  keeping: Promise<void> | undefined;
+
   constructor(readonly folder: string) {
     this.path = join(folder, 'kahe.sock');
   }
@@ -83,6 +86,7 @@ class Bench {
     const rejected: RejectedFrames = {
       reject: ({ bytes, start, end, reason }) => void this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
     };
+    Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
     const bound = await bindSocket({ path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
       const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000 });
@@ -283,6 +287,19 @@ describe('Client: receipts', () => {
     await peer.write(Buffer.concat([QUESTION, framesOf('a', ['1', '2']), QUESTION, framesOf('b', ['3']), QUESTION, QUESTION]));
     await until(() => peer.answers.length === 4);
     expect(peer.answers).toEqual([0, 2, 3, 3]);
+  });
+
+  test('frames that were rejected are safe once they are kept', async () => {
+    let kept!: () => void;
+    bench.keeping = new Promise((resolve) => (kept = resolve));
+    const peer = await bench.connect();
+    await peer.write(Buffer.concat([Buffer.from([3, 0, 0, 0, 200, 1, 2]), QUESTION]));
+    await until(() => bench.manager.fences.length === 1);
+    await quiet();
+    expect(peer.answers).toEqual([]);
+    kept();
+    await until(() => peer.answers.length === 1);
+    expect(peer.answers).toEqual([0]);
   });
 
   test('hundreds of questions in one write are answered in their order, each once, however they become safe', async () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -221,6 +221,19 @@ describe('recoverSegment', () => {
     expect(await recover(bytes)).toMatchObject({ messages: messagesOf(PIECES.slice(1)), mayGo: false });
     disk.heal();
     expect(await recover(bytes)).toMatchObject({ messages: messagesOf(PIECES.slice(1)), mayGo: true });
+  });
+
+  test('damaged bytes do not follow a symlink, and the segment stays', async () => {
+    const bytes = Buffer.concat(PIECES.map(pieceBytes));
+    bytes[5]! ^= 1;
+    writeFileSync(path, bytes);
+    mkdirSync(join(folder, 'elsewhere'));
+    symlinkSync(join(folder, 'elsewhere'), join(folder, 'damaged'));
+    const { batch, mayGo } = await recoverSegment(path, false, { fs: disk.fs, budget, log: new Log('DEBUG', (line) => lines.push(line)) });
+    batch?.release();
+    expect(mayGo).toBe(false);
+    expect(readdirSync(join(folder, 'elsewhere'))).toEqual([]);
+    expect(lines.join()).toContain('is a symlink');
   });
 
   test('what an earlier reading put aside in part is put aside whole', async () => {

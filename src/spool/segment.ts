@@ -165,8 +165,10 @@ export class Segment {
   async #writePiece(): Promise<void> {
     const { fs, folder, batch, sync, onSize, clock } = this.#options;
     if (this.#file === undefined) {
-      this.#file = await SegmentFile.create(fs, this.path, folder);
+      this.#file = await SegmentFile.create(fs, this.path, { folder, lasts: sync !== 'never' });
       if (sync === 'always') await syncFolder(fs, folder);
+      // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a crash.
+      if (!this.#isWanted()) return;
     }
     const file = this.#file;
     const bytesBefore = file.bytes;

@@ -201,6 +201,17 @@ describe('Spool', () => {
     await expect(spool.open()).rejects.toThrow(`SPOOL: ${path} can't be used: E`);
   });
 
+  test('what proves that the folder can be written has no name by then, so that a crash leaves nothing behind', async () => {
+    let goOn: () => void = () => undefined;
+    disk.fail({ call: 'write', times: 1, path: /probe/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const opening = makeSpool().open();
+    await until('it is being written', () => disk.count('write', /probe/) === 1);
+    expect(readdirSync(folder)).toEqual([]);
+    goOn();
+    await opening;
+    expect(disk.openFiles).toBe(0);
+  });
+
   test('a disk that is full does not keep it from starting: what is on it is to be delivered', async () => {
     const spool = makeSpool();
     await spool.open();

@@ -4,7 +4,7 @@
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
 import { basename, join } from 'node:path';
-import type { Clock } from '../clock.js';
+import type { Clock, Timer } from '../clock.js';
 import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
@@ -15,6 +15,7 @@ import { ConfigError } from '../errors.js';
 import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
 import { explained, needsAPerson } from '../disk/ioAdvice.js';
+import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
@@ -50,6 +51,7 @@ const LONGEST_NAME = 235;
 const RESUME_SHARE = 0.95;
 /** So much goes at a time, at least: room for a few batches. */
 const DROP_BYTES = 4 * 1024 * 1024;
+const AGAIN_MS = 500;
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;
@@ -72,6 +74,8 @@ export class Spool {
   /** Each says which of its segments could go first. */
   readonly #holders = new Set<() => Droppable | undefined>();
   #dropping: Promise<void> | undefined;
+  #again: Timer | undefined;
+  #unlock: (() => void) | undefined;
 
   constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly turns: ReadTurns; readonly fs?: FileSystem }) {
     this.#settings = settings;
@@ -101,6 +105,27 @@ export class Spool {
     } catch (error) {
       throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
     }
+  }
+
+  /**
+   * Before `open`: no other daemon has this spool, for as long as this one runs.
+   * @throws {ConfigError} one has, or the folder can't be made
+   */
+  async lock(): Promise<void> {
+    const { path } = this.#settings;
+    try {
+      await this.#fs.makeFolder(path, { parents: true });
+      this.#unlock = await lockFolder(this.#fs, path);
+    } catch (error) {
+      throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
+    }
+    if (this.#unlock === undefined) throw new ConfigError(`SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`);
+  }
+
+  /** The end: another daemon may have it. */
+  close(): void {
+    this.#again?.cancel();
+    this.#unlock?.();
   }
 
   /** A disk that is full now may have room once what is on it is delivered. */
@@ -267,7 +292,12 @@ export class Spool {
   /** Makes room for what comes. Where nothing can go, for streams have it all in their hands, clients wait. */
   #dropSoon(): void {
     if (!this.#mayDrop || this.#dropping !== undefined) return;
-    this.#dropping = this.#dropOldest().finally(() => (this.#dropping = undefined));
+    this.#again?.cancel();
+    this.#dropping = this.#dropOldest().finally(() => {
+      this.#dropping = undefined;
+      // What streams have in their hands now they may give back a little later.
+      if (this.#isFull || this.#inTrouble > 0) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
+    });
   }
 
   async #dropOldest(): Promise<void> {

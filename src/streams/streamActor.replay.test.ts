@@ -87,8 +87,12 @@ class Bench {
   readonly leftOver: string[] = [];
   readonly settled: string[] = [];
   readonly account: Account = newAccount();
-  readonly primary = new FakeStream(4, (text, end) => void (end === 'delivered' ? this.atPrimary : this.rejected).push(text));
-  readonly backup = new FakeStream(4, (text, end) => void (end === 'rejected' && this.rejected.push(text)));
+  readonly primary = new FakeStream(4, (text, end) => {
+    (end === 'delivered' ? this.atPrimary : this.rejected).push(text);
+  });
+  readonly backup = new FakeStream(4, (text, end) => {
+    if (end === 'rejected') this.rejected.push(text);
+  });
   readonly replay = new FakeReplay(this.backup, this.account, (text) => this.atPrimary.push(text));
   readonly ref: ActorRef<StreamMessage>;
   ready = 0;
@@ -112,7 +116,9 @@ class Bench {
         this.leftOver.push(...messagesIn(batch.view()));
         return 'queued';
       },
-      onReady: () => void this.ready++,
+      onReady: () => {
+        this.ready++;
+      },
       account: this.account,
     })));
   }

@@ -4,7 +4,7 @@ import { newTopicName } from '../support/daemonBuckets.js';
 import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
 import { describeTopic } from '../support/kafkaTopics.js';
 import { sized } from './oracle.js';
-import { PARTITIONS, Stage, arrangements } from './stage.js';
+import { BATCH, PARTITIONS, Stage, arrangements } from './stage.js';
 
 let kafka: KafkaServer;
 
@@ -58,6 +58,8 @@ describe('three brokers', () => {
     await stage.sends(500);
     await node.start();
     if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
-    await stage.close({ runs: 3 });
+    // It is tried again until the stream gives up, and what has one replica already may be written again each time.
+    const inFlight = 3 * PARTITIONS * BATCH;
+    await stage.close({ duplicatesAtMost: inFlight, keylessDisorderedAtMost: inFlight });
   });
 });

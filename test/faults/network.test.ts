@@ -85,6 +85,7 @@ describe('a network', () => {
     proxy().heal();
     await recovers(stage);
     // A request that is too slow is sent again and again, and each copy arrives.
-    await stage.close({ runs: 2 * seconds });
+    const inFlight = 2 * PARTITIONS * BATCH;
+    await stage.close({ duplicatesAtMost: 2 * seconds * inFlight, keylessDisorderedAtMost: 2 * seconds * inFlight });
   });
 });

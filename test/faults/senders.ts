@@ -94,7 +94,7 @@ export function note(what: string, figures: Readonly<Record<string, number | str
 
 /** A fault that was judged, so that nothing was lost, for the table of all faults. */
 export function record(fault: string, arrangement: string, figures: { readonly runs: number; readonly sent: number; readonly duplicated: number; readonly recoverMs?: number }): void {
-  appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', lost: 0, peakRssMb: undefined, recoverMs: undefined, ...figures });
+  appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', lost: 0, keylessDisordered: 0, peakRssMb: undefined, recoverMs: undefined, ...figures });
 }
 
 export function sentBy(all: readonly Sent[]): number {

@@ -109,7 +109,12 @@ class Bench {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.listener.stop();
-    await until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
+    await this.stopped();
+  }
+
+  /** Time passes until it is. */
+  stopped(): Promise<void> {
+    return until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
   }
 
   logged(level: string): string[] {
@@ -491,7 +496,7 @@ describe('Listener: the end', () => {
     void open.write(framesOf('open', numbered(0, 10_000)));
     bench.listener.stop();
     expect(existsSync(bench.path)).toBe(false);
-    await bench.listener.stopped;
+    await bench.stopped();
     const of = (name: string): string[] => bench.manager.runs.filter(({ bucket }) => bucket === name).flatMap(({ messages }) => messages);
     expect(of('open')).toEqual(numbered(0, 10_000));
     expect(of('late').map(Number).sort((a, b) => a - b)).toEqual(numbered(0, 4_000).map(Number));
@@ -501,7 +506,7 @@ describe('Listener: the end', () => {
   test('idle clients are not waited for', async () => {
     const peers = await Promise.all([bench.connect(), bench.connect()]);
     bench.listener.stop();
-    await bench.listener.stopped;
+    await bench.stopped();
     await until(() => peers.every(({ hasEnded }) => hasEnded));
     expect(bench.clock.timers).toBe(0);
     expect(bench.logged('WARN')).toEqual([]);
@@ -534,9 +539,21 @@ describe('Listener: the end', () => {
     await quiet();
     expect(bench.listener.state).toBe('draining');
     bench.budget.give(15 * MB);
-    bench.clock.advance(5);
-    await until(() => bench.listener.state === 'stopped');
+    await bench.stopped();
     expect(bench.manager.messages).toEqual(['sent before the end']);
+  });
+
+  test('one that has just connected is given the time to write', async () => {
+    const peer = await bench.connect();
+    bench.listener.stop();
+    await quiet();
+    bench.clock.advance(95);
+    await quiet();
+    expect(bench.listener.state).toBe('draining');
+    await peer.write(framesOf('a', ['connected before the end']));
+    await bench.stopped();
+    expect(bench.manager.messages).toEqual(['connected before the end']);
+    expect(bench.logged('WARN')).toEqual([]);
   });
 });
 

@@ -23,6 +23,8 @@ export interface SegmentOptions {
   readonly onSize: (bytes: number) => void;
   /** Writing failed (true), with what, or goes on again (false). */
   readonly onTrouble: (isInTrouble: boolean, error?: unknown) => void;
+  /** A file that is not wanted any more could not be removed. */
+  readonly onStuck: (path: string, bytes: number, error: unknown) => void;
   readonly onGone: () => void;
 }
 
@@ -273,12 +275,12 @@ export class Segment {
   }
 
   async #discard(file: SegmentFile): Promise<void> {
-    const { log, onSize } = this.#options;
+    const { onSize, onStuck } = this.#options;
     try {
       await file.remove();
       onSize(-file.bytes);
     } catch (error) {
-      log.error(`${file.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
+      onStuck(file.path, file.bytes, error);
     }
   }
 }

@@ -3,7 +3,7 @@
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
@@ -19,6 +19,7 @@ import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
+import { Removals } from './removals.js';
 import { Segment } from './segment.js';
 import { NOTES_FILE, SettledNotes } from './settledNotes.js';
 
@@ -74,6 +75,7 @@ export class Spool {
   /** Each says which of its segments could go first. */
   readonly #holders = new Set<() => Droppable | undefined>();
   #dropping: Promise<void> | undefined;
+  readonly #removals: Removals;
   #again: Timer | undefined;
   #unlock: (() => void) | undefined;
 
@@ -84,6 +86,7 @@ export class Spool {
     this.#clock = parts.clock;
     this.#budget = parts.budget;
     this.#turns = parts.turns;
+    this.#removals = new Removals({ fs: this.#fs, clock: this.#clock, log: this.#log, onGone: (bytes) => this.#resize(-bytes) });
   }
 
   /** Bytes of all segments. */
@@ -125,6 +128,7 @@ export class Spool {
   /** The end: another daemon may have it. */
   close(): void {
     this.#again?.cancel();
+    this.#removals.close();
     this.#unlock?.();
   }
 
@@ -214,6 +218,7 @@ export class Spool {
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
       onTrouble: (isInTrouble, error) => this.#trouble(isInTrouble, error),
+      onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
       onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
     }, this.#last.get(bucket));
     this.#last.set(bucket, segment);
@@ -226,7 +231,17 @@ export class Spool {
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
   read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    return this.#turns.read((space) => recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }));
+    return this.#turns.read(async (space) => this.#ifInPlace(path, await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space })));
+  }
+
+  /** A segment that somebody put into another bucket's folder would be sent to that one's topic. */
+  #ifInPlace(path: string, read: RecoveredSegment): RecoveredSegment {
+    const { batch } = read;
+    if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
+    const place = join(this.#settings.path, folderOf(batch.bucket));
+    this.#log.error(`${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`);
+    batch.release();
+    return { ...read, batch: undefined, mayGo: false };
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */
@@ -235,7 +250,7 @@ export class Spool {
       await unlinkIfThere(this.#fs, segment.path);
       this.#resize(-segment.bytes);
     } catch (error) {
-      this.#log.error(`${segment.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
+      this.#removals.failed(segment.path, segment.bytes, error);
     }
   }
 

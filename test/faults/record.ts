@@ -13,6 +13,8 @@ export interface FaultRecord {
   readonly sent: number;
   readonly lost: number;
   readonly duplicated: number;
+  /** Frames without a key that stand behind later ones: see Rules. */
+  readonly keylessDisordered: number;
   /** The longest time from the end of the fault to the next delivery; undefined: not measured. */
   readonly recoverMs: number | undefined;
   readonly peakRssMb: number | undefined;

@@ -71,6 +71,8 @@ export class Backlog {
   readonly #inMemory = new Set<Entry>();
   readonly #removals = new Set<Promise<void>>();
   readonly #listening: (() => void)[] = [];
+  /** A file stays that could not be read: a note of what comes behind it would say that it is settled too. */
+  #hasUnread = false;
   #isLeaving = false;
   #isEnding = false;
   readonly #whenHandedOver: (() => void)[] = [];
@@ -286,7 +288,7 @@ export class Backlog {
   /** When one stream is ahead of another, how far it is must outlive the daemon, or it would get all that again. */
   #note(): void {
     const { notes, streams } = this.#options;
-    if (notes === undefined || streams.length === 1) return;
+    if (notes === undefined || streams.length === 1 || this.#hasUnread) return;
     streams.forEach(({ id }, stream) => {
       const before = this.#settledUpTo[stream]!;
       let upTo = Math.max(before, this.#base);
@@ -321,7 +323,7 @@ export class Backlog {
     this.#options.spool!.read(path, entry.twin !== undefined).then(
       ({ batch, mayGo }) => {
         entry.isLoading = false;
-        entry.mustStay ||= !mayGo;
+        if (!mayGo) this.#mustStay(entry);
         entry.batch = batch;
         if (batch !== undefined) this.#compare(entry, batch);
         if (batch !== undefined) this.#inMemory.add(entry);
@@ -347,8 +349,13 @@ export class Backlog {
     }
     const advice = errno === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with `kahe replay` once it can be read';
     log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
-    entry.mustStay = true;
+    this.#mustStay(entry);
     this.#skip(entry);
+  }
+
+  #mustStay(entry: Entry): void {
+    entry.mustStay = true;
+    this.#hasUnread = true;
   }
 
   /** Passes over an entry that gives no frames to those who have not had it. */

@@ -38,7 +38,7 @@ const READS_TRIED = 5;
 export class Replay implements BackupReplay {
   readonly #options: ReplayOptions;
   #current: Current | undefined;
-  /** A piece of which the primary has had a part, or nothing, and what it has not had. */
+  /** A piece of which the primary has had a part, and what it has not had. */
   #rest: { readonly piece: Piece; readonly batch: Batch } | undefined;
   #running: Promise<void> | undefined;
   #isStopping = false;
@@ -96,26 +96,34 @@ export class Replay implements BackupReplay {
   }
 
   async #sendPiece(file: OwnFile): Promise<void> {
-    const { piece, batch } = this.#rest ?? (await this.#read(file)) ?? {};
+    const rest = this.#rest;
+    const { piece, batch } = rest ?? (await this.#read(file)) ?? {};
     this.#rest = undefined;
     if (piece === undefined) return;
+    if (batch !== undefined) await this.#write(piece, batch, rest === undefined);
     for (const bytes of piece.bad) this.#reject(bytes);
-    if (batch !== undefined) await this.#write({ ...piece, bad: [] }, batch);
     await this.#note(file, piece);
     if (piece.isDamagedBehind) await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
   }
 
-  async #write(piece: Piece, batch: Batch): Promise<void> {
+  async #write(piece: Piece, batch: Batch, isWhole: boolean): Promise<void> {
     try {
       this.#count(await this.#options.primary.write(batch));
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
       this.#count(error.settled);
-      this.#rest = { piece, batch: error.undelivered };
+      // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one each.
+      if (isWhole && error.undelivered === batch) await this.#forgetPiece(batch);
+      else this.#rest = { piece, batch: error.undelivered };
       throw error;
     } finally {
       batch.release();
     }
+  }
+
+  async #forgetPiece(batch: Batch): Promise<void> {
+    batch.release();
+    await this.#leaveFile();
   }
 
   #count({ delivered, rejected }: Settled): void {

@@ -155,7 +155,7 @@ export class Spool {
       const bucket = (await this.#bucketSaid(segments, name)) ?? (await this.#bucketProven(segments, name));
       if (bucket === undefined) continue;
       left.set(keyOf(bucket), segments);
-      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load());
+      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load(segments.at(-1)!.path));
     }
     return left;
   }

@@ -114,7 +114,8 @@ export function helpOf(command: Command): string {
   ].join('\n\n') + '\n';
 }
 
-function optionHead(name: string, { value, short }: OptionSpec): string {
+/** How an option is written, as `--rate N`. */
+export function optionHead(name: string, { value, short }: OptionSpec): string {
   return `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`;
 }
 

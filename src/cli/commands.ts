@@ -3,13 +3,15 @@ import { didYouMean } from '../config/didYouMean.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import { type Command, CommandError, CommandLine, UsageError, columns, helpOf } from './command.js';
+import { checkCommand } from './check.js';
+import { completionCommand } from './completion.js';
 import { AwayError } from './daemonLink.js';
 import { inspectCommand } from './inspect.js';
 import type { Io } from './io.js';
 import { replayCommand } from './replay.js';
 import { sendCommand } from './send.js';
 
-export const COMMANDS: readonly Command[] = [sendCommand, inspectCommand, replayCommand];
+export const COMMANDS: readonly Command[] = [sendCommand, inspectCommand, replayCommand, checkCommand, completionCommand(() => COMMANDS)];
 
 /** @throws {UsageError} */
 export function commandNamed(name: string): Command {

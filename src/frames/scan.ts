@@ -16,8 +16,8 @@ export type ScanEntry =
   | Place & { readonly kind: 'frame'; readonly bucketBytes: number; readonly keyBytes: number }
   /** A frame of a sane length whose inner lengths make no sense. */
   | Place & { readonly kind: 'bad'; readonly reason: string }
-  /** `isWhole`: what stands before it, from the last one on, is as it was written. */
-  | Place & { readonly kind: 'checkpoint'; readonly timeMs: number; readonly frames: number; readonly isWhole: boolean }
+  /** `isWhole`: what stands before it, from the last one on, is as it was written. `hasHead`: it looks like one; else only its place tells. */
+  | Place & { readonly kind: 'checkpoint'; readonly timeMs: number; readonly frames: number; readonly isWhole: boolean; readonly hasHead: boolean }
   /** Of a segment, what is not as it was written. Frames in it may have been told already. */
   | Place & { readonly kind: 'damage'; readonly reason: string };
 
@@ -42,39 +42,51 @@ export function* scanFrames(window: FileWindow): Generator<ScanEntry, ScanEnd> {
   // Of a segment: where the piece starts that is being read, and how many frames it has so far.
   let piece = 0;
   let frames = 0;
-  let isSegment = false;
-  let isPlain = false;
+  // All frames of a piece are of the bucket that its first one has.
+  let first = Buffer.alloc(0);
+  /** `unknown` until something speaks for the one or the other; plain frames may be bad, and of any bucket. */
+  let nature: 'unknown' | 'segment' | 'plain' = 'unknown';
   while (at < window.size) {
     const found = lookAt(window, at);
-    if (found.kind === 'frame' || (found.kind === 'bad' && isPlain && !isSegment)) {
+    if (isOrdinary(found) && (nature === 'plain' || (found.kind === 'frame' && (frames === 0 || sameBucket(first, 0, window.at(at, HEAD_BYTES), 0))))) {
+      if (frames === 0) first = Buffer.from(window.at(at, HEAD_BYTES).subarray(0, HEAD_BYTES));
       yield found;
       frames++;
       at += found.bytes;
       continue;
     }
-    const checkpoint = frames > 0 || found.kind === 'checkpoint' ? checkpointAt(window, piece, at, frames) : undefined;
-    if (found.kind === 'checkpoint' || checkpoint?.isWhole === true) {
-      const says = checkpoint ?? NOTHING_SAID;
-      const bytes = found.kind === 'checkpoint' ? found.bytes : CHECKPOINT_BYTES;
-      yield { kind: 'checkpoint', offset: at, bytes, ...says };
-      isSegment = true;
-      at = says.isWhole ? at + bytes : Math.min(findWholePiece(window, piece) ?? at + bytes, at + bytes);
-      if (!says.isWhole) yield { kind: 'damage', offset: piece, bytes: at - piece, reason: 'the checksum does not fit' };
-    } else if (found.kind === 'bad' && !isSegment) {
-      // No checkpoint so far, and none here that lost its head: plain frames, and this one is looked at again.
-      isPlain = true;
-      continue;
+    const says = checkpointAt(window, piece, at, frames);
+    let damage: string | undefined;
+    if (says.isWhole || found.kind === 'checkpoint') {
+      // Of its head only the place counts: its length may be what is damaged.
+      const bytes = found.kind === 'checkpoint' && !says.isWhole ? found.bytes : CHECKPOINT_BYTES;
+      yield { kind: 'checkpoint', offset: at, bytes, ...says, hasHead: found.kind === 'checkpoint' && found.bytes === bytes };
+      at += bytes;
+      if (!says.isWhole) {
+        damage = 'the checksum does not fit';
+        at = Math.min(findWholePiece(window, piece, true) ?? at, at);
+      }
     } else {
-      const goesOn = findWholePiece(window, piece);
-      if (goesOn === undefined) return { wholeBytes: at, tornBytes: window.size - at, reason: found.reason };
-      yield { kind: 'damage', offset: piece, bytes: goesOn - piece, reason: `${found.reason} at offset ${at}` };
-      isSegment = true;
+      const goesOn = isOrdinary(found) && nature === 'unknown' ? undefined : findWholePiece(window, piece, nature === 'segment');
+      if (goesOn === undefined && !isOrdinary(found)) return { wholeBytes: at, tornBytes: window.size - at, reason: found.reason };
+      if (goesOn === undefined) {
+        nature = 'plain';
+        continue;
+      }
+      damage = `${isOrdinary(found) && found.kind === 'frame' ? 'a frame of another bucket' : found.reason} at offset ${at}`;
       at = goesOn;
     }
+    if (damage !== undefined) yield { kind: 'damage', offset: piece, bytes: at - piece, reason: damage };
+    nature = 'segment';
     piece = at;
     frames = 0;
   }
   return { wholeBytes: at, tornBytes: 0, reason: '' };
+}
+
+/** A frame, sound or not: behind it stands the next one. */
+function isOrdinary(found: Found): found is Extract<ScanEntry, { kind: 'frame' | 'bad' }> {
+  return found.kind === 'frame' || found.kind === 'bad';
 }
 
 const NOTHING_SAID: CheckpointSays = { timeMs: 0, frames: 0, isWhole: false };
@@ -100,7 +112,7 @@ function lookAt(window: FileWindow, offset: number): Found {
 
 /** What the checkpoint at `at` says of the piece from `start` on; of its head only the place counts. */
 function checkpointAt(window: FileWindow, start: number, at: number, frames: number): CheckpointSays {
-  if (at - start > LONGEST_PIECE) return NOTHING_SAID;
+  if (at - start > LONGEST_PIECE || window.size - at < CHECKPOINT_BYTES) return NOTHING_SAID;
   const crc = crcOf(window, start, at);
   const says = readCheckpointBehind(crc, Buffer.from(window.at(at, CHECKPOINT_BYTES).subarray(0, CHECKPOINT_BYTES)));
   return { ...says, isWhole: says.isWhole && says.frames === frames };
@@ -118,14 +130,17 @@ function crcOf(window: FileWindow, start: number, end: number): number {
   return crc;
 }
 
-/** Where the next whole piece of a segment starts, behind `from`, or else where the last checkpoint ends; undefined: there is none. */
-function findWholePiece(window: FileWindow, from: number): number | undefined {
+/**
+ * Where the next whole piece of a segment starts, behind `from`; in what is surely a segment, else where the last checkpoint ends: anywhere
+ * else that may stand in a message.
+ */
+function findWholePiece(window: FileWindow, from: number, isSegment: boolean): number | undefined {
   let last: number | undefined;
   for (let at = nextCheckpoint(window, from); at !== undefined; at = nextCheckpoint(window, at + 1)) {
     last = at + CHECKPOINT_BYTES;
     if (isWholePiece(window, last)) return last;
   }
-  return last;
+  return isSegment ? last : undefined;
 }
 
 function nextCheckpoint(window: FileWindow, from: number): number | undefined {

@@ -101,7 +101,7 @@ class FileReplay {
     await this.#note(from);
     const transfer = new Transfer({
       window: this.#window,
-      pieces: { to: survey.end.wholeBytes, damages: survey.damages, choice },
+      pieces: { to: survey.end.wholeBytes, skips: survey.skips, choice },
       from,
       target,
       limits: LIMITS,

@@ -16,7 +16,8 @@ export interface PieceOptions {
   readonly from: number;
   /** Up to where the file holds whole frames. */
   readonly to: number;
-  readonly damages: readonly Extent[];
+  /** What no frame can be read from, in order. */
+  readonly skips: readonly Extent[];
   readonly choice: Choice;
   /** A piece is no larger than this, or it is one frame. */
   readonly maxBytes: number;
@@ -29,13 +30,13 @@ const LONGEST_WAY = 16 * 1024 * 1024;
 export class PieceReader {
   readonly #window: FileWindow;
   readonly #options: PieceOptions;
-  readonly #damages: Extent[];
+  readonly #skips: Extent[];
   #at: number;
 
   constructor(window: FileWindow, options: PieceOptions) {
     this.#window = window;
     this.#options = options;
-    this.#damages = options.damages.filter(({ end }) => end > options.from);
+    this.#skips = options.skips.filter(({ end }) => end > options.from);
     this.#at = options.from;
   }
 
@@ -47,7 +48,7 @@ export class PieceReader {
     const frames: Buffer[] = [];
     let bytes = 0;
     while (this.#at < to && frames.length < maxFrames && this.#at - start < LONGEST_WAY) {
-      if (this.#skipDamage()) continue;
+      if (this.#skip()) continue;
       const length = this.#frameBytes();
       if (frames.length > 0 && bytes + length > maxBytes) break;
       const frame = this.#take(length);
@@ -59,11 +60,11 @@ export class PieceReader {
     return { bytes: Buffer.concat(frames, bytes), frames: frames.length, end: this.#at };
   }
 
-  #skipDamage(): boolean {
-    const damage = this.#damages[0];
-    if (damage === undefined || this.#at < damage.start) return false;
-    this.#damages.shift();
-    this.#at = Math.max(this.#at, damage.end);
+  #skip(): boolean {
+    const skip = this.#skips[0];
+    if (skip === undefined || this.#at < skip.start) return false;
+    this.#skips.shift();
+    this.#at = Math.max(this.#at, skip.end);
     return true;
   }
 

@@ -2,7 +2,7 @@
 // shows at its end.
 import type { FileWindow } from '../../frames/fileWindow.js';
 import { PREFIX_BYTES } from '../../frames/frame.js';
-import { type ScanEnd, scanFrames } from '../../frames/scan.js';
+import { type ScanEnd, type ScanEntry, scanFrames } from '../../frames/scan.js';
 import { FrameView } from '../frameView.js';
 
 export interface Extent {
@@ -27,6 +27,8 @@ export interface Survey {
   readonly ofOtherBuckets: number;
   /** Pieces of a segment whose checksum does not fit, in order. */
   readonly damages: readonly Extent[];
+  /** These, and checkpoints that only their place tells, in order: what no frame can be read from. */
+  readonly skips: readonly Extent[];
   readonly end: ScanEnd;
 }
 
@@ -43,8 +45,8 @@ export async function surveyFile(window: FileWindow, from: number, choice: Choic
     const entry = next.value;
     if (entry.kind === 'frame') tally.frame(new FrameView(window, entry));
     else if (entry.kind === 'bad') tally.bad++;
-    else if (entry.kind === 'checkpoint' && entry.isWhole) tally.keepPiece();
-    else if (entry.kind === 'damage') tally.damage({ start: entry.offset, end: entry.offset + entry.bytes });
+    else if (entry.kind === 'checkpoint') tally.checkpoint(entry);
+    else tally.damage({ start: entry.offset, end: entry.offset + entry.bytes });
     if (seen % AT_ONCE !== 0) continue;
     await new Promise((resolve) => setImmediate(resolve));
     if (isStopped()) return tally.survey({ wholeBytes: from, tornBytes: 0, reason: '' });
@@ -60,6 +62,7 @@ class SurveyTally {
   #tooLarge = 0;
   #others = 0;
   readonly #damages: Extent[] = [];
+  readonly #skips: Extent[] = [];
   /** Of the piece that is being read, which may turn out to be damaged, and of all before it. */
   readonly #inPiece = new Map<string, number>();
   readonly #sums = new Map<string, number>();
@@ -75,19 +78,26 @@ class SurveyTally {
   }
 
   /** The piece before it was as it was written. */
-  keepPiece(): void {
+  checkpoint({ offset, bytes, isWhole, hasHead }: Extract<ScanEntry, { kind: 'checkpoint' }>): void {
+    if (!isWhole) return;
+    this.#keepPiece();
+    if (!hasHead) this.#skips.push({ start: offset, end: offset + bytes });
+  }
+
+  #keepPiece(): void {
     for (const [bucket, frames] of this.#inPiece) this.#sums.set(bucket, (this.#sums.get(bucket) ?? 0) + frames);
     this.#inPiece.clear();
   }
 
   damage(extent: Extent): void {
     this.#damages.push(extent);
+    this.#skips.push(extent);
     this.#inPiece.clear();
   }
 
   survey(end: ScanEnd): Survey {
-    this.keepPiece();
+    this.#keepPiece();
     const frames = [...this.#sums.values()].reduce((sum, each) => sum + each, 0);
-    return { frames, buckets: this.#sums, bad: this.bad, tooLarge: this.#tooLarge, ofOtherBuckets: this.#others, damages: this.#damages, end };
+    return { frames, buckets: this.#sums, bad: this.bad, tooLarge: this.#tooLarge, ofOtherBuckets: this.#others, damages: this.#damages, skips: this.#skips, end };
   }
 }

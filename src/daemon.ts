@@ -85,6 +85,7 @@ export class Daemon {
     const settings = parts.environment.spool;
     if (settings === undefined) return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map() });
     const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
+    await spool.lock();
     return new Daemon(parts, { clock, fs, budget, turns, spool, left: new Map(await spool.open()) });
   }
 
@@ -150,6 +151,7 @@ export class Daemon {
     // 4. What could be delivered nowhere is kept, and what was thrown away is told.
     await this.#rejected.close();
     this.#discards.close();
+    this.#early.spool?.close();
   }
 
   #configOf(key: BucketKey): BucketConfig | undefined {

@@ -112,7 +112,7 @@ class Life {
   readonly lost: Lost[] = [];
   backlog!: Backlog;
 
-  constructor(options: { readonly streams?: number; readonly hasSpool?: boolean; readonly memory?: number; readonly folder?: string; readonly nowMs?: number } = {}) {
+  constructor(options: { readonly maxSpool?: number; readonly streams?: number; readonly hasSpool?: boolean; readonly memory?: number; readonly folder?: string; readonly nowMs?: number } = {}) {
     const { streams = 1, hasSpool = true, memory = 64 * 1024 * 1024, folder = join(root, `spool${lives.length}`), nowMs = 1_700_000_000_000 } = options;
     this.clock = new FakeClock(nowMs);
     this.budget = new MemoryBudget(memory);
@@ -120,7 +120,7 @@ class Life {
     this.destinations = Array.from({ length: streams }, () => new Destination());
     this.accounts = this.destinations.map(() => newAccount());
     const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' }, { log, clock: this.clock, budget: this.budget, turns: new ReadTurns(this.budget, this.clock), fs: this.disk.fs }) : undefined;
+    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: options.maxSpool ?? 1e9, whenFull: options.maxSpool === undefined ? 'wait' : 'drop-oldest' }, { log, clock: this.clock, budget: this.budget, turns: new ReadTurns(this.budget, this.clock), fs: this.disk.fs }) : undefined;
     lives.push(this);
   }
 
@@ -365,6 +365,86 @@ describe('Backlog', () => {
     expect(life.budget.heldBytes).toBe(0);
   });
 
+  describe('SPOOL_FULL=drop-oldest', () => {
+    const filler = 'x'.repeat(100_000);
+    const MAX = 2_000_000;
+
+    /** Two streams, of which one is stuck, and four times what the spool may hold. */
+    async function overfull(): Promise<Life> {
+      const life = await new Life({ streams: 2, maxSpool: MAX }).start();
+      life.destinations[0]!.isStuck = true;
+      for (const number of numbers(0, 80)) {
+        life.add(`${number}:${filler}`);
+        life.destinations[1]!.settleAll();
+        await life.onDisk();
+        await life.until('there is room', () => life.spool!.bytes <= MAX && !life.budget.isOver);
+      }
+      return life;
+    }
+
+    test('the oldest go, the accounts and the report say how many, and the rest is delivered in order', async () => {
+      const life = await overfull();
+      const account = life.accounts[0]!;
+      const dropped = account.discarded;
+      expect(dropped).toBeGreaterThan(60);
+      expect(account).toEqual({ ...newAccount(), received: dropped, discarded: dropped });
+      expect(life.lost.reduce((sum, { frames }) => sum + frames, 0)).toBe(dropped);
+      expect(new Set(life.lost.map(({ stream, reason }) => `${stream} ${reason}`))).toEqual(new Set(['stream_0 the spool was full (SPOOL_FULL=drop-oldest)']));
+      expect(life.files).toHaveLength(80 - dropped);
+      expect(life.backlog.waiting[0]!.frames).toBe(80 - dropped);
+      await life.deliverAll();
+      expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([numbers(dropped, 80), numbers(0, 80)]);
+      expect([life.files, life.spool!.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
+    });
+
+    test('what an earlier life has left goes first, and is counted too', async () => {
+      const first = await new Life().start();
+      for (const number of numbers(0, 15)) first.add(`${number}:${filler}`);
+      await first.onDisk();
+      await first.backlog.end();
+      const life = new Life({ maxSpool: MAX, folder: first.folder });
+      life.destinations[0]!.isStuck = true;
+      await life.start();
+      for (const number of numbers(15, 30)) {
+        life.add(`${number}:${filler}`);
+        await life.onDisk();
+        await life.until('there is room', () => life.spool!.bytes <= MAX && !life.budget.isOver);
+      }
+      const dropped = life.accounts[0]!.discarded;
+      expect(dropped).toBeGreaterThan(10);
+      await life.deliverAll();
+      expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual(numbers(dropped, 30));
+      expect(life.files).toEqual([]);
+    });
+
+    test('what a stream is busy with stays, and then clients wait', async () => {
+      const life = await new Life({ maxSpool: MAX }).start();
+      for (const number of numbers(0, 16)) life.add(`${number}:${filler}`);
+      await life.onDisk();
+      for (const number of numbers(16, 40)) life.add(`${number}:${filler}`);
+      await life.until('all is written', () => life.twins.at(-1)!.isComplete && life.spool!.bytes <= MAX);
+      const dropped = life.accounts[0]!.discarded;
+      expect(life.destinations[0]!.told).toHaveLength(16);
+      await life.deliverAll();
+      expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual([...numbers(0, 16), ...numbers(16 + dropped, 40)]);
+    });
+
+    test('a disk that is full makes room in the same way', async () => {
+      const life = await new Life({ maxSpool: 1e9 }).start();
+      life.destinations[0]!.isStuck = true;
+      for (const number of numbers(0, 80)) life.add(`${number}:${filler}`);
+      await life.onDisk();
+      life.disk.fail({ call: 'write', code: 'ENOSPC', times: 1 });
+      life.add(`80:${filler}`);
+      await life.until('some went', () => life.accounts[0]!.discarded > 0);
+      await life.onDisk();
+      const dropped = life.accounts[0]!.discarded;
+      expect(dropped).toBeLessThan(50);
+      await life.deliverAll();
+      expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual(numbers(dropped, 81));
+    });
+  });
+
   describe('a segment that can\'t be read', () => {
     async function evicted(): Promise<Life> {
       const life = await new Life({ streams: 2 }).start();
@@ -472,7 +552,8 @@ describe('Backlog', () => {
       life.destinations[0]!.settleAll();
       await turn();
       let hasEnded = false;
-      void life.backlog.end().then(() => (hasEnded = true));
+      // The disk is real and the time is not.
+      void life.backlog.end(3_600_000).then(() => (hasEnded = true));
       await turn();
       expect(hasEnded).toBe(false);
       goOn();

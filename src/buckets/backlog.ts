@@ -132,8 +132,12 @@ export class Backlog {
 
   /** Memory is short: streams that can't write give back what they hold, too. */
   #makeRoom(): void {
-    this.#options.streams.forEach(({ ref }, stream) => this.#held[stream]! > 0 && ref.state === 'running' && ref.tell({ kind: 'giveBack' }));
+    this.#recall();
     this.evict();
+  }
+
+  #recall(): void {
+    for (const [stream, { ref }] of this.#options.streams.entries()) if (this.#held[stream]! > 0 && ref.state === 'running') ref.tell({ kind: 'giveBack' });
   }
 
   /** What lies on disk, and no stream holds, gives its memory up. */
@@ -374,6 +378,7 @@ export class Backlog {
 
   /** The oldest batch that no stream has in its hands. */
   #oldestIdle(): Droppable | undefined {
+    this.#recall();
     const entry = this.#entries.find((found) => isOnDisk(found) && found.heldBy === 0 && !found.isLoading && !found.mustStay && !isSettled(found));
     return entry && { path: pathOf(entry), drop: () => this.#drop(entry) };
   }

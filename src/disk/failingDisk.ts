@@ -19,6 +19,16 @@ export interface Fault {
   readonly short?: number;
   /** The call waits for this first. */
   readonly wait?: Promise<unknown>;
+  /** Called when it is about to be made, and when it is done: a process may end itself here. */
+  readonly onCall?: () => void;
+  readonly onDone?: () => void;
+}
+
+/** What is to be done with one call. */
+interface Verdict {
+  /** The length a write is cut to. */
+  short?: number;
+  readonly onDone: (() => void)[];
 }
 
 interface ActiveFault {
@@ -38,7 +48,7 @@ export class FailingDisk {
   #faults: ActiveFault[] = [];
 
   constructor(real: FileSystem = nodeFileSystem) {
-    const on = <T>(call: DiskCall, path: string, run: () => Promise<T>): Promise<T> => this.#call(call, path).then(run);
+    const on = <T>(call: DiskCall, path: string, run: () => Promise<T>): Promise<T> => this.#around(call, path, run);
     this.fs = {
       open: async (path, flags, mode) => this.#openFile(path, await on('open', path, () => real.open(path, flags, mode))),
       facts: (path) => on('facts', path, () => real.facts(path)),
@@ -62,32 +72,37 @@ export class FailingDisk {
     return this.calls.filter((entry) => entry.startsWith(`${call} `) && path.test(entry.slice(call.length + 1))).length;
   }
 
-  /** @returns the length a write is cut to, if it is */
-  async #call(call: DiskCall, path: string): Promise<number | undefined> {
+  async #around<T>(call: DiskCall, path: string, run: (short: number | undefined) => Promise<T>): Promise<T> {
+    const { short, onDone } = await this.#call(call, path);
+    const result = await run(short);
+    for (const tell of onDone) tell();
+    return result;
+  }
+
+  async #call(call: DiskCall, path: string): Promise<Verdict> {
     const index = this.calls.push(`${call} ${path}`) - 1;
-    let short: number | undefined;
+    const verdict: Verdict = { onDone: [] };
     for (const active of this.#faults) {
       const { fault } = active;
       if (fault.call !== call || fault.path?.test(path) === false || active.left === 0) continue;
       if (active.toSkip-- > 0) continue;
       active.left--;
       await fault.wait;
+      fault.onCall?.();
+      if (fault.onDone !== undefined) verdict.onDone.push(fault.onDone);
       if (fault.code !== undefined) this.failures.push(index);
       if (fault.code !== undefined) throw Object.assign(new Error(`${fault.code}: injected, ${call}`), { code: fault.code });
-      short ??= fault.short;
+      if (fault.short !== undefined) verdict.short ??= fault.short;
     }
-    return short;
+    return verdict;
   }
 
   #openFile(path: string, file: OpenFile): OpenFile {
     this.openFiles++;
-    const on = <T>(call: DiskCall, run: () => Promise<T>): Promise<T> => this.#call(call, path).then(run);
+    const on = <T>(call: DiskCall, run: (short: number | undefined) => Promise<T>): Promise<T> => this.#around(call, path, run);
     return {
-      write: async (bytes, offset, length) => file.write(bytes, offset, Math.min(length, (await this.#call('write', path)) ?? length)),
-      writev: async (pieces) => {
-        const short = await this.#call('write', path);
-        return file.writev(short === undefined ? pieces : [Buffer.concat(pieces).subarray(0, short)]);
-      },
+      write: (bytes, offset, length) => on('write', (short) => file.write(bytes, offset, Math.min(length, short ?? length))),
+      writev: (pieces) => on('write', (short) => file.writev(short === undefined ? pieces : [Buffer.concat(pieces).subarray(0, short)])),
       read: (into, position) => on('read', () => file.read(into, position)),
       datasync: () => on('datasync', () => file.datasync()),
       sync: () => on('sync', () => file.sync()),
@@ -96,7 +111,7 @@ export class FailingDisk {
       close: async () => {
         await file.close();
         this.openFiles--;
-        await this.#call('close', path);
+        await on('close', () => Promise.resolve());
       },
     };
   }

@@ -1,4 +1,4 @@
-// The folders of a file stream: `path` is the operator's and may be a symlink; below it everything is a real folder, made by us or found so.
+// The folders below those that are configured: `path` is the operator's and may be a symlink; below it everything is a real folder, made by us or found so.
 import { dirname, join } from 'node:path';
 import { errnoOf, factsIfThere, syncFolder } from './fileSystem.js';
 import type { FileSystem } from './fileSystem.js';
@@ -15,6 +15,11 @@ export async function makeFolders(fs: FileSystem, root: string, relative: string
     if (kind === 'link') throw refusal('ELOOP', `${folder} is a symlink; below ${root} only real folders are used: replace it by a folder`);
     if (kind !== 'folder') throw refusal('ENOTDIR', `${folder} is not a folder; move it away`);
   }
+}
+
+/** @throws ELOOP there is a symlink in the place of this folder */
+export async function refuseLink(fs: FileSystem, folder: string): Promise<void> {
+  if ((await kindOf(fs, folder)) === 'link') throw refusal('ELOOP', `${folder} is a symlink; only real folders are used there: replace it by a folder`);
 }
 
 async function kindOf(fs: FileSystem, path: string): Promise<string | undefined> {

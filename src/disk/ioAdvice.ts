@@ -9,7 +9,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   EROFS: 'that file system is read-only: mount it for writing',
   EMFILE: 'raise the limit of open files (LimitNOFILE)',
   ENFILE: 'the whole system is out of open files: raise fs.file-max',
-  EFBIG: 'raise the limit of the file size (LimitFSIZE), or lower sizeRotate',
+  EFBIG: 'raise the limit of the file size (LimitFSIZE), or lower sizeRotate and batchBytes',
   EIO: 'the disk fails: look into the kernel\'s log',
   ENAMETOOLONG: 'shorten fileNameTemplate',
 };

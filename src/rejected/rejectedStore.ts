@@ -84,6 +84,10 @@ export class RejectedStore implements RejectedFrames {
     return isTooMuch ? `${this.#unwrittenBytes} bytes wait for the disk already` : undefined;
   }
 
+  get keeping(): Promise<void> | undefined {
+    return this.#writing;
+  }
+
   /** Resolves when every frame rejected before is on the disk, or counted as lost. Never rejects. */
   async flush(): Promise<void> {
     while (this.#writing) await this.#writing;

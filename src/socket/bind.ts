@@ -21,7 +21,7 @@ export class AlreadyRunningError extends Error {
 
 export interface BoundSocket {
   readonly server: Server;
-  /** Takes the file away, if it is still ours. Harmless when called twice. */
+  /** Nobody new comes from here on: takes the file away, if it is ours. Harmless when called twice. */
   readonly unlink: () => void;
 }
 
@@ -64,14 +64,27 @@ function open(temporary: string, { path, mode, groupId }: SocketPlace): void {
   renameSync(temporary, path);
 }
 
-/** Listens on the descriptor that systemd hands over (LISTEN_FDS): the file is systemd's, and stays. */
-export async function inheritSocket(fd: number): Promise<BoundSocket> {
+/**
+ * Listens on the descriptors that systemd hands over (LISTEN_FDS), one at least; a connection to any of them comes to the one server. The
+ * files are systemd's, and stay: `unlink` only takes nobody any more, so that who connects from then on waits for the next daemon.
+ */
+export async function inheritSockets(fds: readonly number[]): Promise<BoundSocket> {
+  const servers = await Promise.all(fds.map((fd) => listenOn(fd)));
+  const [server, ...others] = servers as [Server, ...Server[]];
+  for (const other of others) {
+    other.on('connection', (socket: Socket) => server.emit('connection', socket)).on('error', (error) => server.emit('error', error));
+  }
+  return { server, unlink: () => servers.forEach((each) => each.close()) };
+}
+
+async function listenOn(fd: number): Promise<Server> {
   const server = newServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ fd, backlog: BACKLOG }, resolve);
+    // As an option beside `fd` Node would not hear of the backlog, and cut systemd's to 511.
+    server.listen({ fd }, BACKLOG, resolve);
   });
-  return { server, unlink: () => undefined };
+  return server;
 }
 
 function newServer(): Server {

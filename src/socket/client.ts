@@ -141,8 +141,14 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   question(): void {
     const { self } = this.#context;
-    const receipt = new Receipt(this.#frames, (safe) => {
+    const tell = (safe: Receipt): void => {
       if (self.state !== 'stopped') self.tell({ kind: 'safe', receipt: safe });
+    };
+    // A frame that was rejected is safe once it is kept.
+    const receipt = new Receipt(this.#frames, (safe) => {
+      const { keeping } = this.#options.rejected;
+      if (keeping === undefined) tell(safe);
+      else void keeping.then(() => tell(safe));
     });
     this.#questions.push(receipt);
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');

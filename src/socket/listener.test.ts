@@ -73,6 +73,9 @@ class Bench {
   connections = (): number => 0;
   readonly #sockets: Socket[] = [];
 
+  /** While the disk takes what was rejected. */
+  keeping: Promise<void> | undefined;
+
   constructor(readonly folder: string) {
     this.path = join(folder, 'kahe.sock');
   }
@@ -83,6 +86,7 @@ class Bench {
     const rejected: RejectedFrames = {
       reject: ({ bytes, start, end, reason }) => void this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
     };
+    Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
     const bound = await bindSocket({ path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
       const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000 });
@@ -105,7 +109,12 @@ class Bench {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.listener.stop();
-    await until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
+    await this.stopped();
+  }
+
+  /** Time passes until it is. */
+  stopped(): Promise<void> {
+    return until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
   }
 
   logged(level: string): string[] {
@@ -283,6 +292,19 @@ describe('Client: receipts', () => {
     await peer.write(Buffer.concat([QUESTION, framesOf('a', ['1', '2']), QUESTION, framesOf('b', ['3']), QUESTION, QUESTION]));
     await until(() => peer.answers.length === 4);
     expect(peer.answers).toEqual([0, 2, 3, 3]);
+  });
+
+  test('frames that were rejected are safe once they are kept', async () => {
+    let kept!: () => void;
+    bench.keeping = new Promise((resolve) => (kept = resolve));
+    const peer = await bench.connect();
+    await peer.write(Buffer.concat([Buffer.from([3, 0, 0, 0, 200, 1, 2]), QUESTION]));
+    await until(() => bench.manager.fences.length === 1);
+    await quiet();
+    expect(peer.answers).toEqual([]);
+    kept();
+    await until(() => peer.answers.length === 1);
+    expect(peer.answers).toEqual([0]);
   });
 
   test('hundreds of questions in one write are answered in their order, each once, however they become safe', async () => {
@@ -474,7 +496,7 @@ describe('Listener: the end', () => {
     void open.write(framesOf('open', numbered(0, 10_000)));
     bench.listener.stop();
     expect(existsSync(bench.path)).toBe(false);
-    await bench.listener.stopped;
+    await bench.stopped();
     const of = (name: string): string[] => bench.manager.runs.filter(({ bucket }) => bucket === name).flatMap(({ messages }) => messages);
     expect(of('open')).toEqual(numbered(0, 10_000));
     expect(of('late').map(Number).sort((a, b) => a - b)).toEqual(numbered(0, 4_000).map(Number));
@@ -484,7 +506,7 @@ describe('Listener: the end', () => {
   test('idle clients are not waited for', async () => {
     const peers = await Promise.all([bench.connect(), bench.connect()]);
     bench.listener.stop();
-    await bench.listener.stopped;
+    await bench.stopped();
     await until(() => peers.every(({ hasEnded }) => hasEnded));
     expect(bench.clock.timers).toBe(0);
     expect(bench.logged('WARN')).toEqual([]);
@@ -517,9 +539,21 @@ describe('Listener: the end', () => {
     await quiet();
     expect(bench.listener.state).toBe('draining');
     bench.budget.give(15 * MB);
-    bench.clock.advance(5);
-    await until(() => bench.listener.state === 'stopped');
+    await bench.stopped();
     expect(bench.manager.messages).toEqual(['sent before the end']);
+  });
+
+  test('one that has just connected is given the time to write', async () => {
+    const peer = await bench.connect();
+    bench.listener.stop();
+    await quiet();
+    bench.clock.advance(95);
+    await quiet();
+    expect(bench.listener.state).toBe('draining');
+    await peer.write(framesOf('a', ['connected before the end']));
+    await bench.stopped();
+    expect(bench.manager.messages).toEqual(['connected before the end']);
+    expect(bench.logged('WARN')).toEqual([]);
   });
 });
 

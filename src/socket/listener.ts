@@ -44,6 +44,8 @@ const SWEEP_MS = 1_000;
 const LOG_FULL_EVERY_MS = 10_000;
 /** So many turns of the event loop without a byte or a connection, one after another, and the sockets are empty. */
 const QUIET_TURNS = 3;
+/** At the end: who connected so short a time ago is about to write, and knows nothing of the end. */
+const NEWCOMER_MS = 100;
 
 export class Listener extends Actor<ListenerMessage> {
   readonly #context: ActorContext<ListenerMessage>;
@@ -53,6 +55,7 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #sweeper: Timer;
   readonly #halves = new HalfFrames();
   #accepted = 0;
+  #acceptedMs = -Infinity;
   #timesFull = 0;
   #loggedFullMs = -Infinity;
   /** Moves with each chunk and connection, so that a quiet turn can be told from a busy one. */
@@ -103,6 +106,7 @@ export class Listener extends Actor<ListenerMessage> {
 
   #accept(socket: Socket): void {
     this.#activity++;
+    this.#acceptedMs = this.#context.clock.now();
     const { manager, rejected, budget, maxFrameBytes, counts } = this.#options;
     const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
     const reading = readShared(socket, (chunk) => {
@@ -149,15 +153,20 @@ export class Listener extends Actor<ListenerMessage> {
     this.#halves.blocking(this.#options.budget)?.tell({ kind: 'finishFrame' });
   }
 
+  get #hasNewcomer(): boolean {
+    // Wall-clock time may step back.
+    return Math.abs(this.#context.clock.now() - this.#acceptedMs) < NEWCOMER_MS;
+  }
+
   #nextTurn(): void {
-    // While clients are paused for memory there is nothing to read: look again a little later.
-    if (this.#options.budget.isOver) this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
+    // While clients are paused for memory there is nothing to read, nor from one that has only just come: look again a little later.
+    if (this.#options.budget.isOver || this.#hasNewcomer) this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
     else setImmediate(() => this.#context.self.tell({ kind: 'turn' }));
   }
 
   #onTurn(): void {
     const drain = this.#drain!;
-    const isQuiet = drain.seen === this.#activity && !this.#options.budget.isOver;
+    const isQuiet = drain.seen === this.#activity && !this.#options.budget.isOver && !this.#hasNewcomer;
     drain.quietTurns = isQuiet ? drain.quietTurns + 1 : 0;
     drain.seen = this.#activity;
     if (drain.quietTurns < QUIET_TURNS && this.#context.clock.now() < drain.untilMs) return this.#nextTurn();

@@ -7,6 +7,7 @@ import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, bucketOf, judgeBody, sameBuck
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole } from '../disk/fileSystem.js';
+import { refuseLink } from '../disk/folders.js';
 import { explained } from '../disk/ioAdvice.js';
 
 export interface RecoveredSegment {
@@ -162,6 +163,7 @@ async function putAside(fs: FileSystem, log: Log, path: string, bytes: Buffer, o
   const aside = join(folder, `${basename(path)}.${offset}`);
   log.error(`${path}: ${bytes.length} bytes at offset ${offset} are damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`);
   try {
+    await refuseLink(fs, folder);
     await fs.makeFolder(folder, { parents: true });
     // An earlier reading may have left it, in part.
     await unlinkIfThere(fs, aside);

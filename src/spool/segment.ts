@@ -23,6 +23,8 @@ export interface SegmentOptions {
   readonly onSize: (bytes: number) => void;
   /** Writing failed (true), with what, or goes on again (false). */
   readonly onTrouble: (isInTrouble: boolean, error?: unknown) => void;
+  /** A file that is not wanted any more could not be removed. */
+  readonly onStuck: (path: string, bytes: number, error: unknown) => void;
   readonly onGone: () => void;
 }
 
@@ -165,8 +167,10 @@ export class Segment {
   async #writePiece(): Promise<void> {
     const { fs, folder, batch, sync, onSize, clock } = this.#options;
     if (this.#file === undefined) {
-      this.#file = await SegmentFile.create(fs, this.path, folder);
+      this.#file = await SegmentFile.create(fs, this.path, { folder, lasts: sync !== 'never' });
       if (sync === 'always') await syncFolder(fs, folder);
+      // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a crash.
+      if (!this.#isWanted()) return;
     }
     const file = this.#file;
     const bytesBefore = file.bytes;
@@ -271,12 +275,12 @@ export class Segment {
   }
 
   async #discard(file: SegmentFile): Promise<void> {
-    const { log, onSize } = this.#options;
+    const { onSize, onStuck } = this.#options;
     try {
       await file.remove();
       onSize(-file.bytes);
     } catch (error) {
-      log.error(`${file.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
+      onStuck(file.path, file.bytes, error);
     }
   }
 }

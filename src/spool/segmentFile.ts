@@ -1,8 +1,10 @@
 // One file of a segment: pieces of the batch from its first byte on, a checkpoint behind each. It is new, so it is nobody else's.
+import { dirname } from 'node:path';
 import type { Batch } from '../frames/batch.js';
 import { CHECKPOINT_BYTES, encodeCheckpoint } from '../frames/checkpoint.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
+import { refuseLink } from '../disk/folders.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, syncFolder, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
 
 /** Frames of one piece have one time of arrival; those that came so much later get a piece of their own. */
 const SPREAD_MS = 10;
@@ -20,10 +22,16 @@ export class SegmentFile {
     this.#file = file;
   }
 
-  static async create(fs: FileSystem, path: string, folder: string): Promise<SegmentFile> {
+  /**
+   * @param lasts the folder, when it is made for it, must outlive a power cut
+   * @throws Error the folder is a symlink: who led it away decides what becomes of frames, and the next start would not look there
+   */
+  static async create(fs: FileSystem, path: string, { folder, lasts }: { readonly folder: string; readonly lasts: boolean }): Promise<SegmentFile> {
+    await refuseLink(fs, folder);
     const file = await fs.open(path, NEW_FILE, FILE_MODE).catch(async (error: unknown) => {
       if (errnoOf(error) !== 'ENOENT') throw error;
       await fs.makeFolder(folder, { parents: true });
+      if (lasts) await syncFolder(fs, dirname(folder));
       return fs.open(path, NEW_FILE, FILE_MODE);
     });
     return new SegmentFile(fs, path, file);

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -128,6 +128,34 @@ describe('Spool', () => {
     expect(await found()).toEqual(new Map([['orders', ['2']]]));
   });
 
+  test('segments that somebody swapped between two buckets are not taken for theirs, and are found once they are back', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const [a, b] = [await written(spool, 'a', 'a1'), await written(spool, 'b', 'b1')];
+    await written(spool, 'a', 'a2');
+    await written(spool, 'b', 'b2');
+    const swap = (): void => {
+      renameSync(a.path, join(folder, 'aside'));
+      renameSync(b.path, a.path);
+      renameSync(join(folder, 'aside'), b.path);
+    };
+    swap();
+    expect(await found()).toEqual(new Map([['a', ['a2']], ['b', ['b2']]]));
+    expect(lines.filter((line) => line.includes('holds frames of another bucket'))).toHaveLength(2);
+    swap();
+    expect(await found()).toEqual(new Map([['a', ['a1', 'a2']], ['b', ['b1', 'b2']]]));
+  });
+
+  test('two segments of a bucket with swapped names come in the order of their names, whole', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const [first, second] = [await written(spool, 'a', '1', '2'), await written(spool, 'a', '3')];
+    renameSync(first.path, join(folder, 'aside'));
+    renameSync(second.path, first.path);
+    renameSync(join(folder, 'aside'), second.path);
+    expect(await found()).toEqual(new Map([['a', ['3', '1', '2']]]));
+  });
+
   test('segments with nothing that was ever safe are taken away, and so is a folder with nothing in it', async () => {
     for (const name of ['torn', 'empty', 'busy']) mkdirSync(join(folder, name), { recursive: true });
     writeFileSync(join(folder, 'torn', '0000000000001-00000001.bckstm'), '');
@@ -201,6 +229,17 @@ describe('Spool', () => {
     await expect(spool.open()).rejects.toThrow(`SPOOL: ${path} can't be used: E`);
   });
 
+  test('what proves that the folder can be written has no name by then, so that a crash leaves nothing behind', async () => {
+    let goOn: () => void = () => undefined;
+    disk.fail({ call: 'write', times: 1, path: /probe/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const opening = makeSpool().open();
+    await until('it is being written', () => disk.count('write', /probe/) === 1);
+    expect(readdirSync(folder)).toEqual([]);
+    goOn();
+    await opening;
+    expect(disk.openFiles).toBe(0);
+  });
+
   test('a disk that is full does not keep it from starting: what is on it is to be delivered', async () => {
     const spool = makeSpool();
     await spool.open();
@@ -210,7 +249,7 @@ describe('Spool', () => {
     expect(lines.join()).toContain('can\'t be written now');
   });
 
-  test('a segment that can\'t be removed is told, and still counted', async () => {
+  test('a segment that can\'t be removed is told and counted, and goes when it can', async () => {
     const spool = makeSpool();
     await spool.open();
     const twin = await written(spool, 'orders', '1');
@@ -219,6 +258,10 @@ describe('Spool', () => {
     await twin.remove();
     expect(lines.join()).toContain('can\'t be removed');
     expect([spool.bytes, existsSync(twin.path)]).toEqual([bytes, true]);
-    rmSync(twin.path);
+    disk.heal();
+    clock.advance(10_000);
+    await until('it is gone', () => spool.bytes === 0);
+    expect(existsSync(twin.path)).toBe(false);
+    expect(clock.timers).toBe(0);
   });
 });

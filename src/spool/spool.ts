@@ -3,8 +3,8 @@
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
-import { basename, join } from 'node:path';
-import type { Clock } from '../clock.js';
+import { basename, dirname, join } from 'node:path';
+import type { Clock, Timer } from '../clock.js';
 import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
@@ -15,9 +15,11 @@ import { ConfigError } from '../errors.js';
 import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
 import { explained, needsAPerson } from '../disk/ioAdvice.js';
+import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
+import { Removals } from './removals.js';
 import { Segment } from './segment.js';
 import { NOTES_FILE, SettledNotes } from './settledNotes.js';
 
@@ -50,6 +52,7 @@ const LONGEST_NAME = 235;
 const RESUME_SHARE = 0.95;
 /** So much goes at a time, at least: room for a few batches. */
 const DROP_BYTES = 4 * 1024 * 1024;
+const AGAIN_MS = 500;
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;
@@ -72,6 +75,9 @@ export class Spool {
   /** Each says which of its segments could go first. */
   readonly #holders = new Set<() => Droppable | undefined>();
   #dropping: Promise<void> | undefined;
+  readonly #removals: Removals;
+  #again: Timer | undefined;
+  #unlock: (() => void) | undefined;
 
   constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly turns: ReadTurns; readonly fs?: FileSystem }) {
     this.#settings = settings;
@@ -80,6 +86,7 @@ export class Spool {
     this.#clock = parts.clock;
     this.#budget = parts.budget;
     this.#turns = parts.turns;
+    this.#removals = new Removals({ fs: this.#fs, clock: this.#clock, log: this.#log, onGone: (bytes) => this.#resize(-bytes) });
   }
 
   /** Bytes of all segments. */
@@ -101,6 +108,28 @@ export class Spool {
     } catch (error) {
       throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
     }
+  }
+
+  /**
+   * Before `open`: no other daemon has this spool, for as long as this one runs.
+   * @throws {ConfigError} one has, or the folder can't be made
+   */
+  async lock(): Promise<void> {
+    const { path } = this.#settings;
+    try {
+      await this.#fs.makeFolder(path, { parents: true });
+      this.#unlock = await lockFolder(this.#fs, path);
+    } catch (error) {
+      throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
+    }
+    if (this.#unlock === undefined) throw new ConfigError(`SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`);
+  }
+
+  /** The end: another daemon may have it. */
+  close(): void {
+    this.#again?.cancel();
+    this.#removals.close();
+    this.#unlock?.();
   }
 
   /** A disk that is full now may have room once what is on it is delivered. */
@@ -189,6 +218,7 @@ export class Spool {
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
       onTrouble: (isInTrouble, error) => this.#trouble(isInTrouble, error),
+      onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
       onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
     }, this.#last.get(bucket));
     this.#last.set(bucket, segment);
@@ -201,7 +231,17 @@ export class Spool {
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
   read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    return this.#turns.read((space) => recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }));
+    return this.#turns.read(async (space) => this.#ifInPlace(path, await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space })));
+  }
+
+  /** A segment that somebody put into another bucket's folder would be sent to that one's topic. */
+  #ifInPlace(path: string, read: RecoveredSegment): RecoveredSegment {
+    const { batch } = read;
+    if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
+    const place = join(this.#settings.path, folderOf(batch.bucket));
+    this.#log.error(`${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`);
+    batch.release();
+    return { ...read, batch: undefined, mayGo: false };
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */
@@ -210,7 +250,7 @@ export class Spool {
       await unlinkIfThere(this.#fs, segment.path);
       this.#resize(-segment.bytes);
     } catch (error) {
-      this.#log.error(`${segment.path} can't be removed: ${explained(error)}; remove it, or its frames are sent again after a restart`);
+      this.#removals.failed(segment.path, segment.bytes, error);
     }
   }
 
@@ -267,7 +307,12 @@ export class Spool {
   /** Makes room for what comes. Where nothing can go, for streams have it all in their hands, clients wait. */
   #dropSoon(): void {
     if (!this.#mayDrop || this.#dropping !== undefined) return;
-    this.#dropping = this.#dropOldest().finally(() => (this.#dropping = undefined));
+    this.#again?.cancel();
+    this.#dropping = this.#dropOldest().finally(() => {
+      this.#dropping = undefined;
+      // What streams have in their hands now they may give back a little later.
+      if (this.#isFull || this.#inTrouble > 0) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
+    });
   }
 
   async #dropOldest(): Promise<void> {

@@ -79,6 +79,9 @@ export interface BackupReplay {
 
 /** Keeps frames that can never be delivered, each with its reason, so that nothing goes without a trace. */
 export interface RejectedFrames {
+  /** Undefined: all that was rejected is kept; else resolves when it is, or is counted as lost. */
+  readonly keeping?: Promise<void> | undefined;
+
   /** @param bytes whole frames from `start` to `end`, copied before the call returns */
   reject(rejection: { readonly bytes: Uint8Array; readonly start: number; readonly end: number; readonly frames: number; readonly bucket: string; readonly reason: string }): void;
 }

@@ -177,6 +177,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Writes what waits, as long as the mode stands and the stream has use for more. */
   #pump(): void {
+    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.batch.release();
     while (this.#isOpen && this.#next === undefined && this.#replaying !== 'last' && this.#waiting.length > 0) {
       const target = this.#mode === 'normal' ? 'primary' : 'backup';
       const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
@@ -205,7 +206,6 @@ export class StreamActor extends Actor<StreamMessage> {
     write.outcome = outcome;
     this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
     if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
-    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.batch.release();
     if (this.#next !== undefined && this.#writes.every((w) => w.outcome !== undefined)) this.#turnTo(this.#next);
     this.#pump();
   }
@@ -336,7 +336,7 @@ export class StreamActor extends Actor<StreamMessage> {
       this.#scheduleRetry();
     } else if (ended === 'last' && !this.#mustReplay()) {
       this.#enter({ mode: 'normal', reason: 'the primary is back, and has had what was backed up' });
-    } else if (this.#context.self.state !== 'draining' || this.#mode === 'error') {
+    } else if (!this.#isPastDeadline && (this.#context.self.state !== 'draining' || this.#mode === 'error')) {
       this.#restBackup();
     }
     this.#pump();

@@ -40,6 +40,41 @@ function segments(daemon: TestDaemon): Promise<string[]> {
 }
 
 describe('SPOOL', () => {
+  test('two daemons can\'t have one spool: the second says so and ends, the first goes on', async () => {
+    const buckets = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'] }] };
+    const first = await startReady({ buckets, env: { SPOOL: './spool' } });
+    const second = await launchDaemon({ buckets, env: { SPOOL: join(first.folder, 'spool') } });
+    expect(await second.exited).toEqual({ code: 1, signal: null });
+    expect(second.lines.join('\n')).toContain(`SPOOL: ${join(first.folder, 'spool')} is the spool of another daemon that is running`);
+    const client = await first.connect();
+    await client.send(numberedFrames('orders', 'c', { count: 10 }));
+    expect(await client.receipt()).toBe(10);
+    // Killed, it holds nothing any more.
+    await first.kill9();
+    const third = await startReady({ buckets, env: { SPOOL: './spool' }, folder: first.folder });
+    expect(await third.stop()).toMatchObject({ code: 0 });
+    expect(numbersBySender((await third.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, 10)]]));
+  });
+
+  test('SPOOL_FULL=drop-oldest: clients never wait, the oldest go and are counted, the rest is delivered in order', async () => {
+    const topic = await newTopic(bootstrap, 'drop-oldest');
+    const kafka = await startShutKafka();
+    const daemon = await startReady({ buckets: toKafka(kafka.address, topic), env: { SPOOL: './spool', SPOOL_MAX: '16MB', SPOOL_FULL: 'drop-oldest' } });
+    const client = await daemon.connect();
+    const count = 60_000;
+    for (let from = 0; from < count; from += 1000) await client.send(numberedFrames(topic, 'c', { from, count: 1000, bytes: 1000 }));
+    expect(await client.receipt()).toBe(count);
+    kafka.heal();
+    await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, 40_000);
+    const numbers = (await inKafka(topic)).get('c')!;
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    const { received, delivered, discarded, ...others } = daemon.accounts.get(`${topic}/kafka`)!;
+    expect([received, Object.values(others)]).toEqual([count, [0, 0, 0, 0]]);
+    expect(discarded).toBeGreaterThan(count / 2);
+    expect(numbers).toEqual(range(count - delivered, count));
+    expect(daemon.linesLike(new RegExp(`discarded in all: bucket "${topic}", stream kafka: the spool was full .*: ${discarded} frames`))).toHaveLength(1);
+  }, 60_000);
+
   test.each(['never', 'batch', 'always'])('SPOOL_SYNC=%s: with Kafka away frames are safe at once; killed and started again, it delivers them first, each once, in order', async (sync) => {
     const topic = await newTopic(bootstrap, `spool-${sync}`);
     const kafka = await startShutKafka();

@@ -4,7 +4,8 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
-import { daemonFolder, filesOf, launchDaemon, numberedFrames, numbersBySender, range, startDaemon, type DaemonClient, type TestDaemon } from '../support/daemon.js';
+import { BATCH, BUCKET, WINDOW, judge, randomOf, senders, type Sender } from '../faults/senders.js';
+import { daemonFolder, filesOf, launchDaemon, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { freePorts } from '../support/freePorts.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
@@ -12,19 +13,6 @@ import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
-const BATCH = 50;
-const BUCKET = 'orders';
-/** How many batches a stream may have at a time: what may come twice after a crash. */
-const WINDOW = 16;
-
-/** Small numbers, the same for the same seed. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    return (state >>> 8) % below;
-  };
-}
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
@@ -52,52 +40,6 @@ function segments(daemon: TestDaemon): Promise<string[]> {
 
 async function untilEmpty(daemon: TestDaemon, deadlineMs?: number): Promise<void> {
   await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, deadlineMs);
-}
-
-/** Writes as fast as it is taken, some frames at a time, and asks now and then, until the daemon is gone. */
-class Sender {
-  /** Handed to the kernel, or about to be. */
-  sent = 0;
-  receipted = 0;
-  readonly ended: Promise<void>;
-
-  constructor(readonly client: DaemonClient, readonly name: string, random: (below: number) => number) {
-    this.ended = this.#send(random).catch(() => undefined);
-  }
-
-  async #send(random: (below: number) => number): Promise<void> {
-    for (;;) {
-      const count = 1 + random(BATCH);
-      const bytes = numberedFrames(BUCKET, this.name, { from: this.sent, count, bytes: 30 + random(300) });
-      this.sent += count;
-      // In two pieces, so that the end may well be half a frame.
-      const cut = random(bytes.length);
-      await this.client.send(bytes.subarray(0, cut));
-      await this.client.send(bytes.subarray(cut));
-      if (random(4) === 0) this.receipted = await this.client.receipt();
-    }
-  }
-}
-
-async function senders(daemon: TestDaemon, name: string, random: (below: number) => number): Promise<Sender[]> {
-  const clients = await Promise.all(range(0, 3).map(() => daemon.connect()));
-  return clients.map((client, i) => new Sender(client, `${name}c${i}`, random));
-}
-
-/** All a test's senders against what was delivered. @returns how many came more than once */
-function judge(all: readonly Sender[], delivered: ReadonlyMap<string, number[]>, what: string): number {
-  const known = new Set(all.map(({ name }) => name));
-  expect([...delivered.keys()].filter((name) => !known.has(name)), what).toEqual([]);
-  let repeated = 0;
-  for (const { name, sent, receipted } of all) {
-    const numbers = delivered.get(name) ?? [];
-    const firstTimes = [...new Set(numbers)];
-    expect(firstTimes, `${what}: ${name} has no hole and keeps its order`).toEqual(range(0, firstTimes.length));
-    expect(firstTimes.length, `${what}: ${name} has all that was receipted`).toBeGreaterThanOrEqual(receipted);
-    expect(firstTimes.length, `${what}: ${name} has nothing that was not sent`).toBeLessThanOrEqual(sent);
-    repeated += numbers.length - firstTimes.length;
-  }
-  return repeated;
 }
 
 async function delivered(daemon: TestDaemon): Promise<Map<string, number[]>> {

@@ -28,6 +28,10 @@ export interface DaemonOptions {
   readonly envFile?: string;
   /** The limit of open files (ulimit -n). Default: that of this process. */
   readonly openFiles?: number;
+  /** What runs it: a command with its arguments, such as one that sets limits. */
+  readonly under?: readonly string[];
+  /** Arguments of Node: another program than the daemon's own, which gets the built main.js as KAHE_MAIN. */
+  readonly program?: readonly string[];
 }
 
 export interface Exit {
@@ -65,18 +69,21 @@ export async function launchDaemon(options: DaemonOptions): Promise<TestDaemon> 
   const { buckets, envFile = '' } = options;
   await writeFile(path.join(folder, 'buckets.json'), typeof buckets === 'string' ? buckets : JSON.stringify(buckets));
   await writeFile(path.join(folder, `.env.${options.env?.['environment'] ?? 'dev'}.local`), envFile);
-  return spawnDaemon(folder, options.env, options.openFiles);
+  return spawnDaemon(folder, options.env, options);
 }
 
 /** As launchDaemon, in a folder as it is. */
-export async function spawnDaemon(folder: string, env: Readonly<Record<string, string>> = {}, openFiles?: number): Promise<TestDaemon> {
+export async function spawnDaemon(
+  folder: string, env: Readonly<Record<string, string>> = {}, { openFiles, under = [], program }: Pick<DaemonOptions, 'openFiles' | 'under' | 'program'> = {},
+): Promise<TestDaemon> {
   const limit = openFiles === undefined ? [] : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(openFiles)];
-  const [command, ...args] = [...dieWithParent(), ...limit, process.execPath, await builtDaemon()];
+  const main = await builtDaemon();
+  const [command, ...args] = [...dieWithParent(), ...limit, ...under, process.execPath, ...(program ?? [main])] as [string, ...string[]];
   const socketPath = path.resolve(folder, env['SOCKET'] ?? 'kahe.sock');
   const child = spawn(command, args, {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], SOCKET: socketPath, ...env },
+    env: { PATH: process.env['PATH'], SOCKET: socketPath, KAHE_MAIN: main, ...env },
   });
   const daemon = new TestDaemon(child, folder, socketPath);
   running.add(child);

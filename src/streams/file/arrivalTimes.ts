@@ -137,7 +137,8 @@ export class ArrivalReader {
 
   async #fill(): Promise<void> {
     const notes = Buffer.alloc(READ_NOTES * NOTE_BYTES);
-    const got = (await this.#file?.read(notes, this.#position)) ?? 0;
+    // A disk that doesn't give the times must not keep the frames.
+    const got = (await this.#file?.read(notes, this.#position).catch(() => 0)) ?? 0;
     this.#notes = notes.subarray(0, got - (got % NOTE_BYTES));
     this.#position += this.#notes.length;
     this.#at = 0;

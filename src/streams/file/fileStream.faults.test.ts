@@ -114,6 +114,21 @@ describe('FileStream: writes', () => {
     expect(await bench.messages('orders')).toEqual(['before', ...numbers(3)]);
   });
 
+  it('a file that may not grow any more is ended whole, and the next one is begun after the probe', async () => {
+    const stream = await bench.opened();
+    await bench.write(stream, 'before');
+    bench.disk.fail({ call: 'write', path: /out\/orders$/, times: 1, short: 3 });
+    bench.disk.fail({ call: 'write', path: /out\/orders$/, after: 1, code: 'EFBIG' });
+    const outcomes = await Promise.all(numbers(3).map((message) => bench.write(stream, message)));
+    expect(outcomes.map((outcome) => outcome?.undelivered)).toEqual(numbers(3).map((message) => [message]));
+    await stream.probe();
+    await deliver(stream, numbers(3));
+    expect(await bench.names()).toEqual(['orders', 'orders-2']);
+    expect(await bench.messages('orders')).toEqual(['before']);
+    expect(await bench.messages('orders-2')).toEqual(numbers(3));
+    expect(stream.files.map(({ frames, open }) => [frames, open])).toEqual([[1, false], [3, true]]);
+  });
+
   it('the batches before the failed one, of the same sync, are delivered', async () => {
     const stream = await bench.opened();
     await bench.write(stream, 'before');

@@ -3,6 +3,7 @@
 // symlinks and overlook short writes.
 import type { Writable } from 'node:stream';
 import { RotatingFileStream } from 'rotating-file-stream';
+import { errnoOf } from '../../disk/fileSystem.js';
 import { BatchFile } from './batchFile.js';
 import type { BatchFileOptions } from './batchFile.js';
 
@@ -82,9 +83,16 @@ export class RotatingBatches extends Rotating {
       const { file } = this;
       const path = file?.path ?? this.#lastPath;
       this.file = undefined;
-      if (!file?.isSound) await file?.close();
-      this.#options.onFailure(error as Error, path, file?.isSound ? file : undefined);
+      const goesOn = file?.isSound && !isAtSizeLimit(error, file);
+      // Its end may fail too, and then only what was told safe is: all the same the batches go back.
+      if (!goesOn) await file?.close().catch((cause: unknown) => this.#options.log.warn(`closing ${String(path)}: ${String(cause)}`));
+      this.#options.onFailure(error as Error, path, goesOn ? file : undefined);
       throw error;
     }
   }
+}
+
+/** The file may not grow any more, but a new one may hold the batch. */
+function isAtSizeLimit(error: unknown, file: BatchFile): boolean {
+  return errnoOf(error) === 'EFBIG' && file.bytes > 0;
 }

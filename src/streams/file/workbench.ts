@@ -18,6 +18,7 @@ export interface StreamChoice extends Partial<FileStreamSettings> {
   readonly bucket?: string;
   readonly streamId?: string;
   readonly clock?: Clock;
+  readonly onFound?: (frames: number) => void;
 }
 
 export class Workbench {
@@ -35,7 +36,7 @@ export class Workbench {
   }
 
   /** A stream as the daemon makes it, not opened. */
-  stream({ bucket = 'orders', streamId = 'file_01', clock = systemClock, ...settings }: StreamChoice = {}): FileStream {
+  stream({ bucket = 'orders', streamId = 'file_01', clock = systemClock, onFound, ...settings }: StreamChoice = {}): FileStream {
     const stream = new FileStream({
       settings: { path: join(this.folder, 'out'), fileNameTemplate: '{bucket}', sizeRotateBytes: 1e8, maxFiles: 1024, fsync: true, ...settings },
       bucket,
@@ -44,6 +45,7 @@ export class Workbench {
       clock,
       onDiscard: (discarded) => this.discarded.push(discarded),
       fs: this.disk.fs,
+      ...(onFound === undefined ? {} : { onFound }),
     });
     this.#streams.push(stream);
     return stream;

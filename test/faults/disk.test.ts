@@ -1,0 +1,270 @@
+// The disk under the spool, the files and the backup is full, has a limit, or fails now and then: nothing that was accepted is lost or torn,
+// clients wait as long as it lasts, and the daemon goes on by itself.
+import { spawnSync } from 'node:child_process';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { Log } from '../../src/log.js';
+import { MemoryBudget } from '../../src/memoryBudget.js';
+import { nodeFileSystem } from '../../src/disk/fileSystem.js';
+import type { DiskCall } from '../../src/disk/failingDisk.js';
+import { recoverSegment } from '../../src/spool/recover.js';
+import { daemonFolder, filesOf, numberedFrames, numbersBySender, range, type DaemonClient, type TestDaemon } from '../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+import type { PlannedFault } from './badMachine.js';
+import { bucketsTo, isUp, kafkaAway, launchOnBadDisk, launchReady, segments, smallDisk, untilSpoolEmpty } from './machines.js';
+import { BATCH, BUCKET, WINDOW, bySender, judge, note, randomOf, record } from './senders.js';
+import { isFull } from './sizes.js';
+
+const { bootstrap } = inject('kafka');
+const MB = 1024 ** 2;
+const FRAME_BYTES = 2000;
+
+/** The shared Kafka behind a door that is shut at first. */
+async function startShutKafka(): Promise<TcpProxy> {
+  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
+  proxy.faults.refuse = true;
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+async function inKafka(topic: string): Promise<Map<string, number[]>> {
+  return numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+}
+
+/** Writes so many frames, each time when the kernel has taken the last, and asks at the end. */
+class SteadyWriter {
+  sent = 0;
+  /** Resolves with the answer. */
+  readonly done: Promise<number>;
+
+  constructor(readonly client: DaemonClient, readonly bucket: string, readonly name: string, readonly count: number) {
+    this.done = this.#write();
+    this.done.catch(() => undefined);
+  }
+
+  async #write(): Promise<number> {
+    for (; this.sent < this.count; this.sent += 50) await this.client.send(numberedFrames(this.bucket, this.name, { from: this.sent, count: 50, bytes: FRAME_BYTES }));
+    return this.client.receipt();
+  }
+}
+
+/** Resolves when it has written nothing for half a second. */
+async function standstill(daemon: TestDaemon, writer: SteadyWriter): Promise<void> {
+  let [last, since] = [writer.sent, Date.now()];
+  await daemon.until('a standstill', () => {
+    if (writer.sent !== last) [last, since] = [writer.sent, Date.now()];
+    return Date.now() - since >= 500;
+  });
+}
+
+/** How long it takes until the writer goes on, in ms. */
+async function goesOn(daemon: TestDaemon, writer: SteadyWriter, make: () => void): Promise<number> {
+  const [before, startedMs] = [writer.sent, Date.now()];
+  make();
+  await daemon.until('a writer that goes on', () => writer.sent > before);
+  return Date.now() - startedMs;
+}
+
+/** Every segment is sound up to its last checkpoint; behind it may stand what the disk did not take whole. */
+async function expectSoundSegments(folder: string): Promise<void> {
+  for (const file of await filesOf(folder)) {
+    const read = await recoverSegment(file, false, { fs: nodeFileSystem, budget: new MemoryBudget(1e9), log: new Log('FATAL', () => undefined) });
+    read.batch?.release();
+    expect(read, file).toMatchObject({ damagedBytes: 0 });
+  }
+}
+
+describe('a full disk', () => {
+  test.each(['never', 'always'])('under the spool, Kafka away (SPOOL_SYNC=%s): clients wait, go on when there is room, and once Kafka is back all of it arrives', async (sync) => {
+    const disk = smallDisk(16);
+    const topic = await newTopic(bootstrap, 'faults-full');
+    const kafka = await startShutKafka();
+    writeFileSync(path.join(disk, 'ballast'), Buffer.alloc(8 * MB));
+    const daemon = await launchReady({
+      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), { bucket: topic, batch: 10_000 }),
+      env: { SPOOL: path.join(disk, 'spool'), SPOOL_SYNC: sync, MAXMEMORY: '32MB' },
+    });
+    const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 20_000);
+    await daemon.line(/can't be written: ENOSPC.*nothing is lost, clients wait/);
+    await standstill(daemon, writer);
+    const atFull = writer.sent;
+    await expectSoundSegments(path.join(disk, 'spool'));
+    const roomMs = await goesOn(daemon, writer, () => rmSync(path.join(disk, 'ballast')));
+    await standstill(daemon, writer);
+    const atFullAgain = writer.sent;
+    expect(atFullAgain).toBeLessThan(writer.count);
+    await expectSoundSegments(path.join(disk, 'spool'));
+    const healMs = await goesOn(daemon, writer, () => kafka.heal());
+    expect(await writer.done).toBe(writer.count);
+    await daemon.until('an empty spool', async () => (await filesOf(path.join(disk, 'spool'))).length === 0);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, writer.count)]]));
+    record('the spool\'s disk is full', 'spool', { runs: 2, sent: writer.count, duplicated: 0, recoverMs: roomMs });
+    note(`full disk, ${sync}`, { sent: writer.count, 'at full': atFull, 'at full again': atFullAgain, 'ms after room': roomMs, 'ms after Kafka': healMs });
+  }, 90_000);
+
+  test('under the spool, and killed there: the next life starts on the full disk by itself, and delivers what a receipt confirmed', async () => {
+    const disk = smallDisk(16);
+    const [folder, env] = [await daemonFolder(), { SPOOL: path.join(disk, 'spool'), MAXMEMORY: '32MB' }];
+    const first = await launchReady({ buckets: bucketsTo(await kafkaAway(), { batch: 500 }), env, folder });
+    const client = await first.connect();
+    const all = { name: 'c', sent: 0, receipted: 0 };
+    const writing = (async () => {
+      for (;;) {
+        all.sent += 50;
+        await client.send(numberedFrames(BUCKET, 'c', { from: all.sent - 50, count: 50, bytes: FRAME_BYTES }));
+        all.receipted = await client.receipt();
+      }
+    })().catch(() => undefined);
+    await first.line(/can't be written: ENOSPC/);
+    await first.kill9();
+    await writing;
+    await expectSoundSegments(path.join(disk, 'spool'));
+    writeFileSync(path.join(disk, 'the rest'), '');
+    spawnSync('dd', ['if=/dev/zero', `of=${path.join(disk, 'the rest')}`, 'bs=4096']);
+    const second = await launchReady({ buckets: bucketsTo(fileStream('data')), env, folder });
+    await second.until('an empty spool', async () => (await filesOf(path.join(disk, 'spool'))).length === 0);
+    expect(await second.stop()).toMatchObject({ code: 0 });
+    expect(judge([all], bySender(await second.files('data')), 'killed on a full disk')).toBe(0);
+    expect(all.receipted).toBeGreaterThan(5000);
+    expect(readdirSync(disk).sort()).toEqual(['spool', 'the rest']);
+  }, 60_000);
+
+  test('under the backup, without a spool: clients wait, no half frame is in any file, and it goes on with the room', async () => {
+    const disk = smallDisk(16);
+    const topic = await newTopic(bootstrap, 'faults-backup');
+    const kafka = await startShutKafka();
+    writeFileSync(path.join(disk, 'ballast'), Buffer.alloc(8 * MB));
+    const backup = fileStream(path.join(disk, 'backup'), { sizeRotate: '2MB' });
+    const daemon = await launchReady({
+      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }, { backup }), { bucket: topic, batch: 100 }), env: { MAXMEMORY: '16MB' },
+    });
+    const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 20_000);
+    await daemon.line(/mode error: .*ENOSPC/);
+    await standstill(daemon, writer);
+    const atFull = writer.sent;
+    const kept = await daemon.files(path.relative(daemon.folder, path.join(disk, 'backup')));
+    const roomMs = await goesOn(daemon, writer, () => rmSync(path.join(disk, 'ballast')));
+    await standstill(daemon, writer);
+    const healMs = await goesOn(daemon, writer, () => kafka.heal());
+    expect(await writer.done).toBe(writer.count);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    // What is still in the backup came before what Kafka has.
+    const inBackup = bySender(await daemon.files(path.relative(daemon.folder, path.join(disk, 'backup')))).get('c') ?? [];
+    const all = [...inBackup, ...((await inKafka(topic)).get('c') ?? [])];
+    expect(all).toEqual(range(0, writer.count));
+    expect(kept.length).toBeGreaterThan(2000);
+    record('the backup\'s disk is full', 'backup', { runs: 2, sent: writer.count, duplicated: 0, recoverMs: roomMs });
+    note('full disk, backup', { sent: writer.count, 'at full': atFull, 'in the backup': inBackup.length, 'ms after room': roomMs, 'ms after Kafka': healMs });
+  }, 90_000);
+});
+
+test('killed at SPOOL_MAX: the next life waits there too, and goes on once delivery does', async () => {
+  const [folder, env] = [await daemonFolder(), { SPOOL: './spool', SPOOL_MAX: '16MB', MAXMEMORY: '32MB' }];
+  const topic = await newTopic(bootstrap, 'faults-max');
+  const kafka = await startShutKafka();
+  const buckets = bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), { bucket: topic, batch: 300 });
+  const first = await launchReady({ buckets, env, folder });
+  const early = new SteadyWriter(await first.connect(), topic, 'early', 20_000);
+  await first.line(/the spool is full/);
+  await standstill(first, early);
+  await first.kill9();
+  const second = await launchReady({ buckets, env, folder });
+  await second.line(/the spool is full/);
+  const late = new SteadyWriter(await second.connect(), topic, 'late', 5_000);
+  await standstill(second, late);
+  expect(late.sent).toBeLessThan(late.count);
+  const healMs = await goesOn(second, late, () => kafka.heal());
+  expect(await late.done).toBe(late.count);
+  await untilSpoolEmpty(second);
+  expect(await second.stop()).toMatchObject({ code: 0 });
+  const found = await inKafka(topic);
+  const sent = [{ name: 'early', sent: early.sent + 50, receipted: 0 }, { name: 'late', sent: late.count, receipted: late.count }];
+  expect(judge(sent, found, 'SPOOL_MAX')).toBe(0);
+  // 16 MB were on disk when it died.
+  expect(found.get('early')!.length * FRAME_BYTES).toBeGreaterThan(15 * MB);
+  record('SPOOL_MAX is reached, and the daemon killed there', 'spool', { runs: 1, sent: late.count + early.sent, duplicated: 0, recoverMs: healMs });
+  note('SPOOL_MAX', { 'at full': early.sent, 'ms after Kafka': healMs });
+}, 90_000);
+
+describe('a limit of the file size, 512 KiB', () => {
+  // Of the soft one: it can be raised again by anybody.
+  const under = ['prlimit', `--fsize=${512 * 1024}:`];
+
+  test('files are ended before it, whole, and the next one is begun', async () => {
+    const buckets = bucketsTo(fileStream('data', { sizeRotate: '10MB' }), { batch: 50 });
+    const daemon = await launchReady({ buckets, env: { SPOOL: './spool' }, under });
+    const writer = new SteadyWriter(await daemon.connect(), BUCKET, 'c', 1_000);
+    expect(await writer.done).toBe(1_000);
+    await untilSpoolEmpty(daemon, 60_000);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await filesOf(path.join(daemon.folder, 'data'))).toHaveLength(4);
+    expect(bySender(await daemon.files('data'))).toEqual(new Map([['c', range(0, 1_000)]]));
+  }, 90_000);
+
+  test('a segment that would be larger: clients wait, nothing is torn, and it goes on when the limit is raised', async () => {
+    const topic = await newTopic(bootstrap, 'faults-limit');
+    const kafka = await startShutKafka();
+    const buckets = bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), { bucket: topic, batch: 10_000, batchBytes: MB });
+    const daemon = await launchReady({ buckets, env: { SPOOL: './spool', MAXMEMORY: '16MB' }, under });
+    const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 5_000);
+    await daemon.line(/can't be written: EFBIG.*LimitFSIZE/);
+    await standstill(daemon, writer);
+    expect(writer.sent).toBeLessThan(writer.count);
+    await expectSoundSegments(path.join(daemon.folder, 'spool'));
+    const goneOnMs = await goesOn(daemon, writer, () => expect(spawnSync('prlimit', ['--pid', String(daemon.pid), `--fsize=${64 * MB}:`]).status).toBe(0));
+    expect(await writer.done).toBe(writer.count);
+    kafka.heal();
+    await untilSpoolEmpty(daemon);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, writer.count)]]));
+    record('a segment over the limit of the file size', 'spool', { runs: 1, sent: writer.count, duplicated: 0, recoverMs: goneOnMs });
+    note('file size limit', { 'ms after it was raised': goneOnMs });
+  }, 90_000);
+});
+
+describe('the nth call fails', () => {
+  const FAULTS: readonly (readonly [DiskCall, string])[] = [['write', 'EIO'], ['write', 'ENOSPC'], ['datasync', 'EIO'], ['rename', 'EIO'], ['unlink', 'EIO'], ['sync', 'EIO'], ['open', 'EMFILE'], ['close', 'EIO']];
+  const numbers = isFull ? range(0, 50) : [0, 6, 20];
+  /** Daemons at a time. */
+  const AT_ONCE = 4;
+
+  test.each(FAULTS)('%s, %s, of the spool and of the files: all that was sent is delivered, in order', async (call, code) => {
+    let repeated = 0;
+    for (let at = 0; at < numbers.length; at += AT_ONCE) {
+      const each = await Promise.all(numbers.slice(at, at + AT_ONCE).map((after) => failOnce({ call, code, path: '/(spool|data)/', after, times: 1 + (after % 3) })));
+      repeated += each.reduce((a, b) => a + b, 0);
+    }
+    record(`the nth ${call} fails with ${code}`, 'spool', { runs: numbers.length, sent: 1200 * numbers.length, duplicated: repeated });
+    note(`nth ${call} ${code}`, { runs: numbers.length, lost: 0, 'came twice': repeated });
+  }, 600_000);
+
+  /** @returns how many frames came twice */
+  async function failOnce(fault: PlannedFault): Promise<number> {
+    const what = JSON.stringify(fault);
+    const [folder, env] = [await daemonFolder(), { SPOOL: './spool', SPOOL_SYNC: 'always', STOP_TIMEOUT: '8s' }];
+    const buckets = bucketsTo(fileStream('data', { sizeRotate: '20KB' }));
+    const daemon = await launchOnBadDisk({ buckets, env, folder }, [fault]);
+    await isUp(daemon);
+    const random = randomOf(fault.after! + 1);
+    await Promise.all(range(0, 3).map(async (i) => {
+      const client = await daemon.connect();
+      for (let sent = 0; sent < 400; sent += 20) {
+        await client.send(numberedFrames(BUCKET, `c${i}`, { from: sent, count: 20, bytes: 30 + random(200) }));
+        if (random(3) === 0) await client.receipt();
+      }
+      expect(await client.receipt(), what).toBe(400);
+    }));
+    expect(await daemon.stop(), what).toMatchObject({ code: 0 });
+    const next = await launchReady({ buckets, env, folder });
+    await untilSpoolEmpty(next);
+    expect(await next.stop(), what).toMatchObject({ code: 0 });
+    const repeated = judge(range(0, 3).map((i) => ({ name: `c${i}`, sent: 400, receipted: 400 })), bySender(await next.files('data')), what);
+    expect(repeated, what).toBeLessThanOrEqual(WINDOW * BATCH);
+    expect(await segments(next), what).toEqual([]);
+    return repeated;
+  }
+});

@@ -104,6 +104,9 @@ describe('kahe inspect --json', () => {
     expect(frames).toHaveLength(500);
     expect(frames[1]).toEqual({ file: FIXTURE, offset: 14, kind: 'frame', bucket: 'kh_files', key: 'user-1', size: 28, message: '{"n":1,"text":"line\\nbreak"}' });
     for (const { size, message, base64 } of frames) expect(Buffer.from(message, base64 === undefined ? 'utf8' : 'base64')).toHaveLength(size);
+    // Half of them have one of seven keys.
+    expect(frames.filter(({ key }) => key === null)).toHaveLength(250);
+    expect([...new Set(frames.flatMap(({ key }) => key ?? []))].sort()).toEqual(['user-0', 'user-1', 'user-2', 'user-3', 'user-4', 'user-5', 'user-6']);
     expect(frames.filter(({ base64 }) => base64 !== undefined).length).toBeGreaterThan(0);
   });
 

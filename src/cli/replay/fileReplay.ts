@@ -71,7 +71,8 @@ class FileReplay {
     progress.advance(from.position, 0);
     const survey = await surveyFile(this.#window, from.position, choice, () => stop.hasStopped());
     const safe = isDry || survey.frames === 0 || stop.hasStopped() ? undefined : await this.#send(from, survey);
-    if (!isDry && survey.frames === 0 && !stop.hasStopped()) await this.#note({ position: survey.end.wholeBytes, frames: from.frames });
+    const isBehind = survey.end.wholeBytes > from.position;
+    if (!isDry && survey.frames === 0 && isBehind && !stop.hasStopped()) await this.#note({ position: survey.end.wholeBytes, frames: from.frames });
     const frames = isDry ? survey.frames : (safe?.frames ?? from.frames) - from.frames;
     this.#tell(from, survey, frames);
     const isSent = !isDry && !stop.hasStopped() && frames === survey.frames;

@@ -31,7 +31,7 @@ async function inspect(line: CommandLine, io: Io): Promise<number> {
   let exitCode = 0;
   for (const file of line.operands) {
     try {
-      const isWhole = await withFile(file, (window) => show(file, window, report, buckets));
+      const isWhole = await withFile(file, (window) => show(file, window, { report, buckets, isSummary: options.summary }));
       if (!isWhole) exitCode = 1;
     } catch (error) {
       await lines.flush();
@@ -43,8 +43,15 @@ async function inspect(line: CommandLine, io: Io): Promise<number> {
   return exitCode;
 }
 
+interface Showing {
+  readonly report: Report;
+  /** Undefined: all. */
+  readonly buckets: ReadonlySet<string> | undefined;
+  readonly isSummary: boolean;
+}
+
 /** @returns is the file whole? */
-async function show(file: string, window: FileWindow, report: Report, buckets: ReadonlySet<string> | undefined): Promise<boolean> {
+async function show(file: string, window: FileWindow, { report, buckets, isSummary }: Showing): Promise<boolean> {
   const tally = new Tally();
   await report.open(file);
   const scan = scanFrames(window);
@@ -63,7 +70,7 @@ async function show(file: string, window: FileWindow, report: Report, buckets: R
     const bucket = view.bucket().toString('latin1');
     if (buckets?.has(bucket) === false) continue;
     tally.frame(bucket, entry.bytes);
-    await report.frame(view);
+    if (!isSummary) await report.frame(view);
   }
 }
 

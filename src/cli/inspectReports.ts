@@ -19,6 +19,7 @@ export interface Found {
 
 export interface Report {
   open(file: string): Promise<void>;
+  /** Not called for the sums alone. */
   frame(view: FrameView): Promise<void>;
   other(entry: Exclude<ScanEntry, { kind: 'frame' }>): Promise<void>;
   close(file: string, found: Found): Promise<void>;
@@ -42,7 +43,6 @@ export class TableReport implements Report {
   }
 
   async frame(view: FrameView): Promise<void> {
-    if (this.options.summary) return;
     const { offset, kind } = view.frame;
     const key = view.key();
     await this.lines.add(row(String(offset), kind, lineOf(view.bucket()), key === null ? '-' : lineOf(key), bytesText(view.messageBytes), this.#message(view)));
@@ -109,7 +109,6 @@ export class JsonReport implements Report {
   }
 
   async frame(view: FrameView): Promise<void> {
-    if (this.options.summary) return;
     const { offset, kind } = view.frame;
     const base64: string[] = [];
     const part = (name: string, bytes: Buffer): string => {

@@ -31,7 +31,8 @@ function outputOf(stream: NodeJS.WriteStream): Output {
     isTerminal,
     hasColour: isTerminal && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
     get columns() {
-      return isTerminal ? stream.columns : 80;
+      // Some terminals say 0, or nothing.
+      return isTerminal && stream.columns > 0 ? stream.columns : 80;
     },
     write: (text) => new Promise((resolve) => stream.write(text, () => resolve())),
   };

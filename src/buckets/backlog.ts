@@ -41,6 +41,8 @@ export interface BacklogOptions {
   /** Told when entries have left, in their order. */
   readonly onSettled: () => void;
   readonly onLost: (lost: Lost) => void;
+  /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
+  readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
 
 /** How many batches a stream has at a time, when the others can wait on disk. */
@@ -168,7 +170,8 @@ export class Backlog {
     if (isDone) return;
     for (const { twin, batch } of this.#entries) {
       if (twin === undefined || twin.isComplete || batch === undefined) continue;
-      this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest is lost unless a stream has it`);
+      this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest goes to REJECTED`);
+      this.#options.onUnkept?.(batch, twin.safeBytes, `its twin in the spool could not be written before the end: ${twin.path}`);
     }
   }
 

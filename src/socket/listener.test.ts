@@ -76,7 +76,7 @@ class Bench {
   /** While the disk takes what was rejected. */
   keeping: Promise<void> | undefined;
 
-  constructor(readonly folder: string) {
+  constructor(readonly folder: string, readonly maxConnections = 1000) {
     this.path = join(folder, 'kahe.sock');
   }
 
@@ -89,7 +89,7 @@ class Bench {
     Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
     const bound = await bindSocket({ path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000 });
+      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000, maxConnections: this.maxConnections });
       this.connections = () => listener.connections;
       return listener;
     });
@@ -482,6 +482,25 @@ describe('Listener: memory', () => {
     bench.budget.give(15 * MB);
     await until(() => bench.manager.messages.length === 1);
     expect(bench.counts.lostFraming).toBe(0);
+  });
+});
+
+describe('Listener: connections', () => {
+  test('who comes when there are as many as may be is turned away; others come in once somebody has gone', async () => {
+    const small = new Bench(await mkdtemp(join(folder, 'small-')), 3);
+    await small.listen();
+    const peers = await Promise.all([small.connect(), small.connect(), small.connect()]);
+    const late = [createConnection(small.path), createConnection(small.path)];
+    await Promise.all(late.map((socket) => new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve).resume())));
+    for (const [i, peer] of peers.entries()) await peer.write(framesOf('a', [String(i)]));
+    await until(() => small.manager.messages.length === 3);
+    expect(small.lines.filter((line) => line.includes('was turned away: 3 are open'))).toHaveLength(1);
+    peers[0].socket.destroy();
+    await until(() => small.connections() === 2);
+    const next = await small.connect();
+    await next.write(Buffer.concat([framesOf('a', ['next']), QUESTION]));
+    await until(() => next.answers.length === 1);
+    await small.close();
   });
 });
 

@@ -8,6 +8,7 @@ import type { MemoryBudget, Pressure } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
 import { HalfFrames } from './halfFrames.js';
+import { mostConnections } from './openFiles.js';
 import { readShared } from './sharedRead.js';
 
 export type ListenerMessage =
@@ -32,6 +33,8 @@ export interface ListenerOptions {
   readonly budget: MemoryBudget;
   readonly maxFrameBytes: number;
   readonly counts: SocketCounts;
+  /** Who comes when so many are there is turned away; default: see mostConnections. */
+  readonly maxConnections?: number;
   /** At the end: how long clients are read at most. */
   readonly drainMs: number;
   readonly halfFrameTimeoutMs?: number;
@@ -54,7 +57,10 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #endPressure: () => void;
   readonly #sweeper: Timer;
   readonly #halves = new HalfFrames();
+  readonly #maxConnections: number;
   #accepted = 0;
+  #turnedAway = 0;
+  #loggedTurnedMs = -Infinity;
   #acceptedMs = -Infinity;
   #timesFull = 0;
   #loggedFullMs = -Infinity;
@@ -66,6 +72,7 @@ export class Listener extends Actor<ListenerMessage> {
     super();
     this.#context = context;
     this.#options = options;
+    this.#maxConnections = options.maxConnections ?? mostConnections();
     options.server.on('connection', this.#onConnection).on('error', this.#onError);
     this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
     this.#sweeper = context.clock.every(SWEEP_MS, () => context.self.tell({ kind: 'sweep' }));
@@ -106,6 +113,7 @@ export class Listener extends Actor<ListenerMessage> {
 
   #accept(socket: Socket): void {
     this.#activity++;
+    if (this.#clients.size >= this.#maxConnections) return this.#turnAway(socket);
     this.#acceptedMs = this.#context.clock.now();
     const { manager, rejected, budget, maxFrameBytes, counts } = this.#options;
     const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
@@ -128,6 +136,15 @@ export class Listener extends Actor<ListenerMessage> {
     });
     this.#clients.add(client);
     if (budget.isOver) client.tell({ kind: 'pause' });
+  }
+
+  #turnAway(socket: Socket): void {
+    socket.on('error', () => undefined).destroy();
+    this.#turnedAway++;
+    const nowMs = this.#context.clock.now();
+    if (nowMs - this.#loggedTurnedMs < LOG_FULL_EVERY_MS) return;
+    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} are open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#turnedAway} times so far`);
+    this.#loggedTurnedMs = nowMs;
   }
 
   #onPressure(pressure: Pressure): void {

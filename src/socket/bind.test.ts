@@ -163,13 +163,20 @@ describe('bindSocket', () => {
   });
 
   test('another starter at work is not disturbed; the lock of one that died is taken over', async () => {
-    mkdirSync(`${path}.lock`);
+    mkdirSync(join(`${path}.lock`, String(process.ppid)), { recursive: true });
     await expect(bind()).rejects.toThrow(AlreadyRunningError);
     expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
     const longAgo = Date.now() / 1000 - 60;
     utimesSync(`${path}.lock`, longAgo, longAgo);
     await bind();
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('a lock that names nobody, as one that was killed may leave, is taken over at once', async () => {
+    mkdirSync(`${path}.lock`);
+    const bound = await bind();
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+    bound.server.close();
   });
 
   test('the lock of a starter that was killed is taken over at once', async () => {

@@ -147,19 +147,39 @@ function isAnswering(path: string): Promise<boolean> {
   });
 }
 
-/** Makes a folder, which only one can; the loser of a race finds it there. */
+const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY', 'ENOTDIR']);
+
+/**
+ * Makes a folder that names its holder, and gives it its name in one step, which only one can: the loser of a race finds it there. An empty
+ * one, which a holder that was killed has left, gives way by itself.
+ */
 function lock(path: string): () => void {
+  const mine = `${path}.${process.pid}`;
   for (;;) {
     try {
-      mkdirSync(path, { mode: 0o700 });
-      mkdirSync(join(path, String(process.pid)));
-      return () => rmSync(path, { recursive: true, force: true });
+      // Of an earlier starter with our pid.
+      rmSync(mine, { recursive: true, force: true });
+      mkdirSync(mine, { mode: 0o700 });
+      mkdirSync(join(mine, String(process.pid)));
+      renameSync(mine, path);
+      return () => unlock(path, mine);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'EEXIST') throw new ConfigError(`SOCKET: can't make ${path}: ${message}; the folder must exist and be writable`);
+      rmSync(mine, { recursive: true, force: true });
+      if (!TAKEN.has(code)) throw new ConfigError(`SOCKET: can't make ${path}: ${message}; the folder must exist and be writable`);
       removeStale(path);
     }
   }
+}
+
+/** In one step too: emptied in its place, the lock of the next one could come to lie in it. */
+function unlock(path: string, aside: string): void {
+  try {
+    renameSync(path, aside);
+  } catch {
+    // Somebody took it for that of a dead one.
+  }
+  rmSync(aside, { recursive: true, force: true });
 }
 
 /** Removes the lock of a starter that died; one that is given back meanwhile is no concern. */

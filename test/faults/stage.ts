@@ -1,5 +1,7 @@
 // A daemon under load in front of a Kafka that misbehaves: what every fault test does before and after its fault. Promise: when close()
 // resolves, every frame is accounted for, and memory, open files and the log were looked at.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { expect } from 'vitest';
 import { filesOf, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
@@ -47,6 +49,9 @@ export interface Ending extends Partial<Omit<JudgeOptions, 'workloads' | 'daemon
 const MB = 1024 ** 2;
 const PEAK_MB = 250;
 const DEADLINE_MS = 90_000;
+const LOOP_WATCH = new URL('./loopWatch.mjs', import.meta.url).href;
+/** In the daemon's folder. */
+const LOOP_FILE = 'event-loop.json';
 
 export class Stage {
   readonly #options: StageOptions;
@@ -63,7 +68,7 @@ export class Stage {
 
   /** The daemon runs, and nothing was sent yet. */
   static async open(options: StageOptions): Promise<Stage> {
-    return new Stage(options, await startDaemon({ buckets: bucketsOf(options), env: envOf(options) }));
+    return new Stage(options, await startDaemon({ buckets: bucketsOf(options), env: { ...envOf(options), NODE_OPTIONS: `--import ${LOOP_WATCH}`, KAHE_LOOP_FILE: LOOP_FILE } }));
   }
 
   /** As open, and then the load has begun and frames arrive; what is open now is what should be open at the end. */
@@ -138,7 +143,7 @@ export class Stage {
       ...rules,
     });
     const { sent, lost, duplicated, keylessDisordered } = verdict;
-    appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', runs, sent, lost, duplicated, keylessDisordered, recoverMs: this.#recoverMs, peakRssMb, ...(note === undefined ? {} : { note }) });
+    appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', runs, sent, lost, duplicated, keylessDisordered, recoverMs: this.#recoverMs, peakRssMb, loopDelayP99Ms: loopDelayOf(daemon), ...(note === undefined ? {} : { note }) });
     expect(verdict.problems).toEqual([]);
     expect(exit.code).toBe(0);
     expect(peakRssMb).toBeLessThan(PEAK_MB);
@@ -164,6 +169,15 @@ const HASTY = { 'message.timeout.ms': 1500, 'socket.timeout.ms': 1000, 'request.
 /** How long a fault lasts, and nothing that anybody waits for. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Written when it ended in an orderly way. */
+function loopDelayOf({ folder }: TestDaemon): number | undefined {
+  try {
+    return (JSON.parse(readFileSync(path.join(folder, LOOP_FILE), 'utf8')) as { readonly p99Ms: number }).p99Ms;
+  } catch {
+    return undefined;
+  }
 }
 
 function bucketsOf({ arrangement, bootstrap, topics, settings = {}, batch = BATCH }: StageOptions): object {

@@ -2,8 +2,6 @@
 // may lie on disk: memory first, disk as overflow. Without one all is in memory, and goes to every stream at once.
 import type { ActorRef } from '../actors/actor.js';
 import type { Clock } from '../clock.js';
-import { errnoOf } from '../disk/fileSystem.js';
-import { explained } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
@@ -13,6 +11,7 @@ import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import { type Entry, isOnDisk, isSettled, newEntry, pathOf } from './entry.js';
+import { readBack } from './readBack.js';
 
 /** A stream of the bucket, as the backlog knows it. */
 export interface BacklogStream {
@@ -47,12 +46,8 @@ export interface BacklogOptions {
 
 /** How many batches a stream has at a time, when the others can wait on disk. */
 const WINDOW = 16;
-const LOADS_TRIED = 5;
-const LOAD_RETRY_MS = 1_000;
 /** At the end: how long a disk that fails, or hangs, is waited for. */
 const END_MS = 3_000;
-/** What keeps a file from being read and has nothing to do with the file. */
-const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 
 export class Backlog {
   readonly #options: BacklogOptions;
@@ -319,38 +314,18 @@ export class Backlog {
   #load(entry: Entry): void {
     if (entry.isLoading) return;
     entry.isLoading = true;
-    const path = pathOf(entry);
-    this.#options.spool!.read(path, entry.twin !== undefined).then(
-      ({ batch, mayGo }) => {
-        entry.isLoading = false;
-        if (!mayGo) this.#mustStay(entry);
-        entry.batch = batch;
-        if (batch !== undefined) this.#compare(entry, batch);
-        if (batch !== undefined) this.#inMemory.add(entry);
-        // Not one whole piece in it: there is nothing to settle.
-        if (batch === undefined) this.#skip(entry);
-        else this.#pump();
-      },
-      (error: unknown) => this.#retryLoad(entry, path, error),
-    );
-  }
-
-  #retryLoad(entry: Entry, path: string, error: unknown): void {
-    const { clock, log } = this.#options;
-    const errno = errnoOf(error) ?? '';
-    const tries = errno === 'ENOENT' ? 1 : PASSING.has(errno) ? Infinity : LOADS_TRIED;
-    if (++entry.failedLoads < tries) {
-      if (entry.failedLoads === 1) log.warn(`${path} can't be read: ${explained(error)}; it is tried again every ${LOAD_RETRY_MS} ms, and what is behind it waits`);
-      clock.after(LOAD_RETRY_MS, () => {
-        entry.isLoading = false;
-        this.#pump();
-      });
-      return;
-    }
-    const advice = errno === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with `kahe replay` once it can be read';
-    log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
-    this.#mustStay(entry);
-    this.#skip(entry);
+    const { clock, log, spool } = this.#options;
+    void readBack(entry, { spool: spool!, clock, log, isWanted: () => !this.#isEnding }).then((read) => {
+      entry.isLoading = false;
+      if (read === undefined) return;
+      if (read.mustStay) this.#mustStay(entry);
+      // Not one whole piece in it: there is nothing to settle.
+      if (read.batch === undefined) return this.#skip(entry);
+      this.#compare(entry, read.batch);
+      entry.batch = read.batch;
+      this.#inMemory.add(entry);
+      this.#pump();
+    });
   }
 
   #mustStay(entry: Entry): void {

@@ -208,6 +208,7 @@ export class Daemon {
       clock: this.#clock,
       onSettled: () => tellIfThere(context.self),
       onLost: (lost) => this.#discards.add({ bucket, ...lost }),
+      keeping: () => this.#rejected.keeping,
       onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
     });
     this.#backlogs.set(bucket, backlog);

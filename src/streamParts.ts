@@ -41,16 +41,17 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
 function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Pick<StreamParts, 'backup' | 'replay'> {
   const { maker, bucket, log, account, turns, rejected, discards } = options;
   const streamId = `${id}.backup`;
-  const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, options);
-  if (config.type !== 'file' || config.replay === 'manual') return { backup: maker.make(config, { bucket, log, streamId, onDiscard }), replay: undefined };
+  const isReplayed = config.type === 'file' && config.replay === 'auto';
+  const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
+  if (config.type !== 'file' || !isReplayed) return { backup: maker.make(config, { bucket, log, streamId, onDiscard }), replay: undefined };
   const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => book(account, frames, 'backedUp') });
   const onLost: ConstructorParameters<typeof Replay>[0]['onLost'] = (lost) => discards.add({ bucket, stream: id, ...lost });
   return { backup, replay: new Replay({ backup, primary, bucket, turns, rejected, account, onLost, log }) };
 }
 
 /** With a manual replay what earlier lives have left is an operator's business, and in nobody's account until it goes. */
-function discardBackup({ frames, bytes, isOld }: DiscardedFile, id: string, { bucket, account, discards }: StreamPartsOptions): void {
-  if (isOld && account.backedUp < frames) book(account, frames, 'discarded');
+function discardBackup({ frames, bytes, isOld }: DiscardedFile, id: string, isReplayed: boolean, { bucket, account, discards }: StreamPartsOptions): void {
+  if (isOld && !isReplayed) book(account, frames, 'discarded');
   else move(account, frames, 'backedUp', 'discarded');
   discards.add({ bucket, stream: id, frames, bytes, reason: 'the oldest backup file went: maxFiles was reached' });
 }

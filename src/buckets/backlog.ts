@@ -40,6 +40,8 @@ export interface BacklogOptions {
   /** Told when entries have left, in their order. */
   readonly onSettled: () => void;
   readonly onLost: (lost: Lost) => void;
+  /** While frames that were rejected are not kept yet: a segment that they came from must not go before. */
+  readonly keeping?: () => Promise<void> | undefined;
   /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
   readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
@@ -65,6 +67,8 @@ export class Backlog {
   /** Entries whose batch is in memory. */
   readonly #inMemory = new Set<Entry>();
   readonly #removals = new Set<Promise<void>>();
+  /** What is in them could not be counted: they don't go uncounted. */
+  readonly #undroppable = new Set<Entry>();
   readonly #listening: (() => void)[] = [];
   /** A file stays that could not be read: a note of what comes behind it would say that it is settled too. */
   #hasUnread = false;
@@ -304,8 +308,10 @@ export class Backlog {
     const { twin, left } = entry;
     if (entry.mustStay) return;
     entry.mustStay = true;
-    const removal = twin?.remove() ?? (left === undefined ? undefined : this.#options.spool!.remove(left));
-    if (removal === undefined) return;
+    if (twin === undefined && left === undefined) return;
+    const remove = (): Promise<void> => twin?.remove() ?? this.#options.spool!.remove(left!);
+    const keeping = this.#options.keeping?.();
+    const removal = keeping === undefined ? remove() : keeping.then(remove);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
   }
@@ -353,9 +359,8 @@ export class Backlog {
   }
 
   #lose({ at, twin, left }: Entry, frames: number, reason: string): void {
-    if (frames === 0) return;
     this.#options.streams.forEach(({ id, account }, stream) => {
-      if (at[stream] !== 'waiting') return;
+      if (at[stream] !== 'waiting' || (frames === 0 && left === undefined)) return;
       book(account, frames, 'discarded');
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
     });
@@ -364,13 +369,13 @@ export class Backlog {
   /** The oldest batch that no stream has in its hands. */
   #oldestIdle(): Droppable | undefined {
     this.#recall();
-    const entry = this.#entries.find((found) => isOnDisk(found) && found.heldBy === 0 && !found.isLoading && !found.mustStay && !isSettled(found));
+    const entry = this.#entries.find((found) => isOnDisk(found) && found.heldBy === 0 && !found.isLoading && !found.mustStay && !isSettled(found) && !this.#undroppable.has(found));
     return entry && { path: pathOf(entry), drop: () => this.#drop(entry) };
   }
 
   async #drop(entry: Entry): Promise<void> {
     if (entry.left !== undefined && entry.frames === 0) await this.#countLeft(entry);
-    if (entry.heldBy > 0 || isSettled(entry)) return;
+    if (entry.heldBy > 0 || isSettled(entry) || this.#undroppable.has(entry)) return;
     this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
     this.#forget(entry);
     this.#removeFile(entry);
@@ -380,9 +385,10 @@ export class Backlog {
 
   async #countLeft(entry: Entry): Promise<void> {
     entry.isLoading = true;
-    const { batch } = await this.#options.spool!.read(pathOf(entry)).catch(() => ({ batch: undefined }));
+    const { batch, mayGo } = await this.#options.spool!.read(pathOf(entry)).catch(() => ({ batch: undefined, mayGo: false }));
     entry.isLoading = false;
     entry.frames = batch?.frames ?? 0;
     batch?.release();
+    if (!mayGo) this.#undroppable.add(entry);
   }
 }

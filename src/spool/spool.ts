@@ -68,6 +68,7 @@ export class Spool {
   #bytes = 0;
   #inTrouble = 0;
   #isFull = false;
+  #hasNoSpace = false;
   #sequence = 0;
   #lastTimeMs = 0;
   readonly #turns: ReadTurns;
@@ -217,7 +218,8 @@ export class Spool {
       clock: this.#clock,
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
-      onTrouble: (isInTrouble, error) => this.#trouble(isInTrouble, error),
+      onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
+      onError: (error) => this.#noteError(error),
       onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
       onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
     }, this.#last.get(bucket));
@@ -294,10 +296,20 @@ export class Spool {
     this.#block();
   }
 
-  #trouble(isInTrouble: boolean, error?: unknown): void {
+  #trouble(isInTrouble: boolean): void {
     this.#inTrouble += isInTrouble ? 1 : -1;
-    if (isInTrouble && NO_SPACE.has(errnoOf(error) ?? '')) this.#dropSoon();
+    if (this.#inTrouble === 0) this.#hasNoSpace = false;
     this.#block();
+  }
+
+  /** Throwing away what is safe helps against a disk that is full, and against nothing else. */
+  #noteError(error: unknown): void {
+    this.#hasNoSpace = NO_SPACE.has(errnoOf(error) ?? '');
+    if (this.#hasNoSpace) this.#dropSoon();
+  }
+
+  get #needsRoom(): boolean {
+    return this.#isFull || this.#hasNoSpace;
   }
 
   get #mayDrop(): boolean {
@@ -311,7 +323,7 @@ export class Spool {
     this.#dropping = this.#dropOldest().finally(() => {
       this.#dropping = undefined;
       // What streams have in their hands now they may give back a little later.
-      if (this.#isFull || this.#inTrouble > 0) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
+      if (this.#needsRoom) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
     });
   }
 
@@ -319,7 +331,7 @@ export class Spool {
     // After the code that is running, which may be just adding what is too much.
     await Promise.resolve();
     const enoughBytes = Math.min(this.#settings.maxBytes * RESUME_SHARE, this.#bytes - DROP_BYTES);
-    while (this.#bytes > enoughBytes && (this.#isFull || this.#inTrouble > 0)) {
+    while (this.#bytes > enoughBytes && this.#needsRoom) {
       const candidates = [...this.#holders].map((oldest) => oldest()).filter((found) => found !== undefined);
       candidates.sort((a, b) => (basename(a.path) < basename(b.path) ? -1 : 1));
       const before = this.#bytes;

@@ -1,13 +1,13 @@
 # Kahe. `make` alone prints the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint kafka demo bench clean
+.PHONY: help run build test test-faults lint kafka demo bench install uninstall deb clean
 
 SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 MODULES := node_modules/.package-lock.json
 CONFIG := dist/buckets.json dist/.env.dev.local
 
 help: ## print these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: build ## build, start the daemon on ./buckets.json and ./.env.dev.local, and say how to send it a frame
 	@printf '%s\n' '' 'Once it listens, in another terminal:' '' \
@@ -22,6 +22,12 @@ test: build ## install what the tests need, and run them all: units, whole daemo
 	@sh test/tools.sh all
 	@sh test/kafka/fetch.sh
 	@node_modules/.bin/tsx test/all.ts
+
+test-faults: build ## every fault in full (an hour or more), and the table of what was seen
+	@sh test/tools.sh all
+	@sh test/kafka/fetch.sh
+	@rm -f .cache/test/faults.jsonl
+	@node_modules/.bin/vitest run --config vitest.faults.config.ts; status=$$?; node_modules/.bin/tsx test/faults/table.ts; exit $$status
 
 lint: $(MODULES) ## check types and style
 	node_modules/.bin/tsc --noEmit
@@ -39,6 +45,15 @@ demo: build ## show it all at work: a Kafka, the daemon, senders, an outage, and
 bench: build ## measure, and write bench/RESULTS.md
 	@sh test/tools.sh kafka
 	@exec npx tsx bench/run.ts
+
+install: $(MODULES) ## install the program and its systemd units: PREFIX (/usr/local) and DESTDIR as usual; starts nothing
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh systemd/install.sh install
+
+uninstall: ## take that away again; configuration and stored frames stay
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh systemd/install.sh uninstall
+
+deb: $(MODULES) ## make dist/kahe_VERSION_ARCH.deb, a Debian package that brings its own Node
+	@sh systemd/deb/build.sh
 
 clean: ## remove what was built and fetched; ./data and ./rejected stay
 	rm -rf dist node_modules .cache

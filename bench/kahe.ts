@@ -1,18 +1,22 @@
 // Kahe as built in dist/, to Kafka or to files, with the configuration that every figure is for.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeDiskFolder } from './diskFolder.js';
 import { ServerProcess, type System } from './system.js';
 import type { Topics } from './topics.js';
 
 const MAIN = path.resolve(import.meta.dirname, '../dist/main.js');
 const ENVIRONMENT = ['MAXMEMORY=64MB', 'MAXCPUS=2', 'LOG_LEVEL=INFO'];
 const BUCKET = { batch: 10_000, batchTimeout: 500 };
+const PARTITIONS = 4;
 const FILE_BUCKET = 'kh_bench_000';
 /** KAHE_NODE_OPTIONS="--cpu-prof --cpu-prof-dir=DIR" shows where the time goes; figures taken with it are too high. */
 const NODE_OPTIONS = (process.env['KAHE_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== '');
 
 /** As the result page shows it. */
 export const KAHE_SETTINGS = `${ENVIRONMENT.slice(0, 2).join(' ')}, batch ${BUCKET.batch}, batchTimeout ${BUCKET.batchTimeout}, acks=all`;
+
+export type SpoolSync = 'never' | 'batch' | 'always';
 
 export function isBuilt(): boolean {
   return existsSync(MAIN);
@@ -30,6 +34,28 @@ export function kaheToKafka(topics: Topics, compression: 'none' | 'snappy', part
   };
 }
 
+/** Feeding it ends when all is in the topic, so that the delivery counts too: the receipt of a spool comes before. */
+export function kaheToTopic(topics: Topics, spoolSync?: SpoolSync): System {
+  return {
+    name: spoolSync === undefined ? 'Kahe, none' : 'Kahe, none, spool',
+    async start(folder) {
+      const topic = await topics.make(PARTITIONS);
+      const spool = spoolSync && { sync: spoolSync, folder: makeDiskFolder('spool') };
+      const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': 'none' };
+      const server = await startKahe(folder, topic.name, { type: 'kafka', settings }, spool ? [`SPOOL=${spool.folder}`, `SPOOL_SYNC=${spool.sync}`] : []);
+      return {
+        ...server,
+        untilArrived: (frames) => topic.untilHas(frames),
+        countArrived: () => topic.remove(),
+        stop: async () => {
+          await server.stop();
+          if (spool) rmSync(spool.folder, { recursive: true });
+        },
+      };
+    },
+  };
+}
+
 export const kaheToFiles: System = {
   name: 'Kahe, files',
   async start(folder) {
@@ -39,14 +65,16 @@ export const kaheToFiles: System = {
   },
 };
 
-async function startKahe(folder: string, bucket: string, stream: object) {
+/** @param environment lines of it, besides those that every figure is for */
+export async function startKahe(folder: string, bucket: string, stream: object, environment: readonly string[] = []) {
   const socketPath = path.join(folder, 'kahe.sock');
-  writeFileSync(path.join(folder, '.env.dev.local'), [...ENVIRONMENT, `SOCKET=${socketPath}`, ''].join('\n'));
+  writeFileSync(path.join(folder, '.env.dev.local'), [...ENVIRONMENT, ...environment, `SOCKET=${socketPath}`, ''].join('\n'));
   writeFileSync(path.join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], ...BUCKET }] }));
   const server = await ServerProcess.start([process.execPath, ...NODE_OPTIONS, MAIN], folder, socketPath);
   return {
     pid: server.pid,
     receiver: { path: socketPath, wire: { frame: { bucket } }, finish: 'receipt' as const },
+    untilLog: (pattern: RegExp, deadlineMs: number) => server.untilLog(pattern, deadlineMs),
     stop: () => server.stop(),
   };
 }

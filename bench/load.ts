@@ -1,10 +1,9 @@
 // Starts the senders, lets them all go at the same moment, and waits until everything is acknowledged.
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import path from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import { endScript, forkScript, reportOf, within } from './childScript.js';
+import { MOST, monotonicMs } from './clock.js';
 import type { Payload, Wire } from './payload.js';
 import type { Finish, SenderOptions, SenderReport } from './sender.js';
-import { MOST, monotonicMs } from './clock.js';
 
 export interface Load {
   readonly clients: number;
@@ -34,7 +33,6 @@ export interface Sent {
   readonly wrongAnswers: readonly string[];
 }
 
-const SENDER = path.resolve(import.meta.dirname, 'sender.ts');
 /** A run that takes so long does not end. */
 const DEADLINE_MS = 180_000;
 
@@ -55,15 +53,15 @@ export class Senders {
     const shares = Array.from({ length: processes }, (_, i) => Math.floor(((i + 1) * clients) / processes) - Math.floor((i * clients) / processes));
     const children = shares.map((share) => {
       const options: SenderOptions = { ...receiver, clients: share, writesPerClient, framesPerWrite, payload };
-      return fork(SENDER, [JSON.stringify(options)], { execArgv: ['--import', import.meta.resolve('tsx')] });
+      return forkScript('sender.ts', options);
     });
-    await Promise.all(children.map((child) => reportOf(child, 'connected')));
+    await Promise.all(children.map((child) => reportOf<SenderReport, 'connected'>(child, 'connected')));
     return new Senders(children, clients * writesPerClient * framesPerWrite);
   }
 
   /** Resolves when everything is written and acknowledged. */
   async send(): Promise<Sent> {
-    const reports = this.#children.map((child) => reportOf(child, 'done'));
+    const reports = this.#children.map((child) => reportOf<SenderReport, 'done'>(child, 'done'));
     const startMs = monotonicMs();
     for (const child of this.#children) child.send('go');
     const done = await within(DEADLINE_MS, Promise.all(reports));
@@ -80,31 +78,6 @@ export class Senders {
 
   /** Closes the connections. */
   async close(): Promise<void> {
-    await Promise.all(this.#children.map(async (child) => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      if (child.connected) child.disconnect();
-      await exited;
-    }));
+    await Promise.all(this.#children.map(endScript));
   }
-}
-
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not all was acknowledged within ${ms / 1000} s`)), ms);
-  });
-  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-async function reportOf<K extends SenderReport['kind']>(child: ChildProcess, kind: K): Promise<Extract<SenderReport, { kind: K }>> {
-  return await new Promise((resolve, reject) => {
-    const onExit = (code: number | null): void => reject(new Error(`a sender ended with ${code ?? 'a signal'} before it was ${kind}`));
-    child.once('exit', onExit);
-    child.once('message', (message: SenderReport) => {
-      child.off('exit', onExit);
-      if (message.kind === kind) resolve(message as Extract<SenderReport, { kind: K }>);
-      else reject(new Error(`a sender said ${message.kind} where ${kind} was due`));
-    });
-  });
 }

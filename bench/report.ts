@@ -1,6 +1,6 @@
 // The result page, for people.
 import { KAHE_SETTINGS } from './kahe.js';
-import { type Results, type Spread, type Summary, summaries } from './results.js';
+import { baseName, type Results, type Spread, type Summary, summaries } from './results.js';
 import type { Line } from './scenario.js';
 import { judge, type Verdict } from './targets.js';
 
@@ -25,6 +25,8 @@ export function renderReport(results: Results, circumstances: Circumstances): st
     '## Targets\n',
     renderVerdicts(judge(results)),
     ...results.lines.flatMap((line) => renderLine(results, line)),
+    ...renderReceipts(results),
+    ...renderReplay(results),
     ...renderIdle(results),
     ...renderInvalid(results),
   ].join('\n');
@@ -44,26 +46,60 @@ function renderVerdicts(verdicts: readonly Verdict[]): string {
 }
 
 function renderLine(results: Results, line: Line): string[] {
-  const rows = summaries(results, line).map(renderSummary);
+  const base = baseName(line);
+  const rows = summaries(results, line).map((summary) => renderSummary(summary, base));
   if (rows.length === 0) return [];
-  const head = ['', 'CPU-s per million', '× floor', 'frames/s, thousands', '× floor', 'peak MiB', 'senders', 'runs'];
-  return [`## ${line.title} (\`${line.id}\`)\n`, table(head, rows)];
+  const head = ['', 'CPU-s per million', `× ${base}`, 'frames/s, thousands', `× ${base}`, 'peak MiB', 'senders', 'runs'];
+  return [`## ${line.title} (\`${line.id}\`)\n`, ...(line.note === undefined ? [] : [`${line.note}\n`]), table(head, rows)];
 }
 
-function renderSummary(summary: Summary): string[] {
+function renderSummary(summary: Summary, base: string): string[] {
   const { system, cpu, cpuRatio, framesPerSecond, speedRatio, peakBytes, senderCpu, runs } = summary;
-  const isFloor = system === 'floor';
+  const isBase = system === base;
   return [
     system,
     ranged(cpu, 2),
-    isFloor ? '1' : ranged(cpuRatio, 2),
+    isBase ? '1' : ranged(cpuRatio, 2),
     ranged(framesPerSecond, 0, 1 / 1000),
-    isFloor ? '1' : ranged(speedRatio, 2),
+    isBase ? '1' : ranged(speedRatio, 2),
     (peakBytes / MIB).toFixed(0),
     senderCpu.toFixed(2),
     String(runs),
   ];
 }
+
+function renderReceipts({ receipts }: Results): string[] {
+  if (receipts.length === 0) return [];
+  const rows = receipts.map(({ name, questions, p50Ms, p99Ms, maxMs, framesPerSecond }) => {
+    return [name, ...[p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(2)), String(questions), framesPerSecond.toFixed(0)];
+  });
+  const head = ['', 'p50, ms', 'p99, ms', 'most, ms', 'questions', 'frames/s beside'];
+  return ['## Receipts (`receipts`)\n', RECEIPTS_NOTE, table(head, rows)];
+}
+
+const RECEIPTS_NOTE = `While one process writes 100 B letters at a steady rate to 4 connections, one frame a write, another with a connection of its own writes a frame and a
+question and reads the answer, one at a time, at most a hundred a second: the time from question to answer. Kahe, none, to Kafka. Without a spool a
+receipt waits until its batch is closed, after up to batchTimeout, and acknowledged.
+`;
+
+function renderReplay({ replay }: Results): string[] {
+  if (replay === undefined) return [];
+  const { live, replays } = replay;
+  const row = (name: string, frames: number, perSecond: number, bytesEach: number, cpuPerMillion: number): string[] => {
+    return [name, (perSecond / 1000).toFixed(0), ((perSecond * bytesEach) / 1e6).toFixed(0), cpuPerMillion.toFixed(2), (frames / 1000).toFixed(0)];
+  };
+  const rows = replays.map(({ cameInPerSecond, frames, bytes, seconds, cpuSeconds }) => {
+    const name = cameInPerSecond === 0 ? 'replay, nothing else comes' : `replay, while ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s come in`;
+    return row(name, frames, frames / seconds, bytes / frames, (cpuSeconds * 1e6) / frames);
+  });
+  const liveRow = row('live, nothing else comes', live.frames, live.framesPerSecond, replays[0]!.bytes / replays[0]!.frames, live.cpuSecondsPerMillion);
+  return ['## Replay (`replay`)\n', REPLAY_NOTE, table(['', 'frames/s, thousands', 'MB/s', 'CPU-s per million', 'frames, thousands'], [...rows, liveRow])];
+}
+
+const REPLAY_NOTE = `Kahe, none, took 100 B letters while Kafka was away; from its log line that the primary is back until the one that it has had all, with no file
+left in the backup: the frames that went from there to Kafka, those that joined the backup's end meanwhile (one frame a write, 4 clients) among them, and what the whole
+process, reading and backing those up too, had of the CPU. Live is the load of the line \`fifty\`.
+`;
 
 function renderIdle({ idleConnections, idleDaemon }: Results): string[] {
   if (idleConnections.length === 0 && idleDaemon === undefined) return [];

@@ -1,13 +1,15 @@
-// What the runs of a line come to: medians with their range, and ratios to the floor's run just before.
+// What the runs of a line come to: medians with their range, and ratios to the run of the line's base just before.
 import type { IdleConnections, IdleDaemon } from './idle.js';
 import type { Run } from './measure.js';
+import type { ReceiptWaits } from './receipts.js';
+import type { ReplayFigures } from './replay.js';
 import type { Line } from './scenario.js';
 
-/** A system's run and the floor's just before it. */
+/** A system's run and the one of the line's base just before it. */
 export interface Pair {
   readonly line: Line;
   readonly system: string;
-  readonly floor: Run;
+  readonly base: Run;
   readonly run: Run;
 }
 
@@ -16,6 +18,8 @@ export interface Results {
   readonly pairs: readonly Pair[];
   /** Of runs, or pairs, that count for nothing. */
   readonly invalid: readonly string[];
+  readonly receipts: readonly ReceiptWaits[];
+  readonly replay: ReplayFigures | undefined;
   readonly idleConnections: readonly IdleConnections[];
   readonly idleDaemon: IdleDaemon | undefined;
 }
@@ -38,24 +42,28 @@ export interface Summary {
   readonly senderCpu: number;
 }
 
-/** The floor first, then the systems in their order. */
+export function baseName(line: Line): string {
+  return line.base?.name ?? 'floor';
+}
+
+/** The base first, then the systems in their order. */
 export function summaries({ pairs }: Results, line: Line): Summary[] {
   const own = pairs.filter((pair) => pair.line === line);
   if (own.length === 0) return [];
-  const floors = own.map(({ floor }) => ({ run: floor, floor }));
+  const bases = own.map(({ base }) => ({ run: base, base }));
   const systems = [...new Set(own.map(({ system }) => system))];
-  return [summarize('floor', floors), ...systems.map((system) => summarize(system, own.filter((pair) => pair.system === system)))];
+  return [summarize(baseName(line), bases), ...systems.map((system) => summarize(system, own.filter((pair) => pair.system === system)))];
 }
 
-function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'floor'>[]): Summary {
-  const of = (figure: (pair: Pick<Pair, 'run' | 'floor'>) => number): Spread => spread(pairs.map(figure));
+function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[]): Summary {
+  const of = (figure: (pair: Pick<Pair, 'run' | 'base'>) => number): Spread => spread(pairs.map(figure));
   return {
     system,
     runs: pairs.length,
     cpu: of(({ run }) => run.cpuSecondsPerMillion),
-    cpuRatio: of(({ run, floor }) => run.cpuSecondsPerMillion / floor.cpuSecondsPerMillion),
+    cpuRatio: of(({ run, base }) => run.cpuSecondsPerMillion / base.cpuSecondsPerMillion),
     framesPerSecond: of(({ run }) => run.framesPerSecond),
-    speedRatio: of(({ run, floor }) => run.framesPerSecond / floor.framesPerSecond),
+    speedRatio: of(({ run, base }) => run.framesPerSecond / base.framesPerSecond),
     peakBytes: of(({ run }) => run.peakBytes).max,
     senderCpu: of(({ run }) => run.senderCpuSecondsPerMillion).median,
   };

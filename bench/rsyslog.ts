@@ -2,14 +2,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ServerProcess, sleep, type System } from './system.js';
-import type { Topic, Topics } from './topics.js';
+import { ServerProcess, type System } from './system.js';
+import type { Topics } from './topics.js';
 
 const PROGRAM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/usr/local/sbin'];
 const LIBRARY_FOLDERS = ['/usr/lib', '/usr/lib64', '/usr/local/lib'];
-const POLL_MS = 50;
-/** When nothing has come for so long, nothing more will. */
-const GIVE_UP_MS = 5_000;
 
 /** What is missing for it to run; undefined when it can. */
 export function rsyslogLacks(): string | undefined {
@@ -37,7 +34,7 @@ export function rsyslog(topics: Topics, partitions: number): System {
       return {
         pid: server.pid,
         receiver: { path: socketPath, wire: 'line', finish: 'silent' },
-        untilArrived: (frames) => untilArrived(topic, frames),
+        untilArrived: (frames) => topic.untilHas(frames),
         countArrived: () => topic.remove(),
         stop: () => server.stop(),
       };
@@ -58,18 +55,6 @@ ruleset(name="toKafka") {
 }
 input(type="imptcp" path="${socketPath}" unlink="on" ruleset="toKafka")
 `;
-}
-
-async function untilArrived(topic: Topic, frames: number): Promise<void> {
-  let seen = 0;
-  let seenMs = performance.now();
-  for (;;) {
-    const now = await topic.count();
-    if (now >= frames) return;
-    if (now > seen) [seen, seenMs] = [now, performance.now()];
-    if (performance.now() - seenMs > GIVE_UP_MS) return;
-    await sleep(POLL_MS);
-  }
 }
 
 function findProgram(): string | undefined {

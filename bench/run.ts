@@ -6,9 +6,11 @@ import { parseArgs } from 'node:util';
 import { startKafka } from '../test/support/kafkaServer.js';
 import { floor } from './floor.js';
 import { type IdleConnections, type IdleDaemon, measureIdleConnections, measureIdleDaemon } from './idle.js';
-import { isBuilt, kaheToKafka } from './kahe.js';
+import { isBuilt, kaheToKafka, kaheToTopic } from './kahe.js';
 import { describeMachine } from './machine.js';
 import { measure, type Run } from './measure.js';
+import { measureReceipts, type ReceiptWaits } from './receipts.js';
+import { measureReplay, type ReplayFigures } from './replay.js';
 import { renderReport } from './report.js';
 import type { Pair, Results } from './results.js';
 import { rsyslogLacks, rsyslogVersion } from './rsyslog.js';
@@ -20,9 +22,12 @@ const { values } = parseArgs({ options: { quick: { type: 'boolean', default: fal
 const only = values.only === undefined ? undefined : new RegExp(values.only);
 const isWanted = (id: string): boolean => only?.test(id) ?? true;
 
+const NO_SPOOL = 'no spool';
 const pairs: Pair[] = [];
 const invalid: string[] = [];
 const idleConnections: IdleConnections[] = [];
+const receipts: ReceiptWaits[] = [];
+let replay: ReplayFigures | undefined;
 let idleDaemon: IdleDaemon | undefined;
 
 if (!isBuilt()) throw new Error('dist/main.js is missing: npm run build makes it');
@@ -33,6 +38,8 @@ const kafka = await startKafka();
 const topics = new Topics(kafka);
 const lines = scenario({ topics, isQuick: values.quick, hasRsyslog: lack === undefined }).filter(({ id }) => isWanted(id));
 for (const line of lines) await measureLine(line);
+if (isWanted('receipts')) await measureAllReceipts();
+if (isWanted('replay')) await measureTheReplay();
 if (isWanted('idle')) await measureIdle();
 await kafka.close();
 finish();
@@ -41,9 +48,9 @@ async function measureLine(line: Line): Promise<void> {
   console.log(`\n${line.id}: ${line.title}`);
   for (let round = 0; round < line.rounds; round++) {
     for (const system of line.systems) {
-      const ofFloor = await tryToMeasure(floor, line);
+      const base = await tryToMeasure(line.base ?? floor, line);
       const run = await tryToMeasure(system, line);
-      if (ofFloor && run) pairs.push({ line, system: system.name, floor: ofFloor, run });
+      if (base && run) pairs.push({ line, system: system.name, base, run });
     }
   }
 }
@@ -66,6 +73,34 @@ function noteInvalid(text: string): void {
   invalid.push(text);
 }
 
+async function measureAllReceipts(): Promise<void> {
+  console.log('\nreceipts');
+  for (const sync of ['batch', 'never', 'always', undefined] as const) {
+    const name = sync === undefined ? NO_SPOOL : `SPOOL_SYNC=${sync}`;
+    // What the target is about is asked longest.
+    const seconds = values.quick ? 5 : sync === 'batch' ? 20 : 10;
+    try {
+      const waits = await measureReceipts(name, kaheToTopic(topics, sync), seconds);
+      console.log(`  ${name.padEnd(20)} ${waits.questions} questions, p50 ${waits.p50Ms.toFixed(2)} ms, p99 ${waits.p99Ms.toFixed(2)} ms, at most ${waits.maxMs.toFixed(1)} ms, beside ${waits.framesPerSecond.toFixed(0)} frames/s`);
+      receipts.push(waits);
+    } catch (error) {
+      noteInvalid(`receipts: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
+
+async function measureTheReplay(): Promise<void> {
+  console.log('\nreplay');
+  try {
+    replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000);
+    for (const { frames, seconds, cameInPerSecond } of replay.replays) {
+      console.log(`  ${frames} frames in ${seconds.toFixed(1)} s, ${(frames / seconds / 1000).toFixed(0)} thousand frames/s, ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s came in`);
+    }
+  } catch (error) {
+    noteInvalid(`replay: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 async function measureIdle(): Promise<void> {
   console.log('\nidle');
   const kahe = kaheToKafka(topics, 'snappy', 4);
@@ -78,7 +113,7 @@ async function measureIdle(): Promise<void> {
 }
 
 function finish(): void {
-  const results: Results = { lines, pairs, invalid, idleConnections, idleDaemon };
+  const results: Results = { lines, pairs, invalid, receipts, replay, idleConnections, idleDaemon };
   const report = renderReport(results, {
     command: ['npx tsx bench/run.ts', ...process.argv.slice(2)].join(' '),
     machine,

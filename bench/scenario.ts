@@ -1,5 +1,5 @@
 // What is measured: one line is one load, and the systems that take it, beside the floor.
-import { kaheToFiles, kaheToKafka } from './kahe.js';
+import { kaheToFiles, kaheToKafka, kaheToTopic } from './kahe.js';
 import type { Load } from './load.js';
 import type { Payload } from './payload.js';
 import type { System } from './system.js';
@@ -11,7 +11,11 @@ export interface Line {
   readonly id: string;
   readonly title: string;
   readonly load: Load;
-  /** Each right after a run of the floor, so that a pair sees the same machine. */
+  /** How it was measured, where it was not as the others. */
+  readonly note?: string;
+  /** What the systems are compared with. Default: the floor. */
+  readonly base?: System;
+  /** Each right after a run of the base, so that a pair sees the same machine. */
   readonly systems: readonly System[];
   readonly rounds: number;
 }
@@ -26,6 +30,9 @@ const PARTITIONS = 4;
 const LETTERS: Payload = { kind: 'letters', bytes: 100 };
 const KIBIBYTE: Payload = { kind: 'letters', bytes: 1024 };
 const JSON_LINES: Payload = { kind: 'json', bytes: 0 };
+
+const SPOOL_NOTE = `Each run with the spool (\`SPOOL\` in a folder of the project's disk, \`SPOOL_SYNC=batch\`) comes right after one without; of both, CPU and frames/s are
+taken until all is in the topic, for the receipt of a spool comes before the delivery.`;
 
 export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line[] {
   const none = kaheToKafka(topics, 'none', PARTITIONS);
@@ -47,6 +54,11 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
     { id: 'kib', title: '1 KiB letters, one frame a write, 4 clients', load: load(4, 1, 400_000, KIBIBYTE), systems: [none, snappy, kaheToFiles, ...peer], rounds: rounds.other },
     { id: 'json', title: 'JSON log lines, one frame a write, 4 clients', load: load(4, 1, 1_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
   ];
+  const spool = { note: SPOOL_NOTE, base: kaheToTopic(topics), systems: [kaheToTopic(topics, 'batch')] };
+  lines.push(
+    { id: 'spool', title: 'The spool: 100 B letters, one frame a write, 4 clients', load: load(4, 1, 1_500_000, LETTERS), ...spool, rounds: rounds.headline },
+    { id: 'spool-fifty', title: 'The spool: 100 B letters, 50 frames a write, 4 clients', load: load(4, 50, 4_000_000, LETTERS), ...spool, rounds: rounds.other },
+  );
   if (isQuick) return lines;
   return [
     ...lines,

@@ -26,6 +26,7 @@ export interface RunningSystem {
 
 const START_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 30_000;
+const LOG_POLL_MS = 10;
 const LOG_TAIL = 2_000;
 
 const running = new Set<ChildProcess>();
@@ -67,6 +68,17 @@ export class ServerProcess {
 
   get logTail(): string {
     return readFileSync(this.#logFile, 'utf8').slice(-LOG_TAIL);
+  }
+
+  /** Resolves with the first match of the pattern in all that it has written. */
+  async untilLog(pattern: RegExp, deadlineMs: number): Promise<RegExpExecArray> {
+    const deadline = Date.now() + deadlineMs;
+    for (;;) {
+      const match = pattern.exec(readFileSync(this.#logFile, 'utf8'));
+      if (match) return match;
+      if (Date.now() > deadline) throw new Error(`it did not write ${String(pattern)} within ${deadlineMs / 1000} s:\n${this.logTail}`);
+      await sleep(LOG_POLL_MS);
+    }
   }
 
   async stop(): Promise<void> {

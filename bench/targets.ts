@@ -1,4 +1,6 @@
 // What the figures should be, and whether they are.
+import { RECEIPTS_LOAD_PER_SECOND } from './receipts.js';
+import { INCOMING_PER_SECOND } from './replay.js';
 import { type Results, type Summary, summaries } from './results.js';
 
 export interface Verdict {
@@ -15,6 +17,12 @@ const MOST_CPU = [
   { line: 'fifty', system: 'Kahe, none', ratio: 3.5 },
   { line: 'fifty', system: 'Kahe, snappy', ratio: 7 },
 ];
+const MOST_SPOOL_CPU = 1.5;
+const MOST_RECEIPT_MS = 5;
+/** A replay ends under any load that is at most half as fast. */
+const LEAST_REPLAY = 2 * INCOMING_PER_SECOND;
+/** Of a steady rate, for the figure taken beside it to count. */
+const LEAST_OF_RATE = 0.98;
 const LEAST_SPEED = 0.85;
 const MOST_MEMORY_MIB = 160;
 const MOST_CONNECTION_KIB = 20;
@@ -30,6 +38,9 @@ export function judge(results: Results): Verdict[] {
     ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
     ...['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find('one', system), system)),
     memoryVerdict(results),
+    cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
+    receiptVerdict(results),
+    replayVerdict(results),
     connectionVerdict(results),
     idleVerdict(results),
   ];
@@ -61,6 +72,23 @@ function memoryVerdict({ pairs }: Results): Verdict {
   if (worst === undefined) return { target, measured: undefined, isMet: false };
   const peak = worst.run.peakBytes / MIB;
   return { target, measured: `${peak.toFixed(0)} MiB (${worst.line.id}: ${worst.system})`, isMet: peak <= MOST_MEMORY_MIB };
+}
+
+function receiptVerdict({ receipts }: Results): Verdict {
+  const target = `receipts: SPOOL_SYNC=batch: p99 under ${MOST_RECEIPT_MS} ms at ${RECEIPTS_LOAD_PER_SECOND} frames/s`;
+  const batch = receipts.find(({ name }) => name === 'SPOOL_SYNC=batch');
+  if (batch === undefined) return { target, measured: undefined, isMet: false };
+  const measured = `${batch.p99Ms.toFixed(2)} ms at ${batch.framesPerSecond.toFixed(0)} frames/s`;
+  return { target, measured, isMet: batch.p99Ms < MOST_RECEIPT_MS && batch.framesPerSecond >= LEAST_OF_RATE * RECEIPTS_LOAD_PER_SECOND };
+}
+
+function replayVerdict({ replay }: Results): Verdict {
+  const target = `replay: at least ${LEAST_REPLAY} frames/s while ${INCOMING_PER_SECOND} come in`;
+  const replayed = replay?.replays.find(({ incomingPerSecond }) => incomingPerSecond === INCOMING_PER_SECOND);
+  if (replayed === undefined) return { target, measured: undefined, isMet: false };
+  const perSecond = replayed.frames / replayed.seconds;
+  const measured = `${perSecond.toFixed(0)} while ${replayed.cameInPerSecond.toFixed(0)} came in`;
+  return { target, measured, isMet: perSecond >= LEAST_REPLAY && replayed.cameInPerSecond >= LEAST_OF_RATE * INCOMING_PER_SECOND };
 }
 
 function connectionVerdict({ idleConnections }: Results): Verdict {

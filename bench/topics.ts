@@ -1,6 +1,11 @@
 // The topics of the bench: a fresh one for each run, so that its end offsets are the number of frames that arrived.
 import { type Admin, Kafka, logLevel } from 'kafkajs';
 import type { KafkaServer } from '../test/support/kafkaServer.js';
+import { sleep } from './system.js';
+
+const POLL_MS = 50;
+/** When nothing has come for so long, nothing more will. */
+const GIVE_UP_MS = 5_000;
 
 export class Topics {
   readonly #kafka: KafkaServer;
@@ -41,6 +46,19 @@ export class Topic {
   async count(): Promise<number> {
     const offsets = await this.#admin.fetchTopicOffsets(this.name);
     return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
+  }
+
+  /** Resolves when it has so many, or nothing more comes. */
+  async untilHas(frames: number): Promise<void> {
+    let seen = 0;
+    let seenMs = performance.now();
+    for (;;) {
+      const now = await this.count();
+      if (now >= frames) return;
+      if (now > seen) [seen, seenMs] = [now, performance.now()];
+      if (performance.now() - seenMs > GIVE_UP_MS) return;
+      await sleep(POLL_MS);
+    }
   }
 
   /** Counts a last time. */

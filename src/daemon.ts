@@ -13,6 +13,7 @@ import { type FileSystem, nodeFileSystem } from './disk/fileSystem.js';
 import { ReadTurns } from './disk/readTurns.js';
 import { Discards } from './discards.js';
 import type { Batch } from './frames/batch.js';
+import { PREFIX_BYTES, bodyLength } from './frames/frame.js';
 import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
 import { RejectedStore } from './rejected/rejectedStore.js';
@@ -228,6 +229,8 @@ export class Daemon {
       onSettled: () => tellIfThere(context.self),
       onLost: (lost) => this.#discards.add({ bucket, ...lost }),
       closed: look.backlog?.closed,
+      keeping: () => this.#rejected.keeping,
+      onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
     });
     look.backlog = backlog;
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
@@ -269,6 +272,13 @@ export class Daemon {
     // Held for ever, so it never counts as settled, and its segment stays.
     batch.retain();
     return 'queued';
+  }
+
+  /** Streams count these as queued, or have had them: twice is better than never. */
+  #keepAside({ bucket, bytes, length: end }: Batch, start: number, reason: string): void {
+    let frames = 0;
+    for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(bytes, at)) frames++;
+    this.#rejected.reject({ bytes, start, end, frames, bucket, reason });
   }
 
   #lookAt(name: string, config: BucketConfig): BucketLook {

@@ -55,8 +55,9 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
 function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Omit<StreamParts, 'primary'> {
   const { maker, bucket, log, account, watch, turns, rejected, discards } = options;
   const streamId = `${id}.backup`;
-  const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, options);
-  if (config.type !== 'file' || config.replay === 'manual') return withFiles(maker.make(config, { bucket, log, streamId, onDiscard }), undefined);
+  const isReplayed = config.type === 'file' && config.replay === 'auto';
+  const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
+  if (config.type !== 'file' || !isReplayed) return withFiles(maker.make(config, { bucket, log, streamId, onDiscard }), undefined);
   const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => book(account, frames, 'backedUp') });
   const onLost: ConstructorParameters<typeof Replay>[0]['onLost'] = (lost) => discards.add({ bucket, stream: id, ...lost });
   return withFiles(backup, new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log }));
@@ -72,8 +73,8 @@ function withFiles(backup: Stream, replay: Replay | undefined): Omit<StreamParts
 }
 
 /** With a manual replay what earlier lives have left is an operator's business, and in nobody's account until it goes. */
-function discardBackup({ frames, bytes, isOld }: DiscardedFile, id: string, { bucket, account, discards }: StreamPartsOptions): void {
-  if (isOld && account.backedUp < frames) book(account, frames, 'discarded');
+function discardBackup({ frames, bytes, isOld }: DiscardedFile, id: string, isReplayed: boolean, { bucket, account, discards }: StreamPartsOptions): void {
+  if (isOld && !isReplayed) book(account, frames, 'discarded');
   else move(account, frames, 'backedUp', 'discarded');
   discards.add({ bucket, stream: id, frames, bytes, reason: 'the oldest backup file went: maxFiles was reached' });
 }

@@ -7,6 +7,8 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import JSON5 from 'json5';
 import { afterAll, describe, expect, it } from 'vitest';
+import { helpOf, optionHead } from '../src/cli/command.js';
+import { COMMANDS, overview } from '../src/cli/commands.js';
 import { parseBuckets } from '../src/config/buckets.js';
 import { loadEnvironment, type Environment } from '../src/config/env.js';
 import { Problems } from '../src/config/problems.js';
@@ -176,6 +178,31 @@ describe('docs/configuration.md: Kafka settings', () => {
   it.each(rows.filter(({ name }) => !/\.(location|pem|password)$/.test(name)))('$name: the example is taken', ({ name, example }) => {
     const sasl = { 'security.protocol': 'sasl_ssl', 'sasl.mechanisms': 'PLAIN', 'sasl.username': 'a', 'sasl.password': 'b' };
     kafkaSettings({ ...(/^(sasl|ssl|security|enable\.ssl)\./.test(name) ? sasl : {}), [name]: example });
+  });
+});
+
+describe('docs/commands.md', () => {
+  const page = read('docs/commands.md');
+
+  it('has a section for each command, and no other', () => {
+    expect([...page.matchAll(/^## (.*)$/gm)].map((found) => found[1])).toEqual(COMMANDS.map(({ name }) => `kahe ${name}`));
+    for (const { name, summary } of COMMANDS) {
+      expect(overview()).toContain(summary);
+      expect(readme).toContain(`kahe ${name}`);
+    }
+  });
+
+  it.each(COMMANDS)('kahe $name: usage, options, examples and exit codes are those of the code', (command) => {
+    const { name, operands, options, examples, exitCodes } = command;
+    const text = section(page, `## kahe ${name}`);
+    const [usage, ...programs] = codeBlocks(text).map(({ code }) => code);
+    expect(usage).toBe(`kahe ${name}${operands === undefined ? '' : ` ${operands}`}\n`);
+    expect(programs[0]).toBe(`${examples.join('\n')}\n`);
+    const heads = Object.entries(options).map(([option, spec]) => optionHead(option, spec));
+    if (heads.length > 0) expect(firstTable(text).map(([option]) => quoted(option!)[0])).toEqual(heads);
+    const codes = /^Exit codes: (.*)$/m.exec(text)![1]!;
+    expect([...codes.matchAll(/(?:^|, )(\d) /g)].map((found) => found[1])).toEqual(Object.keys(exitCodes));
+    for (const head of heads) expect(helpOf(command)).toContain(head);
   });
 });
 

@@ -14,6 +14,11 @@ has_php() { says php -r "echo PHP_VERSION_ID >= 80100 ? 'yes' : '';"; }
 has_chromium() { has chromium || has chromium-browser || has google-chrome; }
 has_fpm() { PATH="$PATH:/usr/sbin:/usr/local/sbin"; for name in php-fpm8.2 php-fpm8.3 php-fpm8.4 php-fpm; do has "$name" && return; done; return 1; }
 
+# Of 250 and later systemd-analyze looks at units by themselves.
+has_systemd() { has systemd-notify && has systemd-socket-activate && [ "$(systemd-analyze --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 250 ] 2>/dev/null; }
+# Only root can boot a system in a container; for others those tests are skipped, by name.
+has_nspawn() { [ "$(id -u)" != 0 ] || has systemd-nspawn; }
+
 # what it is | how to see it | Debian's package
 kafka_tools='Java 17 or newer|has_java|openjdk-17-jre-headless
 Maven|has_mvn|maven'
@@ -23,6 +28,10 @@ php-fpm|has_fpm|php-fpm
 cgi-fcgi|has cgi-fcgi|libfcgi-bin
 Python 3|has python3|python3
 socat|has socat|socat
+systemd 250 or newer|has_systemd|systemd
+systemd-nspawn|has_nspawn|systemd-container
+dpkg-deb|has dpkg-deb|dpkg
+setpriv|has setpriv|util-linux
 Chromium|has_chromium|chromium"
 
 if ! has_node; then

@@ -334,6 +334,36 @@ describe('Backlog', () => {
     expect(next.accounts.map(({ received }) => received)).toEqual([0, 0]);
   });
 
+  test('a segment that could not be read stays for another life, whatever is noted of those behind it', async () => {
+    const life = await new Life({ streams: 2 }).start();
+    for (const number of numbers(0, 30)) life.add(number);
+    await life.onDisk();
+    life.backlog.evict();
+    life.disk.fail({ call: 'open', code: 'EIO', path: new RegExp(life.files[20]!) });
+    const fast = life.destinations[1]!;
+    await life.until('the fast one has had all but one', () => {
+      fast.settleAll();
+      return fast.told.length === 29;
+    });
+    life.clock.advance(1_000);
+    await life.backlog.end();
+    const next = await new Life({ streams: 2, folder: life.folder }).start();
+    await next.deliverAll();
+    expect(next.destinations[0]!.told).toEqual(numbers(0, 30));
+    expect(next.destinations[1]!.told).toContain('20');
+  });
+
+  test('a note of a segment that is newer than all there are is of another time', async () => {
+    const life = await new Life({ streams: 2 }).start();
+    for (const number of numbers(0, 5)) life.add(number);
+    await life.onDisk();
+    await life.backlog.end();
+    writeFileSync(join(life.folder, BUCKET, 'settled.json'), JSON.stringify({ stream_0: '9999999999999-00000001', stream_1: life.files[1]!.slice(0, 22) }));
+    const next = await new Life({ streams: 2, folder: life.folder }).start();
+    await next.deliverAll();
+    expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 5), numbers(2, 5)]);
+  });
+
   test('a stream that the spool has no note of gets all', async () => {
     const life = await new Life({ streams: 2 }).start();
     for (const number of numbers(0, 5)) life.add(number);

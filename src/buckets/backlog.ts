@@ -2,8 +2,6 @@
 // may lie on disk: memory first, disk as overflow. Without one all is in memory, and goes to every stream at once.
 import type { ActorRef } from '../actors/actor.js';
 import type { Clock } from '../clock.js';
-import { errnoOf } from '../disk/fileSystem.js';
-import { explained } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
@@ -13,6 +11,7 @@ import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import { type Entry, isOnDisk, isSettled, newEntry, pathOf } from './entry.js';
+import { readBack } from './readBack.js';
 
 /** A stream of the bucket, as the backlog knows it. */
 export interface BacklogStream {
@@ -50,16 +49,16 @@ export interface BacklogOptions {
   readonly onLost: (lost: Lost) => void;
   /** What was counted of this bucket's earlier backlogs; it is counted on. */
   readonly closed?: Closed | undefined;
+  /** While frames that were rejected are not kept yet: a segment that they came from must not go before. */
+  readonly keeping?: () => Promise<void> | undefined;
+  /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
+  readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
 
 /** How many batches a stream has at a time, when the others can wait on disk. */
 const WINDOW = 16;
-const LOADS_TRIED = 5;
-const LOAD_RETRY_MS = 1_000;
 /** At the end: how long a disk that fails, or hangs, is waited for. */
 const END_MS = 3_000;
-/** What keeps a file from being read and has nothing to do with the file. */
-const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 
 export class Backlog {
   readonly #options: BacklogOptions;
@@ -77,7 +76,11 @@ export class Backlog {
   /** Entries whose batch is in memory. */
   readonly #inMemory = new Set<Entry>();
   readonly #removals = new Set<Promise<void>>();
+  /** What is in them could not be counted: they don't go uncounted. */
+  readonly #undroppable = new Set<Entry>();
   readonly #listening: (() => void)[] = [];
+  /** A file stays that could not be read: a note of what comes behind it would say that it is settled too. */
+  #hasUnread = false;
   #isLeaving = false;
   #isEnding = false;
   readonly #whenHandedOver: (() => void)[] = [];
@@ -192,7 +195,8 @@ export class Backlog {
     if (isDone) return;
     for (const { twin, batch } of this.#entries) {
       if (twin === undefined || twin.isComplete || batch === undefined) continue;
-      this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest is lost unless a stream has it`);
+      this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest goes to REJECTED`);
+      this.#options.onUnkept?.(batch, twin.safeBytes, `its twin in the spool could not be written before the end: ${twin.path}`);
     }
   }
 
@@ -307,7 +311,7 @@ export class Backlog {
   /** When one stream is ahead of another, how far it is must outlive the daemon, or it would get all that again. */
   #note(): void {
     const { notes, streams } = this.#options;
-    if (notes === undefined || streams.length === 1) return;
+    if (notes === undefined || streams.length === 1 || this.#hasUnread) return;
     streams.forEach(({ id }, stream) => {
       const before = this.#settledUpTo[stream]!;
       let upTo = Math.max(before, this.#base);
@@ -328,8 +332,10 @@ export class Backlog {
     const { twin, left } = entry;
     if (entry.mustStay) return;
     entry.mustStay = true;
-    const removal = twin?.remove() ?? (left === undefined ? undefined : this.#options.spool!.remove(left));
-    if (removal === undefined) return;
+    if (twin === undefined && left === undefined) return;
+    const remove = (): Promise<void> => twin?.remove() ?? this.#options.spool!.remove(left!);
+    const keeping = this.#options.keeping?.();
+    const removal = keeping === undefined ? remove() : keeping.then(remove);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
   }
@@ -338,38 +344,23 @@ export class Backlog {
   #load(entry: Entry): void {
     if (entry.isLoading) return;
     entry.isLoading = true;
-    const path = pathOf(entry);
-    this.#options.spool!.read(path, entry.twin !== undefined).then(
-      ({ batch, mayGo }) => {
-        entry.isLoading = false;
-        entry.mustStay ||= !mayGo;
-        entry.batch = batch;
-        if (batch !== undefined) this.#compare(entry, batch);
-        if (batch !== undefined) this.#inMemory.add(entry);
-        // Not one whole piece in it: there is nothing to settle.
-        if (batch === undefined) this.#skip(entry);
-        else this.#pump();
-      },
-      (error: unknown) => this.#retryLoad(entry, path, error),
-    );
+    const { clock, log, spool } = this.#options;
+    void readBack(entry, { spool: spool!, clock, log, isWanted: () => !this.#isEnding }).then((read) => {
+      entry.isLoading = false;
+      if (read === undefined) return;
+      if (read.mustStay) this.#mustStay(entry);
+      // Not one whole piece in it: there is nothing to settle.
+      if (read.batch === undefined) return this.#skip(entry);
+      this.#compare(entry, read.batch);
+      entry.batch = read.batch;
+      this.#inMemory.add(entry);
+      this.#pump();
+    });
   }
 
-  #retryLoad(entry: Entry, path: string, error: unknown): void {
-    const { clock, log } = this.#options;
-    const errno = errnoOf(error) ?? '';
-    const tries = errno === 'ENOENT' ? 1 : PASSING.has(errno) ? Infinity : LOADS_TRIED;
-    if (++entry.failedLoads < tries) {
-      if (entry.failedLoads === 1) log.warn(`${path} can't be read: ${explained(error)}; it is tried again every ${LOAD_RETRY_MS} ms, and what is behind it waits`);
-      clock.after(LOAD_RETRY_MS, () => {
-        entry.isLoading = false;
-        this.#pump();
-      });
-      return;
-    }
-    const advice = errno === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with `kahe replay` once it can be read';
-    log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
+  #mustStay(entry: Entry): void {
     entry.mustStay = true;
-    this.#skip(entry);
+    this.#hasUnread = true;
   }
 
   /** Passes over an entry that gives no frames to those who have not had it. */
@@ -392,9 +383,8 @@ export class Backlog {
   }
 
   #lose({ at, twin, left }: Entry, frames: number, reason: string): void {
-    if (frames === 0) return;
     this.#options.streams.forEach(({ id, account }, stream) => {
-      if (at[stream] !== 'waiting') return;
+      if (at[stream] !== 'waiting' || (frames === 0 && left === undefined)) return;
       book(account, frames, 'discarded');
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
     });
@@ -403,13 +393,13 @@ export class Backlog {
   /** The oldest batch that no stream has in its hands. */
   #oldestIdle(): Droppable | undefined {
     this.#recall();
-    const entry = this.#entries.find((found) => isOnDisk(found) && found.heldBy === 0 && !found.isLoading && !found.mustStay && !isSettled(found));
+    const entry = this.#entries.find((found) => isOnDisk(found) && found.heldBy === 0 && !found.isLoading && !found.mustStay && !isSettled(found) && !this.#undroppable.has(found));
     return entry && { path: pathOf(entry), drop: () => this.#drop(entry) };
   }
 
   async #drop(entry: Entry): Promise<void> {
     if (entry.left !== undefined && entry.frames === 0) await this.#countLeft(entry);
-    if (entry.heldBy > 0 || isSettled(entry)) return;
+    if (entry.heldBy > 0 || isSettled(entry) || this.#undroppable.has(entry)) return;
     this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
     this.#forget(entry);
     this.#removeFile(entry);
@@ -419,9 +409,10 @@ export class Backlog {
 
   async #countLeft(entry: Entry): Promise<void> {
     entry.isLoading = true;
-    const { batch } = await this.#options.spool!.read(pathOf(entry)).catch(() => ({ batch: undefined }));
+    const { batch, mayGo } = await this.#options.spool!.read(pathOf(entry)).catch(() => ({ batch: undefined, mayGo: false }));
     entry.isLoading = false;
     entry.frames = batch?.frames ?? 0;
     batch?.release();
+    if (!mayGo) this.#undroppable.add(entry);
   }
 }

@@ -16,13 +16,12 @@ export interface Entry {
   /** Streams that have been told of it and have not settled it. */
   heldBy: number;
   isLoading: boolean;
-  failedLoads: number;
   /** Its file stays when it leaves, or is gone already. */
   mustStay: boolean;
 }
 
 export function newEntry(parts: Pick<Entry, 'batch' | 'twin' | 'left' | 'at'>): Entry {
-  return { ...parts, frames: parts.batch?.frames ?? 0, heldBy: 0, isLoading: false, failedLoads: 0, mustStay: false };
+  return { ...parts, frames: parts.batch?.frames ?? 0, heldBy: 0, isLoading: false, mustStay: false };
 }
 
 /** Could it be read back, whatever becomes of the memory? */

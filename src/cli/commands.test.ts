@@ -1,123 +1,71 @@
-// `kahe inspect` and `kahe send`, as they are typed: what they print, and with which code they end.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type Server, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { encodeFrame } from '../frames/frame.js';
-import { inspect } from './inspect.js';
-import { send } from './send.js';
+// The table of commands: help for each of them, names misspelt, and what the shells get.
+import { spawnSync } from 'node:child_process';
+import { describe, expect, test } from 'vitest';
+import { runHere } from '../../test/support/cliIo.js';
+import { CommandLine, helpOf } from './command.js';
+import { COMMANDS, commandNamed } from './commands.js';
 
-let folder: string;
-let out: string;
-let err: string;
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-cli-'));
-  [out, err] = ['', ''];
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((out += String(text)), true));
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((err += String(text)), true));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  vi.unstubAllEnvs();
-  await rm(folder, { recursive: true, force: true });
-});
-
-describe('kahe inspect', () => {
-  async function file(name: string, ...parts: Uint8Array[]): Promise<string> {
-    const path = join(folder, name);
-    await writeFile(path, Buffer.concat(parts));
-    return path;
-  }
-
-  test('shows each frame on a line of its own, and the sum', async () => {
-    const path = await file('a.bckstm', encodeFrame('orders', 'k', 'hello'), encodeFrame('orders', null, ''), encodeFrame('', 'kahe1', Buffer.alloc(16)));
-    expect(await inspect([path])).toBe(0);
-    expect(out).toBe(`0\torders\tk\thello\n18\torders\t-\t\n30\t(checkpoint)\t16 bytes\n${path}: 3 frames, 57 bytes\n`);
+describe('the table', () => {
+  test.each(COMMANDS)('kahe $name --help: usage, options, two examples, exit codes', async (command) => {
+    expect(await runHere([command.name, '--help'], { cwd: '/' })).toEqual({ code: 0, out: helpOf(command), err: '' });
+    expect(command.examples.length).toBeGreaterThanOrEqual(2);
+    for (const example of command.examples) expect(example).toContain(`kahe ${command.name}`);
+    expect(Object.keys(command.exitCodes)).toContain('2');
   });
 
-  test('what is no text is hex, and nothing can move the cursor or add a line', async () => {
-    const path = await file('a.bckstm', ...['tab\tand\nline', '\u001b[2J', '\u009b2J', 'a\rb', 'é'].map((text) => encodeFrame('a', null, text)), encodeFrame('a', null, Buffer.from([0xff])));
-    expect(await inspect([path])).toBe(0);
-    expect(out.split('\n').slice(0, 6).map((line) => line.split('\t')[3])).toEqual(['tab and line', '0x1b5b324a', '0xc29b324a', '0x610d62', 'é', '0xff']);
-  });
-
-  test('tells where a file is torn, and ends with 1; the others are shown all the same', async () => {
-    const frame = encodeFrame('a', null, 'm');
-    const torn = await file('torn.bckstm', frame, frame.subarray(0, 5));
-    const sound = await file('sound.bckstm', frame);
-    expect(await inspect([torn, join(folder, 'missing'), sound])).toBe(1);
-    expect(out).toContain(`${torn}: 1 frames, 8 bytes; torn: the last 5 bytes, from offset 8 on, are no whole frame\n`);
-    expect(out).toContain(`${sound}: 1 frames, 8 bytes\n`);
-    expect(err).toMatch(/^kahe inspect: .*missing: ENOENT/);
-  });
-
-  test('with no file it says how it is used', async () => {
-    expect(await inspect([])).toBe(2);
-    expect(err).toContain('name one file or more');
+  test('a name that is near is proposed', () => {
+    expect(() => commandNamed('inspet')).toThrow('no command "inspet"; did you mean "inspect"?');
+    expect(() => commandNamed('frobnicate')).toThrow(/^no command "frobnicate"$/);
   });
 });
 
-describe('kahe send', () => {
-  let server: Server | undefined;
+describe('CommandLine', () => {
+  const replay = commandNamed('replay');
 
-  beforeEach(async () => {
-    await writeFile(join(folder, '.env.dev.local'), '');
-    vi.spyOn(process, 'cwd').mockReturnValue(folder);
-    vi.stubEnv('environment', 'dev');
-    vi.stubEnv('SOCKET', join(folder, 'it.sock'));
+  test.each([['--rate=2k', 2000], ['--rate=1.5K/s', 1500], ['--rate=500', 500], ['--rate=1m', 1_000_000]])('%s', (arg, rate) => {
+    expect(new CommandLine(replay, [arg]).number('rate')).toBe(rate);
   });
 
-  afterEach(() => void server?.close());
-
-  /** A daemon that answers what it is told to; resolves with what it got. */
-  async function listen(answer: Buffer | 'close'): Promise<() => Buffer> {
-    let got = Buffer.alloc(0);
-    server = createServer((socket) => {
-      socket.on('data', (chunk) => {
-        got = Buffer.concat([got, chunk]);
-        if (answer === 'close') socket.end();
-        else for (const byte of answer) socket.write(Buffer.from([byte]));
-      });
-    });
-    await new Promise<void>((resolve) => server!.listen(join(folder, 'it.sock'), resolve));
-    return () => got;
-  }
-
-  test('sends the frame and the question, and waits for the whole answer', async () => {
-    const got = await listen(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
-    expect(await send(['orders', 'hello', 'key'])).toBe(0);
-    expect(got()).toEqual(Buffer.concat([encodeFrame('orders', 'key', 'hello'), Buffer.alloc(4)]));
-    expect([out, err]).toEqual(['1 frame is safe\n', '']);
+  test.each(['0', '-5', 'fast', '1e9', ''])('a rate of %j is refused', (rate) => {
+    expect(() => new CommandLine(replay, [`--rate=${rate}`]).number('rate')).toThrow(/--rate/);
   });
 
-  test('without a key the key is null', async () => {
-    const got = await listen(Buffer.alloc(8));
-    await send(['orders', '']);
-    expect(got()).toEqual(Buffer.concat([encodeFrame('orders', null, ''), Buffer.alloc(4)]));
+  test.each([
+    [['--drry-run'], 'no option "--drry-run"; did you mean "--dry-run"?'],
+    [['-x'], 'no option "-x"; what starts with "-" and is no option stands behind "--"'],
+    [['--rate', '1', '--rate', '2'], '--rate is given twice'],
+    [['--toString'], 'no option "--toString"'],
+  ])('%j is refused', (args, message) => {
+    expect(() => new CommandLine(replay, args)).toThrow(message);
   });
 
-  test('a daemon that closes without an answer: it says so, and ends with 1', async () => {
-    await listen('close');
-    expect(await send(['orders', 'hello'])).toBe(1);
-    expect(err).toMatch(/^kahe send: .*it\.sock: the daemon closed the connection and did not confirm the frame; its log says why\n$/);
+  test('what stands behind "--" is no option; options may stand anywhere', () => {
+    const line = new CommandLine(replay, ['a', '--bucket', 'x', 'b', '--bucket=y', '--', '--again', '-']);
+    expect(line.operands).toEqual(['a', 'b', '--again', '-']);
+    expect(line.texts('bucket')).toEqual(['x', 'y']);
+    expect(line.has('again')).toBe(false);
+  });
+});
+
+describe('kahe completion', () => {
+  test('bash completes commands, and the options of each', async () => {
+    const { code, out } = await runHere(['completion', 'bash'], { cwd: '/' });
+    expect(code).toBe(0);
+    const complete = (...words: string[]): string[] => {
+      const script = `${out}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _kahe; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      return spawnSync('bash', ['-c', script], { encoding: 'utf8' }).stdout.trim().split('\n');
+    };
+    expect(complete('kahe', 're')).toEqual(['replay']);
+    expect(complete('kahe', '')).toEqual([...COMMANDS.map(({ name }) => name), 'help', '--help', '--version']);
+    expect(complete('kahe', 'replay', '--r')).toEqual(['--rate', '--remove']);
+    expect(complete('kahe', 'inspect', '--')).toEqual(['--bucket', '--values', '--summary', '--json', '--help']);
   });
 
-  test('no daemon: it says so, once, and ends with 1', async () => {
-    expect(await send(['orders', 'hello'])).toBe(1);
-    expect(err).toMatch(/^kahe send: .*it\.sock: connect ENOENT .*; is the daemon running\? \(start it with: kahe\)\n$/);
-  });
-
-  test.each([[[]], [['orders']], [['', 'hello']], [['orders', 'hello', 'key', 'more']]])('%j is a wrong command line', async (args) => {
-    expect(await send(args)).toBe(2);
-    expect(err).toContain('name a bucket and a message');
-  });
-
-  test('what fits in no frame is a wrong command line too', async () => {
-    expect(await send(['x'.repeat(256), 'hello'])).toBe(2);
-    expect(err).toBe('kahe send: bucket is 256 bytes; at most 255 fit in a frame\n');
-    expect(await send(['orders', 'hello', 'k'.repeat(256)])).toBe(2);
+  test('zsh and fish name every command and option', async () => {
+    for (const shell of ['zsh', 'fish']) {
+      const { out } = await runHere(['completion', shell], { cwd: '/' });
+      for (const { name, options } of COMMANDS) for (const word of [name, ...Object.keys(options)]) expect(out).toContain(word);
+    }
+    expect((await runHere(['completion', 'tcsh'], { cwd: '/' })).code).toBe(2);
   });
 });

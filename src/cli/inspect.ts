@@ -1,44 +1,104 @@
-// `kahe inspect FILE…`: a line for each frame of .bckstm files, and where a file is torn.
-import { type BckstmEnd, type BckstmFrame, readBckstm } from '../frames/bckstm.js';
+// `kahe inspect FILE…`: what is in .bckstm files and segments of the spool, and where they are torn or damaged.
+import { keyOf } from '../buckets/bucketName.js';
+import type { FileWindow } from '../frames/fileWindow.js';
+import { type ScanEnd, scanFrames } from '../frames/scan.js';
+import { type Command, type CommandLine, UsageError } from './command.js';
+import { FrameView, withFile } from './frameView.js';
+import { type Found, JsonReport, type Report, type Sum, TableReport } from './inspectReports.js';
+import { type Io, Lines } from './io.js';
 
-/** @returns exit code: 0, or 1 when a file is torn or can't be read */
-export function inspect(files: readonly string[]): Promise<number> {
-  if (files.length === 0) {
-    process.stderr.write('kahe inspect: name one file or more, as: kahe inspect data/requests/*.bckstm\n');
-    return Promise.resolve(2);
-  }
-  return Promise.resolve(Math.max(...files.map(inspectFile)));
-}
+export const inspectCommand: Command = {
+  name: 'inspect',
+  summary: 'shows what is in .bckstm files, and where they are torn',
+  operands: 'FILE...',
+  options: {
+    bucket: { value: 'NAME', isRepeatable: true, help: 'only frames of this bucket; may be given several times' },
+    values: { help: 'messages whole; without it the table has their beginning' },
+    summary: { help: 'only the sums of each bucket' },
+    json: { help: 'a JSON object on a line for each frame, with exact numbers; "base64" names the fields that are no text' },
+  },
+  examples: ['kahe inspect data/requests/*.bckstm', 'kahe inspect --json --bucket requests backup.bckstm | jq .message'],
+  exitCodes: { 0: 'every file is whole', 1: 'a file is torn, damaged, or can\'t be read', 2: 'a wrong command line' },
+  run: inspect,
+};
 
-function inspectFile(file: string): number {
-  try {
-    return show(file, readBckstm(file));
-  } catch (error) {
-    process.stderr.write(`kahe inspect: ${file}: ${(error as Error).message}\n`);
-    return 1;
-  }
-}
-
-function show(file: string, frames: Generator<BckstmFrame, BckstmEnd>): number {
-  let count = 0;
-  for (let next = frames.next(); ; next = frames.next()) {
-    if (next.done === true) {
-      const { wholeBytes, tornBytes } = next.value;
-      process.stdout.write(`${file}: ${count} frames, ${wholeBytes} bytes${tornBytes > 0 ? `; torn: the last ${tornBytes} bytes, from offset ${wholeBytes} on, are no whole frame` : ''}\n`);
-      return tornBytes > 0 ? 1 : 0;
+async function inspect(line: CommandLine, io: Io): Promise<number> {
+  if (line.operands.length === 0) throw new UsageError('name one file or more, as: kahe inspect data/requests/*.bckstm');
+  const lines = new Lines(io.out);
+  const options = { values: line.has('values'), summary: line.has('summary') };
+  const report = line.has('json') ? new JsonReport(lines, options) : new TableReport(lines, options);
+  const buckets = line.has('bucket') ? new Set(line.texts('bucket').map(keyOf)) : undefined;
+  let exitCode = 0;
+  for (const file of line.operands) {
+    try {
+      const isWhole = await withFile(file, (window) => show(file, window, { report, buckets, isSummary: options.summary }));
+      if (!isWhole) exitCode = 1;
+    } catch (error) {
+      await lines.flush();
+      await io.err.write(`kahe inspect: ${file}: ${(error as Error).message}\n`);
+      exitCode = 1;
     }
-    count++;
-    process.stdout.write(`${line(next.value)}\n`);
+  }
+  await lines.flush();
+  return exitCode;
+}
+
+interface Showing {
+  readonly report: Report;
+  /** Undefined: all. */
+  readonly buckets: ReadonlySet<string> | undefined;
+  readonly isSummary: boolean;
+}
+
+/** @returns is the file whole? */
+async function show(file: string, window: FileWindow, { report, buckets, isSummary }: Showing): Promise<boolean> {
+  const tally = new Tally();
+  await report.open(file);
+  const scan = scanFrames(window);
+  for (let next = scan.next(); ; next = scan.next()) {
+    if (next.done === true) {
+      await report.close(file, tally.found(next.value));
+      return next.value.tornBytes === 0 && tally.damages === 0;
+    }
+    const entry = next.value;
+    if (entry.kind !== 'frame') {
+      tally.other(entry.kind);
+      await report.other(entry);
+      continue;
+    }
+    const view = new FrameView(window, entry);
+    const bucket = view.bucket().toString('latin1');
+    if (buckets?.has(bucket) === false) continue;
+    tally.frame(bucket, entry.bytes);
+    if (!isSummary) await report.frame(view);
   }
 }
 
-function line({ offset, kind, bucket, key, message }: BckstmFrame): string {
-  if (kind !== 'frame') return `${offset}\t(${kind})\t${message.length} bytes`;
-  return `${offset}\t${readable(bucket)}\t${key === null ? '-' : readable(key)}\t${readable(message)}`;
-}
+/** So many names are told apart; a file that is none must not make this grow. */
+const MOST_BUCKETS = 100_000;
 
-/** Text as text on one line; anything else as hex. */
-function readable(bytes: Buffer): string {
-  const text = bytes.toString();
-  return Buffer.from(text).equals(bytes) && !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(text) ? text.replace(/[\t\n]/g, ' ') : `0x${bytes.toString('hex')}`;
+class Tally {
+  readonly #sums = new Map<string, Sum>();
+  #bad = 0;
+  damages = 0;
+
+  frame(bucket: string, bytes: number): void {
+    const name = this.#sums.has(bucket) || this.#sums.size < MOST_BUCKETS ? bucket : '(other buckets)';
+    const sum = this.#sums.get(name);
+    if (sum === undefined) {
+      this.#sums.set(name, { frames: 1, bytes });
+      return;
+    }
+    sum.frames++;
+    sum.bytes += bytes;
+  }
+
+  other(kind: 'bad' | 'checkpoint' | 'damage'): void {
+    if (kind === 'bad') this.#bad++;
+    if (kind === 'damage') this.damages++;
+  }
+
+  found(end: ScanEnd): Found {
+    return { sums: this.#sums, badFrames: this.#bad, damages: this.damages, end };
+  }
 }

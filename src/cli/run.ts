@@ -4,9 +4,11 @@ import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
 import { Log } from '../log.js';
-import { type BoundSocket, bindSocket, inheritSocket } from '../socket/bind.js';
+import { type BoundSocket, bindSocket, inheritSockets } from '../socket/bind.js';
 import { groupId } from '../socket/group.js';
 import { printed } from '../streams/account.js';
+import { ServiceManager } from '../systemd/serviceManager.js';
+import { statusOf } from '../systemd/status.js';
 import type { Environment } from '../config/env.js';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const;
@@ -26,14 +28,19 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   for (const note of buckets.notes) log.info(note);
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
+  const manager = new ServiceManager({ env: process.env, log });
   const { socket, admin } = await openBoth(environment, log);
   const daemon = await startDaemon({ environment, buckets, socket, log, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
   admin?.show(() => daemon.snapshot());
-  log.info(`kahe ${process.pid} listens on ${environment.socket.path} for ${buckets.buckets.length} buckets`);
+  const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
+  log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
+  manager.ready(() => statusOf(daemon));
   const { reason, exitCode } = await end;
+  manager.stopping(`stopping after ${reason}: ${statusOf(daemon)}`);
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();
   report(daemon, log);
+  manager.close();
   // Last: until here it tells how the end goes.
   admin?.close();
   return exitCode;
@@ -66,10 +73,16 @@ async function openBoth(environment: Environment, log: Log): Promise<{ readonly 
 }
 
 async function openSocket(environment: Environment): Promise<BoundSocket> {
-  const inherited = process.env['LISTEN_PID'] === String(process.pid) ? Number(process.env['LISTEN_FDS'] ?? 0) : 0;
-  if (inherited > 0) return inheritSocket(FIRST_INHERITED_FD);
+  const inherited = inheritedFds();
+  if (inherited.length > 0) return inheritSockets(inherited);
   const { path, mode, group } = environment.socket;
   return bindSocket({ setting: 'SOCKET', path, mode, groupId: groupId(group) });
+}
+
+/** What systemd hands over, if it is for this process. */
+function inheritedFds(): number[] {
+  const count = process.env['LISTEN_PID'] === String(process.pid) ? Number(process.env['LISTEN_FDS'] ?? 0) : 0;
+  return Array.from({ length: count || 0 }, (_, index) => FIRST_INHERITED_FD + index);
 }
 
 /** A signal, or a fault that nobody caught: then too what is held is delivered or kept before the end. */

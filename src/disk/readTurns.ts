@@ -5,7 +5,7 @@ import type { MemoryBudget } from '../memoryBudget.js';
 
 /** How often it is looked whether there is room. */
 const LOOK_MS = 20;
-const LONGEST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 240;
 /** A batch with its checkpoints, as a segment holds it. */
 const SPACE_BYTES = 1.25 * 1024 * 1024;
 

@@ -145,3 +145,21 @@ describe('Batch: holders', () => {
     expect([settled, budget.heldBytes]).toEqual([1, 0]);
   });
 });
+
+describe('Batch: where frames without a key go', () => {
+  test('is drawn from the batch: the same for it, its share, what is left of it, and the same batch read back', () => {
+    const batch = add(new Batch('orders', budget), 5, 'a', 'b', 'c');
+    const share = batch.share();
+    const rest = share.pick((index) => index > 0);
+    const again = add(new Batch('orders', budget), 5, 'a', 'b', 'c');
+    expect(new Set([batch, share, rest, rest.share(), again].map(({ draw }) => draw)).size).toBe(1);
+    expect(add(new Batch('orders', budget), 6, 'a', 'b', 'c').draw).not.toBe(batch.draw);
+    expect(add(new Batch('orders', budget), 5, 'a', 'b', 'd').draw).not.toBe(batch.draw);
+  });
+
+  test('spreads over the partitions', () => {
+    const counts = new Array<number>(6).fill(0);
+    for (let i = 0; i < 6000; i++) counts[add(new Batch('orders', budget), 1_700_000_000_000 + i * 1000, 'the same text').draw % 6]!++;
+    for (const count of counts) expect(count).toBeGreaterThan(800);
+  });
+});

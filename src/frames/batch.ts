@@ -1,11 +1,14 @@
 // A batch: whole frames of one bucket, one after another, just as they came, and when they came. Its bytes are what a file stream writes,
 // what a backup holds, and what a record batch is encoded from. It counts its holders and gives its memory back when the last one lets go;
 // it is settled once the batches that were picked from it are settled too.
+import { crc32c } from '@node-rs/crc32';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { PREFIX_BYTES, bodyLength } from './frame.js';
 
 const FIRST_CAPACITY_BYTES = 4096;
 const NOTHING = Buffer.alloc(0);
+/** Enough to tell batches of the same millisecond apart. */
+const DRAWN_BYTES = 256;
 
 export class Batch {
   /** The frames, from 0 to `length`; what lies behind is slack. */
@@ -20,6 +23,7 @@ export class Batch {
   #whenSettled: (() => void) | undefined;
   #readers = 0;
   #isGivenUp = false;
+  #draw: number | undefined;
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
   #markFrames: number[] = [];
   #markTimes: number[] = [];
@@ -36,6 +40,7 @@ export class Batch {
       return;
     }
     this.#shares = from;
+    this.#draw = from.#draw;
     this.bytes = from.bytes;
     this.length = from.length;
     this.frames = from.frames;
@@ -102,6 +107,7 @@ export class Batch {
     }
     this.#picked++;
     picked.#origin = this;
+    picked.#draw = this.draw;
     return picked;
   }
 
@@ -145,6 +151,14 @@ export class Batch {
     if (this.#shares !== undefined) return this.#shares.release();
     if (this.#readers > 0) this.budget.give(this.bytes.length);
     else this.budget.free(this.bytes);
+  }
+
+  /**
+   * A number drawn from the batch itself, the same each time the batch is read back, and for what is left of it after a part was delivered:
+   * so that frames without a key, sent again, go to the partition where they may have arrived already.
+   */
+  get draw(): number {
+    return (this.#draw ??= crc32c(this.bytes.subarray(0, Math.min(this.length, DRAWN_BYTES)), this.firstArrivalMs >>> 0));
   }
 
   /** A share that its holder releases unused: it is not settled, and the frames are still to be delivered. */

@@ -21,7 +21,7 @@ export function encodeCheckpoint(bytes: Buffer, frames: number, timeMs: number, 
   HEAD.copy(into);
   into.writeBigUInt64LE(BigInt(timeMs), TIME_AT);
   into.writeUInt32LE(frames, FRAMES_AT);
-  into.writeUInt32LE(checksum(bytes, into), CRC_AT);
+  into.writeUInt32LE(checksum(crc32c(bytes), into), CRC_AT);
   return into;
 }
 
@@ -40,16 +40,26 @@ export function findCheckpoint(bytes: Buffer, at: number): number {
  * What the checkpoint at `at` says, and whether it and the bytes from `start` up to it are as they were written. Of its head only the
  * place counts: should that be what is damaged, the rest is as good.
  */
-export function readCheckpoint(bytes: Buffer, start: number, at: number): { readonly timeMs: number; readonly frames: number; readonly isWhole: boolean } {
-  if (at + CHECKPOINT_BYTES > bytes.length) return { timeMs: 0, frames: 0, isWhole: false };
-  const checkpoint = bytes.subarray(at, at + CHECKPOINT_BYTES);
+export function readCheckpoint(bytes: Buffer, start: number, at: number): CheckpointSays {
+  return readCheckpointBehind(crc32c(bytes.subarray(start, at)), bytes.subarray(at, at + CHECKPOINT_BYTES));
+}
+
+export interface CheckpointSays {
+  readonly timeMs: number;
+  readonly frames: number;
+  readonly isWhole: boolean;
+}
+
+/** As readCheckpoint, of a piece that is known by its CRC32C alone: it need not be in memory. */
+export function readCheckpointBehind(pieceCrc: number, checkpoint: Buffer): CheckpointSays {
+  if (checkpoint.length !== CHECKPOINT_BYTES) return { timeMs: 0, frames: 0, isWhole: false };
   return {
     timeMs: Number(checkpoint.readBigUInt64LE(TIME_AT)),
     frames: checkpoint.readUInt32LE(FRAMES_AT),
-    isWhole: checkpoint.readUInt32LE(CRC_AT) === checksum(bytes.subarray(start, at), checkpoint),
+    isWhole: checkpoint.readUInt32LE(CRC_AT) === checksum(pieceCrc, checkpoint),
   };
 }
 
-function checksum(bytes: Buffer, checkpoint: Buffer): number {
-  return crc32c(checkpoint.subarray(TIME_AT, CRC_AT), crc32c(HEAD, crc32c(bytes)));
+function checksum(pieceCrc: number, checkpoint: Buffer): number {
+  return crc32c(checkpoint.subarray(TIME_AT, CRC_AT), crc32c(HEAD, pieceCrc));
 }

@@ -3,7 +3,7 @@
 // own files is ever sent: a file that somebody put there, or put in the place of one, is left alone.
 import type { ReadTurns } from '../disk/readTurns.js';
 import { explained } from '../disk/ioAdvice.js';
-import type { OpenFile } from '../disk/fileSystem.js';
+import { type OpenFile, errnoOf } from '../disk/fileSystem.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type Account, move } from '../streams/account.js';
@@ -34,15 +34,17 @@ interface Current {
   readonly times: ArrivalReader | undefined;
 }
 
+/** What keeps a file from being read and has nothing to do with the file. */
+const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 /** A file that can't be read so often in a row is passed over. */
 const READS_TRIED = 5;
 
 export class Replay implements BackupReplay {
   readonly #options: ReplayOptions;
   #current: Current | undefined;
-  /** A piece of which the primary has had a part, or nothing, and what it has not had. */
+  /** A piece of which the primary has had a part, and what it has not had. */
   #rest: { readonly piece: Piece; readonly batch: Batch } | undefined;
-  #running: Promise<void> | undefined;
+  #running: { readonly enoughBytes: number; readonly done: Promise<void> } | undefined;
   #isStopping = false;
   #failedReads = 0;
 
@@ -66,15 +68,21 @@ export class Replay implements BackupReplay {
     return this.#options.backup.own.files;
   }
 
-  send(enoughBytes: number): Promise<void> {
+  get isKnown(): boolean {
+    return this.#options.backup.own.isLoaded;
+  }
+
+  async send(enoughBytes: number): Promise<void> {
+    // A failed predecessor of the caller may have left a run that may do what this one may not.
+    while (this.#running !== undefined && this.#running.enoughBytes !== enoughBytes) await this.stop();
     this.#isStopping = false;
-    this.#running ??= this.#send(enoughBytes).finally(() => (this.#running = undefined));
-    return this.#running;
+    this.#running ??= { enoughBytes, done: this.#send(enoughBytes).finally(() => (this.#running = undefined)) };
+    await this.#running.done;
   }
 
   async stop(): Promise<void> {
     this.#isStopping = true;
-    await this.#running?.catch(() => undefined);
+    await this.#running?.done.catch(() => undefined);
     // What of it was sent will be sent once more, in another life.
     this.#rest?.batch.release();
     this.#rest = undefined;
@@ -82,36 +90,37 @@ export class Replay implements BackupReplay {
   }
 
   async #send(enoughBytes: number): Promise<void> {
-    if (enoughBytes === 0) await this.#options.backup.finishFile();
+    const { backup } = this.#options;
+    await backup.own.load();
+    if (enoughBytes === 0) await backup.finishFile();
     while (!this.#isStopping && (this.leftBytes > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))) {
       const file = this.#files[0]!;
       if (file.sentBytes < file.bytes) await this.#sendPiece(file);
-      else if (this.#files.length > 1 || enoughBytes === 0) await this.#drop(file, true);
-      else break;
+      else if (this.#files.length === 1 && (enoughBytes > 0 || backup.isWriting)) break;
+      else await this.#drop(file, true);
     }
   }
 
   /** All of it was sent, or it can't be: then it is left where it is, and is ours no more. */
   async #drop(file: OwnFile, isRemoved: boolean): Promise<void> {
     await this.#leaveFile();
-    try {
-      await this.#options.backup.own.leave(file, isRemoved);
-    } catch (error) {
-      throw new Error(`${this.#pathOf(file)} was sent and can't be removed: ${explained(error)}`, { cause: error });
-    }
+    await this.#options.backup.own.leave(file, isRemoved);
   }
 
   async #sendPiece(file: OwnFile): Promise<void> {
-    const { piece, batch } = this.#rest ?? (await this.#read(file)) ?? {};
+    const rest = this.#rest;
+    const { piece, batch } = rest ?? (await this.#read(file)) ?? {};
     this.#rest = undefined;
     if (piece === undefined) return;
+    if (batch !== undefined) await this.#write(piece, batch, rest === undefined);
     for (const bytes of piece.bad) this.#reject(bytes);
-    if (batch !== undefined) await this.#write({ ...piece, bad: [] }, batch);
+    // What was rejected is kept before it counts as sent.
+    await this.#options.rejected.keeping;
     await this.#note(file, piece);
     if (piece.isDamagedBehind) await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
   }
 
-  async #write(piece: Piece, batch: Batch): Promise<void> {
+  async #write(piece: Piece, batch: Batch, isWhole: boolean): Promise<void> {
     try {
       const settled = await this.#options.primary.write(batch);
       this.#count(settled);
@@ -120,11 +129,18 @@ export class Replay implements BackupReplay {
       if (!(error instanceof DeliveryError)) throw error;
       this.#options.watch.failed('primary', { frames: error.settled.delivered, bytes: batch.length - error.undelivered.length }, error.message);
       this.#count(error.settled);
-      this.#rest = { piece, batch: error.undelivered };
+      // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one each.
+      if (isWhole && error.undelivered === batch) await this.#forgetPiece(batch);
+      else this.#rest = { piece, batch: error.undelivered };
       throw error;
     } finally {
       batch.release();
     }
+  }
+
+  async #forgetPiece(batch: Batch): Promise<void> {
+    batch.release();
+    await this.#leaveFile();
   }
 
   #count({ delivered, rejected }: Settled): void {
@@ -151,10 +167,11 @@ export class Replay implements BackupReplay {
       const piece = await this.#options.turns.read((space) => this.#readFrom(file, space));
       this.#failedReads = 0;
       if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind)) return { piece, batch: piece.batch };
+      if (piece === undefined && !(await this.#options.backup.own.isThere())) throw new Error('the folder of the backup is not there');
       await this.#giveUp(file, piece === undefined ? 'somebody took it away, or put another in its place' : 'it is shorter than it was');
     } catch (error) {
       await this.#leaveFile();
-      if (++this.#failedReads < READS_TRIED) throw new Error(`${this.#pathOf(file)} can't be read: ${explained(error)}`, { cause: error });
+      if (isPassing(error) || !(await this.#options.backup.own.isThere()) || ++this.#failedReads < READS_TRIED) throw new Error(`${this.#pathOf(file)} can't be read: ${explained(error)}`, { cause: error });
       await this.#giveUp(file, `it can't be read: ${explained(error)}`);
     }
     return undefined;
@@ -203,4 +220,8 @@ export class Replay implements BackupReplay {
   #pathOf(file: OwnFile): string {
     return this.#options.backup.own.pathOf(file);
   }
+}
+
+function isPassing(error: unknown): boolean {
+  return PASSING.has(errnoOf(error) ?? '');
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { turn } from '../../test/support/fakeClock.js';
 import { ConfigError } from '../errors.js';
-import { AlreadyRunningError, type BoundSocket, type SocketPlace, bindSocket, inheritSocket } from './bind.js';
+import { AlreadyRunningError, type BoundSocket, type SocketPlace, bindSocket, inheritSockets } from './bind.js';
 import { groupId } from './group.js';
 
 let folder: string;
@@ -163,13 +163,20 @@ describe('bindSocket', () => {
   });
 
   test('another starter at work is not disturbed; the lock of one that died is taken over', async () => {
-    mkdirSync(`${path}.lock`);
+    mkdirSync(join(`${path}.lock`, String(process.ppid)), { recursive: true });
     await expect(bind()).rejects.toThrow(AlreadyRunningError);
     expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
     const longAgo = Date.now() / 1000 - 60;
     utimesSync(`${path}.lock`, longAgo, longAgo);
     await bind();
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('a lock that names nobody, as one that was killed may leave, is taken over at once', async () => {
+    mkdirSync(`${path}.lock`);
+    const bound = await bind();
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+    bound.server.close();
   });
 
   test('the lock of a starter that was killed is taken over at once', async () => {
@@ -252,34 +259,79 @@ describe('unlink', () => {
   });
 });
 
-describe('inheritSocket', () => {
-  test('listens on the descriptor that was handed over; the file stays', async () => {
-    const given = createServer();
-    await new Promise<void>((resolve) => given.listen(`${path}.given`, resolve));
-    renameSync(`${path}.given`, path);
-    chmodSync(path, 0o622);
-    const { fd } = (given as unknown as { _handle: { fd: number } })._handle;
-    const child = start(`
-      import { inheritSocket } from ${JSON.stringify(BIND)};
-      const { server, unlink } = await inheritSocket(3);
-      server.on('connection', (socket) => socket.end('hello').resume());
-      unlink();
-      process.send({ is: 'ready' });
-    `, [fd]);
-    try {
-      expect(await next(child)).toBe('ready');
-      // From here on the child alone listens.
-      await new Promise<void>((resolve) => given.close(() => resolve()));
-      const answer = await new Promise<string>((resolve, reject) => createConnection(path).on('data', (chunk: Buffer) => resolve(chunk.toString())).on('error', reject));
-      expect(answer).toBe('hello');
-      expect((statSync(path).mode & 0o777).toString(8)).toBe('622');
-    } finally {
-      child.kill('SIGKILL');
-    }
+describe('inheritSockets', () => {
+  const MODULE = `
+    import { inheritSockets } from ${JSON.stringify(BIND)};
+    let bound;
+    const does = {
+      take: async () => {
+        bound = await inheritSockets(FDS);
+        bound.server.on('connection', (socket) => socket.on('error', () => undefined).end('hello from NAME').resume());
+      },
+      leave: () => bound.unlink(),
+    };
+    process.on('message', async (what) => {
+      await does[what]();
+      process.send({ is: what });
+    });
+    process.send({ is: 'ready' });
+  `;
+  const children: ChildProcess[] = [];
+
+  afterEach(() => children.splice(0).forEach((child) => child.kill('SIGKILL')));
+
+  /** A listening socket, its mode 0622, and its descriptor, as systemd has them. */
+  async function given(at: string): Promise<{ readonly fd: number; readonly server: Server }> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(`${at}.given`, resolve));
+    renameSync(`${at}.given`, at);
+    chmodSync(at, 0o622);
+    return { fd: (server as unknown as { _handle: { fd: number } })._handle.fd, server };
+  }
+
+  async function startHolder(name: string, fds: readonly number[]): Promise<ChildProcess> {
+    const numbers = fds.map((_, index) => 3 + index);
+    const child = start(MODULE.replace('FDS', JSON.stringify(numbers)).replace('NAME', name), fds);
+    children.push(child);
+    expect(await next(child)).toBe('ready');
+    return child;
+  }
+
+  async function tell(child: ChildProcess, what: 'take' | 'leave'): Promise<void> {
+    const done = next(child);
+    child.send(what);
+    expect(await done).toBe(what);
+  }
+
+  function answerAt(at: string): Promise<string> {
+    return new Promise((resolve, reject) => createConnection(at).on('data', (chunk: Buffer) => resolve(chunk.toString())).on('error', reject));
+  }
+
+  test('listens on the descriptors that were handed over', async () => {
+    const both = [await given(path), await given(`${path}.other`)];
+    const child = await startHolder('it', both.map(({ fd }) => fd));
+    await tell(child, 'take');
+    // From here on the child alone listens.
+    await Promise.all(both.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve()))));
+    expect(await Promise.all([answerAt(path), answerAt(`${path}.other`)])).toEqual(['hello from it', 'hello from it']);
+  });
+
+  test('at the end the file stays as it is, and who connects then waits for the next one on the same socket', async () => {
+    const { fd, server } = await given(path);
+    const [first, second] = [await startHolder('first', [fd]), await startHolder('second', [fd])];
+    await tell(first, 'take');
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+    await tell(first, 'leave');
+    expect((statSync(path).mode & 0o777).toString(8)).toBe('622');
+    const answer = answerAt(path);
+    // More than Node's own backlog of 511.
+    expect(new Set(await Promise.all(Array.from({ length: 600 }, connects)))).toEqual(new Set([true]));
+    await tell(second, 'take');
+    expect(await answer).toBe('hello from second');
   });
 
   test('a descriptor that is no socket is an error', async () => {
-    await expect(inheritSocket(9_999)).rejects.toThrow();
+    await expect(inheritSockets([9_999])).rejects.toThrow();
   });
 });
 

@@ -23,7 +23,7 @@ export class AlreadyRunningError extends Error {
 
 export interface BoundSocket {
   readonly server: Server;
-  /** Takes the file away, if it is still ours. Harmless when called twice. */
+  /** Nobody new comes from here on: takes the file away, if it is ours. Harmless when called twice. */
   readonly unlink: () => void;
 }
 
@@ -69,14 +69,27 @@ function open(temporary: string, { path, mode, groupId }: SocketPlace): void {
   renameSync(temporary, path);
 }
 
-/** Listens on the descriptor that systemd hands over (LISTEN_FDS): the file is systemd's, and stays. */
-export async function inheritSocket(fd: number): Promise<BoundSocket> {
+/**
+ * Listens on the descriptors that systemd hands over (LISTEN_FDS), one at least; a connection to any of them comes to the one server. The
+ * files are systemd's, and stay: `unlink` only takes nobody any more, so that who connects from then on waits for the next daemon.
+ */
+export async function inheritSockets(fds: readonly number[]): Promise<BoundSocket> {
+  const servers = await Promise.all(fds.map((fd) => listenOn(fd)));
+  const [server, ...others] = servers as [Server, ...Server[]];
+  for (const other of others) {
+    other.on('connection', (socket: Socket) => server.emit('connection', socket)).on('error', (error) => server.emit('error', error));
+  }
+  return { server, unlink: () => servers.forEach((each) => each.close()) };
+}
+
+async function listenOn(fd: number): Promise<Server> {
   const server = newServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ fd, backlog: BACKLOG }, resolve);
+    // As an option beside `fd` Node would not hear of the backlog, and cut systemd's to 511.
+    server.listen({ fd }, BACKLOG, resolve);
   });
-  return { server, unlink: () => undefined };
+  return server;
 }
 
 function newServer(): Server {
@@ -137,19 +150,39 @@ function isAnswering(path: string): Promise<boolean> {
   });
 }
 
-/** Makes a folder, which only one can; the loser of a race finds it there. */
+const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY', 'ENOTDIR']);
+
+/**
+ * Makes a folder that names its holder, and gives it its name in one step, which only one can: the loser of a race finds it there. An empty
+ * one, which a holder that was killed has left, gives way by itself.
+ */
 function lock(path: string, setting: string): () => void {
+  const mine = `${path}.${process.pid}`;
   for (;;) {
     try {
-      mkdirSync(path, { mode: 0o700 });
-      mkdirSync(join(path, String(process.pid)));
-      return () => rmSync(path, { recursive: true, force: true });
+      // Of an earlier starter with our pid.
+      rmSync(mine, { recursive: true, force: true });
+      mkdirSync(mine, { mode: 0o700 });
+      mkdirSync(join(mine, String(process.pid)));
+      renameSync(mine, path);
+      return () => unlock(path, mine);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'EEXIST') throw new ConfigError(`${setting}: can't make ${path}: ${message}; the folder must exist and be writable`);
+      rmSync(mine, { recursive: true, force: true });
+      if (!TAKEN.has(code)) throw new ConfigError(`${setting}: can't make ${path}: ${message}; the folder must exist and be writable`);
       removeStale(path, setting);
     }
   }
+}
+
+/** In one step too: emptied in its place, the lock of the next one could come to lie in it. */
+function unlock(path: string, aside: string): void {
+  try {
+    renameSync(path, aside);
+  } catch {
+    // Somebody took it for that of a dead one.
+  }
+  rmSync(aside, { recursive: true, force: true });
 }
 
 /** Removes the lock of a starter that died; one that is given back meanwhile is no concern. */

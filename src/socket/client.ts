@@ -33,6 +33,8 @@ export interface SocketCounts {
   /** Connections that are open, and all there ever were. */
   open: number;
   accepted: number;
+  /** Connections for which there was no room: see openFiles.ts. */
+  turnedAway: number;
   received: number;
   /** Frames with a sane length whose inner lengths make no sense. */
   bad: number;
@@ -47,7 +49,7 @@ export interface SocketCounts {
 }
 
 export function newSocketCounts(): SocketCounts {
-  return { open: 0, accepted: 0, received: 0, bad: 0, badByReason: new Map(), receipts: 0, lostFraming: 0, cutFrames: 0 };
+  return { open: 0, accepted: 0, turnedAway: 0, received: 0, bad: 0, badByReason: new Map(), receipts: 0, lostFraming: 0, cutFrames: 0 };
 }
 
 export interface ClientOptions {

@@ -76,7 +76,7 @@ class Bench {
   /** While the disk takes what was rejected. */
   keeping: Promise<void> | undefined;
 
-  constructor(readonly folder: string) {
+  constructor(readonly folder: string, readonly maxConnections = 1000) {
     this.path = join(folder, 'kahe.sock');
   }
 
@@ -89,7 +89,7 @@ class Bench {
     Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
     const bound = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000 });
+      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000, maxConnections: this.maxConnections });
       this.connections = () => listener.connections;
       return listener;
     });
@@ -109,7 +109,12 @@ class Bench {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.listener.stop();
-    await until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
+    await this.stopped();
+  }
+
+  /** Time passes until it is. */
+  stopped(): Promise<void> {
+    return until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
   }
 
   logged(level: string): string[] {
@@ -482,6 +487,25 @@ describe('Listener: memory', () => {
   });
 });
 
+describe('Listener: connections', () => {
+  test('who comes when there are as many as may be is turned away; others come in once somebody has gone', async () => {
+    const small = new Bench(await mkdtemp(join(folder, 'small-')), 3);
+    await small.listen();
+    const peers = await Promise.all([small.connect(), small.connect(), small.connect()]);
+    const late = [createConnection(small.path), createConnection(small.path)];
+    await Promise.all(late.map((socket) => new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve).resume())));
+    for (const [i, peer] of peers.entries()) await peer.write(framesOf('a', [String(i)]));
+    await until(() => small.manager.messages.length === 3);
+    expect(small.lines.filter((line) => line.includes('was turned away: 3 are open'))).toHaveLength(1);
+    peers[0].socket.destroy();
+    await until(() => small.connections() === 2);
+    const next = await small.connect();
+    await next.write(Buffer.concat([framesOf('a', ['next']), QUESTION]));
+    await until(() => next.answers.length === 1);
+    await small.close();
+  });
+});
+
 describe('Listener: the end', () => {
   test('the file goes at once, and what clients have sent by then is read: also of those not yet accepted', async () => {
     const open = await bench.connect();
@@ -493,7 +517,7 @@ describe('Listener: the end', () => {
     void open.write(framesOf('open', numbered(0, 10_000)));
     bench.listener.stop();
     expect(existsSync(bench.path)).toBe(false);
-    await bench.listener.stopped;
+    await bench.stopped();
     const of = (name: string): string[] => bench.manager.runs.filter(({ bucket }) => bucket === name).flatMap(({ messages }) => messages);
     expect(of('open')).toEqual(numbered(0, 10_000));
     expect(of('late').map(Number).sort((a, b) => a - b)).toEqual(numbered(0, 4_000).map(Number));
@@ -503,7 +527,7 @@ describe('Listener: the end', () => {
   test('idle clients are not waited for', async () => {
     const peers = await Promise.all([bench.connect(), bench.connect()]);
     bench.listener.stop();
-    await bench.listener.stopped;
+    await bench.stopped();
     await until(() => peers.every(({ hasEnded }) => hasEnded));
     expect(bench.clock.timers).toBe(0);
     expect(bench.logged('WARN')).toEqual([]);
@@ -536,9 +560,21 @@ describe('Listener: the end', () => {
     await quiet();
     expect(bench.listener.state).toBe('draining');
     bench.budget.give(15 * MB);
-    bench.clock.advance(5);
-    await until(() => bench.listener.state === 'stopped');
+    await bench.stopped();
     expect(bench.manager.messages).toEqual(['sent before the end']);
+  });
+
+  test('one that has just connected is given the time to write', async () => {
+    const peer = await bench.connect();
+    bench.listener.stop();
+    await quiet();
+    bench.clock.advance(95);
+    await quiet();
+    expect(bench.listener.state).toBe('draining');
+    await peer.write(framesOf('a', ['connected before the end']));
+    await bench.stopped();
+    expect(bench.manager.messages).toEqual(['connected before the end']);
+    expect(bench.logged('WARN')).toEqual([]);
   });
 });
 

@@ -8,6 +8,7 @@ import type { MemoryBudget, Pressure } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
 import { HalfFrames } from './halfFrames.js';
+import { mostConnections } from './openFiles.js';
 import { readShared } from './sharedRead.js';
 
 export type ListenerMessage =
@@ -32,6 +33,8 @@ export interface ListenerOptions {
   readonly budget: MemoryBudget;
   readonly maxFrameBytes: number;
   readonly counts: SocketCounts;
+  /** Who comes when so many are there is turned away; default: see mostConnections. */
+  readonly maxConnections?: number;
   /** At the end: how long clients are read at most. */
   readonly drainMs: number;
   readonly halfFrameTimeoutMs?: number;
@@ -44,6 +47,8 @@ const SWEEP_MS = 1_000;
 const LOG_FULL_EVERY_MS = 10_000;
 /** So many turns of the event loop without a byte or a connection, one after another, and the sockets are empty. */
 const QUIET_TURNS = 3;
+/** At the end: who connected so short a time ago is about to write, and knows nothing of the end. */
+const NEWCOMER_MS = 100;
 
 export class Listener extends Actor<ListenerMessage> {
   readonly #context: ActorContext<ListenerMessage>;
@@ -52,7 +57,10 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #endPressure: () => void;
   readonly #sweeper: Timer;
   readonly #halves = new HalfFrames();
+  readonly #maxConnections: number;
   #accepted = 0;
+  #loggedTurnedMs = -Infinity;
+  #acceptedMs = -Infinity;
   #timesFull = 0;
   #loggedFullMs = -Infinity;
   /** Moves with each chunk and connection, so that a quiet turn can be told from a busy one. */
@@ -63,6 +71,7 @@ export class Listener extends Actor<ListenerMessage> {
     super();
     this.#context = context;
     this.#options = options;
+    this.#maxConnections = options.maxConnections ?? mostConnections();
     options.server.on('connection', this.#onConnection).on('error', this.#onError);
     this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
     this.#sweeper = context.clock.every(SWEEP_MS, () => context.self.tell({ kind: 'sweep' }));
@@ -103,6 +112,8 @@ export class Listener extends Actor<ListenerMessage> {
 
   #accept(socket: Socket): void {
     this.#activity++;
+    if (this.#clients.size >= this.#maxConnections) return this.#turnAway(socket);
+    this.#acceptedMs = this.#context.clock.now();
     const { manager, rejected, budget, maxFrameBytes, counts } = this.#options;
     const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
     const reading = readShared(socket, (chunk) => {
@@ -132,6 +143,15 @@ export class Listener extends Actor<ListenerMessage> {
     if (this.#clients.delete(client)) this.#options.counts.open--;
   }
 
+  #turnAway(socket: Socket): void {
+    socket.on('error', () => undefined).destroy();
+    this.#options.counts.turnedAway++;
+    const nowMs = this.#context.clock.now();
+    if (nowMs - this.#loggedTurnedMs < LOG_FULL_EVERY_MS) return;
+    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} are open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#options.counts.turnedAway} times so far`);
+    this.#loggedTurnedMs = nowMs;
+  }
+
   #onPressure(pressure: Pressure): void {
     const kind = pressure === 'over' ? 'pause' : 'resume';
     if (pressure === 'over') this.#logFull();
@@ -155,15 +175,20 @@ export class Listener extends Actor<ListenerMessage> {
     this.#halves.blocking(this.#options.budget)?.tell({ kind: 'finishFrame' });
   }
 
+  get #hasNewcomer(): boolean {
+    // Wall-clock time may step back.
+    return Math.abs(this.#context.clock.now() - this.#acceptedMs) < NEWCOMER_MS;
+  }
+
   #nextTurn(): void {
-    // While clients are paused for memory there is nothing to read: look again a little later.
-    if (this.#options.budget.isOver) this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
+    // While clients are paused for memory there is nothing to read, nor from one that has only just come: look again a little later.
+    if (this.#options.budget.isOver || this.#hasNewcomer) this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
     else setImmediate(() => this.#context.self.tell({ kind: 'turn' }));
   }
 
   #onTurn(): void {
     const drain = this.#drain!;
-    const isQuiet = drain.seen === this.#activity && !this.#options.budget.isOver;
+    const isQuiet = drain.seen === this.#activity && !this.#options.budget.isOver && !this.#hasNewcomer;
     drain.quietTurns = isQuiet ? drain.quietTurns + 1 : 0;
     drain.seen = this.#activity;
     if (drain.quietTurns < QUIET_TURNS && this.#context.clock.now() < drain.untilMs) return this.#nextTurn();

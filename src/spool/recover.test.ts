@@ -189,6 +189,19 @@ describe('recoverSegment', () => {
     expect(lines.join()).toContain('were being written when the daemon died');
   });
 
+  test('the end zeroed from every byte on, as a power cut leaves it: all pieces before it, and nothing else', async () => {
+    const whole = Buffer.concat(PIECES.map(pieceBytes));
+    const bounds = boundsOf(PIECES);
+    // A zero that was there is no damage: the last byte that differs counts.
+    for (let from = 0; from < whole.length; from++) {
+      const bytes = Buffer.from(whole).fill(0, from);
+      const sound = bounds.filter((bound) => bound > 0 && bytes.subarray(0, bound).equals(whole.subarray(0, bound))).length;
+      const found = await recover(Buffer.concat([bytes, Buffer.alloc(4096)]));
+      expect(found, `from ${from}`).toMatchObject({ messages: messagesOf(PIECES.slice(0, sound)), mayGo: true });
+      expect(found.damagedBytes + found.tornBytes, `from ${from}`).toBe(whole.length + 4096 - bounds[sound]!);
+    }
+  });
+
   test('zero bytes in the middle, as a disk leaves them, cost the piece they are in', async () => {
     const bytes = Buffer.concat(PIECES.map(pieceBytes));
     const bounds = boundsOf(PIECES);

@@ -21,8 +21,10 @@ export interface SegmentOptions {
   readonly log: Log;
   /** Files have grown, or are gone: by how many bytes. */
   readonly onSize: (bytes: number) => void;
-  /** Writing failed (true), with what, or goes on again (false). */
-  readonly onTrouble: (isInTrouble: boolean, error?: unknown) => void;
+  /** Writing failed (true), or goes on again (false). */
+  readonly onTrouble: (isInTrouble: boolean) => void;
+  /** Writing failed, this time with this. */
+  readonly onError?: (error: unknown) => void;
   /** A file that is not wanted any more could not be removed. */
   readonly onStuck: (path: string, bytes: number, error: unknown) => void;
   readonly onGone: () => void;
@@ -230,9 +232,10 @@ export class Segment {
     this.#state = 'failed';
     if (!this.#isInTrouble) {
       this.#isInTrouble = true;
-      this.#options.onTrouble(true, error);
+      this.#options.onTrouble(true);
       this.#options.log.error(`${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms`);
     }
+    this.#options.onError?.(error);
     this.#timer = this.#options.clock.after(RETRY_MS, () => this.#startAnew());
   }
 

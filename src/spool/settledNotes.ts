@@ -30,10 +30,14 @@ export class SettledNotes {
     this.#parts = parts;
   }
 
-  /** What an earlier life has noted. */
-  async load(): Promise<this> {
+  /**
+   * What an earlier life has noted.
+   * @param newestPath the newest segment that is there: a note of a newer one is not about these, for that one's file is removed last
+   */
+  async load(newestPath: string): Promise<this> {
     try {
-      this.#notes = parse(await read(this.#parts.fs, this.#path));
+      const notes = [...parse(await read(this.#parts.fs, this.#path))];
+      this.#notes = new Map(notes.filter(([, upTo]) => upTo <= orderOf(newestPath)));
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') this.#parts.log.warn(`${this.#path} can't be understood: ${explained(error)}; streams may get again what they have had`);
     }
@@ -58,17 +62,6 @@ export class SettledNotes {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#work = this.#work.then(() => (this.#isChanged ? this.#save() : undefined));
-    await this.#work;
-  }
-
-  /** No segment is left: there is nothing to tell apart. */
-  async clear(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    if (this.#notes.size === 0) return;
-    this.#notes.clear();
-    this.#isChanged = false;
-    this.#work = this.#work.then(() => unlinkIfThere(this.#parts.fs, this.#path)).catch((error: unknown) => this.#parts.log.debug(`${this.#path}: ${String(error)}`));
     await this.#work;
   }
 

@@ -335,5 +335,5 @@ describe('Spool against a model', () => {
     await fc.assert(fc.asyncProperty(fc.constantFrom(...SYNCS), fc.array(action, { minLength: 1, maxLength: 64, size: 'max' }), run), {
       numRuns: Number(process.env['KAHE_RUNS'] ?? 2_000), seed,
     });
-  }, 120_000);
+  }, 240_000);
 });

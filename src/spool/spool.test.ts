@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -126,6 +126,34 @@ describe('Spool', () => {
     bytes[5]! ^= 2;
     writeFileSync(join(folder, 'orders', '0000000000001-00000001.bckstm'), bytes);
     expect(await found()).toEqual(new Map([['orders', ['2']]]));
+  });
+
+  test('segments that somebody swapped between two buckets are not taken for theirs, and are found once they are back', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const [a, b] = [await written(spool, 'a', 'a1'), await written(spool, 'b', 'b1')];
+    await written(spool, 'a', 'a2');
+    await written(spool, 'b', 'b2');
+    const swap = (): void => {
+      renameSync(a.path, join(folder, 'aside'));
+      renameSync(b.path, a.path);
+      renameSync(join(folder, 'aside'), b.path);
+    };
+    swap();
+    expect(await found()).toEqual(new Map([['a', ['a2']], ['b', ['b2']]]));
+    expect(lines.filter((line) => line.includes('holds frames of another bucket'))).toHaveLength(2);
+    swap();
+    expect(await found()).toEqual(new Map([['a', ['a1', 'a2']], ['b', ['b1', 'b2']]]));
+  });
+
+  test('two segments of a bucket with swapped names come in the order of their names, whole', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    const [first, second] = [await written(spool, 'a', '1', '2'), await written(spool, 'a', '3')];
+    renameSync(first.path, join(folder, 'aside'));
+    renameSync(second.path, first.path);
+    renameSync(join(folder, 'aside'), second.path);
+    expect(await found()).toEqual(new Map([['a', ['3', '1', '2']]]));
   });
 
   test('segments with nothing that was ever safe are taken away, and so is a folder with nothing in it', async () => {

@@ -3,7 +3,7 @@
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
@@ -79,6 +79,7 @@ export class Spool {
   #bytes = 0;
   #inTrouble = 0;
   #isFull = false;
+  #hasNoSpace = false;
   #sequence = 0;
   #lastTimeMs = 0;
   readonly #turns: ReadTurns;
@@ -171,7 +172,7 @@ export class Spool {
       const bucket = (await this.#bucketSaid(segments, name)) ?? (await this.#bucketProven(segments, name));
       if (bucket === undefined) continue;
       left.set(keyOf(bucket), segments);
-      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load());
+      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load(segments.at(-1)!.path));
     }
     return left;
   }
@@ -233,7 +234,8 @@ export class Spool {
       clock: this.#clock,
       log: this.#log,
       onSize: (bytes) => this.#resize(bytes),
-      onTrouble: (isInTrouble, error) => this.#trouble(isInTrouble, error),
+      onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
+      onError: (error) => this.#noteError(error),
       onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
       onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
     }, this.#last.get(bucket));
@@ -247,7 +249,17 @@ export class Spool {
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
   read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    return this.#turns.read((space) => recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }));
+    return this.#turns.read(async (space) => this.#ifInPlace(path, await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space })));
+  }
+
+  /** A segment that somebody put into another bucket's folder would be sent to that one's topic. */
+  #ifInPlace(path: string, read: RecoveredSegment): RecoveredSegment {
+    const { batch } = read;
+    if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
+    const place = join(this.#settings.path, folderOf(batch.bucket));
+    this.#log.error(`${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`);
+    batch.release();
+    return { ...read, batch: undefined, mayGo: false };
   }
 
   /** Takes a segment of an earlier life away: all its frames are settled. */
@@ -300,10 +312,20 @@ export class Spool {
     this.#block();
   }
 
-  #trouble(isInTrouble: boolean, error?: unknown): void {
+  #trouble(isInTrouble: boolean): void {
     this.#inTrouble += isInTrouble ? 1 : -1;
-    if (isInTrouble && NO_SPACE.has(errnoOf(error) ?? '')) this.#dropSoon();
+    if (this.#inTrouble === 0) this.#hasNoSpace = false;
     this.#block();
+  }
+
+  /** Throwing away what is safe helps against a disk that is full, and against nothing else. */
+  #noteError(error: unknown): void {
+    this.#hasNoSpace = NO_SPACE.has(errnoOf(error) ?? '');
+    if (this.#hasNoSpace) this.#dropSoon();
+  }
+
+  get #needsRoom(): boolean {
+    return this.#isFull || this.#hasNoSpace;
   }
 
   get #mayDrop(): boolean {
@@ -317,7 +339,7 @@ export class Spool {
     this.#dropping = this.#dropOldest().finally(() => {
       this.#dropping = undefined;
       // What streams have in their hands now they may give back a little later.
-      if (this.#isFull || this.#inTrouble > 0) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
+      if (this.#needsRoom) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
     });
   }
 
@@ -325,7 +347,7 @@ export class Spool {
     // After the code that is running, which may be just adding what is too much.
     await Promise.resolve();
     const enoughBytes = Math.min(this.#settings.maxBytes * RESUME_SHARE, this.#bytes - DROP_BYTES);
-    while (this.#bytes > enoughBytes && (this.#isFull || this.#inTrouble > 0)) {
+    while (this.#bytes > enoughBytes && this.#needsRoom) {
       const candidates = [...this.#holders].map((oldest) => oldest()).filter((found) => found !== undefined);
       candidates.sort((a, b) => (basename(a.path) < basename(b.path) ? -1 : 1));
       const before = this.#bytes;

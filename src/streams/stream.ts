@@ -65,6 +65,8 @@ export interface BackupReplay {
   /** What the backup holds and the primary has not had. */
   readonly leftBytes: number;
   readonly leftFrames: number;
+  /** False: it could not be found out yet what there is. */
+  readonly isKnown: boolean;
 
   /**
    * Sends until no more than `enoughBytes` are left. With 0 nothing may be written to the backup meanwhile, and then none of its files is left.

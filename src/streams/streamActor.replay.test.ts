@@ -26,6 +26,7 @@ interface Run {
 class FakeReplay implements BackupReplay {
   sent = 0;
   calls: number[] = [];
+  isKnown = true;
   #run: Run | undefined;
 
   constructor(readonly backup: FakeStream, readonly account: Account, readonly deliver: (text: string) => void) {}

@@ -115,7 +115,9 @@ export class StreamActor extends Actor<StreamMessage> {
   override handBack(): readonly StreamMessage[] {
     this.#retry?.cancel();
     this.#deadline?.cancel();
-    const outstanding = this.#writes.map((write) => write.batch);
+    // Its runs are not its successor's.
+    void this.#options.replay?.stop();
+    const outstanding = this.#writes.flatMap((write) => leftOf(write));
     return [{ kind: 'inherit', batches: [...outstanding, ...this.#waiting] }];
   }
 
@@ -308,12 +310,15 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #mustReplay(): boolean {
-    return this.#options.replay !== undefined && this.#options.replay.leftBytes > 0;
+    const { replay } = this.#options;
+    return replay !== undefined && (!replay.isKnown || replay.leftBytes > 0);
   }
 
   /** What an earlier life has backed up goes first. */
   #beginInBackup(): void {
-    this.#enter({ mode: 'backup', reason: `an earlier life of the daemon has left ${this.#options.replay!.leftFrames} frames in the backup, which go first` });
+    const { isKnown, leftFrames } = this.#options.replay!;
+    const found = isKnown ? `an earlier life of the daemon has left ${leftFrames} frames in the backup, which go first` : 'what the backup holds can\'t be found out yet, and it goes first';
+    this.#enter({ mode: 'backup', reason: found });
     this.#probe();
   }
 
@@ -431,6 +436,13 @@ export class StreamActor extends Actor<StreamMessage> {
     const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
     await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
   }
+}
+
+/** Of a write, what its successor has to write anew; what is settled is let go. */
+function leftOf({ batch, outcome }: Write): Batch[] {
+  if (outcome === undefined) return [batch];
+  batch.release();
+  return outcome instanceof DeliveryError ? [outcome.undelivered] : [];
 }
 
 /** What a call comes to, even when it throws before it has made a promise. */

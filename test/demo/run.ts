@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readBckstm } from '../../src/frames/bckstm.js';
+import { parseFrames } from '../support/daemonFrames.js';
 import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
 import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
 import { DemoDaemon } from './daemon.js';
@@ -130,10 +130,10 @@ function backupFiles(bucket: string): string[] {
 }
 
 function idsOfFile(file: string): string[] {
-  return [...readBckstm(file)].map(({ message }) => idOf(message));
+  return parseFrames(readFileSync(file), file).map(({ message }) => idOf(message));
 }
 
-function idOf(message: Buffer | null): string {
+function idOf(message: Buffer | string | null): string {
   const { sender, id } = JSON.parse(String(message)) as { sender: string; id: number };
   return `${sender}${id}`;
 }

@@ -65,7 +65,8 @@ describe('the verdict', () => {
     const again = [...own.slice(0, 10), ...own.slice(5, 10), ...own.slice(10)];
     expect(verdictOf([inKafka('a', again), WHOLE[1]!], { duplicatesAtMost: 5 })).toMatchObject({ disordered: 0, problems: [] });
     const late = [...own.slice(0, 5), ...own.slice(10), ...own.slice(5, 10)];
-    expect(verdictOf([inKafka('a', late), WHOLE[1]!])).toMatchObject({ disordered: 5, lost: 0 });
+    expect(verdictOf([inKafka('a', late), WHOLE[1]!])).toMatchObject({ disordered: 2, keylessDisordered: 3, lost: 0 });
+    expect(verdictOf([inKafka('a', late), WHOLE[1]!], { keylessDisorderedAtMost: 3 }).problems).toEqual([expect.stringMatching(/^2× out of order: s:12 behind 38/)]);
   });
 
   test('a flipped byte, a cut message, another key and another bucket are seen', () => {
@@ -91,8 +92,8 @@ describe('the verdict', () => {
 
 describe('the table', () => {
   test('has the last line of each fault and arrangement', () => {
-    const record = { fault: 'f', arrangement: 'spool', size: 'full', runs: 20, sent: 12_345, lost: 0, duplicated: 7, recoverMs: 1234, peakRssMb: 90 } as const;
+    const record = { fault: 'f', arrangement: 'spool', size: 'full', runs: 20, sent: 12_345, lost: 0, duplicated: 7, keylessDisordered: 2, recoverMs: 1234, peakRssMb: 90, loopDelayP99Ms: 7.4 } as const;
     const rows = faultTable([record, { ...record, lost: 1 }, { ...record, arrangement: 'none', recoverMs: undefined, note: 'why' }]).split('\n');
-    expect(rows.slice(2)).toEqual(['| f | spool | 20 | 12,345 | 1 | 7 | 1.2 s | 90 MB |  |', '| f | none | 20 | 12,345 | 0 | 7 | – | 90 MB | why |']);
+    expect(rows.slice(2)).toEqual(['| f | spool | 20 | 12,345 | 1 | 7 | 2 | 1.2 s | 90 MB | 7 ms |  |', '| f | none | 20 | 12,345 | 0 | 7 | 2 | – | 90 MB | 7 ms | why |']);
   });
 });

@@ -10,7 +10,6 @@
 //   expect(verdict.problems).toEqual([]);
 //
 // stage.ts does all of this, and watches memory, open files and the log, for a test that needs nothing special.
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { LOG_LINE, type TestDaemon } from '../support/daemon.js';
 import { compareAccounts, type AccountRules } from './accounts.js';
@@ -49,9 +48,9 @@ export interface JudgeOptions extends Rules {
 
 /** @throws Error when a file is torn or Kafka can't be read; everything else is in `problems` */
 export async function judge(options: JudgeOptions): Promise<Verdict> {
-  const { workloads, daemon, earlier = [], stream = 'kafka', spool = 'spool' } = options;
+  const { workloads, daemon, earlier = [], stream = 'kafka' } = options;
   const verdict = reachVerdict(workloads.flatMap(({ senders }) => senders), [...(await findAll(options)), ...(options.moreFound ?? [])], options);
-  const accounts: AccountRules = { stream: stream ?? '', hasSpool: spool !== null && existsSync(path.join(daemon.folder, spool)), isFirstLife: earlier.length === 0 };
+  const accounts: AccountRules = { stream: stream ?? '', isFirstLife: earlier.length === 0 };
   const problems = [
     ...verdict.problems,
     ...[...earlier, daemon].flatMap(strangeLines),

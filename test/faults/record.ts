@@ -13,11 +13,13 @@ export interface FaultRecord {
   readonly sent: number;
   readonly lost: number;
   readonly duplicated: number;
+  /** Frames without a key that stand behind later ones: see Rules. */
+  readonly keylessDisordered: number;
   /** The longest time from the end of the fault to the next delivery; undefined: not measured. */
   readonly recoverMs: number | undefined;
   readonly peakRssMb: number | undefined;
-  /** Of the event loop. The daemon does not say it yet, so nobody fills it in; it belongs here as soon as it does. */
-  readonly loopDelayP99Ms?: number;
+  /** How late the daemon's event loop was, from its start to its end: a figure, never judged, for the machine may be busy with the test itself. */
+  readonly loopDelayP99Ms?: number | undefined;
   /** Anything that the reader of the table should know. */
   readonly note?: string;
 }

@@ -1,6 +1,8 @@
 // Who writes while things fail, and what is asked of what arrived. Promise of `judge`: each sender has no hole and keeps its order, has all
 // that a receipt confirmed and nothing that it did not send.
 import { expect } from 'vitest';
+import { appendRecord } from './record.js';
+import { isFull } from './sizes.js';
 import { numberedFrames, numbersBySender, range, type DaemonClient, type Frame, type TestDaemon } from '../support/daemon.js';
 
 export const BUCKET = 'orders';
@@ -8,9 +10,6 @@ export const BUCKET = 'orders';
 export const BATCH = 50;
 /** How many batches a stream may have at a time: what may come twice after a crash. */
 export const WINDOW = 16;
-
-/** The whole suite, or what is quick of it. */
-export const IS_FULL = process.env['KAHE_FAULTS'] === 'full';
 
 /** Small numbers, the same for the same seed. */
 export function randomOf(seed: number): (below: number) => number {
@@ -91,6 +90,15 @@ export function bySender(frames: readonly Frame[]): Map<string, number[]> {
 /** Figures of a run, for whoever reads its output. */
 export function note(what: string, figures: Readonly<Record<string, number | string>>): void {
   console.log(`${what}: ${Object.entries(figures).map(([name, figure]) => `${name} ${figure}`).join(', ')}`);
+}
+
+/** A fault that was judged, so that nothing was lost, for the table of all faults. */
+export function record(fault: string, arrangement: string, figures: { readonly runs: number; readonly sent: number; readonly duplicated: number; readonly recoverMs?: number }): void {
+  appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', lost: 0, keylessDisordered: 0, peakRssMb: undefined, recoverMs: undefined, ...figures });
+}
+
+export function sentBy(all: readonly Sent[]): number {
+  return sum(all.map(({ sent }) => sent));
 }
 
 export function sum(numbers: readonly number[]): number {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { RECORDS, type FaultRecord } from './record.js';
 
-const COLUMNS = ['fault', 'kept by', 'times', 'sent', 'lost', 'twice', 'delivers again after', 'peak memory', ''];
+const COLUMNS = ['fault', 'kept by', 'times', 'sent', 'lost', 'twice', 'keyless late', 'delivers again after', 'peak memory', 'loop delay p99', ''];
 
 export function faultTable(records: readonly FaultRecord[]): string {
   const latest = new Map(records.map((record) => [`${record.fault}|${record.arrangement}`, record]));
@@ -11,9 +11,9 @@ export function faultTable(records: readonly FaultRecord[]): string {
 }
 
 function cells(record: FaultRecord): string[] {
-  const { fault, arrangement, runs, sent, lost, duplicated, recoverMs, peakRssMb, note = '' } = record;
-  const counts = [runs, sent, lost, duplicated].map((count) => count.toLocaleString('en'));
-  return [fault, arrangement, ...counts, recoverMs === undefined ? '–' : `${(recoverMs / 1000).toFixed(1)} s`, peakRssMb === undefined ? '–' : `${peakRssMb} MB`, note];
+  const { fault, arrangement, runs, sent, lost, duplicated, keylessDisordered, recoverMs, peakRssMb, loopDelayP99Ms, note = '' } = record;
+  const counts = [runs, sent, lost, duplicated, keylessDisordered].map((count) => count.toLocaleString('en'));
+  return [fault, arrangement, ...counts, recoverMs === undefined ? '–' : `${(recoverMs / 1000).toFixed(1)} s`, peakRssMb === undefined ? '–' : `${peakRssMb} MB`, loopDelayP99Ms === undefined ? '–' : `${loopDelayP99Ms.toFixed(0)} ms`, note];
 }
 
 if (process.argv[1] === import.meta.filename) {

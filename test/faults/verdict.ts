@@ -6,6 +6,11 @@ import type { SentBy } from './workload.js';
 export interface Rules {
   /** How many copies beyond the first there may be, everywhere together: what was in flight, for each fault. */
   readonly duplicatesAtMost: number;
+  /**
+   * How many frames without a key may stand behind later ones. After an answer that never came, a batch may be in Kafka and yet be sent again,
+   * and its keyless frames then go to any partition. Default 0; frames with a key never may.
+   */
+  readonly keylessDisorderedAtMost?: number;
   /** Frames that must be in REJECTED and nowhere else; no other one may be there. Default: none. */
   readonly mustBeRejected?: (frame: Frame) => boolean;
   /** Frames that may be missing, for the test itself destroyed them (a topic was deleted). Default: none. */
@@ -42,6 +47,8 @@ export interface Verdict {
   readonly duplicated: number;
   /** First times that stand behind a later number of the same sender in the same partition or file. */
   readonly disordered: number;
+  /** The same for frames without a key. */
+  readonly keylessDisordered: number;
   /** Rejected against the rules, or not rejected. */
   readonly misjudged: number;
   readonly buckets: ReadonlyMap<string, BucketCount>;
@@ -61,7 +68,7 @@ class Comparison {
   /** By sender: the numbers found, by place. */
   readonly #found = new Map<string, Record<Place, Set<number>>>();
   readonly #examples = new Map<string, string[]>();
-  readonly #counts = { invented: 0, corrupt: 0, disordered: 0, misjudged: 0, copies: 0 };
+  readonly #counts = { invented: 0, corrupt: 0, disordered: 0, keylessDisordered: 0, misjudged: 0, copies: 0 };
 
   constructor(senders: readonly SentBy[], rules: Rules) {
     this.#senders = new Map(senders.map((sender) => [sender.name, sender]));
@@ -110,9 +117,14 @@ class Comparison {
       if (own.has(number)) continue;
       own.add(number);
       const before = last.get(name) ?? -1;
-      if (number < before) this.#counts.disordered += this.#note('out of order', `${name}:${number} behind ${before} in ${placeOf(list)}`);
-      else last.set(name, number);
+      if (number > before) last.set(name, number);
+      else this.#noteDisorder(found, `${name}:${number} behind ${before} in ${placeOf(list)}`);
     }
+  }
+
+  #noteDisorder({ key }: Frame, example: string): void {
+    if (key !== undefined) this.#counts.disordered += this.#note('out of order', example);
+    else if (++this.#counts.keylessDisordered > (this.#rules.keylessDisorderedAtMost ?? 0)) this.#note('without a key and out of order', example);
   }
 
   /** The number of a frame that is exactly as it was sent. */

@@ -150,7 +150,10 @@ async function configure(folder: string, options: StartKafkaOptions): Promise<{ 
   const certificates = options.security ? await makeCertificates(folder) : undefined;
   const count = options.brokers ?? 1;
   const ports = await choosePorts(count, options.advertisedPorts);
-  const clusterId = randomBytes(16).toString('base64url');
+  const id = randomBytes(16);
+  // One that starts with "-" would be taken for an option.
+  id[0]! &= 0x7f;
+  const clusterId = id.toString('base64url');
   const nodes = ports.map((own, index) => {
     const properties = { ...brokerProperties(own, ports, certificates), ...(options.shared && CALM), ...options.properties };
     const scram = certificates ? scramCredentials() : [];

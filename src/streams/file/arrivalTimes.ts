@@ -38,7 +38,7 @@ export class ArrivalTimes {
   /** The times of a file from frame `from` on. */
   async read(file: Readonly<OwnFile>, from: number): Promise<ArrivalReader> {
     await this.#work;
-    const reader = new ArrivalReader(await this.#open(file), file.openedMs);
+    const reader = new ArrivalReader(await this.#open(file), file.openedMs, () => this.#work);
     await reader.skipTo(from);
     return reader;
   }
@@ -99,16 +99,18 @@ export class ArrivalReader {
   #at = 0;
   #position = 0;
   #until = 0;
+  #holdsUntil = 0;
   #timeMs: number;
 
-  constructor(file: OpenFile | undefined, firstMs: number) {
+  /** @param written resolves when what was noted until now is in the file */
+  constructor(file: OpenFile | undefined, firstMs: number, readonly written: () => Promise<void>) {
     this.#file = file;
     this.#timeMs = firstMs;
   }
 
   /** Up to which frame of the file the time holds. */
   get until(): number {
-    return this.#until;
+    return this.#holdsUntil;
   }
 
   get timeMs(): number {
@@ -117,25 +119,30 @@ export class ArrivalReader {
 
   /** Afterwards `timeMs` is the time of frame `frame`. */
   async skipTo(frame: number): Promise<void> {
-    while (this.#until <= frame) await this.#next();
+    while (this.#until <= frame && (await this.#next()));
+    // No note of it: the last time known, and should there be one later it counts from there on.
+    this.#holdsUntil = this.#until > frame ? this.#until : Infinity;
   }
 
   async close(): Promise<void> {
     await this.#file?.close();
   }
 
-  async #next(): Promise<void> {
+  /** @returns false: there is none */
+  async #next(): Promise<boolean> {
     if (this.#at + NOTE_BYTES > this.#notes.length) await this.#fill();
-    if (this.#at + NOTE_BYTES > this.#notes.length) return void (this.#until = Infinity);
+    if (this.#at + NOTE_BYTES > this.#notes.length) return false;
     const until = Number(this.#notes.readBigUInt64LE(this.#at));
     const timeMs = Number(this.#notes.readBigUInt64LE(this.#at + 8));
     this.#at += NOTE_BYTES;
     // What no note of ours says is no time.
-    if (until <= this.#until || !Number.isSafeInteger(until) || !Number.isSafeInteger(timeMs)) return void (this.#until = Infinity);
+    if (until <= this.#until || !Number.isSafeInteger(until) || !Number.isSafeInteger(timeMs)) return false;
     [this.#until, this.#timeMs] = [until, timeMs];
+    return true;
   }
 
   async #fill(): Promise<void> {
+    await this.written();
     const notes = Buffer.alloc(READ_NOTES * NOTE_BYTES);
     // A disk that doesn't give the times must not keep the frames.
     const got = (await this.#file?.read(notes, this.#position).catch(() => 0)) ?? 0;

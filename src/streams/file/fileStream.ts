@@ -90,6 +90,11 @@ export class FileStream implements Stream {
     return this.#times;
   }
 
+  /** Is there a file that batches go to? */
+  get isWriting(): boolean {
+    return this.#rotating !== undefined || this.#resumed !== undefined;
+  }
+
   /** Closes the file that is open, when nothing is outstanding; the next batch begins another. */
   async finishFile(): Promise<void> {
     const { rotating, resumed } = { rotating: this.#rotating, resumed: this.#resumed };

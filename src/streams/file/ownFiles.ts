@@ -4,9 +4,11 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
-import { expandTemplate } from './fileName.js';
-import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, syncFolder, unlinkIfThere } from '../../disk/fileSystem.js';
+import { NOTES_FOLDER, expandTemplate } from './fileName.js';
+import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
 import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
+import { explained } from '../../disk/ioAdvice.js';
+import { shortHash } from '../../disk/names.js';
 import { makeFolders } from '../../disk/folders.js';
 import { walkFrames } from './frameWalk.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
@@ -43,6 +45,7 @@ export interface OwnFilesOptions {
 
 /** Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be forgotten. */
 const MOST_NUMBERS = 1000;
+const COPY_BYTES = 256 * 1024;
 
 export class OwnFiles {
   readonly #options: OwnFilesOptions;
@@ -75,7 +78,10 @@ export class OwnFiles {
 
   async #load(): Promise<JournalContent> {
     const content = await this.#journal.load(this.#options.clock.now());
-    for (const file of content.files.filter(({ open }) => open)) await this.#mend(file, content);
+    for (const file of content.files.filter(({ open }) => open)) {
+      // One that can't be looked at now must not keep the others from being used.
+      await this.#mend(file, content).catch((error: unknown) => this.#options.log.error(`${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is`));
+    }
     this.#content = content;
     this.#found = new Set(content.files);
     this.#options.onFound?.(content.files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0));
@@ -97,11 +103,26 @@ export class OwnFiles {
   /** Forgets a file, and removes it too when `isRemoved`: all of it was sent. */
   async leave(file: OwnFile, isRemoved: boolean): Promise<void> {
     const content = await this.load();
-    const facts = isRemoved ? await factsIfThere(this.#options.fs, this.pathOf(file)) : undefined;
-    if (facts !== undefined && isStillOurs(file, facts)) await unlinkIfThere(this.#options.fs, this.pathOf(file));
+    const { fs, log, times } = this.#options;
+    try {
+      const facts = isRemoved ? await factsIfThere(fs, this.pathOf(file)) : undefined;
+      if (facts !== undefined && isStillOurs(file, facts)) await unlinkIfThere(fs, this.pathOf(file));
+    } catch (error) {
+      log.error(`${this.pathOf(file)} was sent and can't be removed: ${explained(error)}; remove it yourself. What follows goes on`);
+    }
     content.files = content.files.filter((other) => other !== file);
-    await this.#options.times?.remove(file);
-    await this.save();
+    await times?.remove(file);
+    await this.save().catch((error: unknown) => log.warn(`that ${this.pathOf(file)} was sent can't be noted: ${explained(error)}; after a restart it may be sent again`));
+  }
+
+  /** Is the folder of the notes there? While it is not (a disk that is not mounted), no file can be said to be gone. */
+  async isThere(): Promise<boolean> {
+    return (await factsIfThere(this.#options.fs, join(this.#options.path, NOTES_FOLDER)))?.kind === 'folder';
+  }
+
+  /** Is it known which files there are? */
+  get isLoaded(): boolean {
+    return this.#content !== undefined;
   }
 
   /** Opens a new file, empty and known to the journal, after the oldest had to go. */
@@ -110,16 +131,18 @@ export class OwnFiles {
     await this.#makeRoom(content);
     const { name, handle } = await this.#create(content);
     const { fs, path, clock } = this.#options;
-    const before = content.files;
+    let made: OwnFile | undefined;
     try {
       const { device, inode } = await handle.facts();
       const file: OwnFile = { name, openedMs: clock.now(), device, inode, frames: 0, bytes: 0, sentFrames: 0, sentBytes: 0, open: true };
-      content.files = [...before, file];
+      made = file;
+      // Others may come and go meanwhile: never put back what was there before.
+      content.files = [...content.files, file];
       await this.save();
       await syncFolder(fs, dirname(join(path, name)));
       return { file, handle };
     } catch (error) {
-      content.files = before;
+      content.files = content.files.filter((other) => other !== made);
       await handle.close().catch(() => undefined);
       await unlinkIfThere(fs, join(path, name)).catch(() => undefined);
       throw error;
@@ -176,8 +199,9 @@ export class OwnFiles {
 
   /** Files that somebody took away, as an operator who replayed them, count no more. */
   async #forgetMissing(content: JournalContent): Promise<void> {
-    const there = await Promise.all(content.files.map((file) => factsIfThere(this.#options.fs, this.pathOf(file))));
-    content.files = content.files.filter((_, i) => there[i] !== undefined);
+    const gone = new Set<OwnFile>();
+    for (const file of content.files) if ((await factsIfThere(this.#options.fs, this.pathOf(file))) === undefined) gone.add(file);
+    content.files = content.files.filter((file) => !gone.has(file));
   }
 
   /** The file that must go before there may be one more. */
@@ -200,6 +224,27 @@ export class OwnFiles {
     else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
   }
 
+  /** What looks like half a frame may be a damaged length with whole frames behind it: it is kept for a person to look at. */
+  async #keepEnd(file: OwnFile, from: number, to: number): Promise<string> {
+    const { fs, path } = this.#options;
+    const aside = join(path, NOTES_FOLDER, `${shortHash(file.name)}.${from}.cut`);
+    await unlinkIfThere(fs, aside);
+    const [source, target] = [await fs.open(this.pathOf(file), READ_FILE), await fs.open(aside, NEW_FILE, FILE_MODE)];
+    try {
+      const bytes = Buffer.allocUnsafe(COPY_BYTES);
+      for (let at = from; at < to;) {
+        const got = await source.read(bytes, at);
+        if (got === 0) break;
+        await writeWhole(target, bytes.subarray(0, got));
+        at += got;
+      }
+    } finally {
+      await source.close();
+      await target.close();
+    }
+    return aside;
+  }
+
   async #walk(path: string, size: number): ReturnType<typeof walkFrames> {
     const handle = await this.#options.fs.open(path, READ_FILE);
     try {
@@ -214,13 +259,15 @@ export class OwnFiles {
     const path = this.pathOf(file);
     const facts = await factsIfThere(fs, path);
     if (facts === undefined || !isStillOurs(file, facts)) {
+      log.warn(`${path}, which was open when the daemon ended, is ${facts === undefined ? 'not there any more' : 'another file now'}: it is not ours any more`);
       content.files = content.files.filter((other) => other !== file);
       return;
     }
     const walk = await this.#walk(path, facts.size);
     if (walk.tail === 'half a frame') {
+      const aside = await this.#keepEnd(file, walk.wholeBytes, facts.size);
       await cut(fs, path, walk.wholeBytes);
-      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames`);
+      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames; what was cut off is in ${aside}`);
     } else if (walk.tail === 'damage') {
       log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is`);
     }
@@ -231,9 +278,12 @@ export class OwnFiles {
   }
 }
 
-/** Inodes are used again, so of a closed file the size must be right too. */
+/**
+ * Inodes are used again, so of a closed file the size must be right too. The device is not asked: its number may change when it is mounted
+ * again, or at a restart of the machine.
+ */
 function isStillOurs(file: OwnFile, facts: FileFacts): boolean {
-  return facts.kind === 'file' && facts.device === file.device && facts.inode === file.inode && (file.open || facts.size === file.bytes);
+  return facts.kind === 'file' && facts.inode === file.inode && (file.open || facts.size === file.bytes);
 }
 
 async function cut(fs: FileSystem, path: string, length: number): Promise<void> {

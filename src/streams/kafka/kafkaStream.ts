@@ -75,7 +75,6 @@ export class KafkaStream implements Stream {
   #writes: Write[] = [];
   #failure: StreamFailure | undefined;
   #layoutSearch: LayoutSearch | undefined;
-  #keylessPartition = -1;
   #loggedRetryMs = -Infinity;
   #onQuiet: (() => void)[] = [];
   #isOpen = false;
@@ -148,8 +147,8 @@ export class KafkaStream implements Stream {
   #assign(write: Write, layout: TopicLayout): void {
     write.isAssigned = true;
     const partitioner = partitionerNamed(this.#options.settings.partitioner);
-    this.#keylessPartition = pickLed(layout.leaders, this.#random);
-    for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, this.#keylessPartition)) {
+    const keyless = pickLed(layout.leaders, write.batch.draw);
+    for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, keyless)) {
       this.#lane(partition).push({
         range,
         onDelivered: (frames) => this.#settle(write, frames, 0),
@@ -310,7 +309,10 @@ function addIndexes(left: Map<Batch, Set<number>>, range: FrameRange): void {
 }
 
 /** Any partition that has a leader; keyless frames of one batch stay together, and the next batch goes elsewhere. */
-function pickLed(leaders: readonly number[], random: () => number): number {
+/** The partition that was drawn, or, while it has no leader, one that has. */
+function pickLed(leaders: readonly number[], draw: number): number {
+  const drawn = draw % leaders.length;
+  if (leaders[drawn]! >= 0) return drawn;
   const led = leaders.flatMap((leader, partition) => (leader >= 0 ? [partition] : []));
-  return led[Math.floor(random() * led.length)] ?? 0;
+  return led[draw % led.length] ?? 0;
 }

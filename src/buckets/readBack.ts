@@ -1,0 +1,55 @@
+// Reads a batch back from the spool, as often as it takes: what is behind it waits, so that order is kept, but not for ever.
+import type { Clock } from '../clock.js';
+import { errnoOf } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
+import type { Batch } from '../frames/batch.js';
+import type { Log } from '../log.js';
+import type { Spool } from '../spool/spool.js';
+import { type Entry, pathOf } from './entry.js';
+
+export interface ReadBack {
+  /** Undefined: it gives no frames. */
+  readonly batch: Batch | undefined;
+  /** Its file has something that nobody has had, and stays. */
+  readonly mustStay: boolean;
+}
+
+export interface ReadBackParts {
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** False: nobody waits for it any more. */
+  readonly isWanted: () => boolean;
+}
+
+const TRIES = 5;
+const RETRY_MS = 1_000;
+/** What keeps a file from being read and has nothing to do with the file. */
+const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
+
+/** @returns undefined: it is not wanted any more */
+export async function readBack(entry: Entry, { spool, clock, log, isWanted }: ReadBackParts): Promise<ReadBack | undefined> {
+  const path = pathOf(entry);
+  for (let tries = 1; isWanted(); tries++) {
+    try {
+      const { batch, mayGo } = await spool.read(path, entry.twin !== undefined);
+      return { batch, mustStay: !mayGo };
+    } catch (error) {
+      if (!isWorthAnotherTry(error, tries)) return giveUp(path, error, log);
+      if (tries === 1) log.warn(`${path} can't be read: ${explained(error)}; it is tried again every ${RETRY_MS} ms, and what is behind it waits`);
+      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
+    }
+  }
+  return undefined;
+}
+
+function isWorthAnotherTry(error: unknown, tries: number): boolean {
+  const errno = errnoOf(error) ?? '';
+  return errno !== 'ENOENT' && (PASSING.has(errno) || tries < TRIES);
+}
+
+function giveUp(path: string, error: unknown, log: Log): ReadBack {
+  const advice = errnoOf(error) === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with `kahe replay` once it can be read';
+  log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
+  return { batch: undefined, mustStay: true };
+}

@@ -1,0 +1,95 @@
+// `kahe check`, as it is typed.
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Ran, runHere } from '../../test/support/cliIo.js';
+
+let folder: string;
+
+const BUCKETS = {
+  streamsConfigs: {
+    kafka: {
+      type: 'kafka',
+      settings: { 'bootstrap.servers': '127.0.0.1:1', 'compression.codec': 'gzip', 'security.protocol': 'sasl_plaintext', 'sasl.mechanisms': 'PLAIN', 'sasl.username': 'me', 'sasl.password': 'geheim' },
+      backup: { type: 'file', settings: { path: './backup' }, replay: 'manual' },
+    },
+    copies: { type: 'file', slice: 0.5, settings: { path: './data/copies' } },
+  },
+  buckets: [{ id: 'orders', streams: ['kafka', 'copies'] }],
+  defaultBucket: { streams: ['copies'], batch: 10 },
+};
+
+beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), 'kahe-check-'))));
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function check(args: readonly string[], { env = 'SOCKET=./it.sock', buckets = BUCKETS }: { readonly env?: string; readonly buckets?: object } = {}): Promise<Ran> {
+  await writeFile(join(folder, '.env.dev.local'), env);
+  await writeFile(join(folder, 'buckets.json'), JSON.stringify(buckets));
+  return runHere(['check', ...args], { cwd: folder });
+}
+
+describe('kahe check', () => {
+  test('shows what was understood: where each bucket goes, and what happens when that fails', async () => {
+    const { code, out, err } = await check([]);
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toContain(`${join(folder, '.env.dev.local')} and ${join(folder, 'buckets.json')} are sound\n`);
+    expect(out).toContain(`socket    ${join(folder, 'it.sock')}, mode 0660\n`);
+    const rows = out.split('\n').map((line) => line.split(/ {2,}/));
+    expect(rows).toContainEqual(['orders', '10000 frames, 1MB, 1000 ms', 'kafka', 'Kafka 127.0.0.1:1 (acks all, gzip, sasl_plaintext)', `files in ${join(folder, 'backup')}, replay manual`]);
+    expect(rows).toContainEqual(['(any other)', '10 frames, 1MB, 1000 ms', 'copies', `files in ${join(folder, 'data/copies')}, 50% of the frames`, 'none']);
+    expect(out).not.toContain('geheim');
+  });
+
+  test('every problem of both files at once, and 1', async () => {
+    const { code, out } = await check([], { env: 'MAXMEMORY=little\nSOKET=x\n', buckets: { ...BUCKETS, buckets: [{ id: 'orders', streams: ['kafke'] }] } });
+    expect(code).toBe(1);
+    expect(out.trimEnd().split('\n')).toEqual([
+      expect.stringContaining('unknown variable "SOKET"; did you mean "SOCKET"?'),
+      expect.stringContaining('MAXMEMORY: "little" is not a size'),
+      expect.stringContaining('buckets[0].streams[0]: no stream "kafke" in streamsConfigs; did you mean "kafka"?'),
+    ]);
+  });
+
+  test('with an environment that is wrong, the file that it names is read all the same', async () => {
+    const { out } = await check([], { env: 'BUCKETS_FILE=./elsewhere.json\nMAXCPUS=0\n' });
+    expect(out).toContain('elsewhere.json: not found');
+  });
+
+  test('no .env file: it says so; warnings are shown and are no problem', async () => {
+    await writeFile(join(folder, 'buckets.json'), JSON.stringify(BUCKETS));
+    expect(await runHere(['check'], { cwd: folder })).toMatchObject({ code: 1, out: expect.stringContaining('.env.dev.local: not found') as string });
+    expect(await check([], { env: 'LOG_LEVEL=LOUD' })).toMatchObject({ code: 0, out: expect.stringContaining('warning: ') as string });
+  });
+
+  test('--json: one object, without passwords', async () => {
+    const { code, out } = await check(['--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      ok: true,
+      problems: [],
+      environment: { socket: { path: join(folder, 'it.sock') }, maxMemoryBytes: 250 * 1024 ** 2 },
+      buckets: [{ id: 'orders', batchFrames: 10_000, streams: [{ id: 'kafka', type: 'kafka', slice: 1, backup: { type: 'file', replay: 'manual' } }, { id: 'copies', slice: 0.5, backup: null }] }, { id: null }],
+      connect: [],
+    });
+    expect(out).not.toContain('geheim');
+    expect(JSON.parse((await check(['--json'], { env: 'MAXCPUS=0' })).out)).toMatchObject({ ok: false, problems: [expect.stringContaining('MAXCPUS')], environment: null });
+  });
+
+  test('--connect: a Kafka that does not answer, folders that can be written, made, or not; and it leaves nothing behind', async () => {
+    await mkdir(join(folder, 'data'));
+    await writeFile(join(folder, 'backup'), 'a file where the folder should be');
+    const before = await readdir(folder);
+    const { code, out } = await check(['--connect']);
+    expect(code).toBe(1);
+    expect(out).toMatch(/^FAIL stream kafka, Kafka 127\.0\.0\.1:1: no broker answers: /m);
+    expect(out).toContain(`FAIL backup of stream kafka, folder ${join(folder, 'backup')}: ${join(folder, 'backup')} is not a folder; move it away\n`);
+    expect(out).toContain(`ok   stream copies, folder ${join(folder, 'data/copies')}: it is not there yet; it can be made, for ${join(folder, 'data')} can be written\n`);
+    expect(out).toContain(`ok   socket, folder ${folder}: it can be written\n`);
+    expect((await readdir(folder)).sort()).toEqual([...new Set([...before, '.env.dev.local', 'buckets.json'])].sort());
+  });
+
+  test('operands are a wrong command line', async () => {
+    expect(await check(['buckets.json'])).toMatchObject({ code: 2, err: expect.stringContaining('it takes no "buckets.json"') as string });
+  });
+});

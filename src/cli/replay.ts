@@ -1,0 +1,170 @@
+// `kahe replay FILE…`: sends the frames of .bckstm files, through the running daemon or straight to a stream, and goes on where it was stopped.
+import { realpathSync, unlinkSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { keyOf } from '../buckets/bucketName.js';
+import { type Clock, systemClock } from '../clock.js';
+import { didYouMean } from '../config/didYouMean.js';
+import { loadBuckets } from '../config/buckets.js';
+import { type Environment, loadEnvironment } from '../config/env.js';
+import { ConfigError } from '../errors.js';
+import { Log } from '../log.js';
+import { type Command, type CommandLine, UsageError } from './command.js';
+import type { Io } from './io.js';
+import { Progress } from './progress.js';
+import { DaemonsOwn, configuredHere, isAnswering } from './replay/daemonsOwn.js';
+import { type FileReplayOptions, replayFile } from './replay/fileReplay.js';
+import { type InputFile, inputFiles } from './replay/files.js';
+import { Pace } from './replay/pace.js';
+import { SocketTarget } from './replay/socketTarget.js';
+import { StopSignal } from './replay/stopSignal.js';
+import { StreamTarget } from './replay/streamTarget.js';
+import type { Target } from './replay/target.js';
+import { durationText, framesText } from './units.js';
+
+export const replayCommand: Command = {
+  name: 'replay',
+  summary: 'sends the frames of .bckstm files, and goes on where it was stopped',
+  operands: 'FILE|FOLDER...',
+  options: {
+    socket: { value: 'PATH', help: 'the daemon\'s socket; without it SOCKET of the environment' },
+    stream: { value: 'ID', help: 'straight to this stream of buckets.json, without a daemon' },
+    bucket: { value: 'NAME', isRepeatable: true, help: 'only frames of this bucket; may be given several times' },
+    rate: { value: 'N', help: 'at most so many frames a second, as 500 or 2k' },
+    'dry-run': { help: 'reads and counts everything, says what it would do, and sends nothing' },
+    again: { help: 'sends from the start, whatever an earlier run has noted' },
+    remove: { help: 'removes a file once everything in it is safe' },
+    notes: { value: 'DIR', help: 'the folder for the notes of how far each file was sent; without it they stand beside the files' },
+    timeout: { value: 'SECONDS', help: 'gives up after so long without progress; 60 without it' },
+    force: { help: 'also sends files that the running daemon sends by itself' },
+  },
+  examples: ['kahe replay backup/requests/1700000000.bckstm', 'kahe replay --stream kafka --rate 2k --remove backup/requests'],
+  exitCodes: {
+    0: 'everything that was asked for is safe',
+    1: 'it was stopped or gave up, or something could not be sent; the same command goes on',
+    2: 'a wrong command line',
+  },
+  outlivesReader: true,
+  run: replay,
+};
+
+const DEFAULT_TIMEOUT_S = 60;
+/** What a daemon takes unless MAXFRAME says otherwise. */
+const DEFAULT_MAX_FRAME = 16 * 1024 * 1024;
+
+async function replay(line: CommandLine, io: Io): Promise<number> {
+  const settings = settingsOf(line);
+  const files = inputFiles(line.operands);
+  if (files.length === 0) await io.out.write('no .bckstm files there: nothing to send\n');
+  const progress = new Progress({ io, clock: systemClock, totalBytes: files.reduce((sum, { bytes }) => sum + bytes, 0) });
+  const allowed = await withoutDaemonsOwn(files, settings, io, progress);
+  const target = targetFor(line, io, progress, systemClock);
+  const stop = new StopSignal();
+  const forget = io.onStop((signal) => {
+    progress.say(`${signal}: it stops once what is on its way is safe; a second signal ends at once`);
+    stop.stop();
+  });
+  try {
+    if (!settings.isDry && files.length > 0) await target.open();
+    const isDone = await replayAll(allowed, progress, { ...settings, choice: { buckets: settings.buckets, maxFrameBytes: target.maxFrameBytes }, target, progress, stop, clock: systemClock });
+    return isDone && allowed.length === files.length ? 0 : 1;
+  } finally {
+    forget();
+    progress.end();
+    await target.close();
+  }
+}
+
+type Settings = ReturnType<typeof settingsOf>;
+
+function settingsOf(line: CommandLine) {
+  if (line.operands.length === 0) throw new UsageError('name one file or folder or more, as: kahe replay backup/requests');
+  if (line.has('socket') && line.has('stream')) throw new UsageError('--socket and --stream exclude each other: through the daemon, or straight to the stream');
+  const names = line.has('bucket') ? [...new Set(line.texts('bucket'))].sort() : null;
+  const notes = line.text('notes');
+  return {
+    bucketNames: names,
+    buckets: names === null ? undefined : new Set(names.map(keyOf)),
+    notesFolder: notes === undefined ? undefined : resolve(notes),
+    isAgain: line.has('again'),
+    isDry: line.has('dry-run'),
+    isRemoving: line.has('remove'),
+    isForced: line.has('force'),
+    pace: new Pace(line.number('rate'), systemClock),
+    timeoutMs: (line.number('timeout') ?? DEFAULT_TIMEOUT_S) * 1000,
+  };
+}
+
+/** Says which files the daemon sends itself; those are left out, unless it does not run, or --force was given. */
+async function withoutDaemonsOwn(files: readonly InputFile[], { isForced }: Settings, io: Io, progress: Progress): Promise<readonly InputFile[]> {
+  const configured = configuredHere(io);
+  const own = new DaemonsOwn(configured);
+  const reasons = new Map(files.flatMap((file) => {
+    const reason = own.reason(file.path);
+    return reason === undefined ? [] : [[file, reason] as const];
+  }));
+  if (reasons.size === 0) return files;
+  const isRunning = await isAnswering(configured.environment!.socket.path);
+  for (const [{ path }, reason] of reasons) {
+    if (!isRunning) progress.say(`${path}: ${reason}: a daemon that is started here sends it too, so move it away, or use --remove`);
+    else progress.say(`${path}: ${reason}: the running daemon sends it itself${isForced ? '' : '; it is left out here, --force sends it all the same, and then it may arrive twice'}`);
+  }
+  return isRunning && !isForced ? files.filter((file) => !reasons.has(file)) : files;
+}
+
+/** @returns is everything safe? */
+async function replayAll(files: readonly InputFile[], progress: Progress, options: FileReplayOptions & Settings): Promise<boolean> {
+  const startMs = options.clock.now();
+  let isDone = true;
+  let frames = 0;
+  for (const file of files) {
+    if (options.stop.hasStopped()) break;
+    try {
+      const outcome = await replayFile(file, options);
+      frames += outcome.frames;
+      if (!outcome.isWhole) isDone = false;
+      if (options.isRemoving && !options.isDry && !options.stop.hasStopped()) await remove(file, outcome, options);
+    } catch (error) {
+      progress.say(`kahe replay: ${file.path}: ${(error as Error).message}`);
+      isDone = false;
+      // What comes behind it would fail for the same reason, or overtake it.
+      break;
+    }
+  }
+  const { rejected } = options.target;
+  if (rejected !== undefined && rejected.frames > 0) {
+    progress.say(`${framesText(rejected.frames)} can never be delivered: kept in ${rejected.where} with the reasons${rejected.lost > 0 ? `, but for ${rejected.lost} that could not be written there` : ''}`);
+    isDone = false;
+  }
+  if (options.isDry) progress.tell(`${framesText(frames)} would be sent; nothing was`);
+  else progress.tell(`${framesText(progress.frames)} ${progress.frames === 1 ? 'is' : 'are'} safe, in ${durationText(options.clock.now() - startMs)}${options.stop.hasStopped() ? '; stopped: the same command goes on' : ''}`);
+  return isDone && !options.stop.hasStopped();
+}
+
+async function remove(file: InputFile, { mayGo, noteKeeper }: Awaited<ReturnType<typeof replayFile>>, { target, progress }: FileReplayOptions): Promise<void> {
+  if (!mayGo || (target.rejected?.lost ?? 0) > 0) {
+    progress.say(`${file.path}: not removed, for not everything in it was sent`);
+    return;
+  }
+  // A link is the operator's; what it leads to was sent.
+  unlinkSync(realpathSync(file.path));
+  await noteKeeper.remove();
+}
+
+function targetFor(line: CommandLine, io: Io, progress: Progress, clock: Clock): Target {
+  const id = line.text('stream');
+  const socket = line.text('socket');
+  if (id === undefined) {
+    const environment = socket === undefined ? loadEnvironment({ cwd: io.cwd, env: io.env }) : configuredHere(io).environment;
+    return new SocketTarget(resolve(io.cwd, socket ?? environment!.socket.path), environment?.maxFrameBytes ?? DEFAULT_MAX_FRAME);
+  }
+  const environment = loadEnvironment({ cwd: io.cwd, env: io.env });
+  return streamTarget(id, environment, io, progress, clock);
+}
+
+function streamTarget(id: string, environment: Environment, io: Io, progress: Progress, clock: Clock): Target {
+  const { streamsConfigs } = loadBuckets(environment.bucketsFile, io.cwd);
+  const config = streamsConfigs[id];
+  if (config === undefined) throw new ConfigError(`${environment.bucketsFile}: no stream ${JSON.stringify(id)} in streamsConfigs${didYouMean(id, Object.keys(streamsConfigs))}`);
+  const log = new Log(environment.logLevel, (text) => progress.say(text.trimEnd()));
+  return new StreamTarget({ config, environment, log, clock, say: (text) => progress.say(text) });
+}

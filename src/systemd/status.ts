@@ -1,0 +1,23 @@
+// What `systemctl status` shows of a running daemon, in a sentence.
+import type { SocketCounts } from '../socket/client.js';
+import { newAccount, type Account } from '../streams/account.js';
+
+export interface Counted {
+  readonly socketCounts: SocketCounts;
+  /** By `bucket/stream`. */
+  readonly accounts: ReadonlyMap<string, Account>;
+}
+
+/** Beyond what came and what was delivered, only what there is of. A frame counts once for each stream of its bucket. */
+export function statusOf({ socketCounts, accounts }: Counted): string {
+  const sums = newAccount();
+  for (const account of accounts.values()) for (const fate of Object.keys(sums) as (keyof Account)[]) sums[fate] += account[fate];
+  const buckets = new Set([...accounts.keys()].map((name) => name.slice(0, name.lastIndexOf('/')))).size;
+  const notable = { waiting: sums.queued, 'in backups': sums.backedUp, rejected: sums.rejected, discarded: sums.discarded, bad: socketCounts.bad };
+  return [
+    `${buckets} ${buckets === 1 ? 'bucket' : 'buckets'}`,
+    `${socketCounts.received} frames received`,
+    `${sums.delivered} delivered`,
+    ...Object.entries(notable).flatMap(([what, frames]) => (frames > 0 ? [`${frames} ${what}`] : [])),
+  ].join(', ');
+}

@@ -1,5 +1,5 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
-import { AdminDoor } from '../admin/door.js';
+import type { AdminDoor } from '../admin/door.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
@@ -59,7 +59,7 @@ async function startDaemon(parts: DaemonParts, admin: AdminDoor | undefined): Pr
 
 /** The admin door is there once the socket answers. When both are taken a daemon is running already, and that is what is said. */
 async function openBoth(environment: Environment, log: Log): Promise<{ readonly socket: BoundSocket; readonly admin: AdminDoor | undefined }> {
-  const [door] = await Promise.allSettled([environment.admin && AdminDoor.open(environment.admin, log.at('/admin'))]);
+  const [door] = await Promise.allSettled([openAdmin(environment, log)]);
   const admin = door.status === 'fulfilled' ? door.value : undefined;
   try {
     const socket = await openSocket(environment);
@@ -70,6 +70,13 @@ async function openBoth(environment: Environment, log: Log): Promise<{ readonly 
     admin?.close();
     throw error;
   }
+}
+
+/** What it is made of is loaded only when it is wanted. */
+async function openAdmin({ admin }: Environment, log: Log): Promise<AdminDoor | undefined> {
+  if (admin === undefined) return undefined;
+  const { AdminDoor: door } = await import('../admin/door.js');
+  return door.open(admin, log.at('/admin'));
 }
 
 async function openSocket(environment: Environment): Promise<BoundSocket> {

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { askAdmin, checkAccounts, metricsOf, statusOf } from '../support/adminDoor.js';
-import { daemonFolder, launchDaemon, numberedFrames, prefixed, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { daemonFolder, launchDaemon, numberedFrames, prefixed, startDaemon, type DaemonOptions, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
 import { freePorts } from '../support/freePorts.js';
 import { startProxy } from '../support/tcpProxy.js';
@@ -15,6 +15,13 @@ const SLOW = { ...FILES, buckets: [{ id: 'requests', streams: ['files'], batchTi
 
 async function freePort(): Promise<number> {
   return (await freePorts(1))[0]!;
+}
+
+/** The socket answers a moment before there is a daemon to be seen. */
+async function startShown(options: DaemonOptions, door: number | string): Promise<TestDaemon> {
+  const daemon = await startDaemon(options);
+  await daemon.until('a daemon to be seen', async () => (await askAdmin(door, '/status.json')).status === 200);
+  return daemon;
 }
 
 /** Asks again and again while `work` goes on, and checks each account that is shown. */
@@ -35,7 +42,7 @@ test('to Kafka, under load: every account adds up at every moment, and the figur
     streamsConfigs: { kafka: kafkaStream(bootstrap), part: { ...fileStream('part'), slice: 0.5 } },
     buckets: [{ id: topic, streams: ['kafka', 'part'], batch: 100, batchTimeout: 20 }],
   };
-  const daemon = await startDaemon({ buckets, env: { ADMIN: `127.0.0.1:${port}`, SPOOL: 'spool' } });
+  const daemon = await startShown({ buckets, env: { ADMIN: `127.0.0.1:${port}`, SPOOL: 'spool' } }, port);
   const client = await daemon.connect();
   const sent = (async () => {
     for (let from = 0; from < 20_000; from += 500) await client.send(numberedFrames(topic, 'a', { from, count: 500, bytes: 100, key: (n) => `k${n}` }));
@@ -75,13 +82,13 @@ test('Kafka goes away and comes back: modes, the time in them, errors, the backu
   const [topic, other, port] = [await newTopic(bootstrap, 'away'), await newTopic(bootstrap, 'waits'), await freePort()];
   const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
   const to = kafkaStream.bind(undefined, `127.0.0.1:${proxy.port}`, { 'message.timeout.ms': 500 });
-  const daemon = await startDaemon({
+  const daemon = await startShown({
     buckets: {
       streamsConfigs: { kafka: to({ backup: manualBackup('backup') }), bare: to() },
       buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20 }, { id: other, streams: ['bare'], batchTimeout: 20 }],
     },
     env: { ADMIN: `127.0.0.1:${port}` },
-  });
+  }, port);
   expect(await askAdmin(port, '/readyz')).toMatchObject({ status: 200, body: 'ready\n' });
   proxy.faults.refuse = true;
   const client = await daemon.connect();
@@ -114,7 +121,7 @@ test('Kafka goes away and comes back: modes, the time in them, errors, the backu
 
 test('an open batch is in the account, bad frames are counted by reason, and names are escaped', async () => {
   const port = await freePort();
-  const daemon = await startDaemon({ buckets: { ...SLOW, defaultBucket: { streams: ['files'], batchTimeout: 600_000 } }, env: { ADMIN: `127.0.0.1:${port}` } });
+  const daemon = await startShown({ buckets: { ...SLOW, defaultBucket: { streams: ['files'], batchTimeout: 600_000 } }, env: { ADMIN: `127.0.0.1:${port}` } }, port);
   const client = await daemon.connect();
   const strange = 'a"b\\c\nd';
   await client.send(Buffer.concat([numberedFrames('requests', 'a', { count: 7 }), prefixed(Buffer.of(200, 1, 2)), numberedFrames(strange, 'b', { count: 2 })]));
@@ -138,12 +145,12 @@ test('an open batch is in the account, bad frames are counted by reason, and nam
 test('a Unix socket: 0660, a stale one is taken over, it is gone at the end', async () => {
   const folder = await daemonFolder();
   const path = join(folder, 'admin.sock');
-  const first = await startDaemon({ buckets: FILES, folder, env: { ADMIN: './admin.sock' } });
+  const first = await startShown({ buckets: FILES, folder, env: { ADMIN: './admin.sock' } }, path);
   expect(statSync(path).mode & 0o7777).toBe(0o660);
   expect(await askAdmin(path, '/readyz')).toMatchObject({ status: 200 });
   await first.kill9();
   expect(existsSync(path)).toBe(true);
-  const second = await startDaemon({ buckets: FILES, folder, env: { ADMIN: path } });
+  const second = await startShown({ buckets: FILES, folder, env: { ADMIN: path } }, path);
   expect((await statusOf(path)).program.pid).toBe(second.pid);
   expect((await metricsOf(path)).get('kahe_build_info{version="0.1.0",node="' + process.versions.node + '"}')).toBe(1);
   expect(await second.stop()).toMatchObject({ code: 0 });
@@ -189,7 +196,7 @@ test('a place that others reach is warned of; loopback is not', async () => {
 
 test('it is for reading: other methods, bodies, paths and foreign names are refused, and garbage is not answered', async () => {
   const port = await freePort();
-  const daemon = await startDaemon({ buckets: FILES, env: { ADMIN: `127.0.0.1:${port}` } });
+  const daemon = await startShown({ buckets: FILES, env: { ADMIN: `127.0.0.1:${port}` } }, port);
   for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) expect(await askAdmin(port, '/metrics', { method })).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
   expect((await askAdmin(port, '/metrics', { body: 'x', headers: { 'Content-Length': 1 } })).status).toBe(400);
   expect((await askAdmin(port, '/../etc/passwd')).status).toBe(404);
@@ -209,7 +216,7 @@ test('it is for reading: other methods, bodies, paths and foreign names are refu
 
 test('connections that ask nothing, or never read, hold up neither the others for long nor the end', async () => {
   const port = await freePort();
-  const daemon = await startDaemon({ buckets: FILES, env: { ADMIN: `127.0.0.1:${port}` } });
+  const daemon = await startShown({ buckets: FILES, env: { ADMIN: `127.0.0.1:${port}` } }, port);
   const silent = Array.from({ length: 80 }, () => net.connect(port, '127.0.0.1').on('error', () => undefined));
   silent.forEach((socket, i) => i % 2 === 0 && socket.write('GET /status.json HTTP/1.1\r\nHost: localhost\r\nX: '));
   const client = await daemon.connect();
@@ -228,10 +235,10 @@ test('while it is being stopped it is alive, and not ready', async () => {
   const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
   proxy.faults.refuse = true;
   const topic = await newTopic(bootstrap, 'stopping');
-  const daemon = await startDaemon({
+  const daemon = await startShown({
     buckets: { streamsConfigs: { kafka: kafkaStream(`127.0.0.1:${proxy.port}`) }, buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20 }] },
     env: { ADMIN: `127.0.0.1:${port}`, STOP_TIMEOUT: '5s' },
-  });
+  }, port);
   const client = await daemon.connect();
   await client.send(numberedFrames(topic, 'a', { count: 10 }));
   await daemon.until('they are there', async () => (await statusOf(port)).socket.received === 10);

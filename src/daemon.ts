@@ -7,7 +7,7 @@ import { BucketManager } from './buckets/bucketManager.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
 import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/messages.js';
 import { type Clock, systemClock } from './clock.js';
-import type { BucketConfig, BucketsConfig, StreamConfig } from './config/buckets.js';
+import type { BucketConfig, BucketsConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
 import { type FileSystem, nodeFileSystem } from './disk/fileSystem.js';
 import { ReadTurns } from './disk/readTurns.js';
@@ -18,7 +18,7 @@ import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
 import { RejectedStore } from './rejected/rejectedStore.js';
 import type { BoundSocket } from './socket/bind.js';
-import type { SocketCounts } from './socket/client.js';
+import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
 import { type LeftSegment, Spool } from './spool/spool.js';
 import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
@@ -26,6 +26,9 @@ import { makeStreamParts } from './streamParts.js';
 import { StreamMaker } from './streams/makeStream.js';
 import { type Account, newAccount } from './streams/account.js';
 import { StreamActor, type StreamMessage } from './streams/streamActor.js';
+import { StreamWatch } from './streams/streamWatch.js';
+import type { EventLoopDelay } from './admin/eventLoopDelay.js';
+import { type BucketLook, type Snapshot, type StreamLook, accountsOf, takeSnapshot } from './admin/snapshot.js';
 
 export interface DaemonParts {
   readonly environment: Environment;
@@ -36,6 +39,8 @@ export interface DaemonParts {
   readonly clock?: Clock;
   /** The disk under the spool, the files and the rejected frames. */
   readonly fs?: FileSystem;
+  /** For snapshots: measured when there is somebody to see it. */
+  readonly eventLoopDelay?: () => EventLoopDelay;
 }
 
 /** What is made before the daemon, for it takes time. */
@@ -70,11 +75,10 @@ export class Daemon {
   readonly #streams: StreamMaker;
   readonly #manager: ActorRef<ManagerMessage>;
   readonly #listener: ActorRef<ListenerMessage>;
-  readonly socketCounts: SocketCounts = { received: 0, bad: 0, lostFraming: 0, cutFrames: 0 };
-  /** By `bucket/stream`; kept when a bucket made on demand ends. */
-  readonly #accounts = new Map<string, Account>();
-  /** By bucket, while it lives. */
-  readonly #backlogs = new Map<string, Backlog>();
+  readonly socketCounts = newSocketCounts();
+  /** By name; kept when a bucket made on demand ends. */
+  readonly #looks = new Map<string, BucketLook>();
+  readonly #startedAtMs: number;
   #stopAtMs = Infinity;
   #markQuiet: () => void = () => undefined;
 
@@ -100,6 +104,7 @@ export class Daemon {
     const { environment, log } = parts;
     const { clock, fs, budget } = early;
     this.#clock = clock;
+    this.#startedAtMs = clock.now();
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs }));
     this.#discards = new Discards(log.at('/discards'), clock);
@@ -131,13 +136,27 @@ export class Daemon {
     return this.#early.budget.heldBytes;
   }
 
-  /** By `bucket/stream`: what became of every frame that its bucket has closed a batch of, until now. */
+  /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
   get accounts(): ReadonlyMap<string, Account> {
-    const waiting = new Map([...this.#backlogs.values()].flatMap((backlog) => backlog.waiting.map(({ account, frames }) => [account, frames])));
-    return new Map([...this.#accounts].map(([name, account]) => {
-      const frames = waiting.get(account) ?? 0;
-      return [name, { ...account, received: account.received + frames, queued: account.queued + frames }];
-    }));
+    return new Map([...this.#looks.values()].flatMap((bucket) => accountsOf(bucket).map(([{ id }, account]) => [`${bucket.name}/${id}`, account])));
+  }
+
+  /** All there is to be seen of it, now. */
+  snapshot(): Snapshot {
+    return takeSnapshot({
+      startedAtMs: this.#startedAtMs,
+      nowMs: this.#clock.now(),
+      isStopping: this.#stopAtMs !== Infinity,
+      socketPath: this.#parts.environment.socket.path,
+      socket: this.socketCounts,
+      budget: this.#early.budget,
+      spool: this.#early.spool,
+      rejected: this.#rejected,
+      discards: this.#discards.counts,
+      kafka: this.#streams.kafkaFigures,
+      buckets: this.#looks.values(),
+      eventLoopDelay: this.#parts.eventLoopDelay?.(),
+    });
   }
 
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
@@ -214,10 +233,11 @@ export class Daemon {
 
   #lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, config: BucketConfig): LastingParts {
     const { budget, spool, left } = this.#early;
-    const bucket = bucketName(key);
-    const streams = config.streams.map((id, index) => {
-      const account = this.#accountOf(bucket, id);
-      return { id, account, ref: this.#spawnStream(context, bucket, this.#parts.buckets.streamsConfigs[id]!, account, () => backlog.ready(index)) };
+    const look = this.#lookAt(bucketName(key), config);
+    const bucket = look.name;
+    const streams = look.streams.map((stream, index) => {
+      const { id, account } = stream;
+      return { id, account, ref: this.#spawnStream(context, bucket, stream, () => backlog.ready(index)) };
     });
     const backlog = new Backlog({
       streams,
@@ -228,22 +248,26 @@ export class Daemon {
       clock: this.#clock,
       onSettled: () => tellIfThere(context.self),
       onLost: (lost) => this.#discards.add({ bucket, ...lost }),
+      closed: look.backlog?.closed,
       keeping: () => this.#rejected.keeping,
       onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
     });
-    this.#backlogs.set(bucket, backlog);
+    look.backlog = backlog;
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket made on demand may end, and come again.
     left.delete(key);
     return { streams: streams.map(({ ref }) => ref), backlog };
   }
 
-  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, config: StreamConfig, account: Account, onReady: () => void): ActorRef<StreamMessage> {
+  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, look: StreamLook, onReady: () => void): ActorRef<StreamMessage> {
+    const config = this.#parts.buckets.streamsConfigs[look.id]!;
+    const { account, watch } = look;
     const name = `stream.${config.id}`;
     const log = this.#parts.log.at(`${context.path}/${name}`);
+    const parts = makeStreamParts(config, { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns: this.#early.turns, bucket, account, watch, log });
     // Made once: they outlive a stream actor that fails.
     const options = {
-      ...makeStreamParts(config, { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns: this.#early.turns, bucket, account, log }),
+      ...parts,
       slice: config.slice,
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
@@ -251,8 +275,10 @@ export class Daemon {
       onLeftOver: (batch: Batch, reason: string) => this.#leaveOver(batch, reason, log),
       onReady,
       account,
+      watch,
     };
-    return context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, options));
+    look.backedUp = parts.backedUp;
+    return (look.ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, options)));
   }
 
   /** What could be delivered nowhere: it is in the spool already, or else it is kept with the rejected frames. */
@@ -275,11 +301,15 @@ export class Daemon {
     this.#rejected.reject({ bytes, start, end, frames, bucket, reason });
   }
 
-  #accountOf(bucket: string, streamId: string): Account {
-    const name = `${bucket}/${streamId}`;
-    const account = this.#accounts.get(name) ?? newAccount();
-    this.#accounts.set(name, account);
-    return account;
+  #lookAt(name: string, config: BucketConfig): BucketLook {
+    const look = this.#looks.get(name) ?? { name, isOnDemand: config === this.#parts.buckets.defaultBucket, streams: config.streams.map((id) => this.#newLook(id)), backlog: undefined };
+    this.#looks.set(name, look);
+    return look;
+  }
+
+  #newLook(id: string): StreamLook {
+    const { type, backup } = this.#parts.buckets.streamsConfigs[id]!;
+    return { id, type, backupType: backup?.type, account: newAccount(), watch: new StreamWatch(() => this.#clock.now()), ref: undefined, backedUp: () => undefined };
   }
 }
 

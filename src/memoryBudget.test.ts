@@ -20,6 +20,25 @@ describe('MemoryBudget', () => {
     expect(budget.heldBytes).toBe(0);
   });
 
+  test('counts how often and how long sockets were not read, and says why they are not now', () => {
+    let nowMs = 100;
+    const budget = new MemoryBudget(1_000, () => nowMs);
+    expect(budget.paused).toEqual({ ms: 0, times: 0, isForMemory: false, isForSpool: false });
+    budget.take(626);
+    nowMs += 5;
+    budget.setBlocked(true);
+    expect(budget.paused).toEqual({ ms: 5, times: 1, isForMemory: true, isForSpool: true });
+    budget.give(626);
+    nowMs += 5;
+    expect(budget.paused).toEqual({ ms: 10, times: 1, isForMemory: false, isForSpool: true });
+    budget.setBlocked(false);
+    nowMs += 50;
+    expect(budget.paused).toEqual({ ms: 10, times: 1, isForMemory: false, isForSpool: false });
+    budget.setBlocked(true);
+    nowMs += 2;
+    expect(budget.paused).toEqual({ ms: 12, times: 2, isForMemory: false, isForSpool: true });
+  });
+
   test('who has ended is told no more', () => {
     const budget = new MemoryBudget(1_000);
     const end = budget.onPressure(() => expect.unreachable());

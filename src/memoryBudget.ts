@@ -10,6 +10,10 @@ export class MemoryBudget {
   #encodedBytes = 0;
   #over = false;
   #isBlocked = false;
+  /** By `now`, while sockets are not read. */
+  #pausedSinceMs: number | undefined;
+  #pausedMs = 0;
+  #pauses = 0;
   readonly #listeners = new Set<(pressure: Pressure) => void>();
   readonly #squeezed = new Set<() => void>();
   readonly #waitingForRoom: { readonly bytes: number; readonly run: () => void }[] = [];
@@ -21,8 +25,9 @@ export class MemoryBudget {
   /**
    * @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be sent, and an eighth for buffers
    *   of sizes that nobody asks for just now.
+   * @param now milliseconds that never go back, for the time that sockets were not read
    */
-  constructor(readonly limitBytes: number) {
+  constructor(readonly limitBytes: number, readonly now: () => number = () => performance.now()) {
     this.#encodedLimit = Math.floor(limitBytes / 4);
     this.#pauseAt = Math.floor((limitBytes * 5) / 8);
     this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
@@ -32,6 +37,17 @@ export class MemoryBudget {
   /** Bytes held now, encoded requests among them. */
   get heldBytes(): number {
     return this.#heldBytes + this.#encodedBytes;
+  }
+
+  /** Of these, bytes of requests that are encoded. */
+  get encodedBytes(): number {
+    return this.#encodedBytes;
+  }
+
+  /** For how long, how often, and why now, sockets have not been read. */
+  get paused(): { readonly ms: number; readonly times: number; readonly isForMemory: boolean; readonly isForSpool: boolean } {
+    const sinceMs = this.#pausedSinceMs === undefined ? 0 : this.now() - this.#pausedSinceMs;
+    return { ms: this.#pausedMs + sinceMs, times: this.#pauses, isForMemory: this.#over, isForSpool: this.#isBlocked };
   }
 
   /** More than half is held: what could wait on a disk should. */
@@ -138,6 +154,14 @@ export class MemoryBudget {
 
   #tellIfTurned(wasOver: boolean): void {
     if (this.isOver === wasOver) return;
+    this.#clockPause();
     for (const listener of this.#listeners) listener(this.isOver ? 'over' : 'under');
+  }
+
+  #clockPause(): void {
+    const nowMs = this.now();
+    if (this.#pausedSinceMs === undefined) this.#pauses++;
+    else this.#pausedMs += nowMs - this.#pausedSinceMs;
+    this.#pausedSinceMs = this.isOver ? nowMs : undefined;
   }
 }

@@ -8,11 +8,23 @@ import { type Account, book, move } from './streams/account.js';
 import type { DiscardedFile } from './streams/file/ownFiles.js';
 import type { StreamMaker } from './streams/makeStream.js';
 import type { BackupReplay, RejectedFrames, Stream } from './streams/stream.js';
+import { FileStream } from './streams/file/fileStream.js';
+import type { StreamWatch } from './streams/streamWatch.js';
 
 export interface StreamParts {
   readonly primary: Stream;
   readonly backup: Stream | undefined;
   readonly replay: BackupReplay | undefined;
+  /** What the backup's files hold now. */
+  readonly backedUp: () => BackedUp | undefined;
+}
+
+export interface BackedUp {
+  readonly files: number;
+  /** Of which the primary has had nothing yet. */
+  readonly bytes: number;
+  /** They are being sent to the primary. */
+  readonly isBeingSent: boolean;
 }
 
 export interface StreamPartsOptions {
@@ -22,31 +34,42 @@ export interface StreamPartsOptions {
   readonly turns: ReadTurns;
   readonly bucket: string;
   readonly account: Account;
+  readonly watch: StreamWatch;
   readonly log: Log;
 }
 
 export function makeStreamParts(config: StreamConfig, options: StreamPartsOptions): StreamParts {
-  const { maker, bucket, log } = options;
+  const { maker, bucket, log, watch } = options;
   const primary = maker.make(config, {
     bucket,
     log,
     streamId: config.id,
     // Delivered they were: these are the files that the reader was to fetch in time.
     onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached`),
+    onRetry: (reason) => watch.retried(reason),
   });
-  if (config.backup === undefined) return { primary, backup: undefined, replay: undefined };
+  if (config.backup === undefined) return { primary, backup: undefined, replay: undefined, backedUp: () => undefined };
   return { primary, ...makeBackup(config.backup, config.id, primary, options) };
 }
 
-function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Pick<StreamParts, 'backup' | 'replay'> {
-  const { maker, bucket, log, account, turns, rejected, discards } = options;
+function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Omit<StreamParts, 'primary'> {
+  const { maker, bucket, log, account, watch, turns, rejected, discards } = options;
   const streamId = `${id}.backup`;
   const isReplayed = config.type === 'file' && config.replay === 'auto';
   const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
-  if (config.type !== 'file' || !isReplayed) return { backup: maker.make(config, { bucket, log, streamId, onDiscard }), replay: undefined };
+  if (config.type !== 'file' || !isReplayed) return withFiles(maker.make(config, { bucket, log, streamId, onDiscard }), undefined);
   const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => book(account, frames, 'backedUp') });
   const onLost: ConstructorParameters<typeof Replay>[0]['onLost'] = (lost) => discards.add({ bucket, stream: id, ...lost });
-  return { backup, replay: new Replay({ backup, primary, bucket, turns, rejected, account, onLost, log }) };
+  return withFiles(backup, new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log }));
+}
+
+function withFiles(backup: Stream, replay: Replay | undefined): Omit<StreamParts, 'primary'> {
+  const backedUp = (): BackedUp | undefined => {
+    if (!(backup instanceof FileStream)) return undefined;
+    const bytes = backup.files.reduce((sum, file) => sum + file.bytes - file.sentBytes, 0);
+    return { files: backup.files.length, bytes, isBeingSent: replay?.isRunning === true };
+  };
+  return { backup, replay, backedUp };
 }
 
 /** With a manual replay what earlier lives have left is an operator's business, and in nobody's account until it goes. */

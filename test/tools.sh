@@ -11,6 +11,7 @@ has_node() { says node -p "const [a, b] = process.versions.node.split('.').map(N
 has_java() { has java && [ "$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)" -ge 17 ] 2>/dev/null; }
 has_mvn() { cmp -s "$here/kafka/pom.xml" "$here/../.cache/kafka/libs/.complete" || has mvn; }
 has_php() { says php -r "echo PHP_VERSION_ID >= 80100 ? 'yes' : '';"; }
+has_chromium() { has chromium || has chromium-browser || has google-chrome; }
 has_fpm() { PATH="$PATH:/usr/sbin:/usr/local/sbin"; for name in php-fpm8.2 php-fpm8.3 php-fpm8.4 php-fpm; do has "$name" && return; done; return 1; }
 
 # Of 250 and later systemd-analyze looks at units by themselves.
@@ -30,7 +31,8 @@ socat|has socat|socat
 systemd 250 or newer|has_systemd|systemd
 systemd-nspawn|has_nspawn|systemd-container
 dpkg-deb|has dpkg-deb|dpkg
-setpriv|has setpriv|util-linux"
+setpriv|has setpriv|util-linux
+Chromium|has_chromium|chromium"
 
 if ! has_node; then
   echo "Node 20.19 or newer, with npm, is not there (nodejs.org has it; Debian 12's own is too old)." >&2

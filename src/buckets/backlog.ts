@@ -29,6 +29,13 @@ export interface Lost {
   readonly reason: string;
 }
 
+/** Batches that a bucket has closed, and what was in them. */
+export interface Closed {
+  batches: number;
+  frames: number;
+  bytes: number;
+}
+
 export interface BacklogOptions {
   readonly streams: readonly BacklogStream[];
   readonly spool: Spool | undefined;
@@ -40,6 +47,8 @@ export interface BacklogOptions {
   /** Told when entries have left, in their order. */
   readonly onSettled: () => void;
   readonly onLost: (lost: Lost) => void;
+  /** What was counted of this bucket's earlier backlogs; it is counted on. */
+  readonly closed?: Closed | undefined;
   /** While frames that were rejected are not kept yet: a segment that they came from must not go before. */
   readonly keeping?: () => Promise<void> | undefined;
   /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
@@ -75,9 +84,13 @@ export class Backlog {
   #isLeaving = false;
   #isEnding = false;
   readonly #whenHandedOver: (() => void)[] = [];
+  readonly closed: Closed;
+  /** The batch that the bucket is filling: for who counts what is held. */
+  open: Batch | undefined;
 
   constructor(options: BacklogOptions) {
     this.#options = options;
+    this.closed = options.closed ?? { batches: 0, frames: 0, bytes: 0 };
     this.#window = options.spool === undefined ? Infinity : WINDOW;
     this.#next = options.streams.map(() => 0);
     this.#held = options.streams.map(() => 0);
@@ -108,12 +121,20 @@ export class Backlog {
     return this.#entries;
   }
 
-  /** Frames that streams have not been told of, and so are in their accounts not yet. */
+  /** Frames that streams have not been told of, those of the open batch among them, and so are in their accounts not yet. */
   get waiting(): readonly { readonly account: Account; readonly frames: number }[] {
     return this.#options.streams.map(({ account }, stream) => ({
       account,
-      frames: this.#entries.reduce((sum, { at, frames }) => (at[stream] === 'waiting' ? sum + frames : sum), 0),
+      frames: this.#entries.reduce((sum, { at, frames }) => (at[stream] === 'waiting' ? sum + frames : sum), this.open?.frames ?? 0),
     }));
+  }
+
+  /** Bytes of batches that are closed and not settled: in memory, and in the spool; most are in both. */
+  get heldBytes(): { readonly memory: number; readonly disk: number } {
+    return {
+      memory: this.#entries.reduce((sum, { batch }) => sum + (batch?.length ?? 0), 0),
+      disk: this.#entries.reduce((sum, { twin, left }) => sum + (left?.bytes ?? twin?.safeBytes ?? 0), 0),
+    };
   }
 
   /** The stream has use for batches again, after it gave some back. */
@@ -124,6 +145,9 @@ export class Backlog {
 
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
   add(batch: Batch, twin: Segment | undefined): void {
+    this.closed.batches++;
+    this.closed.frames += batch.frames;
+    this.closed.bytes += batch.length;
     this.#push({ batch, twin, left: undefined });
     void twin?.completed.then(() => this.#isTight() && this.evict());
   }

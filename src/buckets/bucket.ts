@@ -131,10 +131,15 @@ export class Bucket extends Actor<BucketMessage> {
 
   #openBatch(): Batch {
     const batch = new Batch(this.#options.name, this.#options.budget, this.#lastBatchBytes);
-    this.#open = batch;
+    this.#setOpen(batch);
     this.#twin = this.#options.spool?.twin(batch);
     this.#startTimeout(batch);
     return batch;
+  }
+
+  #setOpen(batch: Batch | undefined): void {
+    this.#open = batch;
+    this.#backlog.open = batch;
   }
 
   #startTimeout(batch: Batch): void {
@@ -149,7 +154,7 @@ export class Bucket extends Actor<BucketMessage> {
   #close(): void {
     const batch = this.#open;
     if (batch === undefined) return;
-    this.#open = undefined;
+    this.#setOpen(undefined);
     this.#timeout?.cancel();
     // One oversized frame must not make the batches after it big.
     this.#lastBatchBytes = Math.min(batch.length, this.#options.batchBytes);
@@ -181,7 +186,7 @@ export class Bucket extends Actor<BucketMessage> {
   }
 
   #inherit(message: Extract<BucketMessage, { kind: 'inherit' }>): void {
-    this.#open = message.open;
+    this.#setOpen(message.open);
     this.#twin = message.twin;
     if (message.open !== undefined) this.#startTimeout(message.open);
     this.#fences = [...message.fences];

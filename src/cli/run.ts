@@ -1,4 +1,5 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
+import { AdminDoor } from '../admin/door.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
@@ -28,8 +29,9 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
   const manager = new ServiceManager({ env: process.env, log });
-  const socket = await openSocket(environment);
-  const daemon = await startDaemon({ environment, buckets, socket, log, ...parts });
+  const { socket, admin } = await openBoth(environment, log);
+  const daemon = await startDaemon({ environment, buckets, socket, log, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
+  admin?.show(() => daemon.snapshot());
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
   log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
   manager.ready(() => statusOf(daemon));
@@ -39,15 +41,33 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   await daemon.stop();
   report(daemon, log);
   manager.close();
+  // Last: until here it tells how the end goes.
+  admin?.close();
   return exitCode;
 }
 
 /** A start that fails leaves no socket behind, which would look like a daemon. */
-async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+async function startDaemon(parts: DaemonParts, admin: AdminDoor | undefined): Promise<Daemon> {
   try {
     return await Daemon.start(parts);
   } catch (error) {
     parts.socket.unlink();
+    admin?.close();
+    throw error;
+  }
+}
+
+/** The admin door is there once the socket answers. When both are taken a daemon is running already, and that is what is said. */
+async function openBoth(environment: Environment, log: Log): Promise<{ readonly socket: BoundSocket; readonly admin: AdminDoor | undefined }> {
+  const [door] = await Promise.allSettled([environment.admin && AdminDoor.open(environment.admin, log.at('/admin'))]);
+  const admin = door.status === 'fulfilled' ? door.value : undefined;
+  try {
+    const socket = await openSocket(environment);
+    if (door.status === 'fulfilled') return { socket, admin };
+    socket.unlink();
+    throw door.reason;
+  } catch (error) {
+    admin?.close();
     throw error;
   }
 }
@@ -56,7 +76,7 @@ async function openSocket(environment: Environment): Promise<BoundSocket> {
   const inherited = inheritedFds();
   if (inherited.length > 0) return inheritSockets(inherited);
   const { path, mode, group } = environment.socket;
-  return bindSocket({ path, mode, groupId: groupId(group) });
+  return bindSocket({ setting: 'SOCKET', path, mode, groupId: groupId(group) });
 }
 
 /** What systemd hands over, if it is for this process. */

@@ -179,9 +179,20 @@ describe('values', () => {
     });
   });
 
-  test('a coming feature is a warning, wherever it is set; empty is none', () => {
-    expect(load('', { ADMIN: '127.0.0.1:9' }).warnings).toEqual(['ADMIN is set but this version has no admin page yet: none is opened']);
-    expect(load('ADMIN=').warnings).toEqual([]);
+  test('ADMIN: an address, or the path of a socket', () => {
+    expect(load('').admin).toBeUndefined();
+    expect(load('ADMIN=').admin).toBeUndefined();
+    expect(load('ADMIN=127.0.0.1:9090').admin).toEqual({ host: '127.0.0.1', port: 9090 });
+    expect(load('ADMIN=localhost:1').admin).toEqual({ host: 'localhost', port: 1 });
+    expect(load('ADMIN=[::1]:65535').admin).toEqual({ host: '::1', port: 65_535 });
+    expect(load('ADMIN=/run/kahe/admin.sock').admin).toEqual({ path: '/run/kahe/admin.sock' });
+    expect(load('ADMIN=./admin.sock').admin).toEqual({ path: join(cwd, 'admin.sock') });
+  });
+
+  test.each(['9090', ':9090', '127.0.0.1', '::1:9090', '127.0.0.1:0', '127.0.0.1:65536', '127.0.0.1:x', 'http:', 'a b:1'])('ADMIN %j is refused', (text) => {
+    expect(problemsOf(`ADMIN="${text}"`)).toEqual([
+      `.env.dev.local: ADMIN: "${text}" is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`,
+    ]);
   });
 
   test('SPOOL is off when unset; with it come a bound, a way to sync, and what happens when it is full', () => {

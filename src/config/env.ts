@@ -32,9 +32,14 @@ export interface Environment {
   readonly rejected: { readonly path: string; readonly maxBytes: number };
   /** Where open batches have a twin on disk; undefined: there is no spool. */
   readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
+  /** Where metrics, health and the status page are; undefined: nowhere. */
+  readonly admin: AdminPlace | undefined;
   /** Lines for the log: settings that were understood but do not do what they seem to. */
   readonly warnings: readonly string[];
 }
+
+/** A TCP address, or the path of a Unix socket. */
+export type AdminPlace = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export interface EnvironmentSource {
   /** The folder that holds the `.env` file, and that relative paths start from. */
@@ -50,12 +55,9 @@ const SPOOL_FULLS = ['wait', 'drop-oldest'] as const;
 /** What happens when SPOOL_MAX is reached or the disk is full: clients wait, or the oldest batches are discarded. */
 export type SpoolFull = (typeof SPOOL_FULLS)[number];
 const LONGEST_SOCKET_PATH = 107;
-const COMING: ReadonlyMap<string, string> = new Map([
-  ['ADMIN', 'admin page yet: none is opened'],
-]);
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'MAXFRAME', 'MAXBUCKETS',
-  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', ...COMING.keys(),
+  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
 ] as const;
 
 /** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
@@ -79,9 +81,12 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
       maxBytes: variables.read('REJECTED_MAX', (text) => parseSize(text, { minBytes: 1024 }), 100 * MB),
     },
     spool: readSpool(variables, cwd),
+    admin: variables.read<AdminPlace | undefined>('ADMIN', (text) => parseAdmin(text, cwd), undefined),
     warnings: variables.warnings,
   };
-  warnOfComing(variables);
+  if (environment.admin !== undefined && 'path' in environment.admin && environment.admin.path === environment.socket.path) {
+    problems.add('ADMIN', `${describeValue(environment.socket.path)} is the SOCKET that applications write to; give ADMIN a path of its own`);
+  }
   problems.throwIfAny();
   return deepFreeze(environment);
 }
@@ -176,8 +181,11 @@ function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
   }, Math.min(16 * MB, most));
 }
 
-function warnOfComing(variables: Variables): void {
-  for (const [name, lack] of COMING) {
-    if (variables.text(name) !== undefined) variables.warnings.push(`${name} is set but this version has no ${lack}`);
-  }
+/** What has a slash in it is a path; an IPv6 address stands in brackets. */
+function parseAdmin(text: string, cwd: string): AdminPlace {
+  if (text.includes('/')) return { path: parseSocketPath(resolve(cwd, text)) };
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return { host, port: Number(port) };
+  throw new ConfigError(`${describeValue(text)} is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`);
 }

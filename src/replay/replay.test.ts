@@ -11,6 +11,7 @@ import { type Account, newAccount } from '../streams/account.js';
 import type { FileStream } from '../streams/file/fileStream.js';
 import { Workbench, messagesIn } from '../streams/file/workbench.js';
 import { DeliveryError, type Settled, type Stream } from '../streams/stream.js';
+import { StreamWatch } from '../streams/streamWatch.js';
 import { Replay } from './replay.js';
 
 const MB = 1024 * 1024;
@@ -57,6 +58,7 @@ class Primary implements Stream {
 /** A life of the daemon: its backup, and the replay of it. */
 class Life {
   readonly account: Account = newAccount();
+  readonly watch = new StreamWatch(() => 0);
   readonly primary = new Primary();
   readonly rejected: string[] = [];
   readonly lost: { frames: number; bytes: number; reason: string }[] = [];
@@ -71,6 +73,7 @@ class Life {
       turns: new ReadTurns(budget, systemClock),
       rejected: { reject: ({ reason }) => void this.rejected.push(reason) },
       account: this.account,
+      watch: this.watch,
       onLost: (lost) => this.lost.push(lost),
       log,
     });

@@ -8,6 +8,7 @@ import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type Account, move } from '../streams/account.js';
 import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, type Stream } from '../streams/stream.js';
+import type { StreamWatch } from '../streams/streamWatch.js';
 import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
 import type { FileStream } from '../streams/file/fileStream.js';
 import type { OwnFile } from '../streams/file/ownFiles.js';
@@ -20,6 +21,7 @@ export interface ReplayOptions {
   readonly turns: ReadTurns;
   readonly rejected: RejectedFrames;
   readonly account: Account;
+  readonly watch: StreamWatch;
   /** Frames that could not be read any more. */
   readonly onLost: (lost: { readonly frames: number; readonly bytes: number; readonly reason: string }) => void;
   readonly log: Log;
@@ -56,6 +58,10 @@ export class Replay implements BackupReplay {
 
   get leftFrames(): number {
     return this.#files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0);
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
   }
 
   get #files(): readonly OwnFile[] {
@@ -116,9 +122,12 @@ export class Replay implements BackupReplay {
 
   async #write(piece: Piece, batch: Batch, isWhole: boolean): Promise<void> {
     try {
-      this.#count(await this.#options.primary.write(batch));
+      const settled = await this.#options.primary.write(batch);
+      this.#count(settled);
+      this.#options.watch.wrote('primary', { frames: settled.delivered, bytes: batch.length });
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
+      this.#options.watch.failed('primary', { frames: error.settled.delivered, bytes: batch.length - error.undelivered.length }, error.message);
       this.#count(error.settled);
       // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one each.
       if (isWhole && error.undelivered === batch) await this.#forgetPiece(batch);

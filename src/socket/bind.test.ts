@@ -26,7 +26,7 @@ afterEach(async () => {
 });
 
 async function bind(choice: Partial<SocketPlace> = {}): Promise<BoundSocket> {
-  const bound = await bindSocket({ path, mode: 0o660, groupId: undefined, ...choice });
+  const bound = await bindSocket({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined, ...choice });
   servers.push(bound.server);
   return bound;
 }
@@ -99,7 +99,7 @@ describe('bindSocket', () => {
   test('a live daemon is left alone', async () => {
     await bind();
     const { ino } = statSync(path);
-    await expect(bindSocket({ path, mode: 0o660, groupId: undefined })).rejects.toThrow(AlreadyRunningError);
+    await expect(bindSocket({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined })).rejects.toThrow(AlreadyRunningError);
     expect(statSync(path).ino).toBe(ino);
     expect(await connects()).toBe(true);
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
@@ -213,7 +213,7 @@ describe('bindSocket', () => {
       import { bindSocket } from ${JSON.stringify(BIND)};
       process.send({ is: 'ready' });
       process.once('message', () => {
-        bindSocket({ path: ${JSON.stringify(path)}, mode: 0o660, groupId: undefined }).then(
+        bindSocket({ setting: 'SOCKET', path: ${JSON.stringify(path)}, mode: 0o660, groupId: undefined }).then(
           () => process.send({ is: 'bound' }),
           (error) => process.send({ is: error.code ?? String(error) }),
         );

@@ -11,6 +11,8 @@ export interface SocketPlace {
   readonly mode: number;
   /** Group id that owns the socket; undefined: the process's own. */
   readonly groupId: number | undefined;
+  /** The setting that names the path, for messages. */
+  readonly setting: 'SOCKET' | 'ADMIN';
 }
 
 /** Somebody answers on the socket: a daemon is at work there. */
@@ -31,14 +33,17 @@ const BACKLOG = 4096;
 const LOCK_STALE_MS = 10_000;
 const LONGEST_PATH = 107;
 
-/** @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used */
-export async function bindSocket(place: SocketPlace): Promise<BoundSocket> {
+/**
+ * @param server what is to listen there
+ * @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used
+ */
+export async function bindSocket(place: SocketPlace, server: Server = newServer()): Promise<BoundSocket> {
   const temporary = `${place.path}.${process.pid}`;
-  if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`SOCKET: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
-  const unlock = lock(`${place.path}.lock`);
+  if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`${place.setting}: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
+  const unlock = lock(`${place.path}.lock`, place.setting);
   try {
-    await checkPlace(place.path);
-    const server = await listen(temporary, place.mode);
+    await checkPlace(place);
+    await listen(server, temporary, place);
     const { dev, ino } = statSync(temporary);
     try {
       open(temporary, place);
@@ -107,8 +112,7 @@ function holdUntilHeard(server: Server): void {
   });
 }
 
-async function listen(path: string, mode: number): Promise<Server> {
-  const server = newServer();
+async function listen(server: Server, path: string, { mode, setting }: SocketPlace): Promise<void> {
   // Left by a starter of the same pid that died in the middle.
   rmSync(path, { force: true });
   const umask = process.umask(0o777 & ~(mode & 0o600));
@@ -121,18 +125,17 @@ async function listen(path: string, mode: number): Promise<Server> {
     process.umask(umask);
     await listening;
   } catch (error) {
-    throw new ConfigError(`SOCKET: can't bind ${path}: ${(error as Error).message}; the folder must exist and be writable`);
+    throw new ConfigError(`${setting}: can't bind ${path}: ${(error as Error).message}; the folder must exist and be writable`);
   } finally {
     process.umask(umask);
   }
-  return server;
 }
 
-async function checkPlace(path: string): Promise<void> {
+async function checkPlace({ path, setting }: SocketPlace): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new ConfigError(`SOCKET: ${path} exists and is no socket; move it away or choose another path`);
-  if (await isAnswering(path)) throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another SOCKET`);
+  if (!found.isSocket()) throw new ConfigError(`${setting}: ${path} exists and is no socket; move it away or choose another path`);
+  if (await isAnswering(path)) throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another ${setting}`);
 }
 
 function isAnswering(path: string): Promise<boolean> {
@@ -153,7 +156,7 @@ const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY', '
  * Makes a folder that names its holder, and gives it its name in one step, which only one can: the loser of a race finds it there. An empty
  * one, which a holder that was killed has left, gives way by itself.
  */
-function lock(path: string): () => void {
+function lock(path: string, setting: string): () => void {
   const mine = `${path}.${process.pid}`;
   for (;;) {
     try {
@@ -166,8 +169,8 @@ function lock(path: string): () => void {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       rmSync(mine, { recursive: true, force: true });
-      if (!TAKEN.has(code)) throw new ConfigError(`SOCKET: can't make ${path}: ${message}; the folder must exist and be writable`);
-      removeStale(path);
+      if (!TAKEN.has(code)) throw new ConfigError(`${setting}: can't make ${path}: ${message}; the folder must exist and be writable`);
+      removeStale(path, setting);
     }
   }
 }
@@ -183,10 +186,10 @@ function unlock(path: string, aside: string): void {
 }
 
 /** Removes the lock of a starter that died; one that is given back meanwhile is no concern. */
-function removeStale(path: string): void {
+function removeStale(path: string, setting: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isDirectory()) throw new ConfigError(`SOCKET: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
+  if (!found.isDirectory()) throw new ConfigError(`${setting}: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
   const busy = new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, remove that folder`);
   if (!isHolderDead(path) && Date.now() - found.mtimeMs < LOCK_STALE_MS) throw busy;
   const aside = `${path}.${process.pid}`;

@@ -30,13 +30,26 @@ export type ClientMessage =
 
 /** What all clients count together; read by whoever reports. */
 export interface SocketCounts {
+  /** Connections that are open, and all there ever were. */
+  open: number;
+  accepted: number;
+  /** Connections for which there was no room: see openFiles.ts. */
+  turnedAway: number;
   received: number;
   /** Frames with a sane length whose inner lengths make no sense. */
   bad: number;
+  /** The same by reason: see `judgeBody`. */
+  readonly badByReason: Map<string, number>;
+  /** Receipts that were answered. */
+  receipts: number;
   /** Connections closed because their framing was lost, or a frame stayed half. */
   lostFraming: number;
   /** Connections that ended in the middle of a frame. */
   cutFrames: number;
+}
+
+export function newSocketCounts(): SocketCounts {
+  return { open: 0, accepted: 0, turnedAway: 0, received: 0, bad: 0, badByReason: new Map(), receipts: 0, lostFraming: 0, cutFrames: 0 };
 }
 
 export interface ClientOptions {
@@ -131,6 +144,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     const { counts, rejected } = this.#options;
     counts.received++;
     counts.bad++;
+    counts.badByReason.set(reason, (counts.badByReason.get(reason) ?? 0) + 1);
     if (!this.#isBadKnown) {
       this.#isBadKnown = true;
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
@@ -232,7 +246,9 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       const answer = Buffer.alloc(8);
       answer.writeBigUInt64LE(BigInt(this.#questions.shift()!.frames));
       // Who asks and does not read the answers is not read either.
-      if (!socket.destroyed && !socket.write(answer)) this.#pause('answers');
+      if (socket.destroyed) continue;
+      this.#options.counts.receipts++;
+      if (!socket.write(answer)) this.#pause('answers');
     }
     if (this.#questions.length < MOST_QUESTIONS) this.#resume('questions');
     if (this.#hasEnded && this.#questions.length === 0) socket.end();

@@ -16,7 +16,7 @@ import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import { bindSocket } from './bind.js';
-import type { SocketCounts } from './client.js';
+import { newSocketCounts } from './client.js';
 import { Listener, type ListenerMessage } from './listener.js';
 
 const QUESTION = Buffer.alloc(4);
@@ -65,7 +65,7 @@ class Bench {
   readonly clock = new FakeClock();
   readonly budget = new MemoryBudget(16 * MB);
   readonly lines: string[] = [];
-  readonly counts: SocketCounts = { received: 0, bad: 0, lostFraming: 0, cutFrames: 0 };
+  readonly counts = newSocketCounts();
   readonly rejected: { frame: Buffer; reason: string }[] = [];
   readonly path: string;
   manager!: Manager;
@@ -87,7 +87,7 @@ class Bench {
       reject: ({ bytes, start, end, reason }) => void this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
     };
     Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
-    const bound = await bindSocket({ path: this.path, mode: 0o600, groupId: undefined });
+    const bound = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
       const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000, maxConnections: this.maxConnections });
       this.connections = () => listener.connections;
@@ -182,7 +182,7 @@ describe('Client: frames', () => {
     expect(bench.manager.runs).toEqual([
       { bucket: 'a', messages: ['1', '2'], nowMs }, { bucket: 'b', messages: ['3'], nowMs }, { bucket: 'a', messages: ['4'], nowMs },
     ]);
-    expect(bench.counts).toEqual({ received: 4, bad: 0, lostFraming: 0, cutFrames: 0 });
+    expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 1, received: 4 });
   });
 
   test('one byte at a time, from three clients at once, each keeps its own', async () => {
@@ -206,7 +206,9 @@ describe('Client: frames', () => {
     await until(() => bench.manager.messages.length === 3);
     expect(bench.manager.messages).toEqual(['1', '2', '3']);
     expect(bench.rejected).toEqual([{ frame: bad, reason: 'lengths pass the end of the frame' }, { frame: noBucket, reason: 'no bucket' }]);
-    expect(bench.counts).toEqual({ received: 5, bad: 2, lostFraming: 0, cutFrames: 0 });
+    expect(bench.counts).toEqual({
+      ...newSocketCounts(), open: 1, accepted: 1, received: 5, bad: 2, badByReason: new Map([['lengths pass the end of the frame', 1], ['no bucket', 1]]),
+    });
     expect(bench.logged('WARN')).toEqual([
       '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted',
     ]);
@@ -222,7 +224,7 @@ describe('Client: frames', () => {
     await other.write(framesOf('a', ['3']));
     await until(() => bench.manager.messages.length === 3);
     expect(bench.manager.messages).toEqual(['1', '2', '3']);
-    expect(bench.counts).toEqual({ received: 3, bad: 0, lostFraming: 1, cutFrames: 0 });
+    expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 2, received: 3, lostFraming: 1 });
     expect(bench.logged('WARN')[0]).toMatch(/^\/socket\/client\.1 connection closed: a frame .*; the 2 whole frames before it are kept, 0 bytes of a half frame are not$/);
     expect(bench.connections()).toBe(1);
   });

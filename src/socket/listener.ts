@@ -59,7 +59,6 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #halves = new HalfFrames();
   readonly #maxConnections: number;
   #accepted = 0;
-  #turnedAway = 0;
   #loggedTurnedMs = -Infinity;
   #acceptedMs = -Infinity;
   #timesFull = 0;
@@ -88,7 +87,7 @@ export class Listener extends Actor<ListenerMessage> {
   override receive(message: ListenerMessage): void {
     switch (message.kind) {
       case 'connection': return this.#accept(message.socket);
-      case 'gone': return void this.#clients.delete(message.client);
+      case 'gone': return this.#forget(message.client);
       case 'pressure': return this.#onPressure(message.pressure);
       case 'sweep': return this.#sweep();
       case 'inherit': return message.clients.forEach((client) => this.#clients.add(client));
@@ -135,15 +134,21 @@ export class Listener extends Actor<ListenerMessage> {
       this.#context.self.tell({ kind: 'gone', client });
     });
     this.#clients.add(client);
+    counts.accepted++;
+    counts.open++;
     if (budget.isOver) client.tell({ kind: 'pause' });
+  }
+
+  #forget(client: ActorRef<ClientMessage>): void {
+    if (this.#clients.delete(client)) this.#options.counts.open--;
   }
 
   #turnAway(socket: Socket): void {
     socket.on('error', () => undefined).destroy();
-    this.#turnedAway++;
+    this.#options.counts.turnedAway++;
     const nowMs = this.#context.clock.now();
     if (nowMs - this.#loggedTurnedMs < LOG_FULL_EVERY_MS) return;
-    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} are open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#turnedAway} times so far`);
+    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} are open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#options.counts.turnedAway} times so far`);
     this.#loggedTurnedMs = nowMs;
   }
 

@@ -32,6 +32,17 @@ export interface SpoolSettings {
   readonly whenFull: SpoolFull;
 }
 
+/** For whoever reports. */
+export interface SpoolFigures {
+  readonly path: string;
+  /** Of all segments, and SPOOL_MAX. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+  readonly isFull: boolean;
+  /** Segments that the disk does not take just now. */
+  readonly failingSegments: number;
+}
+
 /** A segment of an earlier life, not read yet. */
 export interface LeftSegment {
   readonly path: string;
@@ -93,6 +104,11 @@ export class Spool {
   /** Bytes of all segments. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get figures(): SpoolFigures {
+    const { path, maxBytes } = this.#settings;
+    return { path, bytes: this.#bytes, maxBytes, isFull: this.#isFull, failingSegments: this.#inTrouble };
   }
 
   /**

@@ -8,6 +8,7 @@ import type { FileSettings } from '../config/fileSettings.js';
 import { FileStream } from './file/fileStream.js';
 import type { DiscardedFile } from './file/ownFiles.js';
 import { Cluster } from './kafka/cluster.js';
+import { KafkaFigures } from './kafka/kafkaFigures.js';
 import { KafkaStream } from './kafka/kafkaStream.js';
 import { Permits } from './kafka/permits.js';
 import { Sender } from './kafka/sender.js';
@@ -24,6 +25,8 @@ export interface StreamPlace {
   readonly onDiscard: (discarded: DiscardedFile) => void;
   /** Of a backup that a replay will send: see FileStreamOptions. */
   readonly onFound?: (frames: number) => void;
+  /** Of a Kafka stream: see KafkaStreamOptions. */
+  readonly onRetry?: (reason: string) => void;
 }
 
 export interface StreamMakerParts {
@@ -40,6 +43,8 @@ export class StreamMaker {
   readonly #clusters = new Map<string, { cluster: Cluster; sender: Sender; users: number }>();
 
   readonly #permits: Permits;
+  /** Of all clusters. */
+  readonly kafkaFigures = new KafkaFigures();
 
   constructor(readonly parts: StreamMakerParts) {
     this.#permits = new Permits(parts.maxCpus);
@@ -55,17 +60,17 @@ export class StreamMaker {
     return new FileStream({ ...place, settings, clock, fs });
   }
 
-  #kafka(settings: KafkaSettings, { bucket, log }: StreamPlace): Stream {
+  #kafka(settings: KafkaSettings, { bucket, log, onRetry }: StreamPlace): Stream {
     const { budget, rejected, clock } = this.parts;
     const shared = this.#share(settings);
     const onClosed = () => this.#leave(settings.clusterKey);
-    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, permits: this.#permits, log, clock, onClosed });
+    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, permits: this.#permits, log, clock, onClosed, ...(onRetry === undefined ? {} : { onRetry }) });
   }
 
   #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {
     let shared = this.#clusters.get(settings.clusterKey);
     if (shared === undefined) {
-      const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock);
+      const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock, this.kafkaFigures);
       this.#clusters.set(settings.clusterKey, (shared = { cluster, sender: new Sender(cluster), users: 0 }));
     }
     shared.users++;

@@ -12,6 +12,7 @@ import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, move, newAccount } from './account.js';
 import type { BackupReplay } from './stream.js';
 import { StreamActor, type StreamMessage } from './streamActor.js';
+import { StreamWatch } from './streamWatch.js';
 
 const MB = 1024 * 1024;
 
@@ -88,6 +89,7 @@ class Bench {
   readonly leftOver: string[] = [];
   readonly settled: string[] = [];
   readonly account: Account = newAccount();
+  readonly watch = new StreamWatch(() => 0);
   readonly primary = new FakeStream(4, (text, end) => {
     (end === 'delivered' ? this.atPrimary : this.rejected).push(text);
   });
@@ -121,6 +123,7 @@ class Bench {
         this.ready++;
       },
       account: this.account,
+      watch: this.watch,
     })));
   }
 

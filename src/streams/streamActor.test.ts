@@ -10,6 +10,7 @@ import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, newAccount } from './account.js';
 import { StreamActor, type StreamActorOptions, type StreamMessage } from './streamActor.js';
+import { StreamWatch } from './streamWatch.js';
 
 interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {
   readonly depth?: number;
@@ -27,6 +28,7 @@ class Bench {
   readonly reasons: string[] = [];
   readonly settled: string[] = [];
   readonly account: Account = newAccount();
+  readonly watch = new StreamWatch(() => 0);
   readonly primary: FakeStream;
   readonly backup: FakeStream | undefined;
   readonly ref: ActorRef<StreamMessage>;
@@ -56,6 +58,7 @@ class Bench {
         return 'rejected';
       },
       account: this.account,
+      watch: this.watch,
     };
     const log = new Log('INFO', (line) => this.lines.push(line));
     this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => (this.actor = new StreamActor(context, options)));

@@ -9,8 +9,7 @@ import { Actor, type ActorContext } from '../actors/actor.js';
 import type { Batch } from '../frames/batch.js';
 import { type Account, book, move } from './account.js';
 import { type BackupReplay, DeliveryError, type Settled, type Stream } from './stream.js';
-
-export type StreamMode = 'normal' | 'backup' | 'error';
+import type { StreamMode, StreamWatch } from './streamWatch.js';
 
 export type StreamMessage =
   /** The actor releases the batch once it is settled here. */
@@ -55,6 +54,7 @@ export interface StreamActorOptions {
   /** It has use for batches again, after it gave some back. */
   readonly onReady?: () => void;
   readonly account: Account;
+  readonly watch: StreamWatch;
 }
 
 /** Time at the end that is kept for writing to the backup what the primary did not take. */
@@ -86,6 +86,8 @@ export class StreamActor extends Actor<StreamMessage> {
     super();
     this.#context = context;
     this.#options = options;
+    // Of a failed predecessor.
+    if (options.watch.mode !== 'normal') options.watch.enter('normal', 'begins anew');
     Promise.all([options.primary.open(), options.backup?.open()]).then(
       () => this.#tellSelf({ kind: 'opened', problem: undefined }),
       (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
@@ -206,6 +208,7 @@ export class StreamActor extends Actor<StreamMessage> {
     // A write of a failed predecessor: its batch was inherited and is written anew.
     if (!this.#writes.includes(write)) return outcome instanceof DeliveryError ? outcome.undelivered.release() : undefined;
     write.outcome = outcome;
+    this.#note(write, outcome);
     this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
     if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
     if (this.#next !== undefined && this.#writes.every((w) => w.outcome !== undefined)) this.#turnTo(this.#next);
@@ -216,6 +219,12 @@ export class StreamActor extends Actor<StreamMessage> {
     const { account } = this.#options;
     move(account, rejected, 'queued', 'rejected');
     move(account, delivered, 'queued', target === 'primary' ? 'delivered' : 'backedUp');
+  }
+
+  #note({ target, batch }: Write, outcome: Settled | DeliveryError): void {
+    const { watch } = this.#options;
+    if (!(outcome instanceof DeliveryError)) return watch.wrote(target, { frames: outcome.delivered, bytes: batch.length });
+    watch.failed(target, { frames: outcome.settled.delivered, bytes: batch.length - outcome.undelivered.length }, outcome.message);
   }
 
   #onFailure(target: Target, error: DeliveryError): void {
@@ -243,6 +252,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#waiting = [...handedBack, ...this.#waiting];
     this.#next = undefined;
     this.#mode = next.mode;
+    this.#options.watch.enter(next.mode, next.reason);
     this.#logMode(next.reason);
     if (this.#mode !== 'error') this.#askForMore();
     if (this.#isPastDeadline && this.#mode === 'error') return this.#giveUp(next.reason);
@@ -289,6 +299,7 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#isPastDeadline) return;
     if (problem !== undefined) {
       this.#context.log.debug(`${target} is not back yet: ${problem}`);
+      this.#options.watch.retried(problem);
       return this.#scheduleRetry();
     }
     if (this.#next !== undefined || this.#mode === 'normal') return;

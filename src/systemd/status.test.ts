@@ -1,9 +1,10 @@
 // The sentence of `systemctl status`.
 import { expect, test } from 'vitest';
+import { newSocketCounts } from '../socket/client.js';
 import { newAccount } from '../streams/account.js';
 import { statusOf } from './status.js';
 
-const socketCounts = { received: 0, bad: 0, lostFraming: 0, cutFrames: 0 };
+const socketCounts = { ...newSocketCounts(), received: 0, bad: 0 };
 
 test('a daemon at rest', () => {
   expect(statusOf({ socketCounts, accounts: new Map([['a/files', newAccount()], ['a/kafka', newAccount()], ['b/c/files', newAccount()]]) })).toBe('2 buckets, 0 frames received, 0 delivered');

@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { KafkaBroker } from './brokerList.js';
 import { KafkaFailure, errorName } from './failure.js';
+import { KafkaFigures } from './kafkaFigures.js';
 import { Link, type LinkSettings, type Metadata, type TopicMetadata } from './link.js';
 import type { KafkaSettings } from './settings.js';
 
@@ -47,7 +48,7 @@ export class Cluster {
   readonly #backOff = new Map<string, Hold>();
   #isClosed = false;
 
-  constructor(settings: ClusterSettings, log: Log, clock: Clock) {
+  constructor(settings: ClusterSettings, log: Log, clock: Clock, readonly figures = new KafkaFigures()) {
     this.#settings = settings;
     this.#log = log;
     this.#clock = clock;
@@ -214,13 +215,22 @@ export class Cluster {
       const link = await Link.open(broker, this.#settings, this.#log);
       this.#refuseIfClosed(link);
       this.#backOff.delete(name);
+      this.#count(link);
       this.#log.debug(`connected to ${name}`);
       return link;
     } catch (error) {
       const failure = error as KafkaFailure;
+      this.figures.of(broker).failed(failure.code);
       this.#holdBack(name, failure, held?.waitMs ?? 0);
       throw failure;
     }
+  }
+
+  #count(link: Link): void {
+    const figures = this.figures.of(link.broker);
+    figures.opened++;
+    figures.open++;
+    link.onClosed(() => figures.open--);
   }
 
   #refuseIfClosed(link?: Link): void {

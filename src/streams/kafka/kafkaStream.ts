@@ -26,6 +26,8 @@ export interface KafkaStreamOptions {
   readonly sender: Sender;
   /** Called once when this stream has ended and uses them no more. */
   readonly onClosed?: () => void;
+  /** Told of each record batch, or question for the topic, that is tried again. */
+  readonly onRetry?: (reason: string) => void;
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
   /** For compressing on libuv's threads; shared by all streams. */
@@ -292,6 +294,7 @@ export class KafkaStream implements Stream {
   }
 
   #logRetry(reason: string): void {
+    this.#options.onRetry?.(reason);
     const now = this.#options.clock.now();
     if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
     this.#loggedRetryMs = now;

@@ -73,6 +73,11 @@ export class Link {
     return this.#closedBy === undefined;
   }
 
+  /** Calls once it is closed; it is open still. */
+  onClosed(run: () => void): void {
+    this.#onClosed.add(run);
+  }
+
   /** Asks who leads the partitions of these topics; at least one, for none would mean all. Errors of a topic stand in its entry. */
   async metadata(topics: readonly string[]): Promise<Metadata> {
     const { request, response } = this.#protocol('Metadata')({ topics, allowAutoTopicCreation: this.#settings.allowAutoCreateTopics });

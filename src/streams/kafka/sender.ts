@@ -1,7 +1,8 @@
 // Brings record batches to the node that leads their partitions. What is ready for the same node at the same moment travels in one request;
 // each partition has at most one in flight, so order is kept without idempotence.
 import type { Cluster } from './cluster.js';
-import { KafkaFailure } from './failure.js';
+import { KafkaFailure, errorName } from './failure.js';
+import type { BrokerFigures } from './kafkaFigures.js';
 import type { PartitionAnswer, PartitionRecords } from './produceRequest.js';
 
 /** A record batch, encoded once and never again: a retry sends the same bytes. */
@@ -120,7 +121,7 @@ class NodeSender {
     const { acks } = lanes[0]!;
     try {
       const link = await this.cluster.link(this.nodeId);
-      const answers = await link.produce({ acks, timeoutMs, topics: byTopic(parcels) }, deadlineMs);
+      const answers = await counted(this.cluster.figures.of(link.broker), parcels, link.produce({ acks, timeoutMs, topics: byTopic(parcels) }, deadlineMs));
       return acks === 0 ? lanes.map(({ topic, partition }) => ({ topic, partition, errorCode: 0 })) : answers;
     } catch (error) {
       return error instanceof KafkaFailure ? error : new KafkaFailure('PROTOCOL', String(error));
@@ -145,6 +146,21 @@ async function packed(lane: Lane): Promise<Parcel | undefined> {
 
 function samePlace(a: Lane, b: { readonly topic: string; readonly partition: number }): boolean {
   return a.topic === b.topic && a.partition === b.partition;
+}
+
+/** One request, with what became of it, in the figures of its broker. */
+async function counted(figures: BrokerFigures, parcels: readonly Parcel[], request: Promise<readonly PartitionAnswer[]>): Promise<readonly PartitionAnswer[]> {
+  const sinceMs = performance.now();
+  figures.sent(parcels.length, parcels.reduce((sum, { records }) => sum + records.length, 0));
+  try {
+    const answers = await request;
+    figures.answered(performance.now() - sinceMs);
+    for (const { errorCode } of answers) if (errorCode !== 0) figures.failed(errorName(errorCode));
+    return answers;
+  } catch (error) {
+    figures.failed(error instanceof KafkaFailure ? error.code : 'PROTOCOL');
+    throw error;
+  }
 }
 
 /** T2b: only an answer for this very partition counts. */

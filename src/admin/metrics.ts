@@ -1,0 +1,61 @@
+// The snapshot in the Prometheus format. Each metric says in one place what it is called, what it means and where in the snapshot it stands;
+// docs/metrics.md is compared with this.
+import { Counter, Gauge, Registry } from 'prom-client';
+import { LatencyHistogram } from './latencyHistogram.js';
+import { KAFKA_METRICS } from './kafkaMetrics.js';
+import { PROCESS_METRICS } from './processMetrics.js';
+import { SOCKET_METRICS } from './socketMetrics.js';
+import { STREAM_METRICS } from './streamMetrics.js';
+import type { Snapshot } from './snapshot.js';
+
+export type Labels = Readonly<Record<string, string>>;
+export type Sample = readonly [Labels, number];
+
+export interface Metric {
+  /** A counter never falls while the daemon lives. */
+  readonly type: 'counter' | 'gauge';
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly read: (snapshot: Snapshot) => readonly Sample[];
+}
+
+export const METRICS: readonly Metric[] = [...SOCKET_METRICS, ...STREAM_METRICS, ...KAFKA_METRICS, ...PROCESS_METRICS];
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #filled: readonly { readonly metric: Metric; readonly target: Counter | Gauge }[];
+  readonly #latency: LatencyHistogram;
+
+  constructor() {
+    const registers = [this.#registry];
+    this.#filled = METRICS.map((metric) => {
+      const { name, help, labels } = metric;
+      const options = { name, help, labelNames: [...labels], registers };
+      return { metric, target: metric.type === 'counter' ? new Counter(options) : new Gauge(options) };
+    });
+    this.#latency = new LatencyHistogram(this.#registry);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** Name, type, help and labels of each: what docs/metrics.md lists. */
+  async described(): Promise<readonly { readonly name: string; readonly type: string; readonly help: string; readonly labels: readonly string[] }[]> {
+    const labels = new Map<string, readonly string[]>(METRICS.map((metric) => [metric.name, metric.labels]));
+    const found = await this.#registry.getMetricsAsJSON();
+    return found.map(({ name, type, help }) => ({ name, type: String(type), help, labels: labels.get(name) ?? this.#latency.labels }));
+  }
+
+  text(snapshot: Snapshot): Promise<string> {
+    for (const { metric, target } of this.#filled) {
+      target.reset();
+      // A reset gives a metric without labels a 0, whether there is a value or not.
+      if (metric.labels.length === 0) target.remove({});
+      for (const [labels, value] of metric.read(snapshot)) target.inc(labels, value);
+    }
+    this.#latency.fill(snapshot.brokers);
+    return this.#registry.metrics();
+  }
+}

@@ -1,0 +1,56 @@
+// Where the admin door is: listens on the address or the path of ADMIN, before the daemon begins, so that a place that is taken is known at once.
+import type { Server } from 'node:net';
+import type { AdminPlace } from '../config/env.js';
+import { ConfigError } from '../errors.js';
+import { AlreadyRunningError, bindSocket } from '../socket/bind.js';
+
+/** As the main socket's default. */
+const SOCKET_MODE = 0o660;
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there; stop it, or give ADMIN another port',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  EACCES: 'ports below 1024 need a privilege; take a higher one',
+  ENOTFOUND: 'there is no host of that name',
+};
+
+/**
+ * @returns what takes its file away, if it has one
+ * @throws {ConfigError} it can't be had
+ */
+export async function bindAdmin(place: AdminPlace, server: Server): Promise<() => void> {
+  if ('port' in place) {
+    await listen(place, server);
+    return () => undefined;
+  }
+  try {
+    const { unlink } = await bindSocket({ setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined }, server);
+    return unlink;
+  } catch (error) {
+    if (error instanceof AlreadyRunningError) throw new ConfigError(`ADMIN: somebody is listening on ${place.path} already; stop it, or give ADMIN another path`);
+    throw error;
+  }
+}
+
+/** As people write it. */
+export function describePlace(place: AdminPlace): string {
+  if ('path' in place) return place.path;
+  return `http://${place.host.includes(':') ? `[${place.host}]` : place.host}:${place.port}/`;
+}
+
+/** Only this machine can reach it. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+async function listen({ host, port }: { readonly host: string; readonly port: number }, server: Server): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port }, resolve);
+    });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConfigError(`ADMIN: can't listen on ${host}:${port}: ${ADVICE[code ?? ''] ?? message}`);
+  }
+}

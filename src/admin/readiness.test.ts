@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { bucketSnapshot, snapshot, streamSnapshot } from '../../test/support/snapshots.js';
+import { reasonsNotReady } from './readiness.js';
+
+test('ready: every stream is in mode normal or backup, and nobody waits', () => {
+  expect(reasonsNotReady(snapshot({ buckets: [bucketSnapshot('a'), bucketSnapshot('b', [streamSnapshot({ mode: 'backup' })])] }))).toEqual([]);
+});
+
+test('not ready: each reason is named', () => {
+  const inError = (more: object = {}) => streamSnapshot({ mode: 'error', lastProblem: { text: 'no broker answers', atMs: 1 }, ...more });
+  expect(reasonsNotReady(snapshot({
+    isStopping: true,
+    paused: { isForMemory: true, isForSpool: true, ms: 1, times: 1 },
+    buckets: [bucketSnapshot('a "b"', [inError()]), bucketSnapshot('ended', [inError({ isAlive: false })])],
+  }))).toEqual([
+    'stopping',
+    'clients wait: memory is full (MAXMEMORY)',
+    'clients wait: the spool is full, or its disk fails',
+    'bucket "a \\"b\\"", stream kafka: mode error: no broker answers',
+  ]);
+});
+
+test('a thousand streams in error don\'t make a book of it', () => {
+  const buckets = Array.from({ length: 1000 }, (_, i) => bucketSnapshot(`b${i}`, [streamSnapshot({ mode: 'error' })]));
+  const reasons = reasonsNotReady(snapshot({ buckets }));
+  expect([reasons.length, reasons.at(-1)]).toEqual([21, 'and 980 streams more in mode error']);
+});

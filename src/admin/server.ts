@@ -1,0 +1,120 @@
+// The admin door (ADMIN): metrics, health and a status page over HTTP, to be read and no more. Nothing that is asked here can take the daemon
+// down, nor does the daemon wait for it when it ends.
+import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import type { Log } from '../log.js';
+import { Metrics } from './metrics.js';
+import { PAGE, PAGE_POLICY } from './page/page.js';
+import { reasonsNotReady } from './readiness.js';
+import type { Snapshot } from './snapshot.js';
+
+export interface AdminServerOptions {
+  /** The host as configured when it is a loopback one: then only requests that were meant for this machine are answered. */
+  readonly loopbackHost: string | undefined;
+  readonly log: Log;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+const REQUEST_TIMEOUT_MS = 5_000;
+/** Of a connection that neither asks nor reads. */
+const IDLE_TIMEOUT_MS = 10_000;
+const MOST_CONNECTIONS = 64;
+const MOST_HEADER_BYTES = 8 * 1024;
+
+export class AdminServer {
+  readonly #options: AdminServerOptions;
+  /** It does not listen yet: see place.ts. */
+  readonly http: HttpServer;
+  readonly #metrics = new Metrics();
+  #snapshot: (() => Snapshot) | undefined;
+
+  constructor(options: AdminServerOptions) {
+    this.#options = options;
+    this.http = createServer({
+      maxHeaderSize: MOST_HEADER_BYTES,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      connectionsCheckingInterval: 1_000,
+    }, (request, response) => void this.#onRequest(request, response));
+    this.http.timeout = IDLE_TIMEOUT_MS;
+    // Who sends what is no HTTP, or leaves in the middle of it, is no concern of anyone.
+    this.http.on('clientError', (_error, socket) => socket.destroy());
+    this.http.maxConnections = MOST_CONNECTIONS;
+  }
+
+  /** From now on there is a daemon to be seen. */
+  show(snapshot: () => Snapshot): void {
+    this.#snapshot = snapshot;
+  }
+
+  /** At once, whoever is still reading. */
+  close(): void {
+    this.http.close();
+    this.http.closeAllConnections();
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      send(request, response, await this.#answer(request));
+    } catch (error) {
+      this.#options.log.error(`${request.url ?? ''} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`);
+      if (!response.headersSent) send(request, response, { status: 500, type: TEXT, body: 'a fault in Kahe: see its log\n' });
+    }
+  }
+
+  async #answer(request: IncomingMessage): Promise<Answer> {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return { status: 405, type: TEXT, body: 'GET only\n', headers: { Allow: 'GET, HEAD', Connection: 'close' } };
+    if (hasBody(request)) return { status: 400, type: TEXT, body: 'a GET with a body is not taken\n', headers: { Connection: 'close' } };
+    if (!this.#isMeantForUs(request.headers.host)) return { status: 403, type: TEXT, body: 'ADMIN is for this machine alone: ask for localhost, 127.0.0.1 or the name that ADMIN has\n' };
+    const [path = ''] = (request.url ?? '').split('?', 1);
+    switch (path) {
+      case '/': return { status: 200, type: 'text/html; charset=utf-8', body: PAGE, headers: { 'Content-Security-Policy': PAGE_POLICY } };
+      case '/healthz': return { status: 200, type: TEXT, body: 'ok\n' };
+      case '/readyz': return this.#readiness();
+      case '/status.json': return this.#shown((snapshot) => ({ status: 200, type: 'application/json', body: JSON.stringify(snapshot) }));
+      case '/metrics': return this.#shown(async (snapshot) => ({ status: 200, type: this.#metrics.contentType, body: await this.#metrics.text(snapshot) }));
+      default: return { status: 404, type: TEXT, body: 'here are: /  /metrics  /healthz  /readyz  /status.json\n' };
+    }
+  }
+
+  #readiness(): Answer {
+    const reasons = this.#snapshot === undefined ? ['starting'] : reasonsNotReady(this.#snapshot());
+    return reasons.length === 0 ? { status: 200, type: TEXT, body: 'ready\n' } : { status: 503, type: TEXT, body: `${reasons.join('\n')}\n` };
+  }
+
+  #shown(answer: (snapshot: Snapshot) => Answer | Promise<Answer>): Answer | Promise<Answer> {
+    return this.#snapshot === undefined ? { status: 503, type: TEXT, body: 'starting\n' } : answer(this.#snapshot());
+  }
+
+  /** A page somewhere in the net may give its own name this machine's address, and so read us with a visitor's browser: its requests carry that name. */
+  #isMeantForUs(hostHeader: string | undefined): boolean {
+    const { loopbackHost } = this.#options;
+    if (loopbackHost === undefined || hostHeader === undefined) return true;
+    const host = hostHeader.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1').toLowerCase();
+    return host === 'localhost' || host === loopbackHost.toLowerCase() || isIP(host) !== 0;
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function send(request: IncomingMessage, response: ServerResponse, { status, type, body, headers }: Answer): void {
+  response.writeHead(status, {
+    'Content-Type': type,
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+    ...headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}

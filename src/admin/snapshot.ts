@@ -1,0 +1,203 @@
+// Everything that is to be known of the daemon, as one plain object, made at the moment of asking from what its parts count anyway. The metrics,
+// /status.json and the status page are made of it and of nothing else.
+import { hostname } from 'node:os';
+import type { ActorRef } from '../actors/actor.js';
+import type { Backlog } from '../buckets/backlog.js';
+import type { DiscardCount } from '../discards.js';
+import type { MemoryBudget } from '../memoryBudget.js';
+import type { RejectedStore } from '../rejected/rejectedStore.js';
+import type { SocketCounts } from '../socket/client.js';
+import type { Spool, SpoolFigures } from '../spool/spool.js';
+import type { BackedUp } from '../streamParts.js';
+import { type Account, newAccount } from '../streams/account.js';
+import { type KafkaFigures, LATENCY_BOUNDS } from '../streams/kafka/kafkaFigures.js';
+import type { StreamMessage } from '../streams/streamActor.js';
+import type { Problem, StreamMode, StreamWatch, Written, WrittenTo } from '../streams/streamWatch.js';
+import type { EventLoopDelay } from './eventLoopDelay.js';
+import { foldBuckets, foldDiscards } from './fold.js';
+import { type ProcessFigures, processFigures } from './processFigures.js';
+import { VERSION } from './version.js';
+
+export interface Snapshot {
+  readonly program: { readonly version: string; readonly node: string; readonly pid: number; readonly hostname: string };
+  /** Milliseconds since the epoch, as every `…Ms` that is no duration. */
+  readonly startedAtMs: number;
+  readonly takenAtMs: number;
+  readonly isStopping: boolean;
+  readonly socket: SocketSnapshot;
+  readonly memory: { readonly heldBytes: number; readonly encodedBytes: number; readonly limitBytes: number };
+  /** Sockets are not read: why now, how long and how often until now. */
+  readonly paused: { readonly isForMemory: boolean; readonly isForSpool: boolean; readonly ms: number; readonly times: number };
+  /** Missing: there is none. */
+  readonly spool?: SpoolFigures;
+  readonly rejected: { readonly reasons: readonly RejectedReason[]; readonly lostFrames: number };
+  readonly discards: readonly Readonly<DiscardCount>[];
+  readonly buckets: readonly BucketSnapshot[];
+  readonly brokers: readonly BrokerSnapshot[];
+  /** Upper bounds of the steps of `latency`, in seconds. */
+  readonly latencyBounds: readonly number[];
+  readonly process: ProcessFigures;
+  /** Missing: it is not measured. */
+  readonly eventLoopDelay?: EventLoopDelay;
+}
+
+export interface SocketSnapshot extends Readonly<Omit<SocketCounts, 'badByReason'>> {
+  readonly path: string;
+  readonly badByReason: Readonly<Record<string, number>>;
+}
+
+export interface RejectedReason {
+  readonly reason: string;
+  readonly frames: number;
+  readonly bytes: number;
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+export interface BucketSnapshot {
+  readonly name: string;
+  /** Made from `defaultBucket`. */
+  readonly isOnDemand: boolean;
+  /** Batches that were closed since the start, and what was in them. */
+  readonly closed: { readonly batches: number; readonly frames: number; readonly bytes: number };
+  readonly open: { readonly frames: number; readonly bytes: number };
+  /** Closed and not settled by every stream; most bytes are in memory and on the disk. */
+  readonly backlog: { readonly batches: number; readonly memoryBytes: number; readonly diskBytes: number };
+  readonly streams: readonly StreamSnapshot[];
+}
+
+export interface StreamSnapshot {
+  readonly id: string;
+  readonly type: string;
+  /** Of its backup; missing: it has none. */
+  readonly backupType?: string;
+  /** False: its bucket was made on demand, and has ended. */
+  readonly isAlive: boolean;
+  /** With what its bucket holds for it: `received` is the sum of the others. */
+  readonly account: Readonly<Account>;
+  readonly mode: StreamMode;
+  readonly modeSinceMs: number;
+  readonly modeMs: Readonly<Record<StreamMode, number>>;
+  readonly failures: number;
+  readonly retries: number;
+  readonly failedBatches: number;
+  readonly written: Readonly<Record<WrittenTo, Readonly<Written>>>;
+  readonly lastProblem?: Problem;
+  /** The files of its backup; missing: its backup has none. */
+  readonly backedUp?: BackedUp;
+}
+
+export interface BrokerSnapshot {
+  /** `host:port` */
+  readonly name: string;
+  readonly requests: number;
+  readonly recordBatches: number;
+  readonly bytes: number;
+  /** Requests by the steps of `latencyBounds`, and those above. */
+  readonly latency: readonly number[];
+  readonly latencySumSeconds: number;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly open: number;
+  readonly opened: number;
+}
+
+/** One stream of one bucket, to be looked at. */
+export interface StreamLook {
+  readonly id: string;
+  readonly type: string;
+  readonly backupType: string | undefined;
+  readonly account: Account;
+  readonly watch: StreamWatch;
+  /** Of the life of the bucket that is, or was last. */
+  ref: ActorRef<StreamMessage> | undefined;
+  backedUp: () => BackedUp | undefined;
+}
+
+export interface BucketLook {
+  readonly name: string;
+  readonly isOnDemand: boolean;
+  readonly streams: readonly StreamLook[];
+  backlog: Backlog | undefined;
+}
+
+export interface SnapshotParts {
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly isStopping: boolean;
+  readonly socketPath: string;
+  readonly socket: SocketCounts;
+  readonly budget: MemoryBudget;
+  readonly spool: Spool | undefined;
+  readonly rejected: RejectedStore;
+  readonly discards: readonly Readonly<DiscardCount>[];
+  readonly kafka: KafkaFigures;
+  readonly buckets: Iterable<BucketLook>;
+  readonly eventLoopDelay: EventLoopDelay | undefined;
+}
+
+export function takeSnapshot(parts: SnapshotParts): Snapshot {
+  const { budget, rejected, socket } = parts;
+  return {
+    program: { version: VERSION, node: process.versions.node, pid: process.pid, hostname: hostname() },
+    startedAtMs: parts.startedAtMs,
+    takenAtMs: parts.nowMs,
+    isStopping: parts.isStopping,
+    socket: { ...socket, path: parts.socketPath, badByReason: Object.fromEntries(socket.badByReason) },
+    memory: { heldBytes: budget.heldBytes, encodedBytes: budget.encodedBytes, limitBytes: budget.limitBytes },
+    paused: budget.paused,
+    ...(parts.spool === undefined ? {} : { spool: parts.spool.figures }),
+    rejected: {
+      reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({ reason, frames, bytes, firstMs, lastMs })),
+      lostFrames: rejected.lostFrames,
+    },
+    discards: foldDiscards(parts.discards),
+    buckets: foldBuckets(Array.from(parts.buckets, bucketSnapshot)),
+    brokers: [...parts.kafka.brokers].map(([name, broker]) => ({ ...broker, name, latency: [...broker.latency], errors: Object.fromEntries(broker.errors) })),
+    latencyBounds: LATENCY_BOUNDS,
+    process: processFigures(),
+    ...(parts.eventLoopDelay === undefined ? {} : { eventLoopDelay: parts.eventLoopDelay }),
+  };
+}
+
+/** Each stream's account, with what its bucket holds for it and has not told it of. */
+export function accountsOf({ streams, backlog }: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
+  const waiting = new Map(backlog?.waiting.map(({ account, frames }) => [account, frames]));
+  return streams.map((stream) => {
+    const { account } = stream;
+    const frames = waiting.get(account) ?? 0;
+    return [stream, { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames }];
+  });
+}
+
+function bucketSnapshot(look: BucketLook): BucketSnapshot {
+  const { name, isOnDemand, backlog } = look;
+  const held = backlog?.heldBytes;
+  return {
+    name,
+    isOnDemand,
+    closed: { batches: 0, frames: 0, bytes: 0, ...backlog?.closed },
+    open: { frames: backlog?.open?.frames ?? 0, bytes: backlog?.open?.length ?? 0 },
+    backlog: { batches: backlog?.entries.length ?? 0, memoryBytes: held?.memory ?? 0, diskBytes: held?.disk ?? 0 },
+    streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account)),
+  };
+}
+
+function streamSnapshot({ id, type, backupType, watch, ref, backedUp }: StreamLook, account: Readonly<Account>): StreamSnapshot {
+  const files = backedUp();
+  return {
+    id,
+    type,
+    ...(backupType === undefined ? {} : { backupType }),
+    isAlive: ref !== undefined && ref.state !== 'stopped',
+    account,
+    mode: watch.mode,
+    modeSinceMs: watch.sinceMs,
+    modeMs: watch.modeMs,
+    failures: watch.failures,
+    retries: watch.retries,
+    failedBatches: watch.failedBatches,
+    written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
+    ...(watch.lastProblem === undefined ? {} : { lastProblem: watch.lastProblem }),
+    ...(files === undefined ? {} : { backedUp: files }),
+  };
+}

@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { StreamWatch } from './streamWatch.js';
+
+test('the time in each mode, and how often it left normal', () => {
+  let nowMs = 1_000;
+  const watch = new StreamWatch(() => nowMs);
+  nowMs += 10;
+  watch.enter('backup', 'Kafka is away');
+  nowMs += 20;
+  watch.enter('error', 'the disk is full');
+  nowMs += 30;
+  expect(watch.modeMs).toEqual({ normal: 10, backup: 20, error: 30 });
+  expect([watch.mode, watch.sinceMs, watch.failures, watch.lastProblem]).toEqual(['error', 1_030, 1, { text: 'the disk is full', atMs: 1_030 }]);
+  watch.enter('normal', 'it is back');
+  nowMs += 5;
+  watch.enter('backup', 'away again');
+  expect([watch.failures, watch.lastProblem?.text]).toEqual([2, 'away again']);
+  // A clock that is set back.
+  nowMs = 0;
+  expect(watch.modeMs).toEqual({ normal: 15, backup: 20, error: 30 });
+});
+
+test('batches, frames and bytes by where they were written, and those that failed', () => {
+  const watch = new StreamWatch(() => 7);
+  watch.wrote('primary', { frames: 2, bytes: 20 });
+  watch.failed('primary', { frames: 1, bytes: 10 }, 'away');
+  watch.wrote('backup', { frames: 3, bytes: 30 });
+  watch.retried('not back yet');
+  expect(watch.written).toEqual({ primary: { batches: 1, frames: 3, bytes: 30 }, backup: { batches: 1, frames: 3, bytes: 30 } });
+  expect([watch.failedBatches, watch.retries, watch.lastProblem]).toEqual([1, 1, { text: 'not back yet', atMs: 7 }]);
+});

@@ -29,7 +29,7 @@ async function start(buckets: object, env: Readonly<Record<string, string>> = {}
   writeFileSync(join(folder, '.env.dev.local'), '');
   writeFileSync(join(folder, 'buckets.json'), JSON.stringify(buckets));
   const environment = loadEnvironment({ cwd: folder, env: { SOCKET: './it.sock', ...env } });
-  const socket = await bindSocket({ path: environment.socket.path, mode: 0o600, groupId: undefined });
+  const socket = await bindSocket({ path: environment.socket.path, mode: 0o600, groupId: undefined, setting: 'SOCKET' });
   const log = new Log('DEBUG', (line) => lines.push(line));
   daemon = await Daemon.start({ environment, buckets: loadBuckets(environment.bucketsFile, folder), socket, log, clock, fs: disk.fs });
 }

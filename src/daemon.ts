@@ -208,7 +208,7 @@ export class Daemon {
   #isAtRest(bucket: string): boolean {
     return this.#configOf(keyOf(bucket))!.streams.every((id) => {
       const { backup } = this.#parts.buckets.streamsConfigs[id]!;
-      return backup?.type !== 'file' || backup.replay === 'manual' || this.#accountOf(bucket, id).backedUp === 0;
+      return backup?.type !== 'file' || backup.replay === 'manual' || (this.accounts.get(`${bucket}/${id}`)?.backedUp ?? 0) === 0;
     });
   }
 

@@ -21,6 +21,7 @@ import type { BoundSocket } from './socket/bind.js';
 import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
 import { type LeftSegment, Spool } from './spool/spool.js';
+import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
 import { makeStreamParts } from './streamParts.js';
 import { StreamMaker } from './streams/makeStream.js';
 import { type Account, newAccount } from './streams/account.js';
@@ -51,6 +52,8 @@ interface EarlyParts {
   readonly spool: Spool | undefined;
   /** Segments of an earlier life, by bucket. */
   readonly left: Map<BucketKey, readonly LeftSegment[]>;
+  /** Backups of an earlier life. */
+  readonly leftBackups: readonly LeftBackup[];
 }
 
 /** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
@@ -87,11 +90,12 @@ export class Daemon {
     const { clock = systemClock, fs = nodeFileSystem } = parts;
     const budget = new MemoryBudget(parts.environment.maxMemoryBytes);
     const turns = new ReadTurns(budget, clock);
+    const leftBackups = await findLeftBackups(parts.buckets, fs, parts.log);
     const settings = parts.environment.spool;
-    if (settings === undefined) return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map() });
+    if (settings === undefined) return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map(), leftBackups });
     const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
     await spool.lock();
-    return new Daemon(parts, { clock, fs, budget, turns, spool, left: new Map(await spool.open()) });
+    return new Daemon(parts, { clock, fs, budget, turns, spool, left: new Map(await spool.open()), leftBackups });
   }
 
   private constructor(parts: DaemonParts, early: EarlyParts) {
@@ -182,14 +186,30 @@ export class Daemon {
     return this.#configOf(key)!.streams.some((id) => this.#parts.buckets.streamsConfigs[id]!.type === 'kafka');
   }
 
-  /** The configured ones, and those that have left something in the spool, so that it is delivered. */
+  /** The configured ones, and those that have left something in the spool or in a backup, so that it is delivered. */
   #bucketsAtStart(): readonly BucketKey[] {
     const configured = this.#parts.buckets.buckets.map(({ id }) => keyOf(id));
     const left = [...this.#early.left.keys()];
     for (const key of left.filter((found) => this.#configOf(found) === undefined)) {
       this.#parts.log.warn(`the spool holds batches of bucket ${bucketName(key)}, which is configured no more: they stay there; configure it, or a defaultBucket, and they are delivered`);
     }
-    return [...new Set([...configured, ...left.filter((key) => this.#configOf(key) !== undefined)])];
+    const backedUp = this.#early.leftBackups.filter((backup) => this.#isMissed(backup)).map(({ bucket }) => keyOf(bucket));
+    return [...new Set([...configured, ...left.filter((key) => this.#configOf(key) !== undefined), ...backedUp])];
+  }
+
+  /** Is there a stream that will send it? Otherwise a person must know. */
+  #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
+    const isOurs = !isForeign && this.#configOf(keyOf(bucket))?.streams.includes(stream) === true;
+    if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; use kahe replay`);
+    return isOurs;
+  }
+
+  /** Nothing of it lies anywhere where only its streams would take it on. */
+  #isAtRest(bucket: string): boolean {
+    return this.#configOf(keyOf(bucket))!.streams.every((id) => {
+      const { backup } = this.#parts.buckets.streamsConfigs[id]!;
+      return backup?.type !== 'file' || backup.replay === 'manual' || (this.accounts.get(`${bucket}/${id}`)?.backedUp ?? 0) === 0;
+    });
   }
 
   #spawnBucket(context: ActorContext<ManagerMessage>, key: BucketKey): ActorRef<BucketMessage> | undefined {
@@ -207,7 +227,7 @@ export class Daemon {
       spool,
       feedMs: () => this.#stopAtMs - this.#clock.now() - STREAMS_END_MS,
       onAbandoned: ({ chunk, start, end, frames }, reason) => this.#rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
-      ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
+      ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#isAtRest(name) && this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
     }, (lasting ??= this.#lastingParts(inner, key, config))));
   }
 

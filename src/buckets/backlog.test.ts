@@ -459,6 +459,44 @@ describe('Backlog', () => {
       expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual([...numbers(0, 16), ...numbers(16 + dropped, 40)]);
     });
 
+    test('a disk that fails is no want of room: nothing goes', async () => {
+      const life = await new Life({ maxSpool: 60_000_000 }).start();
+      life.destinations[0]!.isStuck = true;
+      for (const number of numbers(0, 80)) life.add(`${number}:${filler}`);
+      await life.onDisk();
+      life.disk.fail({ call: 'write', code: 'ENOSPC', times: 1 });
+      life.disk.fail({ call: 'write', code: 'EIO', after: 0 });
+      life.add(`80:${filler}`);
+      await life.until('some went', () => life.accounts[0]!.discarded > 0);
+      const dropped = life.accounts[0]!.discarded;
+      const untilMs = life.clock.now() + 20_000;
+      await life.until('20 seconds', () => life.clock.now() > untilMs);
+      expect(life.accounts[0]!.discarded).toBeLessThanOrEqual(dropped + 45);
+      expect(life.files.length).toBeGreaterThan(30);
+      life.disk.heal();
+      await life.deliverAll();
+    });
+
+    test('what can\'t be counted just now is not dropped uncounted', async () => {
+      const first = await new Life().start();
+      for (const number of numbers(0, 15)) first.add(`${number}:${filler}`);
+      await first.onDisk();
+      await first.backlog.end();
+      const life = new Life({ maxSpool: MAX, folder: first.folder });
+      life.destinations[0]!.isStuck = true;
+      life.disk.fail({ call: 'read', code: 'EIO', path: new RegExp(`(${first.files.slice(3, 6).join('|')})$`), times: 3 });
+      await life.start();
+      for (const number of numbers(15, 40)) {
+        life.add(`${number}:${filler}`);
+        await life.until('it is written', () => life.twins.at(-1)!.isComplete);
+      }
+      await life.until('there is room', () => life.spool!.bytes <= MAX);
+      const dropped = life.accounts[0]!.discarded;
+      await life.deliverAll();
+      expect(life.destinations[0]!.told.length + dropped).toBe(40);
+      expect(life.lost.reduce((sum, { frames }) => sum + frames, 0)).toBe(dropped);
+    });
+
     test('a disk that is full makes room in the same way', async () => {
       const life = await new Life({ maxSpool: 1e9 }).start();
       life.destinations[0]!.isStuck = true;

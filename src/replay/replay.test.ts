@@ -319,6 +319,65 @@ describe('Replay: files that are not as they were', () => {
     expect(life.account).toMatchObject({ received: 20, delivered: 10, discarded: 10 });
   });
 
+  test('for want of descriptors none is passed over, however long it takes', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 1 });
+    await life.backUp(numbered(0, 10));
+    await life.backUp(numbered(10, 20));
+    bench.disk.fail({ call: 'open', code: 'EMFILE', path: /orders(-\d)?$/, times: 12 });
+    for (let i = 0; i < 12; i++) await expect(life.replay.send(0)).rejects.toThrow(/EMFILE/);
+    await life.replay.send(0);
+    expect(life.primary.delivered).toEqual(numbered(0, 20));
+    expect(life.lost).toEqual([]);
+  });
+
+  test('a folder that is away for a moment, as a disk that is not mounted: nothing is passed over', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 1 });
+    await life.backUp(numbered(0, 10));
+    await life.backUp(numbered(10, 20));
+    await life.backup.finishFile();
+    await rename(out(), `${out()}-away`);
+    for (let i = 0; i < 7; i++) await expect(life.replay.send(0)).rejects.toThrow('the folder of the backup is not there');
+    await rename(`${out()}-away`, out());
+    await life.replay.send(0);
+    expect(life.primary.delivered).toEqual(numbered(0, 20));
+    expect(await bench.names()).toEqual([]);
+  });
+
+  test('a file that was sent and can\'t be removed does not stop those behind it', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 1 });
+    for (const from of [0, 10, 20]) await life.backUp(numbered(from, from + 10));
+    bench.disk.fail({ call: 'unlink', code: 'EROFS', path: /orders(-\d)?$/ });
+    await life.replay.send(0);
+    expect(life.primary.delivered).toEqual(numbered(0, 30));
+    expect(bench.lines.filter((line) => line.includes('was sent and can\'t be removed'))).toHaveLength(3);
+    expect(life.account).toMatchObject({ delivered: 30, backedUp: 0 });
+  });
+
+  test('a journal that can\'t be read at first: it is not taken for an empty backup', async () => {
+    const first = await Life.start(bench);
+    await first.backUp(numbered(0, 10));
+    await bench.stop();
+    bench.disk.fail({ call: 'open', code: 'EMFILE', path: /json$/, times: 2 });
+    const second = await Life.start(bench);
+    expect([second.replay.isKnown, second.replay.leftBytes]).toEqual([false, 0]);
+    await expect(second.replay.send(0)).rejects.toThrow('EMFILE');
+    await second.replay.send(0);
+    expect(second.replay.isKnown).toBe(true);
+    expect(second.primary.delivered).toEqual(numbered(0, 10));
+  });
+
+  test('a run that may drop the last file ends before one begins that may not', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 1 });
+    for (const from of [0, 10, 20]) await life.backUp(numbered(from, from + 10));
+    const last = life.replay.send(0);
+    const other = life.replay.send(2 * MB);
+    await life.backUp(numbered(30, 40));
+    await Promise.all([last, other]);
+    expect((await bench.names()).length).toBeGreaterThan(0);
+    await life.replay.send(0);
+    expect(life.primary.delivered).toEqual(numbered(0, 40));
+  });
+
   test('where it stands can\'t be noted: it goes on, and says what that may cost', async () => {
     const life = await Life.start(bench);
     await life.backUp(numbered(0, 25, 'x'.repeat(100_000)));

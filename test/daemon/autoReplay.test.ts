@@ -83,6 +83,26 @@ test('what earlier lives have left, one stopped and one killed, goes first', asy
   expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 1500, delivered: 1500, backedUp: 0 });
 }, 60_000);
 
+test('of a bucket made on demand too, which gets no frame any more; what belongs to no stream of the configuration is told', async () => {
+  const [proxy, topic, folder] = [await shutKafka(), await newTopic(bootstrap, 'on-demand'), await daemonFolder()];
+  const { streamsConfigs } = bucketsTo(proxy, topic) as { readonly streamsConfigs: object };
+  const buckets = { streamsConfigs, buckets: [{ id: 'other', streams: ['kafka'] }], defaultBucket: { streams: ['kafka'], batchTimeout: 20 } };
+  const first = await startDaemon({ buckets, folder });
+  const client = await first.connect();
+  await client.send(numberedFrames(topic, 'a', { count: 500, bytes: 100 }));
+  expect(await client.receipt()).toBe(500);
+  await first.stop();
+  const renamed = await startDaemon({ buckets: { streamsConfigs: { renamed: (streamsConfigs as Record<string, object>)['kafka']! }, buckets: [{ id: 'other', streams: ['renamed'] }], defaultBucket: { streams: ['renamed'] } }, folder });
+  await renamed.line(new RegExp(`the backup of bucket ${topic} that .* belongs to no stream of this configuration`));
+  await renamed.stop();
+  proxy.faults.refuse = false;
+  const daemon = await startDaemon({ buckets, folder });
+  await untilReplayed(daemon);
+  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: 500 })))).toEqual(new Map([['a', range(0, 500)]]));
+  await daemon.stop();
+  expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 500, delivered: 500, backedUp: 0 });
+}, 60_000);
+
 test('killed in the middle of it, again and again: the next life goes on, and each repeats one piece at most', async () => {
   const [proxy, topic, folder] = [await shutKafka(), await newTopic(bootstrap, 'killed'), await daemonFolder()];
   const count = 60_000;

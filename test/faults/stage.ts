@@ -110,9 +110,9 @@ export class Stage {
     this.#recoverMs = Math.max(this.#recoverMs ?? 0, Date.now() - startedMs);
   }
 
-  /** Resolves when every bucket, or each of these, has left mode normal; counted from the `from`th log line. */
+  /** Resolves when every bucket, or each of these, has left mode normal, or was cut off in sending its backup; counted from the `from`th log line. */
   async fails(topics: readonly string[] = this.#options.topics, from = 0): Promise<void> {
-    await Promise.all(topics.map((topic) => this.daemon.line(new RegExp(`/bucket\\.${topic}/stream\\.kafka mode (backup|error)`), { from, deadlineMs: DEADLINE_MS })));
+    await Promise.all(topics.map((topic) => this.daemon.line(new RegExp(`/bucket\\.${topic}/stream\\.kafka (mode (backup|error)|the backup is not sent yet)`), { from, deadlineMs: DEADLINE_MS })));
   }
 
   get hasBackup(): boolean {

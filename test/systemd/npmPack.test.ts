@@ -29,6 +29,6 @@ test('npx kahe works in an empty folder after npm install of the tarball', async
   await writeFile(path.join(empty, 'package.json'), '{ "private": true }');
   await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', path.join(folder, packed!.filename)], { cwd: empty });
   const kahe = async (...args: string[]): Promise<string> => (await run('npx', ['--no-install', 'kahe', ...args], { cwd: empty })).stdout;
-  expect(await kahe('--help')).toContain('kahe send BUCKET MESSAGE');
+  expect(await kahe('--help')).toContain('kahe send BUCKET');
   expect(await kahe('--version')).toBe(`${version}\n`);
 }, 180_000);

@@ -145,6 +145,22 @@ describe('FileStream: after a crash', () => {
     expect(await bench.names()).toEqual([]);
   });
 
+  it('keeps what it cuts off: a damaged length looks like half a frame, and whole ones may stand behind it', async () => {
+    await atCrash(async () => {
+      const stream = await bench.opened({});
+      expect(await bench.write(stream, ...Array.from({ length: 20 }, (_, i) => `message ${i}`))).toBeUndefined();
+    });
+    const whole = await readFile(inOut('orders'));
+    const damaged = Buffer.from(whole);
+    damaged[22 + 2]! |= 1;
+    await writeFile(inOut('orders'), damaged);
+    await bench.opened({});
+    const [aside] = (await readdir(inOut('.kahe'))).filter((name) => name.endsWith('.cut'));
+    const kept = await readFile(inOut('.kahe', aside!));
+    expect(Buffer.concat([await readFile(inOut('orders')), kept])).toEqual(damaged);
+    expect(bench.lines.filter((line) => line.includes(aside!))).toHaveLength(1);
+  });
+
   it('counts frames of every size, longer than what is read at once too', async () => {
     const messages = Array.from({ length: 3000 }, (_, i) => 'x'.repeat(i % 1000 === 7 ? 700_000 : i));
     await atCrash(async () => {

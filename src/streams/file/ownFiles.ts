@@ -10,6 +10,7 @@ import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { shortHash } from '../../disk/names.js';
 import { makeFolders } from '../../disk/folders.js';
+import { PREFIX_BYTES } from '../../frames/frame.js';
 import { walkFrames } from './frameWalk.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
 import { Journal } from './journal.js';
@@ -224,7 +225,21 @@ export class OwnFiles {
     else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
   }
 
-  /** What looks like half a frame may be a damaged length with whole frames behind it: it is kept for a person to look at. */
+  /** Half a frame names its bucket once. */
+  async #mayHoldMore(file: OwnFile, from: number): Promise<boolean> {
+    const { fs, bucket } = this.#options;
+    const handle = await fs.open(this.pathOf(file), READ_FILE);
+    try {
+      const bytes = Buffer.alloc(COPY_BYTES);
+      const end = bytes.subarray(0, await handle.read(bytes, from));
+      const name = Buffer.from(bucket);
+      return end.indexOf(Buffer.concat([Buffer.from([name.length]), name]), PREFIX_BYTES + 1) >= 0;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** For a person to look at. */
   async #keepEnd(file: OwnFile, from: number, to: number): Promise<string> {
     const { fs, path } = this.#options;
     const aside = join(path, NOTES_FOLDER, `${shortHash(file.name)}.${from}.cut`);
@@ -265,9 +280,10 @@ export class OwnFiles {
     }
     const walk = await this.#walk(path, facts.size);
     if (walk.tail === 'half a frame') {
-      const aside = await this.#keepEnd(file, walk.wholeBytes, facts.size);
+      const aside = (await this.#mayHoldMore(file, walk.wholeBytes)) ? await this.#keepEnd(file, walk.wholeBytes, facts.size) : undefined;
       await cut(fs, path, walk.wholeBytes);
-      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames; what was cut off is in ${aside}`);
+      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames`);
+      if (aside !== undefined) log.error(`${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`);
     } else if (walk.tail === 'damage') {
       log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is`);
     }

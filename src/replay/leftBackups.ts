@@ -1,0 +1,66 @@
+// Backups that earlier lives have left for buckets which are only made on demand: such a bucket may get no frame for days, and what lies in
+// its backup is to be sent all the same. The journals in the backups' folders say whose they are.
+import { join } from 'node:path';
+import type { BucketsConfig } from '../config/buckets.js';
+import { type FileSystem, READ_FILE } from '../disk/fileSystem.js';
+import { explained } from '../disk/ioAdvice.js';
+import type { Log } from '../log.js';
+import { NOTES_FOLDER } from '../streams/file/fileName.js';
+
+export interface LeftBackup {
+  readonly bucket: string;
+  /** The stream whose backup it is. */
+  readonly stream: string;
+  readonly journal: string;
+  /** No stream of this configuration will send it: another template, or another name. */
+  readonly isForeign: boolean;
+}
+
+interface Known {
+  readonly path: string;
+  readonly streamId: string;
+  readonly fileNameTemplate: string;
+}
+
+const LONGEST_JOURNAL = 64 * 1024 * 1024;
+
+/** Every journal below the folders of backups that are replayed, that knows of files. */
+export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 'streamsConfigs'>, fs: FileSystem, log: Log): Promise<readonly LeftBackup[]> {
+  const known = Object.values(streamsConfigs).flatMap(({ id, backup }): Known[] => {
+    return backup?.type === 'file' && backup.replay === 'auto' ? [{ ...backup.settings, streamId: `${id}.backup` }] : [];
+  });
+  const found: LeftBackup[] = [];
+  for (const path of new Set(known.map((each) => each.path))) {
+    const folder = join(path, NOTES_FOLDER);
+    // Not there, or not to be read: who opens the stream says so.
+    const names = await fs.list(folder).catch(() => []);
+    for (const name of names.filter((each) => each.endsWith('.json'))) {
+      const owner = await readOwner(fs, join(folder, name), log);
+      if (owner === undefined) continue;
+      const isForeign = !known.some((each) => each.path === path && each.streamId === owner.streamId && each.fileNameTemplate === owner.fileNameTemplate);
+      // Of a file stream that is no backup, in the same folder.
+      if (isForeign && !owner.streamId.endsWith('.backup')) continue;
+      found.push({ bucket: owner.bucket, stream: owner.streamId.slice(0, -'.backup'.length), journal: join(folder, name), isForeign });
+    }
+  }
+  return found;
+}
+
+/** @returns undefined: it knows of no file, or can't be understood, which its stream will say */
+async function readOwner(fs: FileSystem, journal: string, log: Log): Promise<{ bucket: string; streamId: string; fileNameTemplate: string } | undefined> {
+  try {
+    const file = await fs.open(journal, READ_FILE);
+    try {
+      const bytes = Buffer.alloc(Math.min((await file.facts()).size, LONGEST_JOURNAL));
+      const value = JSON.parse(bytes.toString('utf8', 0, await file.read(bytes, 0))) as Record<string, unknown>;
+      const { bucket, streamId, fileNameTemplate, files } = value;
+      if (typeof bucket !== 'string' || typeof streamId !== 'string' || typeof fileNameTemplate !== 'string') return undefined;
+      return Array.isArray(files) && files.length > 0 ? { bucket, streamId, fileNameTemplate } : undefined;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    log.debug(`${journal}: ${explained(error)}`);
+    return undefined;
+  }
+}

@@ -4,6 +4,7 @@
 // Node has no Unix datagram sockets, so systemd-notify sends. A shell, started once, starts it for each message: forking a process with
 // hundreds of MB stops its event loop for 10 ms, forking the shell takes none of its time.
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { type Clock, systemClock, type Timer } from '../clock.js';
 import type { Log } from '../log.js';
 
@@ -95,9 +96,12 @@ export class ServiceManager {
   #startSender(env: ServiceManagerParts['env']): ChildProcess {
     const sender = spawn('/bin/sh', ['-c', SENDER], { env, stdio: ['pipe', 'ignore', 'pipe'] });
     sender.on('error', (error) => this.#warn(error.message));
-    sender.on('exit', (code, signal) => code !== 0 && this.#warn(`its sender was ended by ${signal ?? `exit code ${String(code)}`}`));
-    sender.stdin.on('error', (error) => this.#warn(error.message));
-    sender.stderr.on('data', (piece: Buffer) => this.#warn(piece.toString().trim()));
+    // Not 'exit': what it said before it ended, which says why, may come after that.
+    sender.on('close', (code, signal) => code !== 0 && this.#warn(`its sender was ended by ${signal ?? `exit code ${String(code)}`}`));
+    // It has ended, and says itself why.
+    sender.stdin.on('error', () => undefined);
+    // A shell may write a line in pieces.
+    createInterface({ input: sender.stderr }).on('line', (line) => this.#warn(line.trim()));
     // The daemon's end doesn't wait for it.
     sender.unref();
     return sender;

@@ -205,10 +205,10 @@ export class Daemon {
   }
 
   /** Nothing of it lies anywhere where only its streams would take it on. */
-  #isAtRest(bucket: string): boolean {
-    return this.#configOf(keyOf(bucket))!.streams.every((id) => {
+  #isAtRest({ streams }: BucketLook): boolean {
+    return streams.every(({ id, account }) => {
       const { backup } = this.#parts.buckets.streamsConfigs[id]!;
-      return backup?.type !== 'file' || backup.replay === 'manual' || (this.accounts.get(`${bucket}/${id}`)?.backedUp ?? 0) === 0;
+      return backup?.type !== 'file' || backup.replay === 'manual' || account.backedUp === 0;
     });
   }
 
@@ -227,7 +227,7 @@ export class Daemon {
       spool,
       feedMs: () => this.#stopAtMs - this.#clock.now() - STREAMS_END_MS,
       onAbandoned: ({ chunk, start, end, frames }, reason) => this.#rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
-      ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#isAtRest(name) && this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
+      ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#isAtRest(this.#lookAt(name, config)) && this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
     }, (lasting ??= this.#lastingParts(inner, key, config))));
   }
 

@@ -66,8 +66,7 @@ function makeBackup(config: BackupConfig, id: string, primary: Stream, options: 
 function withFiles(backup: Stream, replay: Replay | undefined): Omit<StreamParts, 'primary'> {
   const backedUp = (): BackedUp | undefined => {
     if (!(backup instanceof FileStream)) return undefined;
-    const bytes = backup.files.reduce((sum, file) => sum + file.bytes - file.sentBytes, 0);
-    return { files: backup.files.length, bytes, isBeingSent: replay?.isRunning === true };
+    return { files: backup.files.length, bytes: backup.own.unsent.bytes, isBeingSent: replay?.isRunning === true };
   };
   return { backup, replay, backedUp };
 }

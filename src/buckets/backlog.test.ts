@@ -427,11 +427,17 @@ describe('Backlog', () => {
       expect([life.files, life.spool!.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
     });
 
+    /** A life that ends with 15 batches in its spool. */
+    async function earlier(): Promise<Life> {
+      const life = await new Life().start();
+      for (const number of numbers(0, 15)) life.add(`${number}:${filler}`);
+      await life.onDisk();
+      await life.backlog.end();
+      return life;
+    }
+
     test('what an earlier life has left goes first, and is counted too', async () => {
-      const first = await new Life().start();
-      for (const number of numbers(0, 15)) first.add(`${number}:${filler}`);
-      await first.onDisk();
-      await first.backlog.end();
+      const first = await earlier();
       const life = new Life({ maxSpool: MAX, folder: first.folder });
       life.destinations[0]!.isStuck = true;
       await life.start();
@@ -478,10 +484,7 @@ describe('Backlog', () => {
     });
 
     test('what can\'t be counted just now is not dropped uncounted', async () => {
-      const first = await new Life().start();
-      for (const number of numbers(0, 15)) first.add(`${number}:${filler}`);
-      await first.onDisk();
-      await first.backlog.end();
+      const first = await earlier();
       const life = new Life({ maxSpool: MAX, folder: first.folder });
       life.destinations[0]!.isStuck = true;
       life.disk.fail({ call: 'read', code: 'EIO', path: new RegExp(`(${first.files.slice(3, 6).join('|')})$`), times: 3 });

@@ -1,7 +1,7 @@
 // Reads a batch back from the spool, as often as it takes: what is behind it waits, so that order is kept, but not for ever.
 import type { Clock } from '../clock.js';
 import { errnoOf } from '../disk/fileSystem.js';
-import { explained } from '../disk/ioAdvice.js';
+import { explained, isPassing } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { Spool } from '../spool/spool.js';
@@ -24,8 +24,6 @@ export interface ReadBackParts {
 
 const TRIES = 5;
 const RETRY_MS = 1_000;
-/** What keeps a file from being read and has nothing to do with the file. */
-const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 
 /** @returns undefined: it is not wanted any more */
 export async function readBack(entry: Entry, { spool, clock, log, isWanted }: ReadBackParts): Promise<ReadBack | undefined> {
@@ -44,8 +42,7 @@ export async function readBack(entry: Entry, { spool, clock, log, isWanted }: Re
 }
 
 function isWorthAnotherTry(error: unknown, tries: number): boolean {
-  const errno = errnoOf(error) ?? '';
-  return errno !== 'ENOENT' && (PASSING.has(errno) || tries < TRIES);
+  return errnoOf(error) !== 'ENOENT' && (isPassing(error) || tries < TRIES);
 }
 
 function giveUp(path: string, error: unknown, log: Log): ReadBack {

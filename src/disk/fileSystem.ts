@@ -115,6 +115,17 @@ export async function writeWhole(file: OpenFile, bytes: Uint8Array): Promise<voi
   }
 }
 
+/** Reads until `into` is full or the file ends: a read may stop half-way. @returns how many bytes were read */
+export async function readFully(file: OpenFile, into: Uint8Array, position: number): Promise<number> {
+  let length = 0;
+  while (length < into.length) {
+    const got = await file.read(into.subarray(length), position + length);
+    if (got === 0) break;
+    length += got;
+  }
+  return length;
+}
+
 /** As writeWhole, for several pieces that stand one behind the other: nothing is copied. */
 export async function writeAll(file: OpenFile, pieces: readonly Uint8Array[]): Promise<void> {
   let left = pieces.filter((piece) => piece.length > 0);

@@ -2,10 +2,11 @@
 // its backup is to be sent all the same. The journals in the backups' folders say whose they are.
 import { join } from 'node:path';
 import type { BucketsConfig } from '../config/buckets.js';
-import { type FileSystem, READ_FILE } from '../disk/fileSystem.js';
+import { type FileSystem } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import type { Log } from '../log.js';
 import { NOTES_FOLDER } from '../streams/file/fileName.js';
+import { readWholeFile } from '../disk/wholeFile.js';
 
 export interface LeftBackup {
   readonly bucket: string;
@@ -49,16 +50,9 @@ export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 's
 /** @returns undefined: it knows of no file, or can't be understood, which its stream will say */
 async function readOwner(fs: FileSystem, journal: string, log: Log): Promise<{ bucket: string; streamId: string; fileNameTemplate: string } | undefined> {
   try {
-    const file = await fs.open(journal, READ_FILE);
-    try {
-      const bytes = Buffer.alloc(Math.min((await file.facts()).size, LONGEST_JOURNAL));
-      const value = JSON.parse(bytes.toString('utf8', 0, await file.read(bytes, 0))) as Record<string, unknown>;
-      const { bucket, streamId, fileNameTemplate, files } = value;
-      if (typeof bucket !== 'string' || typeof streamId !== 'string' || typeof fileNameTemplate !== 'string') return undefined;
-      return Array.isArray(files) && files.length > 0 ? { bucket, streamId, fileNameTemplate } : undefined;
-    } finally {
-      await file.close();
-    }
+    const { bucket, streamId, fileNameTemplate, files } = JSON.parse(await readWholeFile(fs, journal, LONGEST_JOURNAL)) as Record<string, unknown>;
+    if (typeof bucket !== 'string' || typeof streamId !== 'string' || typeof fileNameTemplate !== 'string') return undefined;
+    return Array.isArray(files) && files.length > 0 ? { bucket, streamId, fileNameTemplate } : undefined;
   } catch (error) {
     log.debug(`${journal}: ${explained(error)}`);
     return undefined;

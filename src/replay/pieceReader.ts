@@ -1,6 +1,6 @@
 // Reads the next piece of a backup's file: about a megabyte of whole frames, which is a batch just as it lies there, with the times at which
 // its frames came. A file of frames has no checksums, so each frame is looked into: one that can't be as it was written goes no further.
-import type { OpenFile } from '../disk/fileSystem.js';
+import { type OpenFile, readFully } from '../disk/fileSystem.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, judgeBody, MIN_BODY_BYTES } from '../frames/frame.js';
 import type { MemoryBudget } from '../memoryBudget.js';
@@ -54,13 +54,7 @@ async function readWhole(source: PieceSource, from: number, end: number): Promis
 
 async function readBytes({ file, space }: PieceSource, from: number, length: number): Promise<Buffer> {
   const bytes = length <= space.length ? space.subarray(0, length) : Buffer.allocUnsafeSlow(length);
-  let got = 0;
-  while (got < length) {
-    const more = await file.read(bytes.subarray(got), from + got);
-    if (more === 0) break;
-    got += more;
-  }
-  return bytes.subarray(0, got);
+  return bytes.subarray(0, await readFully(file, bytes, from));
 }
 
 class PieceMaker {

@@ -2,8 +2,8 @@
 // files' journal after each piece, so that a crash repeats one piece at most; a file that is sent whole is removed. Nothing but the stream's
 // own files is ever sent: a file that somebody put there, or put in the place of one, is left alone.
 import type { ReadTurns } from '../disk/readTurns.js';
-import { explained } from '../disk/ioAdvice.js';
-import { type OpenFile, errnoOf } from '../disk/fileSystem.js';
+import { explained, isPassing } from '../disk/ioAdvice.js';
+import type { OpenFile } from '../disk/fileSystem.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type Account, move } from '../streams/account.js';
@@ -34,8 +34,6 @@ interface Current {
   readonly times: ArrivalReader | undefined;
 }
 
-/** What keeps a file from being read and has nothing to do with the file. */
-const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 /** A file that can't be read so often in a row is passed over. */
 const READS_TRIED = 5;
 
@@ -53,11 +51,11 @@ export class Replay implements BackupReplay {
   }
 
   get leftBytes(): number {
-    return this.#files.reduce((sum, { bytes, sentBytes }) => sum + bytes - sentBytes, 0);
+    return this.#options.backup.own.unsent.bytes;
   }
 
   get leftFrames(): number {
-    return this.#files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0);
+    return this.#options.backup.own.unsent.frames;
   }
 
   get isRunning(): boolean {
@@ -220,8 +218,4 @@ export class Replay implements BackupReplay {
   #pathOf(file: OwnFile): string {
     return this.#options.backup.own.pathOf(file);
   }
-}
-
-function isPassing(error: unknown): boolean {
-  return PASSING.has(errnoOf(error) ?? '');
 }

@@ -6,7 +6,7 @@ import { CHECKPOINT_BYTES, findCheckpoint, readCheckpoint } from '../frames/chec
 import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, bucketOf, judgeBody, sameBucket } from '../frames/frame.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole } from '../disk/fileSystem.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole, readFully } from '../disk/fileSystem.js';
 import { refuseLink } from '../disk/folders.js';
 import { explained } from '../disk/ioAdvice.js';
 
@@ -145,13 +145,7 @@ async function readWhole(path: string, { fs, space }: RecoverParts): Promise<Buf
   try {
     const { size } = await file.facts();
     const bytes = space !== undefined && space.length >= size ? space.subarray(0, size) : Buffer.allocUnsafeSlow(size);
-    let length = 0;
-    while (length < bytes.length) {
-      const got = await file.read(bytes.subarray(length), length);
-      if (got === 0) break;
-      length += got;
-    }
-    return bytes.subarray(0, length);
+    return bytes.subarray(0, await readFully(file, bytes, 0));
   } finally {
     await file.close();
   }

@@ -3,9 +3,10 @@
 // the segment up to which all are settled }. Should it be lost, frames come twice and none goes missing.
 import { basename, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, errnoOf, unlinkIfThere, writeWhole } from '../disk/fileSystem.js';
+import { type FileSystem, errnoOf } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import type { Log } from '../log.js';
+import { readWholeFile, replaceWholeFile } from '../disk/wholeFile.js';
 
 export interface SettledNotesParts {
   readonly folder: string;
@@ -36,7 +37,7 @@ export class SettledNotes {
    */
   async load(newestPath: string): Promise<this> {
     try {
-      const notes = [...parse(await read(this.#parts.fs, this.#path))];
+      const notes = [...parse(await readWholeFile(this.#parts.fs, this.#path, LONGEST_FILE))];
       this.#notes = new Map(notes.filter(([, upTo]) => upTo <= orderOf(newestPath)));
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') this.#parts.log.warn(`${this.#path} can't be understood: ${explained(error)}; streams may get again what they have had`);
@@ -71,13 +72,9 @@ export class SettledNotes {
 
   async #save(): Promise<void> {
     const { fs, log } = this.#parts;
-    const draft = `${this.#path}.tmp`;
     this.#isChanged = false;
     try {
-      await unlinkIfThere(fs, draft);
-      const file = await fs.open(draft, NEW_FILE, FILE_MODE);
-      await writeWhole(file, Buffer.from(`${JSON.stringify(Object.fromEntries(this.#notes))}\n`)).finally(() => file.close());
-      await fs.rename(draft, this.#path);
+      await replaceWholeFile(fs, this.#path, `${JSON.stringify(Object.fromEntries(this.#notes))}\n`, { lasts: false });
       this.#isInTrouble = false;
     } catch (error) {
       if (!this.#isInTrouble) log.warn(`${this.#path} can't be written: ${explained(error)}; after a restart streams may get again what they have had`);
@@ -89,16 +86,6 @@ export class SettledNotes {
 /** Segments sort by time and number; one that was written anew after a failure has the same. */
 function orderOf(segmentPath: string): string {
   return basename(segmentPath).slice(0, '0000000000000-00000000'.length);
-}
-
-async function read(fs: FileSystem, path: string): Promise<string> {
-  const file = await fs.open(path, READ_FILE);
-  try {
-    const bytes = Buffer.alloc(Math.min((await file.facts()).size, LONGEST_FILE));
-    return bytes.toString('utf8', 0, await file.read(bytes, 0));
-  } finally {
-    await file.close();
-  }
 }
 
 function parse(text: string): Map<string, string> {

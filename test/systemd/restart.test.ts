@@ -73,23 +73,28 @@ describe('LISTEN_FDS, of systemd-socket-activate', () => {
     });
   }
 
-  test.each([
-    ['without a spool', {}],
-    ['with a spool', { SPOOL: 'spool' }],
-  ])('restarts under load, %s: no connection is refused, and nothing is lost', async (_what, env) => {
-    const service = await activate(env);
-    const load = new SteadyLoad(service.socketPath, 'orders');
+  /** Ends one daemon after another while the load goes on, and the last one in good order after it. */
+  async function restartUnderLoad(service: TestDaemon, load: SteadyLoad, { times, signal }: { readonly times: number; readonly signal: NodeJS.Signals }): Promise<void> {
     let pid = 0;
-    for (let restart = 0; restart < 5; restart++) {
+    for (let restart = 0; restart < times; restart++) {
       pid = await daemonAfter(service, pid);
       await load.progress();
-      process.kill(pid, 'SIGTERM');
+      process.kill(pid, signal);
     }
     pid = await daemonAfter(service, pid);
     await load.progress();
     await load.end();
     process.kill(pid, 'SIGTERM');
     await daemonAfter(service, pid);
+  }
+
+  test.each([
+    ['without a spool', {}],
+    ['with a spool', { SPOOL: 'spool' }],
+  ])('restarts under load, %s: no connection is refused, and nothing is lost', async (_what, env) => {
+    const service = await activate(env);
+    const load = new SteadyLoad(service.socketPath, 'orders');
+    await restartUnderLoad(service, load, { times: 5, signal: 'SIGTERM' });
     expect(load.refusals).toEqual([]);
     expect(service.linesLike(/^ended/)).toEqual(Array.from({ length: 6 }, () => 'ended 0'));
     load.check(await service.files('data'));
@@ -98,17 +103,7 @@ describe('LISTEN_FDS, of systemd-socket-activate', () => {
   test('kill -9 under load: no connection is refused, and what was confirmed is there', async () => {
     const service = await activate({ SPOOL: 'spool' });
     const load = new SteadyLoad(service.socketPath, 'orders', { telling: 0 });
-    let pid = 0;
-    for (let restart = 0; restart < 4; restart++) {
-      pid = await daemonAfter(service, pid);
-      await load.progress();
-      process.kill(pid, 'SIGKILL');
-    }
-    pid = await daemonAfter(service, pid);
-    await load.progress();
-    await load.end();
-    process.kill(pid, 'SIGTERM');
-    await daemonAfter(service, pid);
+    await restartUnderLoad(service, load, { times: 4, signal: 'SIGKILL' });
     expect(load.refusals).toEqual([]);
     const there = new Set((await service.files('data')).map(({ message }) => message));
     for (const [sender, count] of load.sent) for (let number = 0; number < count; number++) expect(there).toContain(`${sender}:${number}:`);

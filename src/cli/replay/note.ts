@@ -2,10 +2,11 @@
 // the old one or the new one. A note that can't be understood, or is of another file, counts as none: then frames are sent twice, never lost.
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, READ_FILE, errnoOf, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
+import { basename, join, resolve } from 'node:path';
+import { type FileSystem, errnoOf, unlinkIfThere } from '../../disk/fileSystem.js';
 import { safeName, shortHash, shortened } from '../../disk/names.js';
 import type { FileWindow } from '../../frames/fileWindow.js';
+import { readWholeFile, replaceWholeFile } from '../../disk/wholeFile.js';
 
 /** Which run of which file this is about. */
 export interface NoteOwner {
@@ -53,20 +54,11 @@ export function refusalOf(note: ReplayNote, owner: NoteOwner, window: FileWindow
 
 /** @returns undefined: there is none that can be understood. @throws Error it is there and can't be read */
 export async function loadNote(fs: FileSystem, path: string): Promise<ReplayNote | undefined> {
-  let file: OpenFile;
   try {
-    file = await fs.open(path, READ_FILE);
+    return parse(await readWholeFile(fs, path, LONGEST_NOTE));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
-  }
-  try {
-    const bytes = Buffer.alloc(Math.min((await file.facts()).size, LONGEST_NOTE));
-    let length = 0;
-    for (let got = -1; got !== 0 && length < bytes.length; length += got) got = await file.read(bytes.subarray(length), length);
-    return parse(bytes.toString('utf8', 0, length));
-  } finally {
-    await file.close();
   }
 }
 
@@ -106,7 +98,7 @@ export class NoteKeeper {
     this.#waiting = waiting;
     waiting.done = this.#last.then(() => {
       this.#waiting = undefined;
-      return this.#replace(waiting.note);
+      return replaceWholeFile(this.fs, this.path, `${JSON.stringify({ version: VERSION, ...waiting.note })}\n`, { lasts: true });
     });
     this.#last = waiting.done.catch(() => undefined);
     return waiting.done;
@@ -115,19 +107,5 @@ export class NoteKeeper {
   async remove(): Promise<void> {
     await this.#last;
     await unlinkIfThere(this.fs, this.path);
-  }
-
-  async #replace(note: ReplayNote): Promise<void> {
-    const draft = `${this.path}.tmp`;
-    await unlinkIfThere(this.fs, draft);
-    const file = await this.fs.open(draft, NEW_FILE, FILE_MODE);
-    try {
-      await writeWhole(file, Buffer.from(`${JSON.stringify({ version: VERSION, ...note })}\n`));
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-    await this.fs.rename(draft, this.path);
-    await syncFolder(this.fs, dirname(this.path));
   }
 }

@@ -1,12 +1,13 @@
 // The journal of a file stream: one small JSON file, `<path>/.kahe/<bucket>.<hash>.json`, that says which files are the stream's own.
 // It is replaced as a whole (new file, fsync, rename, fsync of the folder), so that after a crash it is the old one or the new one.
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Log } from '../../log.js';
-import { FILE_MODE, NEW_FILE, READ_FILE, errnoOf, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
-import type { FileSystem, OpenFile } from '../../disk/fileSystem.js';
+import { errnoOf } from '../../disk/fileSystem.js';
+import type { FileSystem } from '../../disk/fileSystem.js';
 import { safeName, shortHash, shortened } from '../../disk/names.js';
 import { NOTES_FOLDER } from './fileName.js';
 import { makeFolders } from '../../disk/folders.js';
+import { readWholeFile, replaceWholeFile } from '../../disk/wholeFile.js';
 
 /** A file that this stream made. */
 export interface OwnFile {
@@ -66,21 +67,12 @@ export class Journal {
 
   /** @returns undefined when there is none, and '' (no journal either) for a symlink in its place */
   async #read(): Promise<string | undefined> {
-    let file: OpenFile;
     try {
-      file = await this.fs.open(this.#file, READ_FILE);
+      return await readWholeFile(this.fs, this.#file);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       if (errnoOf(error) === 'ELOOP') return '';
       throw error;
-    }
-    try {
-      const bytes = Buffer.alloc((await file.facts()).size);
-      let length = 0;
-      for (let got = -1; got !== 0 && length < bytes.length; length += got) got = await file.read(bytes.subarray(length), length);
-      return bytes.toString('utf8', 0, length);
-    } finally {
-      await file.close();
     }
   }
 
@@ -94,18 +86,8 @@ export class Journal {
   async #replace({ files, numbers }: JournalContent): Promise<void> {
     const { fileNameTemplate, bucket, streamId } = this.owner;
     const text = `${JSON.stringify({ version: VERSION, fileNameTemplate, bucket, streamId, numbers: [...numbers], files })}\n`;
-    const draft = `${this.#file}.tmp`;
     await makeFolders(this.fs, this.owner.path, NOTES_FOLDER);
-    await unlinkIfThere(this.fs, draft);
-    const file = await this.fs.open(draft, NEW_FILE, FILE_MODE);
-    try {
-      await writeWhole(file, Buffer.from(text));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await this.fs.rename(draft, this.#file);
-    await syncFolder(this.fs, dirname(this.#file));
+    await replaceWholeFile(this.fs, this.#file, text, { lasts: true });
   }
 }
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import { NOTES_FOLDER, expandTemplate } from './fileName.js';
-import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
+import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, readFully, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
 import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { shortHash } from '../../disk/names.js';
@@ -66,6 +66,14 @@ export class OwnFiles {
     return this.#content?.files ?? [];
   }
 
+  /** Of all files, what no replay has sent. */
+  get unsent(): { readonly frames: number; readonly bytes: number } {
+    return {
+      frames: this.files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0),
+      bytes: this.files.reduce((sum, { bytes, sentBytes }) => sum + bytes - sentBytes, 0),
+    };
+  }
+
   pathOf(file: OwnFile): string {
     return join(this.#options.path, file.name);
   }
@@ -85,7 +93,7 @@ export class OwnFiles {
     }
     this.#content = content;
     this.#found = new Set(content.files);
-    this.#options.onFound?.(content.files.reduce((sum, { frames, sentFrames }) => sum + frames - sentFrames, 0));
+    this.#options.onFound?.(this.unsent.frames);
     return content;
   }
 
@@ -231,7 +239,7 @@ export class OwnFiles {
     const handle = await fs.open(this.pathOf(file), READ_FILE);
     try {
       const bytes = Buffer.alloc(COPY_BYTES);
-      const end = bytes.subarray(0, await handle.read(bytes, from));
+      const end = bytes.subarray(0, await readFully(handle, bytes, from));
       const name = Buffer.from(bucket);
       return end.indexOf(Buffer.concat([Buffer.from([name.length]), name]), PREFIX_BYTES + 1) >= 0;
     } finally {

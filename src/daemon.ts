@@ -25,7 +25,7 @@ import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
 import { makeStreamParts } from './streamParts.js';
 import { StreamMaker } from './streams/makeStream.js';
 import { type Account, newAccount } from './streams/account.js';
-import { StreamActor, type StreamMessage } from './streams/streamActor.js';
+import { StreamActor, type StreamActorOptions, type StreamMessage } from './streams/streamActor.js';
 import { StreamWatch } from './streams/streamWatch.js';
 import type { EventLoopDelay } from './admin/eventLoopDelay.js';
 import { type BucketLook, type Snapshot, type StreamLook, accountsOf, takeSnapshot } from './admin/snapshot.js';
@@ -237,7 +237,7 @@ export class Daemon {
     const bucket = look.name;
     const streams = look.streams.map((stream, index) => {
       const { id, account } = stream;
-      return { id, account, ref: this.#spawnStream(context, bucket, stream, () => backlog.ready(index)) };
+      return { id, account, ref: this.#spawnStream(context, bucket, stream, { onReady: () => backlog.ready(index), onStuck: () => backlog.stuck(index) }) };
     });
     const backlog = new Backlog({
       streams,
@@ -259,7 +259,7 @@ export class Daemon {
     return { streams: streams.map(({ ref }) => ref), backlog };
   }
 
-  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, look: StreamLook, onReady: () => void): ActorRef<StreamMessage> {
+  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, look: StreamLook, told: Pick<StreamActorOptions, 'onReady' | 'onStuck'>): ActorRef<StreamMessage> {
     const config = this.#parts.buckets.streamsConfigs[look.id]!;
     const { account, watch } = look;
     const name = `stream.${config.id}`;
@@ -273,7 +273,7 @@ export class Daemon {
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => this.#stopAtMs - this.#clock.now(),
       onLeftOver: (batch: Batch, reason: string) => this.#leaveOver(batch, reason, log),
-      onReady,
+      ...told,
       account,
       watch,
     };

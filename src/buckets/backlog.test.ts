@@ -316,6 +316,27 @@ describe('Backlog', () => {
     expect(life.budget.heldBytes).toBe(0);
   });
 
+  test('a stream that turns out to be stuck while memory is over its bound gives back at once, for nothing else would ask it', async () => {
+    const life = await new Life({ memory: 16 * 1024 * 1024 }).start();
+    const stuck = life.destinations[0]!;
+    const filler = 'x'.repeat(450_000);
+    life.add(`first:${filler}`);
+    life.backlog.stuck(0);
+    expect(stuck.gaveBack).toBe(0);
+    for (const number of numbers(0, 40)) life.add(`${number}:${filler}`);
+    await life.onDisk();
+    // Until now it was writing; what it holds is asked for only once it can't.
+    const other = life.budget.allocate(12 * 1024 * 1024);
+    expect([life.budget.isOver, stuck.held > 0]).toEqual([true, true]);
+    stuck.isStuck = true;
+    life.backlog.stuck(0);
+    await life.until('nothing is held', () => life.inMemory === 0);
+    expect(stuck.held).toBe(0);
+    life.budget.free(other);
+    await life.deliverAll();
+    expect(stuck.told.map((text) => text.split(':')[0])).toEqual(['first', ...numbers(0, 40)]);
+  });
+
   test('a fast stream does not get again, after a restart, what a slow one has kept in the spool', async () => {
     const life = await new Life({ streams: 2 }).start();
     for (const number of numbers(0, 30)) life.add(number);
@@ -510,7 +531,8 @@ describe('Backlog', () => {
       await life.until('some went', () => life.accounts[0]!.discarded > 0);
       await life.onDisk();
       const dropped = life.accounts[0]!.discarded;
-      expect(dropped).toBeLessThan(50);
+      // Once or twice what goes at a time, as fast as the disk takes the next batch; the newest stays.
+      expect(dropped).toBeLessThan(81);
       await life.deliverAll();
       expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual(numbers(dropped, 81));
     });

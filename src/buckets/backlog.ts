@@ -143,6 +143,11 @@ export class Backlog {
     this.#pump();
   }
 
+  /** The stream can't write: if memory is short already, what it holds is wanted back. */
+  stuck(stream: number): void {
+    if (this.#options.spool !== undefined && this.#options.budget.isOver) this.#recallFrom(stream);
+  }
+
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
   add(batch: Batch, twin: Segment | undefined): void {
     this.closed.batches++;
@@ -164,7 +169,12 @@ export class Backlog {
   }
 
   #recall(): void {
-    for (const [stream, { ref }] of this.#options.streams.entries()) if (this.#held[stream]! > 0 && ref.state === 'running') ref.tell({ kind: 'giveBack' });
+    for (let stream = 0; stream < this.#held.length; stream++) this.#recallFrom(stream);
+  }
+
+  #recallFrom(stream: number): void {
+    const { ref } = this.#options.streams[stream]!;
+    if (this.#held[stream]! > 0 && ref.state === 'running') ref.tell({ kind: 'giveBack' });
   }
 
   /** What lies on disk, and no stream holds, gives its memory up. */

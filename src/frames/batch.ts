@@ -161,9 +161,10 @@ export class Batch {
     return (this.#draw ??= crc32c(this.bytes.subarray(0, Math.min(this.length, DRAWN_BYTES)), this.firstArrivalMs >>> 0));
   }
 
-  /** A share that its holder releases unused: it is not settled, and the frames are still to be delivered. */
+  /** A share, or what was picked from one in its place, that its holder releases unused: it is not settled, and the frames are still to be delivered. */
   giveUp(): void {
     this.#isGivenUp = true;
+    if (this.#origin?.isShare === true) this.#origin.#isGivenUp = true;
     this.release();
   }
 
@@ -172,7 +173,7 @@ export class Batch {
   }
 
   /** All frames of another batch, for one destination: see `share`. */
-  get isShare(): boolean {
+  private get isShare(): boolean {
     return this.#shares !== undefined;
   }
 

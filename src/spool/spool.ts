@@ -63,7 +63,8 @@ const LONGEST_NAME = 235;
 const RESUME_SHARE = 0.95;
 /** So much goes at a time, at least: room for a few batches. */
 const DROP_BYTES = 4 * 1024 * 1024;
-const AGAIN_MS = 500;
+/** A disk that was full is written to again after a second (segment.ts): only if that did not help, more has to go. */
+const AGAIN_MS = 1_500;
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;

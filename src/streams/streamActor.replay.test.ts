@@ -99,6 +99,7 @@ class Bench {
   readonly replay = new FakeReplay(this.backup, this.account, (text) => this.atPrimary.push(text));
   readonly ref: ActorRef<StreamMessage>;
   ready = 0;
+  stuck = 0;
   readonly gaveBack: string[] = [];
   stopAtMs = Infinity;
   actor!: StreamActor;
@@ -119,6 +120,7 @@ class Bench {
         this.leftOver.push(...messagesIn(batch.view()));
         return 'queued';
       },
+      onStuck: () => void this.stuck++,
       onReady: () => {
         this.ready++;
       },
@@ -343,6 +345,22 @@ describe('StreamActor: giving back', () => {
     expect(bench.ready).toBe(readyBefore + 1);
     for (const batch of batches) batch.release();
     expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('says that it is stuck when it comes to be, and of each batch that comes then', async () => {
+    const bench = await Bench.opened();
+    const batches = [bench.tellShare('a')];
+    bench.primary.fail();
+    await turn();
+    expect(bench.stuck).toBe(0);
+    bench.backup.fail();
+    await turn();
+    expect([bench.actor.mode, bench.stuck]).toEqual(['error', 1]);
+    batches.push(bench.tellShare('b'));
+    expect(bench.stuck).toBe(2);
+    bench.ref.tell({ kind: 'giveBack' });
+    expect(bench.gaveBack).toEqual(['b', 'a']);
+    for (const batch of batches) batch.release();
   });
 
   test('a batch of which a part is delivered is not given back', async () => {

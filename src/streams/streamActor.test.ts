@@ -33,6 +33,8 @@ class Bench {
   readonly backup: FakeStream | undefined;
   readonly ref: ActorRef<StreamMessage>;
   stopAtMs = Infinity;
+  hasGivenBack = false;
+  #givenBack: string[][] = [];
   /** The living one: a failed one is replaced. */
   actor!: StreamActor;
 
@@ -57,6 +59,7 @@ class Bench {
         }
         return 'rejected';
       },
+      onReady: () => this.#askAgain(),
       account: this.account,
       watch: this.watch,
     };
@@ -70,10 +73,31 @@ class Bench {
     return bench;
   }
 
+  /** As the backlog does: shares, which may be given back, and then come again in their order once the stream asks. */
   tell(...messages: string[]): void {
+    if (this.#givenBack.length > 0) return void this.#givenBack.push(messages);
     const batch = batchOf('orders', messages, this.budget);
-    batch.onSettled(() => this.settled.push(messages.join()));
-    this.ref.tell({ kind: 'batch', batch });
+    const share = batch.share();
+    batch.release();
+    share.onSettled(() => {
+      if (!share.isGivenUp) return void this.settled.push(messages.join());
+      this.hasGivenBack = true;
+      this.#givenBack.unshift(messages);
+    });
+    this.ref.tell({ kind: 'batch', batch: share });
+  }
+
+  /** The backlog has them, and the stream has not. */
+  get givenBack(): readonly string[] {
+    return this.#givenBack.flat();
+  }
+
+  get givenBackBatches(): readonly string[] {
+    return this.#givenBack.map((messages) => messages.join());
+  }
+
+  #askAgain(): void {
+    for (const messages of this.#givenBack.splice(0)) this.tell(...messages);
   }
 
   stop(inMs = 20_000): void {
@@ -378,6 +402,52 @@ describe('StreamActor: slice', () => {
   });
 });
 
+describe('StreamActor: slice, and giving back', () => {
+  const keepOdd = (): (() => number) => {
+    let draws = 0;
+    return () => (draws++ % 2 === 0 ? 0 : 0.9);
+  };
+
+  test('what was written and of which nothing is settled is given back whole, with what was sliced out, and sliced anew', async () => {
+    const bench = await Bench.opened({ hasBackup: false, depth: 2, slice: 0.5, random: keepOdd() });
+    bench.tell('a', 'b', 'c');
+    bench.tell('d', 'e');
+    bench.tell('f', 'g');
+    bench.primary.fail();
+    await turn();
+    expect(bench.account).toEqual({ ...newAccount(), received: 7, queued: 5, slicedOut: 2 });
+    bench.ref.tell({ kind: 'giveBack' });
+    expect(bench.givenBack).toEqual(['a', 'b', 'c', 'd', 'e', 'f', 'g']);
+    expect(bench.account).toEqual(newAccount());
+    expect(bench.budget.heldBytes).toBe(0);
+    await bench.advance(1_000);
+    bench.primary.answerProbe();
+    await turn();
+    bench.primary.deliver();
+    await turn();
+    bench.primary.deliver();
+    await turn();
+    // Draws six to twelve of every other one.
+    expect(bench.primary.delivered).toEqual(['b', 'd', 'f']);
+    expect(bench.account).toEqual({ ...newAccount(), received: 7, delivered: 3, slicedOut: 4 });
+    expect(bench.settled).toEqual(['a,b,c', 'd,e', 'f,g']);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('what is partly settled stays, and what came before it', async () => {
+    const bench = await Bench.opened({ hasBackup: false, depth: 3, slice: 0.5, random: keepOdd() });
+    bench.tell('0:a', 'x');
+    bench.tell('1:b', 'x', '0:c');
+    bench.tell('0:d', 'x');
+    bench.primary.deliver(1);
+    bench.primary.fail();
+    await turn();
+    bench.ref.tell({ kind: 'giveBack' });
+    expect(bench.givenBack).toEqual(['0:d', 'x']);
+    expect(bench.account).toEqual({ ...newAccount(), received: 5, delivered: 1, queued: 2, slicedOut: 2 });
+  });
+});
+
 describe('StreamActor: the end', () => {
   test('with nothing held it closes both streams and stops, before it is even open', async () => {
     const bench = new Bench();
@@ -585,6 +655,7 @@ type Step =
   | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
   | { readonly kind: 'probe'; readonly to: 'primary' | 'backup'; readonly isBack: boolean }
   | { readonly kind: 'tick'; readonly ms: number }
+  | { readonly kind: 'giveBack' }
   | { readonly kind: 'stop' };
 
 const target = fc.constantFrom('primary' as const, 'backup' as const);
@@ -595,6 +666,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('fail' as const), to: target }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('probe' as const), to: target, isBack: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1_000, 3_000, 10_000) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('giveBack' as const) }) },
 );
 
 describe('StreamActor: any history', () => {
@@ -634,9 +706,13 @@ describe('StreamActor: any history', () => {
     for (let second = 0; second < 25; second++) await bench.advance(1_000);
     checkCounts(bench, sent.length);
     bench.expectClean();
-    checkEnds(bench, slice === 1 ? sent : sent.filter((_, i) => kept[i]));
-    expect(bench.account.slicedOut).toBe(slice === 1 ? 0 : kept.filter((is) => !is).length);
-    expect([...bench.settled].sort()).toEqual([...batches].sort());
+    const away = new Set(bench.givenBack);
+    // In their order; one of which nothing was kept may have been settled between them.
+    expect(bench.givenBack).toEqual(sent.filter((text) => away.has(text)));
+    const told = sent.filter((text) => !away.has(text));
+    checkEnds(bench, told, slice === 1 ? () => true : (i) => (bench.hasGivenBack ? undefined : kept[i]!));
+    expect(bench.account.slicedOut).toBe(told.length - bench.ends.length);
+    expect([...bench.settled, ...bench.givenBackBatches].sort()).toEqual([...batches].sort());
   }
 
   function take(bench: Bench, now: Step, sent: string[], batches: string[]): void {
@@ -653,6 +729,7 @@ describe('StreamActor: any history', () => {
       case 'fail': return to?.fail();
       case 'probe': return to?.answerProbe(now.isBack ? undefined : 'away');
       case 'tick': return bench.clock.advance(now.ms);
+      case 'giveBack': return bench.ref.tell({ kind: 'giveBack' });
       case 'stop': return bench.stop();
     }
   }
@@ -660,7 +737,7 @@ describe('StreamActor: any history', () => {
   /** What the actor says has ended never runs ahead of what has; the rest is queued. */
   function checkCounts(bench: Bench, sent: number): void {
     const { received, delivered, backedUp, rejected } = bench.account;
-    expect(received).toBe(sent);
+    expect(received).toBe(sent - bench.givenBack.length);
     expect(bench.ended).toBe(received);
     const ends = (place: string): number => bench.ends.filter((end) => end.startsWith(place)).length;
     expect(delivered).toBeLessThanOrEqual(ends('primary'));
@@ -671,11 +748,15 @@ describe('StreamActor: any history', () => {
     if (bench.primary.outstanding + (bench.backup?.outstanding ?? 0) === 0) expect([delivered, backedUp, rejected]).toEqual([ends('primary'), ends('backup'), refused]);
   }
 
-  function checkEnds(bench: Bench, kept: readonly string[]): void {
+  /** @param isKept undefined: the frame was drawn more than once, and either is right */
+  function checkEnds(bench: Bench, told: readonly string[], isKept: (index: number) => boolean | undefined): void {
     const ended = bench.ends.map((end) => end.slice(end.lastIndexOf(' ') + 1));
-    expect([...ended].sort()).toEqual([...kept].sort());
+    const once = new Set(ended);
+    expect(once.size).toBe(ended.length);
+    const expected = told.filter((text, i) => isKept(i) ?? once.has(text));
+    expect([...ended].sort()).toEqual([...expected].sort());
     for (const lane of ['0:', '1:', '2:']) {
-      expect(ended.filter((text) => text.startsWith(lane))).toEqual(kept.filter((text) => text.startsWith(lane)));
+      expect(ended.filter((text) => text.startsWith(lane))).toEqual(expected.filter((text) => text.startsWith(lane)));
     }
   }
 });

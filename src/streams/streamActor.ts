@@ -7,15 +7,16 @@
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import type { Batch } from '../frames/batch.js';
-import { type Account, book, move } from './account.js';
+import { type Account, move } from './account.js';
 import { type BackupReplay, DeliveryError, type Settled, type Stream } from './stream.js';
 import type { StreamMode, StreamWatch } from './streamWatch.js';
+import { type Waiting, accepted, giveBack, handedBack, sliced } from './waiting.js';
 
 export type StreamMessage =
-  /** The actor releases the batch once it is settled here. */
+  /** A share: the actor releases it once it is settled here. */
   | { readonly kind: 'batch'; readonly batch: Batch }
-  /** Batches that a failed predecessor held: counted and sliced already. */
-  | { readonly kind: 'inherit'; readonly batches: readonly Batch[] }
+  /** What a failed predecessor held, counted already. */
+  | { readonly kind: 'inherit'; readonly waiting: readonly Waiting[] }
   | { readonly kind: 'opened'; readonly problem: string | undefined }
   | { readonly kind: 'written'; readonly write: Write; readonly outcome: Settled | DeliveryError }
   | { readonly kind: 'retry' }
@@ -30,7 +31,7 @@ type Target = 'primary' | 'backup';
 
 /** A batch given to a stream, until its outcome is known. */
 interface Write {
-  readonly batch: Batch;
+  readonly what: Waiting;
   readonly target: Target;
   outcome: Settled | DeliveryError | undefined;
 }
@@ -53,6 +54,8 @@ export interface StreamActorOptions {
   readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
   /** It has use for batches again, after it gave some back. */
   readonly onReady?: () => void;
+  /** It can't write what it holds, and would give it back. */
+  readonly onStuck?: () => void;
   readonly account: Account;
   readonly watch: StreamWatch;
 }
@@ -71,7 +74,7 @@ export class StreamActor extends Actor<StreamMessage> {
   /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. */
   #next: { readonly mode: StreamMode; readonly reason: string } | undefined;
   #writes: Write[] = [];
-  #waiting: Batch[] = [];
+  #waiting: Waiting[] = [];
   #retry: Timer | undefined;
   #isProbing = false;
   /** `sending`: while the backup grows. `resting`: nothing more is written to it, what is outstanding ends. `last`: what is left then. */
@@ -101,7 +104,7 @@ export class StreamActor extends Actor<StreamMessage> {
   override receive(message: StreamMessage): void {
     switch (message.kind) {
       case 'batch': return this.#accept(message.batch);
-      case 'inherit': return this.#inherit(message.batches);
+      case 'inherit': return this.#inherit(message.waiting);
       case 'opened': return this.#onOpened(message.problem);
       case 'written': return this.#onWritten(message.write, message.outcome);
       case 'retry': return this.#probe();
@@ -118,13 +121,12 @@ export class StreamActor extends Actor<StreamMessage> {
     // Its runs are not its successor's.
     void this.#options.replay?.stop();
     const outstanding = this.#writes.flatMap((write) => leftOf(write));
-    return [{ kind: 'inherit', batches: [...outstanding, ...this.#waiting] }];
+    return [{ kind: 'inherit', waiting: [...outstanding, ...this.#waiting] }];
   }
 
   override abandon(message: StreamMessage, error: unknown): void {
-    const batches = message.kind === 'batch' ? [message.batch] : message.kind === 'inherit' ? message.batches : [];
-    if (message.kind === 'batch') book(this.#options.account, message.batch.frames, 'queued');
-    for (const batch of batches) this.#leaveOver(batch, `the stream failed on it: ${String(error)}`);
+    const waiting = message.kind === 'batch' ? [accepted(message.batch, this.#options.account)] : message.kind === 'inherit' ? message.waiting : [];
+    for (const what of waiting) this.#leaveOver(what, `the stream failed on it: ${String(error)}`);
   }
 
   override drain(): void {
@@ -156,37 +158,28 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #accept(batch: Batch): void {
-    const { frames } = batch;
-    const sliced = this.#options.slice < 1 ? this.#takeSlice(batch) : batch;
-    book(this.#options.account, frames, 'queued');
-    move(this.#options.account, frames - (sliced?.frames ?? 0), 'queued', 'slicedOut');
-    if (sliced === undefined) return;
-    this.#waiting.push(sliced);
+    const what = accepted(batch, this.#options.account);
+    if (this.#isClosing) return this.#leaveOver(what, 'it came when the stream was closing');
+    this.#waiting.push(what);
     this.#pump();
+    if (this.#mode === 'error') this.#options.onStuck?.();
   }
 
-  #inherit(batches: readonly Batch[]): void {
-    this.#waiting = [...batches, ...this.#waiting];
+  #inherit(waiting: readonly Waiting[]): void {
+    this.#waiting = [...waiting, ...this.#waiting];
     this.#pump();
-  }
-
-  #takeSlice(batch: Batch): Batch | undefined {
-    const random = this.#options.random ?? Math.random;
-    const sliced = batch.pick(() => random() < this.#options.slice);
-    batch.release();
-    if (sliced.frames > 0) return sliced;
-    sliced.release();
-    return undefined;
   }
 
   /** Writes what waits, as long as the mode stands and the stream has use for more. */
   #pump(): void {
-    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.batch.release();
+    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.what.batch.release();
     while (this.#isOpen && this.#next === undefined && this.#replaying !== 'last' && this.#waiting.length > 0) {
       const target = this.#mode === 'normal' ? 'primary' : 'backup';
       const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
       if (stream === undefined || this.#writes.length >= stream.depth) break;
-      this.#write(this.#waiting.shift()!, target, stream);
+      const what = this.#sliced(this.#waiting.shift()!);
+      if (what.batch.frames > 0) this.#write(what, target, stream);
+      else what.batch.release();
     }
     this.#finishDraining();
   }
@@ -195,8 +188,14 @@ export class StreamActor extends Actor<StreamMessage> {
     return target === 'primary' ? this.#options.primary : this.#options.backup;
   }
 
-  #write(batch: Batch, target: Target, stream: Stream): void {
-    const write: Write = { batch, target, outcome: undefined };
+  #sliced(what: Waiting): Waiting {
+    const { account, slice, random = Math.random } = this.#options;
+    return sliced(what, account, { slice, random });
+  }
+
+  #write(what: Waiting, target: Target, stream: Stream): void {
+    const { batch } = what;
+    const write: Write = { what, target, outcome: undefined };
     this.#writes.push(write);
     started(() => stream.write(batch)).then(
       (outcome) => this.#context.self.tell({ kind: 'written', write, outcome }),
@@ -221,7 +220,7 @@ export class StreamActor extends Actor<StreamMessage> {
     move(account, delivered, 'queued', target === 'primary' ? 'delivered' : 'backedUp');
   }
 
-  #note({ target, batch }: Write, outcome: Settled | DeliveryError): void {
+  #note({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
     const { watch } = this.#options;
     if (!(outcome instanceof DeliveryError)) return watch.wrote(target, { frames: outcome.delivered, bytes: batch.length });
     watch.failed(target, { frames: outcome.settled.delivered, bytes: batch.length - outcome.undelivered.length }, outcome.message);
@@ -243,25 +242,21 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Nothing is outstanding: what was handed back waits again, before all else, and the mode changes. */
   #enter(next: { readonly mode: StreamMode; readonly reason: string }): void {
-    const handedBack: Batch[] = [];
-    for (const { batch, outcome } of this.#writes) {
-      if (outcome instanceof DeliveryError) handedBack.push(outcome.undelivered);
-      batch.release();
-    }
+    this.#waiting = [...this.#writes.flatMap((write) => leftOf(write)), ...this.#waiting];
     this.#writes = [];
-    this.#waiting = [...handedBack, ...this.#waiting];
     this.#next = undefined;
     this.#mode = next.mode;
     this.#options.watch.enter(next.mode, next.reason);
     this.#logMode(next.reason);
     if (this.#mode !== 'error') this.#askForMore();
+    else this.#options.onStuck?.();
     if (this.#isPastDeadline && this.#mode === 'error') return this.#giveUp(next.reason);
     this.#scheduleRetry();
   }
 
   #logMode(reason: string): void {
     const { log } = this.#context;
-    const waiting = this.#waiting.reduce((sum, batch) => sum + batch.frames, 0);
+    const waiting = this.#waiting.reduce((sum, { batch }) => sum + batch.frames, 0);
     switch (this.#mode) {
       case 'normal': return log.info(`mode normal: ${reason}`);
       case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${this.#options.retryMs} ms`);
@@ -381,14 +376,12 @@ export class StreamActor extends Actor<StreamMessage> {
     void this.#options.primary.close({ deadlineMs: 0 });
   }
 
-  /** Batches that have not been touched are given back from the end, while nothing can be written; they come again when it can. */
+  /** Batches of which nothing is settled are given back from the end, while nothing can be written; they come again when it can. */
   #giveBack(): void {
     if (this.#mode !== 'error' || this.#next !== undefined || this.#context.self.state === 'draining') return;
-    while (this.#waiting.at(-1)?.isShare === true) {
-      const batch = this.#waiting.pop()!;
+    while (this.#waiting.length > 0 && giveBack(this.#waiting.at(-1)!, this.#options.account)) {
+      this.#waiting.pop();
       this.#hasGivenBack = true;
-      book(this.#options.account, -batch.frames, 'queued');
-      batch.giveUp();
     }
   }
 
@@ -418,8 +411,10 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#finishDraining();
   }
 
-  #leaveOver(batch: Batch, reason: string): void {
-    move(this.#options.account, batch.frames, 'queued', this.#options.onLeftOver(batch, reason));
+  /** What is sliced out would not have been delivered, so it is not left over either. */
+  #leaveOver(what: Waiting, reason: string): void {
+    const { batch } = this.#sliced(what);
+    if (batch.frames > 0) move(this.#options.account, batch.frames, 'queued', this.#options.onLeftOver(batch, reason));
     batch.release();
   }
 
@@ -438,11 +433,11 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 }
 
-/** Of a write, what its successor has to write anew; what is settled is let go. */
-function leftOf({ batch, outcome }: Write): Batch[] {
-  if (outcome === undefined) return [batch];
-  batch.release();
-  return outcome instanceof DeliveryError ? [outcome.undelivered] : [];
+/** Of a write, what must be written anew; what is settled is let go. */
+function leftOf({ what, outcome }: Write): Waiting[] {
+  if (outcome === undefined) return [what];
+  what.batch.release();
+  return outcome instanceof DeliveryError ? [handedBack(what, outcome.undelivered)] : [];
 }
 
 /** What a call comes to, even when it throws before it has made a promise. */

@@ -120,7 +120,9 @@ class Bench {
         this.leftOver.push(...messagesIn(batch.view()));
         return 'queued';
       },
-      onStuck: () => void this.stuck++,
+      onStuck: () => {
+        this.stuck++;
+      },
       onReady: () => {
         this.ready++;
       },

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { makeDiskFolder } from './diskFolder.js';
+import { Scraper } from './scraper.js';
 import { ServerProcess, type System } from './system.js';
 import type { Topics } from './topics.js';
 
@@ -30,6 +31,28 @@ export function kaheToKafka(topics: Topics, compression: 'none' | 'snappy', part
       const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': compression };
       const server = await startKahe(folder, topic.name, { type: 'kafka', settings });
       return { ...server, countArrived: () => topic.remove() };
+    },
+  };
+}
+
+/** With ADMIN on, and scraped as Prometheus does it, only more often. */
+export function kaheWatched(topics: Topics): System {
+  return {
+    name: 'Kahe, none, ADMIN',
+    async start(folder) {
+      const topic = await topics.make(PARTITIONS);
+      const door = path.join(folder, 'admin.sock');
+      const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': 'none' };
+      const server = await startKahe(folder, topic.name, { type: 'kafka', settings }, [`ADMIN=${door}`]);
+      const scraper = new Scraper(door);
+      return {
+        ...server,
+        countArrived: () => topic.remove(),
+        stop: async () => {
+          scraper.stop();
+          await server.stop();
+        },
+      };
     },
   };
 }

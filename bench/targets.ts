@@ -18,6 +18,7 @@ const MOST_CPU = [
   { line: 'fifty', system: 'Kahe, snappy', ratio: 7 },
 ];
 const MOST_SPOOL_CPU = 1.5;
+const MOST_ADMIN_CPU = 1.03;
 const MOST_RECEIPT_MS = 5;
 /** A replay ends under any load that is at most half as fast. */
 const LEAST_REPLAY = 2 * INCOMING_PER_SECOND;
@@ -39,6 +40,7 @@ export function judge(results: Results): Verdict[] {
     ...['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find('one', system), system)),
     memoryVerdict(results),
     cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
+    cpuVerdict(find('admin', 'Kahe, none, ADMIN'), `admin: Kahe, none: CPU with ADMIN on at most ${MOST_ADMIN_CPU} × that with it off`, MOST_ADMIN_CPU),
     receiptVerdict(results),
     replayVerdict(results),
     connectionVerdict(results),

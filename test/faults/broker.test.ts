@@ -44,6 +44,8 @@ describe('a broker', () => {
       await stage.sends(500);
       await broker().start();
       await recovers(stage);
+      // What can only wait in memory would fill it, killed again and again before it is sent; then nothing more is taken.
+      if (!stage.hasSpool) await stage.confirms();
     }
     await stage.close({ runs });
   });

@@ -89,6 +89,11 @@ export class Stage {
     await this.workload.sends(this.daemon, more, DEADLINE_MS);
   }
 
+  /** Resolves when all that was sent until now is confirmed, and so, without a spool, out of memory. */
+  async confirms(): Promise<void> {
+    await this.workload.confirmed(this.daemon, DEADLINE_MS);
+  }
+
   /** Resolves when each topic has got something more than it has now. */
   async delivers(topics: readonly string[] = this.#options.topics): Promise<void> {
     const from = this.#options.readFrom ?? this.#options.bootstrap;
@@ -117,6 +122,10 @@ export class Stage {
 
   get hasBackup(): boolean {
     return this.#options.arrangement.startsWith('spool and backup');
+  }
+
+  get hasSpool(): boolean {
+    return this.#options.arrangement !== 'no spool, no backup';
   }
 
   get hasReplay(): boolean {

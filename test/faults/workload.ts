@@ -172,6 +172,12 @@ export class Workload {
     await daemon.until(`${more} more frames taken`, () => this.sent >= goal, deadlineMs);
   }
 
+  /** Resolves when all that was sent until now is confirmed. @throws as sends */
+  async confirmed(daemon: TestDaemon, deadlineMs?: number): Promise<void> {
+    const goals = this.senders.filter(({ isCut }) => !isCut).map((sender) => ({ sender, sent: sender.sent }));
+    await daemon.until('a receipt for all that was sent', () => goals.every(({ sender, sent }) => sender.receipted >= sent), deadlineMs);
+  }
+
   /**
    * Ends all clients. Resolves when the daemon has read everything, and, with `asks` (the default), confirmed it: that is delivered or in
    * the backup without a spool, and in the spool with one.

@@ -219,7 +219,8 @@ export class Daemon {
     const name = bucketName(key);
     const { budget, spool } = this.#early;
     let lasting: LastingParts | undefined;
-    return context.spawn<BucketMessage>(`bucket.${name}`, (inner) => new Bucket(inner, {
+    // A slash in a name makes no step of the path that is the log's.
+    return context.spawn<BucketMessage>(`bucket.${name.replaceAll('/', '\\x2f')}`, (inner) => new Bucket(inner, {
       ...config,
       key,
       name,

@@ -52,7 +52,7 @@ export class Discards {
     this.#fold?.cancel();
     this.#sayFolded();
     for (const count of this.counts) {
-      this.log.error(`discarded in all: ${described(count)}: ${count.frames} frames, ${count.bytes} bytes, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
+      this.log.unfolded.error(`discarded in all: ${described(count)}: ${count.frames} frames, ${count.bytes} bytes, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
     }
   }
 

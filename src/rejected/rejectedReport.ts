@@ -83,7 +83,7 @@ export class RejectedReport {
 
   #sayFolded(): void {
     this.#fold = undefined;
-    for (const [reason, frames] of this.#since) this.log.warn(`rejected: ${reason}: ${frames} more, ${String(this.counts.get(reason)?.frames)} in all`);
+    for (const [reason, frames] of this.#since) this.log.unfolded.warn(`rejected: ${reason}: ${frames} more, ${String(this.counts.get(reason)?.frames)} in all`);
     this.#since.clear();
   }
 

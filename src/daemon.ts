@@ -200,7 +200,7 @@ export class Daemon {
   /** Is there a stream that will send it? Otherwise a person must know. */
   #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
     const isOurs = !isForeign && this.#configOf(keyOf(bucket))?.streams.includes(stream) === true;
-    if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; use kahe replay`);
+    if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay`);
     return isOurs;
   }
 

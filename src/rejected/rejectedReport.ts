@@ -88,7 +88,7 @@ export class RejectedReport {
   }
 
   #sayLost(now: number): void {
-    this.log.error(`rejected frames are no longer kept: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all`);
+    this.log.error(`rejected frames are no longer kept: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all; make room in REJECTED, or mend what is rejected`);
     this.#lostSaidMs = now;
     this.#lostSince = 0;
   }

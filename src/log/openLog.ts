@@ -3,6 +3,7 @@ import { systemClock } from '../clock.js';
 import { Log, kahegoLines, type LogLevel, type LogSink, type LogWriter } from '../log.js';
 import { Floods } from './floods.js';
 import { type LogFormat, type LogPlace, formatFor, hasColors } from './formats.js';
+import { isJournal, withPriorities } from './journal.js';
 import { StandardError } from './standardError.js';
 
 export interface OpenLog {
@@ -17,7 +18,8 @@ export async function openLog(level: LogLevel, format: LogFormat, env: LogPlace[
   const stderr = new StandardError({
     onLost: (lines) => log.warn(`${lines} lines of this log are lost: what reads stderr stood still, or had no room; nothing else is lost by that`),
   });
-  const floods = new Floods(await linesFor(format, place, stderr.sink), systemClock);
+  const lines = (sink: LogSink): Promise<LogWriter> => linesFor(format, place, sink);
+  const floods = new Floods(await (isJournal(env) ? withPriorities(stderr.sink, lines) : lines(stderr.sink)), systemClock);
   const log = new Log(level, floods);
   return {
     log,

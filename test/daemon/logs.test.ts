@@ -239,7 +239,9 @@ describe('who reads the log', () => {
   test('is gone: the daemon goes on, and ends as it should', async () => {
     const folder = await daemonFolder();
     const reader = new Reader(path.join(folder, 'log'));
-    const daemon = await startDaemon({ buckets: BUCKETS, folder, env: { LOG_LEVEL: 'DEBUG' }, under: reader.under });
+    // Node itself may write there, too.
+    const writes = 'setInterval(() => process.stderr.write("word"), 10).unref()';
+    const daemon = await startDaemon({ buckets: BUCKETS, folder, env: { LOG_LEVEL: 'DEBUG', NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(writes)}` }, under: reader.under });
     reader.close();
     await cutFrames(daemon, 200);
     const client = await daemon.connect();

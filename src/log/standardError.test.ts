@@ -95,6 +95,16 @@ describe('StandardError', () => {
     expect(pipe.read).toBe('one\ntwo\nfive\nlost 2\n');
   });
 
+  test('a full disk that takes nothing of a line: it is counted, too', () => {
+    const pipe = new Pipe();
+    pipe.room = 4;
+    pipe.error = 'ENOSPC';
+    pipe.say('one', 'two', 'three');
+    pipe.room = Infinity;
+    pipe.say('four');
+    expect(pipe.read).toBe('one\nfour\nlost 2\n');
+  });
+
   test('at the end a slow reader has a second', () => {
     const pipe = new Pipe();
     pipe.room = 0;

@@ -1,5 +1,5 @@
 // JSON and pretty lines, by pino. Of it only the core: its transports write from a thread of their own, and the last line before a crash
-// would be lost. Loaded only where it is used, for it takes 9 MB.
+// would be lost. Loaded only where it is used, for it takes some 5 MB.
 import pino from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { LogEntry, LogLevel, LogSink, LogWriter } from '../log.js';

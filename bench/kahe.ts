@@ -7,7 +7,7 @@ import { ServerProcess, type System } from './system.js';
 import type { Topics } from './topics.js';
 
 const MAIN = path.resolve(import.meta.dirname, '../dist/main.js');
-const ENVIRONMENT = ['MAXMEMORY=64MB', 'MAXCPUS=2', 'LOG_LEVEL=INFO'];
+const ENVIRONMENT = ['MAXMEMORY=64MB', 'MAXCPUS=2', 'LOG_LEVEL=INFO', 'LOG_FORMAT=text'];
 const BUCKET = { batch: 10_000, batchTimeout: 500 };
 const PARTITIONS = 4;
 const FILE_BUCKET = 'kh_bench_000';

@@ -200,7 +200,7 @@ export class Daemon {
   /** Is there a stream that will send it? Otherwise a person must know. */
   #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
     const isOurs = !isForeign && this.#configOf(keyOf(bucket))?.streams.includes(stream) === true;
-    if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; use kahe replay`);
+    if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay`);
     return isOurs;
   }
 
@@ -219,7 +219,8 @@ export class Daemon {
     const name = bucketName(key);
     const { budget, spool } = this.#early;
     let lasting: LastingParts | undefined;
-    return context.spawn<BucketMessage>(`bucket.${name}`, (inner) => new Bucket(inner, {
+    // A slash in a name makes no step of the path that is the log's.
+    return context.spawn<BucketMessage>(`bucket.${name.replaceAll('/', '\\x2f')}`, (inner) => new Bucket(inner, {
       ...config,
       key,
       name,

@@ -20,6 +20,7 @@ export interface DiscardCount extends Omit<Discard, 'frames' | 'bytes'> {
 }
 
 const FOLD_MS = 10_000;
+const ADVICE = 'see what keeps the stream from delivering, or give it more room (maxFiles, SPOOL_MAX)';
 /** Buckets made on demand have names that clients choose, so the number of counts is bounded. */
 const MOST_COUNTS = 10_000;
 
@@ -42,7 +43,7 @@ export class Discards {
     count.frames += frames;
     count.bytes += bytes;
     count.lastMs = nowMs;
-    if (isFirst) return this.log.error(`discarded: ${described(count)}: ${frames} frames, ${bytes} bytes`);
+    if (isFirst) return this.log.error(`discarded: ${described(count)}: ${frames} frames, ${bytes} bytes; ${ADVICE}`);
     this.#unsaid.set(count, (this.#unsaid.get(count) ?? 0) + frames);
     this.#fold ??= this.clock.after(FOLD_MS, () => this.#sayFolded());
   }
@@ -52,7 +53,7 @@ export class Discards {
     this.#fold?.cancel();
     this.#sayFolded();
     for (const count of this.counts) {
-      this.log.error(`discarded in all: ${described(count)}: ${count.frames} frames, ${count.bytes} bytes, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
+      this.log.unfolded.error(`discarded in all: ${described(count)}: ${count.frames} frames, ${count.bytes} bytes, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
     }
   }
 

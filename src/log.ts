@@ -1,26 +1,60 @@
-// One line an event, as kahego writes them: `LEVEL | date time | path text`. WARN: nothing is lost. ERROR: something is, or a person is needed.
+// What all parts say through: a level, the path of who says it, a text. Promise: an event is one line, whatever a client has named in it.
+// WARN: nothing is lost. ERROR: something is, or a person is needed.
 
 export const LOG_LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** Where finished lines go; `process.stderr` in the daemon, an array in tests. */
+export interface LogEntry {
+  readonly level: LogLevel;
+  /** Milliseconds since the epoch. */
+  readonly timeMs: number;
+  /** Who says it, as `/bucket.requests/stream.kafka_01`; '' for the daemon as a whole. */
+  readonly path: string;
+  /** One line, without control characters; so is `path`. */
+  readonly text: string;
+  /** Must it be said although a thousand like it were said just now? */
+  readonly isUnfolded: boolean;
+  /** So many entries like this one are told by it: see floods.ts. */
+  readonly folded?: number;
+}
+
+/** Takes entries; throws nothing. */
+export interface LogWriter {
+  write(entry: LogEntry): void;
+}
+
+/** Where finished lines go, each with its line feed; an array in tests. */
 export type LogSink = (line: string) => void;
+
+/** What would break a line, or change what is seen of it on a terminal: controls, and marks that turn the direction of writing. */
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+/** journald cuts lines of 48 KiB in two; this is less in any format. */
+const LONGEST_TEXT = 8192;
 
 export class Log {
   readonly #rank: number;
+  readonly #writer: LogWriter;
 
+  /** @param out a sink gets kahego's lines */
   constructor(
     readonly level: LogLevel,
-    readonly sink: LogSink,
+    out: LogWriter | LogSink,
     readonly path = '',
     readonly now: () => number = Date.now,
+    readonly isUnfolded = false,
   ) {
     this.#rank = LOG_LEVELS.indexOf(level);
+    this.#writer = typeof out === 'function' ? kahegoLines(out) : out;
   }
 
   /** The same log for a part of the program; its lines carry the path, as `/bucket.requests/stream.kafka_01`. */
   at(path: string): Log {
-    return new Log(this.level, this.sink, path, this.now);
+    return new Log(this.level, this.#writer, path, this.now, this.isUnfolded);
+  }
+
+  /** The same log for lines that must all be there, as the account at the end: they are never folded. */
+  get unfolded(): Log {
+    return new Log(this.level, this.#writer, this.path, this.now, true);
   }
 
   trace(text: string): void { this.#write('TRACE', text); }
@@ -32,10 +66,23 @@ export class Log {
 
   #write(level: LogLevel, text: string): void {
     if (LOG_LEVELS.indexOf(level) < this.#rank) return;
-    const place = this.path === '' ? '' : `${this.path} `;
-    const time = new Date(this.now()).toISOString().replace('T', ' ').replace('Z', '');
-    // A line stays a line: what a client named can't forge another one.
-    const safe = `${place}${text}`.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
-    this.sink(`${level} | ${time} | ${safe}\n`);
+    this.#writer.write({ level, timeMs: this.now(), path: safe(this.path), text: safe(text), isUnfolded: this.isUnfolded });
   }
+}
+
+/** As kahego writes them: `LEVEL | date time | path text`. */
+export function kahegoLines(sink: LogSink): LogWriter {
+  return {
+    write({ level, timeMs, path, text }) {
+      const time = new Date(timeMs).toISOString().replace('T', ' ').replace('Z', '');
+      sink(`${level} | ${time} | ${path === '' ? '' : `${path} `}${text}\n`);
+    },
+  };
+}
+
+/** A line stays a line: what a client named can't forge another one. */
+function safe(text: string): string {
+  const shown = text.slice(0, LONGEST_TEXT).replace(UNSAFE, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  if (text.length <= LONGEST_TEXT && shown.length <= LONGEST_TEXT) return shown;
+  return `${shown.slice(0, LONGEST_TEXT)}… (cut)`;
 }

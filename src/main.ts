@@ -35,8 +35,8 @@ function explain(error: unknown): number {
   return error instanceof AlreadyRunningError ? 3 : 1;
 }
 
-// `kahe inspect … | head`: the reader has seen enough. What does more than print goes on.
-const goesOn = COMMANDS.find(({ name }) => name === process.argv[2])?.outlivesReader === true;
+// `kahe inspect … | head`: the reader has seen enough. What does more than print goes on: the daemon, too, outlives who reads its log.
+const goesOn = process.argv[2] === undefined || COMMANDS.find(({ name }) => name === process.argv[2])?.outlivesReader === true;
 for (const output of [process.stdout, process.stderr]) {
   output.on('error', (error: NodeJS.ErrnoException) => {
     if (!goesOn) process.exit(error.code === 'EPIPE' ? 0 : 1);

@@ -45,7 +45,7 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
     log,
     streamId: config.id,
     // Delivered they were: these are the files that the reader was to fetch in time.
-    onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached`),
+    onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached; fetch files sooner, or raise maxFiles`),
     onRetry: (reason) => watch.retried(reason),
   });
   if (config.backup === undefined) return { primary, backup: undefined, replay: undefined, backedUp: () => undefined };

@@ -136,12 +136,12 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (this.supervise === 'restart') {
       this.#state = 'starting';
       this.#mailbox.putBack(messages);
-      this.log.error(`failed, starts again in ${this.#backOffMs} ms with what it held: ${text}`);
+      this.log.error(`failed, starts again in ${this.#backOffMs} ms with what it held: ${text}; this is a fault in Kahe, please report it`);
       this.clock.after(this.#backOffMs, () => this.#replace());
       this.#backOffMs = Math.min(this.#backOffMs * 2, BACK_OFF_MS.most);
     } else {
       this.#state = 'stopped';
-      this.log.error(`failed and ends: ${text}`);
+      this.log.error(`failed and ends: ${text}; this is a fault in Kahe, please report it`);
       this.supervise({ error, undelivered: messages.filter((m): m is M => m !== PILL) });
       this.#markStopped();
     }

@@ -3,7 +3,8 @@ import type { AdminDoor } from '../admin/door.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
-import { Log } from '../log.js';
+import { openLog } from '../log/openLog.js';
+import type { Log } from '../log.js';
 import { type BoundSocket, bindSocket, inheritSockets } from '../socket/bind.js';
 import { groupId } from '../socket/group.js';
 import { printed } from '../streams/account.js';
@@ -23,7 +24,9 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   const cwd = process.cwd();
   const environment = loadEnvironment({ cwd, env: process.env });
   const buckets = loadBuckets(environment.bucketsFile, cwd);
-  const log = new Log(environment.logLevel, (line) => void process.stderr.write(line));
+  const { log, close: closeLog } = await openLog(environment.logLevel, environment.logFormat, process.env);
+  // However it ends: even a second signal, or a start that fails.
+  process.once('exit', closeLog);
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
   for (const note of buckets.notes) log.info(note);
   // Before the socket is there: from the moment that it answers, a signal drains.
@@ -114,7 +117,7 @@ function endOfLife(log: Log): Promise<{ reason: string; exitCode: number }> {
 }
 
 /** The account, at the end: every frame that came, by what became of it. */
-function report(daemon: Daemon, log: Log): void {
+function report(daemon: Daemon, { unfolded: log }: Log): void {
   const { received, bad } = daemon.socketCounts;
   log.info(`stopped; received ${received} frames, ${bad} of them bad`);
   for (const [name, account] of daemon.accounts) log.info(`${name}: ${printed(account)}`);

@@ -34,6 +34,7 @@ describe('environment', () => {
       maxMemoryBytes: 250 * MB,
       maxCpus: 2,
       logLevel: 'INFO',
+      logFormat: 'auto',
       maxFrameBytes: 16 * MB,
       maxBuckets: 1000,
       stopTimeoutMs: 20_000,
@@ -51,6 +52,7 @@ SOCKET_GROUP=www-data
 MAXMEMORY=1GB
 MAXCPUS=4 # cores
 LOG_LEVEL=debug
+LOG_FORMAT=JSON
 MAXFRAME=1M
 MAXBUCKETS=7
 export STOP_TIMEOUT=500ms
@@ -62,6 +64,7 @@ REJECTED_MAX=1GB
       socket: { path: join(cwd, 'run/k.sock'), mode: 0o600, group: 'www-data' },
       maxMemoryBytes: 1024 * MB,
       maxCpus: 4,
+      logFormat: 'json',
       logLevel: 'DEBUG',
       maxFrameBytes: MB,
       maxBuckets: 7,
@@ -168,6 +171,11 @@ describe('values', () => {
   test('SOCKET: a path too long for a socket is refused', () => {
     expect(load(`SOCKET=/${'a'.repeat(106)}`).socket.path).toHaveLength(107);
     expect(problemsOf(`SOCKET=/${'é'.repeat(60)}`)[0]).toMatch(/ has 121 bytes; the path of a socket can have 107$/);
+  });
+
+  test('LOG_FORMAT: one that there is not is an error', () => {
+    expect(load('LOG_FORMAT=Text').logFormat).toBe('text');
+    expect(() => load('LOG_FORMAT=xml')).toThrow(/LOG_FORMAT: "xml" is not one of auto, pretty, json, text/);
   });
 
   test('COMPAT LOG_LEVEL: any case; others are INFO, with a warning', () => {

@@ -2,6 +2,7 @@
 // Promise: read once into a frozen object; whatever can't be used is named with its place, and then nothing is returned.
 import { resolve } from 'node:path';
 import { ConfigError } from '../errors.js';
+import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import { parseDuration } from './duration.js';
 import { envFileOf, readEnvFile } from './envFile.js';
@@ -24,6 +25,7 @@ export interface Environment {
   readonly maxMemoryBytes: number;
   readonly maxCpus: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   /** The largest frame, never over a quarter of maxMemoryBytes. */
   readonly maxFrameBytes: number;
   readonly maxBuckets: number;
@@ -56,7 +58,7 @@ const SPOOL_FULLS = ['wait', 'drop-oldest'] as const;
 export type SpoolFull = (typeof SPOOL_FULLS)[number];
 const LONGEST_SOCKET_PATH = 107;
 const KNOWN = [
-  'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'MAXFRAME', 'MAXBUCKETS',
+  'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'LOG_FORMAT', 'MAXFRAME', 'MAXBUCKETS',
   'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
 ] as const;
 
@@ -73,6 +75,7 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
     maxMemoryBytes,
     maxCpus: variables.read('MAXCPUS', (text) => parseInteger(text, 1, 1024), 2),
     logLevel: readLogLevel(variables),
+    logFormat: variables.read('LOG_FORMAT', (text) => parseChoice(text, LOG_FORMATS), 'auto' as const),
     maxFrameBytes: readMaxFrame(variables, maxMemoryBytes),
     maxBuckets: variables.read('MAXBUCKETS', (text) => parseInteger(text, 1, 1_000_000), 1000),
     stopTimeoutMs: variables.read('STOP_TIMEOUT', parseDuration, 20_000),

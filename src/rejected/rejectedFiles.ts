@@ -84,7 +84,7 @@ export class RejectedFiles {
     this.#pair = undefined;
     if (!pair) return;
     for (const file of [pair.frames, pair.reasons]) {
-      await file.close().catch((error: unknown) => this.#options.log.warn(`closing ${pair.path}: ${String(error)}`));
+      await file.close().catch((error: unknown) => this.#options.log.warn(`${pair.path} can't be closed: ${String(error)}; see whether that disk is sound`));
     }
   }
 
@@ -154,7 +154,7 @@ export class RejectedFiles {
       await pair.frames.truncate(pair.frameBytes);
       await pair.reasons.truncate(pair.reasonBytes);
     } catch (error) {
-      this.#options.log.error(`${pair.path} may end in half a frame behind byte ${pair.frameBytes}: it could not be cut (${String(error)})`);
+      this.#options.log.error(`${pair.path} may end in half a frame behind byte ${pair.frameBytes}: it could not be cut (${String(error)}); what is rejected goes on in another file`);
       // How much lies there is unknown: count anew.
       this.#totalBytes = undefined;
     }

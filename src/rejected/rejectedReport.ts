@@ -83,12 +83,12 @@ export class RejectedReport {
 
   #sayFolded(): void {
     this.#fold = undefined;
-    for (const [reason, frames] of this.#since) this.log.warn(`rejected: ${reason}: ${frames} more, ${String(this.counts.get(reason)?.frames)} in all`);
+    for (const [reason, frames] of this.#since) this.log.unfolded.warn(`rejected: ${reason}: ${frames} more, ${String(this.counts.get(reason)?.frames)} in all`);
     this.#since.clear();
   }
 
   #sayLost(now: number): void {
-    this.log.error(`rejected frames are no longer kept: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all`);
+    this.log.error(`rejected frames are no longer kept: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all; make room in REJECTED, or mend what is rejected`);
     this.#lostSaidMs = now;
     this.#lostSince = 0;
   }

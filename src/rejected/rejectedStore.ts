@@ -118,7 +118,7 @@ export class RejectedStore implements RejectedFrames {
 
   async #write(gathered: Batch, waiting: readonly Kept[]): Promise<void> {
     const { kept, file, problem } = await this.#files.append(gathered.view(), waiting);
-    for (const rejection of waiting.slice(0, kept)) this.#report.first(rejection, `kept in ${String(file)}`);
+    for (const rejection of waiting.slice(0, kept)) this.#report.first(rejection, `kept in ${String(file)}: kahe inspect shows it, and once the cause is mended kahe replay sends it`);
     const lost = waiting.slice(kept);
     for (const rejection of lost) this.#report.first(rejection, 'not kept');
     if (lost.length > 0) this.#report.lose(lost.reduce((sum, { frames }) => sum + frames, 0), problem ?? 'the disk failed');

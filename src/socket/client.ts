@@ -148,7 +148,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     if (!this.#isBadKnown) {
       this.#isBadKnown = true;
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
-      this.#context.log.warn(`bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted`);
+      this.#context.log.warn(`bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)`);
     }
     rejected.reject({ bytes: chunk, start, end, frames: 1, bucket: '', reason });
   }
@@ -187,7 +187,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       this.#reader.read(chunk, this);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
-      return this.#loseFraming(error.message);
+      return this.#loseFraming(error.message, 'mend the program that sends it (docs/protocol.md has the layout), or raise MAXFRAME');
     }
     const isAnother = this.#reader.halves !== halvesBefore;
     if (!this.#reader.isMidFrame) this.#halfSinceMs = undefined;
@@ -207,17 +207,17 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     return this.#reader.discardHalf();
   }
 
-  #loseFraming(why: string): void {
+  #loseFraming(why: string, advice: string): void {
     this.#options.counts.lostFraming++;
     const dropped = this.#dropHalf();
-    this.#context.log.warn(`connection closed: ${why}; the ${this.#frames} whole frames before it are kept, ${dropped} bytes of a half frame are not`);
+    this.#context.log.warn(`connection closed: ${why}; the ${this.#frames} whole frames before it are kept, ${dropped} bytes of a half frame are not; ${advice}`);
     this.#context.self.stop();
   }
 
   #sweep(nowMs: number): void {
     if (this.#halfSinceMs === undefined || this.#pausedFor.size > 0) return;
     const seconds = this.#options.halfFrameTimeoutMs / 1000;
-    if (nowMs - this.#halfSinceMs >= this.#options.halfFrameTimeoutMs) this.#loseFraming(`a frame stayed half for ${seconds} s`);
+    if (nowMs - this.#halfSinceMs >= this.#options.halfFrameTimeoutMs) this.#loseFraming(`a frame stayed half for ${seconds} s`, 'see why its program stopped in the middle of one');
   }
 
   /** All its frames are read; it goes once its questions are answered. */

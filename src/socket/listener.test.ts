@@ -210,7 +210,7 @@ describe('Client: frames', () => {
       ...newSocketCounts(), open: 1, accepted: 1, received: 5, bad: 2, badByReason: new Map([['lengths pass the end of the frame', 1], ['no bucket', 1]]),
     });
     expect(bench.logged('WARN')).toEqual([
-      '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted',
+      '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)',
     ]);
     expect(peer.isClosed).toBe(false);
   });
@@ -225,7 +225,7 @@ describe('Client: frames', () => {
     await until(() => bench.manager.messages.length === 3);
     expect(bench.manager.messages).toEqual(['1', '2', '3']);
     expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 2, received: 3, lostFraming: 1 });
-    expect(bench.logged('WARN')[0]).toMatch(/^\/socket\/client\.1 connection closed: a frame .*; the 2 whole frames before it are kept, 0 bytes of a half frame are not$/);
+    expect(bench.logged('WARN')[0]).toMatch(/^\/socket\/client\.1 connection closed: a frame .*; the 2 whole frames before it are kept, 0 bytes of a half frame are not; mend the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/);
     expect(bench.connections()).toBe(1);
   });
 
@@ -262,7 +262,7 @@ describe('Client: a half frame', () => {
     await quiet();
     expect(bench.connections()).toBe(1);
     expect(bench.counts.lostFraming).toBe(1);
-    expect(bench.logged('WARN')).toEqual(['/socket/client.1 connection closed: a frame stayed half for 30 s; the 1 whole frames before it are kept, 7 bytes of a half frame are not']);
+    expect(bench.logged('WARN')).toEqual(['/socket/client.1 connection closed: a frame stayed half for 30 s; the 1 whole frames before it are kept, 7 bytes of a half frame are not; see why its program stopped in the middle of one']);
     await idle.write(framesOf('a', ['still there']));
     await until(() => bench.manager.messages.includes('still there'));
   });
@@ -548,7 +548,7 @@ describe('Listener: the end', () => {
     bench.clock.advance(5_000);
     await bench.listener.stopped;
     isOver = true;
-    expect(bench.logged('WARN')).toEqual(['/socket clients still wrote after 5000 ms; their connections are closed']);
+    expect(bench.logged('WARN')).toEqual(['/socket clients still wrote after 5000 ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time']);
   });
 
   test('a client that was told to wait for memory is read, when there is room in time', async () => {

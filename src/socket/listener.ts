@@ -78,7 +78,7 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   readonly #onConnection = (socket: Socket): void => this.#context.self.tell({ kind: 'connection', socket });
-  readonly #onError = (error: Error): void => this.#context.log.error(`can't take a connection: ${error.message}; those that are open go on`);
+  readonly #onError = (error: Error): void => this.#context.log.error(`can't take a connection: ${error.message}; those that are open go on. If files are what is short, raise LimitNOFILE (ulimit -n)`);
 
   get connections(): number {
     return this.#clients.size;
@@ -164,7 +164,7 @@ export class Listener extends Actor<ListenerMessage> {
     const nowMs = this.#context.clock.now();
     this.#timesFull++;
     if (nowMs - this.#loggedFullMs < LOG_FULL_EVERY_MS) return;
-    this.#context.log.warn(`memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; ${this.#timesFull} times so far`);
+    this.#context.log.warn(`memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; see which stream doesn't deliver, or raise MAXMEMORY; ${this.#timesFull} times so far`);
     this.#loggedFullMs = nowMs;
   }
 
@@ -196,7 +196,7 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   #finish(isLate: boolean): void {
-    if (isLate) this.#context.log.warn(`clients still wrote after ${this.#options.drainMs} ms; their connections are closed`);
+    if (isLate) this.#context.log.warn(`clients still wrote after ${this.#options.drainMs} ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time`);
     this.#endPressure();
     this.#sweeper.cancel();
     this.#options.server.close();

@@ -233,7 +233,7 @@ export class Segment {
     if (!this.#isInTrouble) {
       this.#isInTrouble = true;
       this.#options.onTrouble(true);
-      this.#options.log.error(`${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms`);
+      this.#options.log.error(`${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on that disk, or mend it`);
     }
     this.#options.onError?.(error);
     this.#timer = this.#options.clock.after(RETRY_MS, () => this.#startAnew());
@@ -255,7 +255,7 @@ export class Segment {
       const old = this.#file!;
       this.#file = undefined;
       this.#old.push(old);
-      await old.close().catch((error: unknown) => this.#options.log.warn(`${old.path}: closing: ${explained(error)}`));
+      await old.close().catch((error: unknown) => this.#options.log.warn(`${old.path} can't be closed: ${explained(error)}; what is safe in it stays so, the rest goes to a new file`));
     }
     this.#attempt++;
   }
@@ -264,7 +264,7 @@ export class Segment {
     if (!this.#isInTrouble) return;
     this.#isInTrouble = false;
     this.#options.onTrouble(false);
-    this.#options.log.info(`${this.path} is not in trouble any more`);
+    this.#options.log.info(`${this.path} can be written again: clients go on`);
   }
 
   async #discardOld(): Promise<void> {

@@ -156,7 +156,7 @@ export class Spool {
       await proveWritable(this.#fs, path, 0);
     } catch (error) {
       if (needsAPerson(error)) throw error;
-      this.#log.warn(`${path} can't be written now: ${explained(error)}`);
+      this.#log.warn(`${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or mend the disk`);
     }
   }
 
@@ -196,7 +196,7 @@ export class Spool {
       if (batch !== undefined || !mayGo) break;
       await this.remove(segments.shift()!);
     }
-    if (segments.length > 0) this.#log.warn(`${join(this.#settings.path, folderName)}: its ${segments.length} segments are not of a bucket for which this is the folder; they are left alone`);
+    if (segments.length > 0) this.#log.warn(`${join(this.#settings.path, folderName)}: its ${segments.length} segments are not of a bucket for which this is the folder; they are left alone; look what they hold with kahe inspect, and send it with kahe replay`);
     return undefined;
   }
 
@@ -304,7 +304,8 @@ export class Spool {
     if (!this.#isFull && this.#bytes > maxBytes) {
       this.#isFull = true;
       const what = this.#mayDrop ? 'the oldest batches are discarded (SPOOL_FULL=drop-oldest)' : 'clients wait until batches are delivered';
-      this.#log.warn(`the spool is full (${this.#bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}`);
+      const advice = 'see which stream doesn\'t deliver, or raise SPOOL_MAX';
+      this.#log.warn(`the spool is full (${this.#bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}; ${advice}`);
     } else if (this.#isFull && this.#bytes <= maxBytes * RESUME_SHARE) {
       this.#isFull = false;
       this.#log.info('the spool has room again: clients go on');

@@ -209,7 +209,7 @@ describe('StreamActor: backup', () => {
     expect(narrow.primary.delivered).toEqual([]);
     expect(narrow.account.received).toBe(4);
     expect(narrow.logged('WARN')).toEqual([
-      '/stream mode backup: the broker is away; 4 frames and what follows go to the backup, the primary is tried every 10000 ms',
+      '/stream mode backup: the broker is away; 4 frames and what follows go to the backup, the primary is tried every 10000 ms; nothing is lost, and once the cause is mended it goes on by itself',
     ]);
   });
 
@@ -287,7 +287,7 @@ describe('StreamActor: error', () => {
     await turn();
     bench.tell('c');
     expect(bench.actor.mode).toBe('error');
-    expect(bench.logged('ERROR')).toEqual(['/stream mode error: login refused; 2 frames wait, tried again every 1000 ms']);
+    expect(bench.logged('ERROR')).toEqual(['/stream mode error: login refused; 2 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait']);
     for (let second = 0; second < 5; second++) {
       await bench.advance(1_000);
       expect(bench.primary.probes).toBe(1);
@@ -337,7 +337,7 @@ describe('StreamActor: error', () => {
     const refused = await Bench.opened({ hasBackup: false, open: () => Promise.reject(new Error('the folder is not ours')) });
     refused.tell('a');
     expect(refused.primary.written).toEqual([]);
-    expect(refused.logged('ERROR')).toEqual(['/stream mode error: the folder is not ours; 0 frames wait, tried again every 1000 ms']);
+    expect(refused.logged('ERROR')).toEqual(['/stream mode error: the folder is not ours; 0 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait']);
     await refused.advance(1_000);
     refused.primary.answerProbe();
     await turn();

@@ -259,8 +259,8 @@ export class StreamActor extends Actor<StreamMessage> {
     const waiting = this.#waiting.reduce((sum, { batch }) => sum + batch.frames, 0);
     switch (this.#mode) {
       case 'normal': return log.info(`mode normal: ${reason}`);
-      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${this.#options.retryMs} ms`);
-      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait, tried again every ${this.#options.errorRetryMs} ms`);
+      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${this.#options.retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`);
+      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait, tried again every ${this.#options.errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
     }
   }
 
@@ -343,7 +343,7 @@ export class StreamActor extends Actor<StreamMessage> {
     const ended = this.#replaying;
     this.#replaying = 'no';
     if (problem !== undefined) {
-      this.#context.log.warn(`the backup is not sent yet: ${problem}; ${this.#options.replay!.leftFrames} frames are left in it`);
+      this.#context.log.warn(`the backup is not sent yet: ${problem}; ${this.#options.replay!.leftFrames} frames are left in it, and it is tried again`);
       this.#scheduleRetry();
     } else if (ended === 'last' && !this.#mustReplay()) {
       this.#enter({ mode: 'normal', reason: 'the primary is back, and has had what was backed up' });

@@ -24,7 +24,7 @@ export class DemoDaemon {
   async start(buckets: object): Promise<void> {
     writeFileSync(path.join(this.#folder, '.env.demo.local'), 'SOCKET=./kahe.sock\n');
     writeFileSync(path.join(this.#folder, 'buckets.json'), JSON.stringify(buckets, undefined, 2));
-    const daemon = spawn(process.execPath, [MAIN], { cwd: this.#folder, env: { ...process.env, environment: 'demo' }, stdio: ['ignore', 'inherit', 'pipe'] });
+    const daemon = spawn(process.execPath, [MAIN], { cwd: this.#folder, env: { ...process.env, environment: 'demo', LOG_FORMAT: 'text' }, stdio: ['ignore', 'inherit', 'pipe'] });
     this.#process = daemon;
     process.once('exit', () => daemon.kill('SIGKILL'));
     createInterface(daemon.stderr).on('line', (line) => this.#onLine(line));

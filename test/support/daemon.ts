@@ -146,6 +146,11 @@ export class TestDaemon {
     return this.lines.filter((line) => pattern.test(line));
   }
 
+  /** How often it said such a line, those included that it has folded into a count. */
+  timesSaid(pattern: RegExp): number {
+    return this.linesLike(pattern).reduce((sum, line) => sum + Number(/… and (\d+) more like this/.exec(line)?.[1] ?? 1), 0);
+  }
+
   /** Asks until the answer is neither false nor undefined. @throws Error at the deadline, or when the daemon ends meanwhile */
   async until<T>(what: string, ask: () => T | Promise<T>, deadlineMs = DEADLINE_MS): Promise<Exclude<T, false | undefined>> {
     const deadline = Date.now() + deadlineMs;

@@ -87,6 +87,9 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     expect(await system.must(`cd /etc/kahe && environment=prod setpriv --reuid kahe --regid kahe --clear-groups kahe send first hello`)).toBe('1 frame is safe\n');
     await expect.poll(() => filed('first').catch(() => []), { timeout: 20_000 }).toEqual([{ bucket: 'first', key: undefined, message: 'hello' }]);
     expect(await system.must('journalctl --unit kahe --output cat')).not.toMatch(/WARN|ERROR|FATAL/);
+    const said = (await system.must('journalctl --unit kahe --output json')).trimEnd().split('\n').map((line) => JSON.parse(line) as { readonly _COMM?: string; readonly PRIORITY: string; readonly MESSAGE: string });
+    const own = said.filter(({ _COMM: program }) => program !== 'systemd').map(({ PRIORITY: priority, MESSAGE: text }) => ({ priority, ...(JSON.parse(text) as object) }));
+    expect(own).toContainEqual(expect.objectContaining({ priority: '6', level: 'INFO', msg: expect.stringMatching(/^kahe \d+ listens on the socket that systemd holds/) as string }));
   });
 
   test('systemctl restart under load: no connection is refused, nothing is lost', async () => {

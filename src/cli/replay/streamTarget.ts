@@ -58,7 +58,7 @@ export class StreamTarget implements Target {
       bucket,
       log,
       streamId: `${config.id}.replay`,
-      onDiscard: ({ frames }) => log.warn(`${frames} frames went with the oldest file: maxFiles was reached`),
+      onDiscard: ({ frames }) => log.warn(`${frames} frames went with the oldest file: maxFiles was reached; raise maxFiles`),
     }));
   }
 

@@ -78,7 +78,7 @@ export class BatchFile {
       await handle.truncate(this.#bytes);
     } catch (error) {
       this.#state = 'suspect';
-      this.#options.log.error(`${String(this.path)} may end in half a batch behind byte ${this.#bytes}: it could not be cut (${String(error)})`);
+      this.#options.log.error(`${String(this.path)} may end in half a batch behind byte ${this.#bytes}: it could not be cut (${String(error)}); the batch goes to another file, and kahe inspect shows where this one is torn`);
     }
   }
 
@@ -92,7 +92,7 @@ export class BatchFile {
       this.#state = 'suspect';
       // Those batches are handed back and come again in another file: here they would be twice.
       await handle.truncate(this.#safeBytes).catch((cause: unknown) => {
-        this.#options.log.error(`${String(this.path)} may hold frames twice behind byte ${this.#safeBytes}: it could not be cut (${String(cause)})`);
+        this.#options.log.error(`${String(this.path)} may hold frames twice behind byte ${this.#safeBytes}: it could not be cut (${String(cause)}); they go to another file, and who reads this one must stop there`);
       });
       throw error;
     }
@@ -129,7 +129,7 @@ export class BatchFile {
       await (isEmpty ? files.drop(file) : files.save());
     } catch (error) {
       // The frames are safe, or handed back; the next start finds out what is in the file.
-      log.warn(`closing ${files.pathOf(file)}: ${String(error)}`);
+      log.warn(`${files.pathOf(file)} can't be closed: ${String(error)}; the next start finds out what is in it`);
     }
   }
 }

@@ -110,7 +110,7 @@ export class FileStream implements Stream {
       await this.#files.load();
     } catch (error) {
       if (needsAPerson(error)) throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, { cause: error });
-      log.warn(`${path} can't be written now: ${explained(error)}`);
+      log.warn(`${path} can't be written now: ${explained(error)}; it is tried with the first batch: make room, or mend the disk`);
     }
   }
 
@@ -211,7 +211,7 @@ export class FileStream implements Stream {
         resolve();
       };
       work.then(end, (error: unknown) => {
-        this.#options.log.error(`closing: ${explained(error)}`);
+        this.#options.log.error(`the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`);
         end();
       });
     });

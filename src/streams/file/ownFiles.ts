@@ -89,7 +89,7 @@ export class OwnFiles {
     const content = await this.#journal.load(this.#options.clock.now());
     for (const file of content.files.filter(({ open }) => open)) {
       // One that can't be looked at now must not keep the others from being used.
-      await this.#mend(file, content).catch((error: unknown) => this.#options.log.error(`${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is`));
+      await this.#mend(file, content).catch((error: unknown) => this.#options.log.error(`${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: mend that, and restart`));
     }
     this.#content = content;
     this.#found = new Set(content.files);
@@ -293,7 +293,7 @@ export class OwnFiles {
       log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames`);
       if (aside !== undefined) log.error(`${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`);
     } else if (walk.tail === 'damage') {
-      log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is`);
+      log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is: look at it with kahe inspect, and see whether the disk is sound`);
     }
     [file.frames, file.bytes, file.open] = [walk.frames, walk.tail === 'damage' ? facts.size : walk.wholeBytes, false];
     if (file.bytes > 0) return;

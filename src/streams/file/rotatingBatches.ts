@@ -85,7 +85,7 @@ export class RotatingBatches extends Rotating {
       this.file = undefined;
       const goesOn = file?.isSound && !isAtSizeLimit(error, file);
       // Its end may fail too, and then only what was told safe is: all the same the batches go back.
-      if (!goesOn) await file?.close().catch((cause: unknown) => this.#options.log.warn(`closing ${String(path)}: ${String(cause)}`));
+      if (!goesOn) await file?.close().catch((cause: unknown) => this.#options.log.warn(`${String(path)} can't be closed: ${String(cause)}; what is not sure to be in it goes to another file`));
       this.#options.onFailure(error as Error, path, goesOn ? file : undefined);
       throw error;
     }

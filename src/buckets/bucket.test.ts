@@ -85,7 +85,16 @@ class Bench {
       onAbandoned: (run) => void this.abandoned.push(...messagesIn(Buffer.from(run.chunk.subarray(run.start, run.end)))),
       ...(idleMs === undefined ? {} : { idle: { afterMs: idleMs, tell: (key) => void this.idle.push(key) } }),
       ...options,
-    }, { streams: refs, backlog }));
+    }, {
+      streams: {
+        turnTo: async () => undefined,
+        end: async () => {
+          for (const ref of refs) ref.stop();
+          await Promise.all(refs.map(({ stopped }) => stopped));
+        },
+      },
+      backlog,
+    }));
   }
 
   get stream(): HoldingStream {

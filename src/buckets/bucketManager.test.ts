@@ -67,6 +67,7 @@ class Bench {
       },
       maxBuckets: 5,
       configured: ['orders'],
+      isKnown: () => true,
       refuseName: (key) => refuseName(key, true),
       spawnBucket: (inner, key) => inner.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
         const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);

@@ -24,7 +24,12 @@ export type StreamMessage =
   | { readonly kind: 'replayed'; readonly problem: string | undefined }
   /** Memory is short: what only waits here is wanted back. */
   | { readonly kind: 'giveBack' }
-  | { readonly kind: 'deadline' };
+  | { readonly kind: 'deadline' }
+  /** The primary has had its time, though more is to come: all goes to the backup from now on, or is left over. */
+  | { readonly kind: 'giveUpPrimary' }
+  /** Its parts were changed: it ends them within this time, and a successor made of the new ones goes on with what is not settled. */
+  | { readonly kind: 'retire'; readonly withinMs: number }
+  | { readonly kind: 'retired' };
 
 type Target = 'primary' | 'backup';
 
@@ -36,6 +41,8 @@ interface Write {
 }
 
 export interface StreamActorOptions {
+  /** Awaited before the streams are opened: others may be using what they use. */
+  readonly beforeOpen?: () => Promise<void>;
   readonly primary: Stream;
   readonly backup: Stream | undefined;
   /** Sends what the backup holds; undefined: an operator does, or there is none. */
@@ -48,6 +55,8 @@ export interface StreamActorOptions {
   readonly errorRetryMs: number;
   /** At the end: how long batches are still tried before they go to the backup, or are left over. */
   readonly stopTimeoutMs: () => number;
+  /** Why it ends, for what is left over then. Default: the daemon stopped. */
+  readonly endReason?: () => string;
   readonly random?: () => number;
   /** Called with what could be delivered nowhere when the time to stop was over. Returns where it stays. */
   readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
@@ -68,8 +77,8 @@ export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
   readonly #options: StreamActorOptions;
   #mode: StreamMode = 'normal';
-  /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. */
-  #next: { readonly mode: StreamMode; readonly reason: string } | undefined;
+  /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. `retired`: a successor's. */
+  #next: { readonly mode: StreamMode | 'retired'; readonly reason: string } | undefined;
   #writes: Write[] = [];
   #waiting: Batch[] = [];
   #retry: Timer | undefined;
@@ -79,8 +88,12 @@ export class StreamActor extends Actor<StreamMessage> {
   #hasGivenBack = false;
   #deadline: Timer | undefined;
   #isPastDeadline = false;
+  readonly #opening: Promise<void>;
   #isOpen = false;
   #isClosing = false;
+  /** Its streams are closed; a successor takes over. */
+  #isRetired = false;
+  #hasHandedBack = false;
 
   constructor(context: ActorContext<StreamMessage>, options: StreamActorOptions) {
     super();
@@ -88,7 +101,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#options = options;
     // Of a failed predecessor.
     if (options.watch.mode !== 'normal') options.watch.enter('normal', 'begins anew');
-    Promise.all([options.primary.open(), options.backup?.open()]).then(
+    this.#opening = opened(options).then(
       () => this.#tellSelf({ kind: 'opened', problem: undefined }),
       (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
     );
@@ -109,10 +122,14 @@ export class StreamActor extends Actor<StreamMessage> {
       case 'replayed': return this.#onReplayed(message.problem);
       case 'giveBack': return this.#giveBack();
       case 'deadline': return this.#onDeadline();
+      case 'giveUpPrimary': return this.#giveUpPrimary();
+      case 'retire': return this.#retire(message.withinMs);
+      case 'retired': return this.#onRetired();
     }
   }
 
   override handBack(): readonly StreamMessage[] {
+    this.#hasHandedBack = true;
     this.#retry?.cancel();
     this.#deadline?.cancel();
     // Its runs are not its successor's.
@@ -142,13 +159,14 @@ export class StreamActor extends Actor<StreamMessage> {
     });
   }
 
-  /** Told by what outlives this actor: once it has stopped, nothing of this matters to anyone. */
+  /** Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to anyone. */
   #tellSelf(message: StreamMessage): void {
-    if (this.#context.self.state !== 'stopped') this.#context.self.tell(message);
+    if (this.#context.self.state !== 'stopped' && !this.#hasHandedBack) this.#context.self.tell(message);
   }
 
   #onOpened(problem: string | undefined): void {
     this.#isOpen = true;
+    if (this.#next?.mode === 'retired') return;
     this.#options.onReady?.();
     if (problem !== undefined) this.#enter({ mode: 'error', reason: problem });
     else if (this.#mustReplay()) this.#beginInBackup();
@@ -188,6 +206,7 @@ export class StreamActor extends Actor<StreamMessage> {
       if (stream === undefined || this.#writes.length >= stream.depth) break;
       this.#write(this.#waiting.shift()!, target, stream);
     }
+    if (this.#hasNowhereToGo && this.#waiting.length > 0) return this.#giveUp(this.#options.watch.lastProblem?.text ?? 'its time was over');
     this.#finishDraining();
   }
 
@@ -234,7 +253,9 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   /** Nothing is outstanding. */
-  #turnTo(next: { readonly mode: StreamMode; readonly reason: string }): void {
+  #turnTo({ mode, reason }: { readonly mode: StreamMode | 'retired'; readonly reason: string }): void {
+    if (mode === 'retired') return this.#isRetired ? this.#context.renew() : undefined;
+    const next = { mode, reason };
     if (this.#replaying === 'resting' && next.mode === 'normal') return this.#sendLast();
     // The backup failed while it was to rest.
     if (this.#replaying === 'resting') this.#replaying = 'no';
@@ -347,6 +368,7 @@ export class StreamActor extends Actor<StreamMessage> {
   #onReplayed(problem: string | undefined): void {
     const ended = this.#replaying;
     this.#replaying = 'no';
+    if (this.#next?.mode === 'retired') return;
     if (problem !== undefined) {
       this.#context.log.warn(`the backup is not sent yet: ${problem}; ${this.#options.replay!.leftFrames} frames are left in it`);
       this.#scheduleRetry();
@@ -403,16 +425,60 @@ export class StreamActor extends Actor<StreamMessage> {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
     if (this.#replaying !== 'no') this.#cutReplay();
-    if (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined)) return this.#giveUp('the time to stop was over');
+    if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
     if (late === 'primary') this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
     this.#pump();
   }
 
+  #giveUpPrimary(): void {
+    if (this.#isPastDeadline) return;
+    this.#isPastDeadline = true;
+    this.#retry?.cancel();
+    if (this.#replaying !== 'no') this.#cutReplay();
+    if (!this.#hasNowhereToGo) void this.#options.primary.close({ deadlineMs: 0 });
+    this.#pump();
+  }
+
+  /** Past its time, and nothing can be written. */
+  get #hasNowhereToGo(): boolean {
+    return this.#isPastDeadline && (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined));
+  }
+
+  #retire(withinMs: number): void {
+    if (this.#next?.mode === 'retired' || this.#context.self.state === 'draining') return;
+    this.#next = { mode: 'retired', reason: 'its configuration has changed' };
+    this.#retry?.cancel();
+    void this.#closeWithin(withinMs).then(() => this.#tellSelf({ kind: 'retired' }));
+  }
+
+  #onRetired(): void {
+    this.#isRetired = true;
+    if (this.#writes.every(({ outcome }) => outcome !== undefined)) this.#turnTo(this.#next!);
+  }
+
+  /** What is outstanding has this time to end; then it is handed back. */
+  async #closeWithin(withinMs: number): Promise<void> {
+    const { primary, backup, replay } = this.#options;
+    await this.#openWithin(withinMs);
+    // The piece that a replay is sending is outstanding too: the run ends with it, and notes it, before the backup is closed.
+    await Promise.all([replay?.stop(), primary.close({ deadlineMs: withinMs })]);
+    await backup?.close({ deadlineMs: withinMs });
+  }
+
+  /** What is being opened puts its files in order: a successor must not do so at the same time. */
+  async #openWithin(withinMs: number): Promise<void> {
+    if (this.#isOpen) return;
+    let timer: Timer | undefined;
+    await Promise.race([this.#opening, new Promise<void>((resolve) => (timer = this.#context.clock.after(withinMs, resolve)))]);
+    timer?.cancel();
+  }
+
   #giveUp(reason: string): void {
+    const why = this.#options.endReason?.() ?? 'the daemon stopped';
     while (this.#waiting.length > 0) {
-      this.#leaveOver(this.#waiting[0]!, `not delivered when the daemon stopped: ${reason}`);
+      this.#leaveOver(this.#waiting[0]!, `not delivered when ${why}: ${reason}`);
       this.#waiting.shift();
     }
     this.#finishDraining();
@@ -436,6 +502,11 @@ export class StreamActor extends Actor<StreamMessage> {
     const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
     await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
   }
+}
+
+async function opened({ beforeOpen, primary, backup }: StreamActorOptions): Promise<void> {
+  await beforeOpen?.();
+  await Promise.all([primary.open(), backup?.open()]);
 }
 
 /** Of a write, what its successor has to write anew; what is settled is let go. */

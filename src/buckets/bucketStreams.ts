@@ -113,7 +113,6 @@ export class BucketStreams {
       // What it gave back while it could not write.
       backlog.ready(number);
       await backlog.toldAll(number);
-      stream.endBy(clock.now() + lastResortMs);
     }
     stream.ref.stop();
     await stream.ref.stopped;

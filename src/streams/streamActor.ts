@@ -145,7 +145,8 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   override drain(): void {
-    this.#watchDeadline();
+    if (this.#isPastDeadline) this.#boundLastResort();
+    else this.#watchDeadline();
     this.#pauseReplay();
     if (this.#mode !== 'normal') this.#probe();
     this.#pump();
@@ -157,6 +158,10 @@ export class StreamActor extends Actor<StreamMessage> {
       if (leftMs > DEADLINE_CHECK_MS) this.#watchDeadline();
       else this.#tellSelf({ kind: 'deadline' });
     });
+  }
+
+  #boundLastResort(): void {
+    this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
   }
 
   /** Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to anyone. */
@@ -428,7 +433,7 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
-    if (late === 'primary') this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
+    if (late === 'primary') this.#boundLastResort();
     this.#pump();
   }
 
@@ -461,17 +466,20 @@ export class StreamActor extends Actor<StreamMessage> {
   /** What is outstanding has this time to end; then it is handed back. */
   async #closeWithin(withinMs: number): Promise<void> {
     const { primary, backup, replay } = this.#options;
-    await this.#openWithin(withinMs);
-    // The piece that a replay is sending is outstanding too: the run ends with it, and notes it, before the backup is closed.
-    await Promise.all([replay?.stop(), primary.close({ deadlineMs: withinMs })]);
+    const { clock } = this.#context;
+    const untilMs = clock.now() + withinMs;
+    // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends with the piece that it sends.
+    await this.#within(withinMs, this.#opening);
+    if (replay !== undefined) await this.#within(Math.max(0, untilMs - clock.now()), replay.stop());
+    await primary.close({ deadlineMs: Math.max(0, untilMs - clock.now()) });
+    // Now that the primary has handed it back.
+    await replay?.stop();
     await backup?.close({ deadlineMs: withinMs });
   }
 
-  /** What is being opened puts its files in order: a successor must not do so at the same time. */
-  async #openWithin(withinMs: number): Promise<void> {
-    if (this.#isOpen) return;
+  async #within(ms: number, work: Promise<void>): Promise<void> {
     let timer: Timer | undefined;
-    await Promise.race([this.#opening, new Promise<void>((resolve) => (timer = this.#context.clock.after(withinMs, resolve)))]);
+    await Promise.race([work, new Promise<void>((resolve) => (timer = this.#context.clock.after(ms, resolve)))]);
     timer?.cancel();
   }
 

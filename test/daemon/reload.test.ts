@@ -1,35 +1,10 @@
 // SIGHUP: another buckets.json is taken on while frames come. No connection is dropped, no frame is lost, order is kept, the accounts add up.
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { daemonFolder, filesOf, numberedFrames, numbersBySender, range, startDaemon, type DaemonClient, type Frame, type TestDaemon } from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
-
-const { bootstrap } = inject('kafka');
-const IN_FORCE = /INFO .* SIGHUP: .*buckets\.json is in force: (.*)$/;
-const KEPT = /ERROR .* SIGHUP: nothing was changed, the old configuration goes on/;
-
-/** As an operator's tool does: the file is the old one or the new one at any moment. */
-async function configure(daemon: TestDaemon, buckets: object | string): Promise<void> {
-  const file = join(daemon.folder, 'buckets.json');
-  await writeFile(`${file}.new`, typeof buckets === 'string' ? buckets : JSON.stringify(buckets));
-  await rename(`${file}.new`, file);
-}
-
-/** Resolves when the daemon has taken it on, or has said why not. @returns what it said has changed, or undefined */
-async function reload(daemon: TestDaemon, buckets?: object | string): Promise<string | undefined> {
-  if (buckets !== undefined) await configure(daemon, buckets);
-  const from = daemon.lines.length;
-  daemon.signal('SIGHUP');
-  const said = await daemon.until('the end of a reload', () => daemon.lines.slice(from).find((line) => IN_FORCE.test(line) || KEPT.test(line)));
-  return IN_FORCE.exec(said)?.[1];
-}
-
-function numbersIn(frames: readonly Frame[]): Map<string, number[]> {
-  return numbersBySender(frames.map(({ message }) => message));
-}
+import { describe, expect, test } from 'vitest';
+import { filesOf, numberedFrames, range, startDaemon, type DaemonClient } from '../support/daemon.js';
+import { fileStream } from '../support/daemonBuckets.js';
+import { Writer, numbersIn, reload } from '../support/reloads.js';
 
 async function sendAll(client: DaemonClient, bucket: string, sender: string, from: number, to: number): Promise<void> {
   await client.send(numberedFrames(bucket, sender, { from, count: to - from, bytes: 60 }));
@@ -37,44 +12,6 @@ async function sendAll(client: DaemonClient, bucket: string, sender: string, fro
 
 const toFiles = (folder: string, settings = {}): object => ({ files: fileStream(folder, settings) });
 const SPOOLS = [['without a spool', {}], ['with a spool', { SPOOL: './spool' }]] as const;
-
-/** Writes without end, to one bucket, a numbered frame after the other; nothing of it may be refused, closed or lost. */
-class Writer {
-  sent = 0;
-  #isGoingOn = true;
-  readonly #done: Promise<void>;
-
-  private constructor(readonly client: DaemonClient, readonly bucket: string, readonly name: string) {
-    this.#done = this.#write();
-  }
-
-  static async start(daemon: TestDaemon, bucket: string, name: string): Promise<Writer> {
-    return new Writer(await daemon.connect(), bucket, name);
-  }
-
-  /** Resolves when so many more were taken. */
-  async sends(daemon: TestDaemon, more: number): Promise<void> {
-    const goal = this.sent + more;
-    await daemon.until(`${more} frames more of ${this.name}`, () => this.sent >= goal);
-  }
-
-  /** Resolves when the daemon has read, and confirmed, all. */
-  async end(): Promise<void> {
-    this.#isGoingOn = false;
-    await this.#done;
-    expect(await this.client.receipt()).toBe(this.sent);
-    expect(this.client.isClosed).toBe(false);
-  }
-
-  async #write(): Promise<void> {
-    while (this.#isGoingOn) {
-      await sendAll(this.client, this.bucket, this.name, this.sent, this.sent + 20);
-      this.sent += 20;
-      // The pace of the load, and nothing that anybody waits for.
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-  }
-}
 
 describe('a file that can\'t be used', () => {
   const good = { streamsConfigs: toFiles('data'), buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20 }] };

@@ -2,9 +2,9 @@
 //
 // A stream that was taken out gets nothing new, and goes on delivering what came before. Once STOP_TIMEOUT is nearly over its primary is given
 // up: the rest goes to its backup, or is left over.
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
-import { isDeepStrictEqual } from 'node:util';
 import type { Backlog, BacklogStream } from './backlog.js';
 
 export interface BucketStream extends BacklogStream {
@@ -58,7 +58,7 @@ export class BucketStreams {
   async turnTo(configs: readonly StreamConfig[]): Promise<void> {
     const ids = new Set(configs.map(({ id }) => id));
     for (const member of this.#members.filter(({ stream }) => !ids.has(stream.id))) this.#takeOut(member);
-    await Promise.all(configs.map((config) => this.#turnOne(config)));
+    await Promise.all(configs.map(async (config) => this.#turnOne(config)));
   }
 
   /** The whole bucket is configured no more: when it ends, its streams end as those that were taken out. */
@@ -75,7 +75,8 @@ export class BucketStreams {
       await this.#feedToTheEnd();
     }
     for (const { stream } of this.#members) stream.ref.stop();
-    await Promise.all([...this.#members.map(({ stream }) => stream.ref.stopped), ...this.#leaving.values()]);
+    await Promise.all(this.#members.map(({ stream }) => stream.ref.stopped));
+    await Promise.all(this.#leaving.values());
   }
 
   async #feedToTheEnd(): Promise<void> {
@@ -83,13 +84,13 @@ export class BucketStreams {
     this.#isFedNoMore = true;
   }
 
-  #turnOne(config: StreamConfig): Promise<void> | undefined {
+  async #turnOne(config: StreamConfig): Promise<void> {
     const stream = this.#members.find((member) => member.stream.id === config.id)?.stream;
-    if (stream === undefined) return this.#add(config);
-    return isDeepStrictEqual(stream.config, config) ? undefined : stream.change(config);
+    if (stream === undefined) this.#add(config);
+    else if (!isDeepStrictEqual(stream.config, config)) await stream.change(config);
   }
 
-  #add(config: StreamConfig): undefined {
+  #add(config: StreamConfig): void {
     const { backlog, make } = this.#options;
     const predecessors = [...this.#leaving].filter(([{ id }]) => id === config.id).map(([, ended]) => ended);
     const stream = make(config, Promise.all(predecessors), () => backlog.ready(number));

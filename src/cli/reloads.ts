@@ -74,14 +74,18 @@ export class Reloads {
   async #run(): Promise<void> {
     this.#state = 'reloading';
     this.#options.onBegin?.();
-    // It may be asked for again meanwhile.
-    while (this.#isAsked && this.#state === 'reloading') {
+    // It may be asked for again meanwhile, or the end may begin.
+    while (this.#isAsked && !this.#isClosed()) {
       this.#isAsked = false;
       await this.#reload();
     }
-    if (this.#state !== 'reloading') return;
+    if (this.#isClosed()) return;
     this.#state = 'idle';
     this.#options.onEnd?.();
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   async #reload(): Promise<void> {
@@ -104,11 +108,12 @@ export class Reloads {
 
   #fail(error: unknown): void {
     const { log } = this.#options;
-    const lines = error instanceof ConfigError ? error.message.split('\n') : [`a fault in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`];
+    const isMistake = error instanceof ConfigError;
+    const lines = isMistake ? error.message.split('\n') : [`this is a fault in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`];
     this.#failures++;
     this.#problem = lines[0]!;
     for (const line of lines) log.error(`SIGHUP: ${line}`);
-    log.error('SIGHUP: nothing was changed, the old configuration goes on; `kahe check` tells whether a file can be used');
+    log.error(isMistake ? 'SIGHUP: nothing was changed, the old configuration goes on; `kahe check` tells whether a file can be used' : 'SIGHUP: the configuration may be taken on in part; a restart takes it on whole');
   }
 
   /** What was said of the last file is not said again. */

@@ -76,7 +76,7 @@ export class LiveStream implements BucketStream {
     this.#dropNext();
     this.#next = this.#newForm(config);
     const turned = new Promise<void>((resolve) => (this.#markTurned = resolve));
-    this.ref.tell({ kind: 'retire', withinMs: RETIRE_MS });
+    this.ref.tell({ kind: 'retire', primary: this.#form.parts.primary, withinMs: RETIRE_MS });
     await Promise.race([turned, this.ref.stopped]);
   }
 
@@ -120,6 +120,8 @@ export class LiveStream implements BucketStream {
   #turn(): void {
     if (this.#next === undefined) return;
     if (backupOf(this.#next.config) !== backupOf(this.#form.config)) this.#sayWhatStays('its backup is another one now');
+    // Closed already, unless the actor has failed before it could.
+    close(this.#form);
     this.#form = this.#next;
     this.#next = undefined;
     this.#show();
@@ -148,11 +150,14 @@ export class LiveStream implements BucketStream {
 
   /** Parts that no actor has had. */
   #dropNext(): void {
-    const { parts } = this.#next ?? {};
+    if (this.#next !== undefined) close(this.#next);
     this.#next = undefined;
-    void parts?.primary.close({ deadlineMs: 0 });
-    void parts?.backup?.close({ deadlineMs: 0 });
   }
+}
+
+function close({ parts: { primary, backup } }: Form): void {
+  void primary.close({ deadlineMs: 0 });
+  void backup?.close({ deadlineMs: 0 });
 }
 
 /** What tells a backup's files from those of another. */

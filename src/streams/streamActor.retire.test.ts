@@ -82,7 +82,7 @@ class Bench {
   }
 
   async retire(): Promise<void> {
-    this.ref.tell({ kind: 'retire', withinMs: WITHIN_MS });
+    this.ref.tell({ kind: 'retire', primary: this.primary, withinMs: WITHIN_MS });
     await turn();
   }
 
@@ -182,11 +182,22 @@ describe('StreamActor: retires', () => {
     bench.expectClean();
   });
 
+  test('told of parts that it does not have, for a failed predecessor had them, it goes on', async () => {
+    const bench = await Bench.opened();
+    const old = bench.primary;
+    await bench.retire();
+    bench.ref.tell({ kind: 'retire', primary: old, withinMs: WITHIN_MS });
+    await turn();
+    expect([bench.primaries.length, bench.primary.state]).toEqual([2, 'well']);
+    await bench.stop();
+    bench.expectClean();
+  });
+
   test('stopped meanwhile, the successor drains', async () => {
     const bench = await Bench.opened({ depth: 1 });
     bench.tell('a');
     bench.tell('b');
-    bench.ref.tell({ kind: 'retire', withinMs: WITHIN_MS });
+    bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
     bench.stopAtMs = bench.clock.now() + 20_000;
     bench.ref.stop();
     await turn();
@@ -287,6 +298,6 @@ function take(bench: Bench, now: Step, sent: string[]): void {
     case 'fail': return stream?.fail();
     case 'probe': return bench.primary.answerProbe(now.isBack ? undefined : 'away');
     case 'tick': return bench.clock.advance(now.ms);
-    case 'retire': return bench.ref.tell({ kind: 'retire', withinMs: WITHIN_MS });
+    case 'retire': return bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
   }
 }

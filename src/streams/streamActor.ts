@@ -27,8 +27,8 @@ export type StreamMessage =
   | { readonly kind: 'deadline' }
   /** The primary has had its time, though more is to come: all goes to the backup from now on, or is left over. */
   | { readonly kind: 'giveUpPrimary' }
-  /** Its parts were changed: it ends them within this time, and a successor made of the new ones goes on with what is not settled. */
-  | { readonly kind: 'retire'; readonly withinMs: number }
+  /** The parts of the actor with this primary were changed: it ends them within this time, and a successor goes on with what is not settled. */
+  | { readonly kind: 'retire'; readonly primary: Stream; readonly withinMs: number }
   | { readonly kind: 'retired' };
 
 type Target = 'primary' | 'backup';
@@ -123,7 +123,7 @@ export class StreamActor extends Actor<StreamMessage> {
       case 'giveBack': return this.#giveBack();
       case 'deadline': return this.#onDeadline();
       case 'giveUpPrimary': return this.#giveUpPrimary();
-      case 'retire': return this.#retire(message.withinMs);
+      case 'retire': return this.#retire(message.primary, message.withinMs);
       case 'retired': return this.#onRetired();
     }
   }
@@ -451,8 +451,9 @@ export class StreamActor extends Actor<StreamMessage> {
     return this.#isPastDeadline && (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined));
   }
 
-  #retire(withinMs: number): void {
-    if (this.#next?.mode === 'retired' || this.#context.self.state === 'draining') return;
+  #retire(primary: Stream, withinMs: number): void {
+    // One that took over from an actor that failed may have the new parts already.
+    if (primary !== this.#options.primary || this.#next?.mode === 'retired' || this.#context.self.state === 'draining') return;
     this.#next = { mode: 'retired', reason: 'its configuration has changed' };
     this.#retry?.cancel();
     void this.#closeWithin(withinMs).then(() => this.#tellSelf({ kind: 'retired' }));

@@ -198,6 +198,67 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
   });
 });
 
+describe('another backup', () => {
+  const NONE = { queued: 0, backedUp: 0, slicedOut: 0, rejected: 0, discarded: 0 };
+  const buckets = (topic: string, address: string, backup: object): object => ({
+    streamsConfigs: { kafka: kafkaStream(address, HASTY, { backup }) },
+    buckets: [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }],
+  });
+
+  test('what the one before holds is told, and found again when it comes back; each frame is counted once', async () => {
+    const topic = await newTopic(bootstrap, 'reload-backups');
+    const daemon = await startDaemon({ buckets: buckets(topic, NOWHERE, fileStream('one')) });
+    const client = await daemon.connect();
+    await send(client, topic, 0, 500);
+    await daemon.untilFiled('one', 500);
+    await reload(daemon, buckets(topic, NOWHERE, fileStream('two')));
+    await daemon.line(/WARN .*500 frames stay in the backup below .*one, and nobody sends them: its backup is another one now; use kahe replay/);
+    await send(client, topic, 500, 800);
+    await daemon.untilFiled('two', 300);
+    await reload(daemon, buckets(topic, bootstrap, fileStream('one')));
+    expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));
+    await daemon.until('nothing in the first', async () => (await filesOf(join(daemon.folder, 'one'))).length === 0);
+    await reload(daemon, buckets(topic, bootstrap, fileStream('two')));
+    expect(await inKafka(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
+    await daemon.until('nothing in the second', async () => (await filesOf(join(daemon.folder, 'two'))).length === 0);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ received: 800, delivered: 800, ...NONE });
+  });
+
+  test('that an operator sends: what went for maxFiles before and after a reload counts once', async () => {
+    const backup = (maxFiles: number): object => manualBackup('backup', { sizeRotate: '1KB', maxFiles });
+    const daemon = await startDaemon({ buckets: buckets('orders', NOWHERE, backup(50)) });
+    const client = await daemon.connect();
+    await send(client, 'orders', 0, 500);
+    await daemon.untilFiled('backup', 500);
+    await reload(daemon, buckets('orders', NOWHERE, backup(5)));
+    await send(client, 'orders', 500, 600);
+    expect(await client.receipt()).toBe(600);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    const kept = (await daemon.files('backup')).length;
+    expect(kept).toBeLessThan(200);
+    expect(daemon.accounts.get('orders/kafka')).toEqual({ received: 600, delivered: 0, ...NONE, backedUp: kept, discarded: 600 - kept });
+  });
+});
+
+test('a bucket that was configured no more at the start, and is again: what the spool holds of it is delivered', async () => {
+  const [topic, folder] = [await newTopic(bootstrap, 'reload-left'), await daemonFolder()];
+  const other = { id: 'other', streams: ['kafka'] };
+  const configured = (address: string, isThere: boolean): object => ({ streamsConfigs: { kafka: kafkaStream(address, HASTY) }, buckets: [...(isThere ? [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }] : []), other] });
+  const env = { SPOOL: './spool', STOP_TIMEOUT: '2s' };
+  const first = await startDaemon({ buckets: configured(NOWHERE, true), env, folder });
+  const client = await first.connect();
+  await send(client, topic, 0, 500);
+  expect(await client.receipt()).toBe(500);
+  await first.stop();
+  const second = await startDaemon({ buckets: configured(bootstrap, false), env, folder });
+  await second.line(new RegExp(`WARN .* the spool holds batches of bucket ${topic}, which is configured no more`));
+  expect(await reload(second, configured(bootstrap, true))).toBe(`added buckets.${topic}`);
+  expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));
+  await noSpoolFiles(second);
+  expect(await second.stop()).toMatchObject({ code: 0 });
+});
+
 describe('a replay is going on', () => {
   const COUNT = 60_000;
   const buckets = (topic: string, proxy: TcpProxy, settings = {}): object => ({

@@ -126,7 +126,7 @@ describe.each(SPOOLS)('under load, %s', (_kind, env) => {
   });
 
   test('a stream that is changed, back and forth: its successor goes on in order, in files that are closed', async () => {
-    const buckets = (settings: object): object => ({ streamsConfigs: toFiles('data', settings), buckets: [{ id: 'orders', streams: ['files'], batch: 10, batchTimeout: 20 }] });
+    const buckets = (settings: object): object => ({ streamsConfigs: toFiles('data', settings), buckets: [{ id: 'orders', streams: ['files'], batch: 50, batchTimeout: 20 }] });
     const daemon = await startDaemon({ buckets: buckets({}), env });
     const writers = await Promise.all(range(0, 4).map((i) => Writer.start(daemon, 'orders', `w${i}`)));
     for (const round of range(0, 10)) {

@@ -62,7 +62,7 @@ export class Writer {
       await this.client.send(numberedFrames(this.bucket, this.name, { from: this.sent, count: 20, bytes: 60 }));
       this.sent += 20;
       // The pace of the load, and nothing that anybody waits for.
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
 }

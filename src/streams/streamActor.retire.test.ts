@@ -126,6 +126,29 @@ describe('StreamActor: retires', () => {
     bench.expectClean();
   });
 
+  test('what ends while its streams are being closed is settled, and the successor begins once they are', async () => {
+    const bench = await Bench.opened();
+    let close = (): void => undefined;
+    bench.primary.close = () => new Promise((resolve) => (close = resolve));
+    bench.tell('a');
+    bench.tell('b');
+    await bench.retire();
+    bench.primary.deliver(0, 1);
+    await turn();
+    expect(bench.account).toMatchObject({ delivered: 1, queued: 1 });
+    bench.primary.deliver();
+    await turn();
+    bench.tell('c');
+    expect([bench.primaries.length, bench.primary.written]).toEqual([1, [['a'], ['b']]]);
+    close();
+    await turn();
+    expect([bench.primaries.length, bench.primary.written]).toEqual([2, [['c']]]);
+    bench.primary.deliver();
+    await bench.stop();
+    expect(bench.ends).toEqual(['primary a', 'primary b', 'primary c']);
+    bench.expectClean();
+  });
+
   test('of mode backup: the successor begins in mode normal with what its backup had not taken', async () => {
     const bench = await Bench.opened();
     bench.tell('a');
@@ -174,10 +197,11 @@ describe('StreamActor: retires', () => {
     bench.tell('b');
     bench.primary.fail();
     await turn();
+    bench.backup!.deliver();
+    await turn();
     old.answerProbe();
     await turn();
     expect(bench.watch.mode).toBe('backup');
-    bench.backup!.deliver();
     await bench.stop();
     bench.expectClean();
   });

@@ -87,9 +87,25 @@ describe.each(SPOOLS)('under load, %s', (_kind, env) => {
     expect([...more.keys()]).toEqual(['changed']);
     expect(first).toBeGreaterThan(0);
     expect(more.get('changed')).toEqual(range(first, sent.get('changed')!));
-    expect(await filesOf(join(daemon.folder, 'data', 'same'))).toHaveLength(1);
+    // Of the bucket that has changed, this stream has not.
+    for (const name of ['same', 'changed']) expect(await filesOf(join(daemon.folder, 'data', name)), name).toHaveLength(1);
     expect(daemon.accounts.get('removed/files')).toMatchObject({ queued: 0, rejected: 0 });
     expect(await filesOf(join(daemon.folder, 'spool'))).toEqual([]);
+  });
+
+  test('the open batch of a bucket that does not change stays open', async () => {
+    const configured = (batch: number): object => ({ streamsConfigs: toFiles('data'), buckets: [{ id: 'quiet', streams: ['files'], batchTimeout: 60_000 }, { id: 'other', streams: ['files'], batch }] });
+    const daemon = await startDaemon({ buckets: configured(10), env });
+    const client = await daemon.connect();
+    await sendAll(client, 'quiet', 'q', 0, 30);
+    await sendAll(client, 'other', 'o', 0, 100);
+    await daemon.untilFiled('data/other', 100);
+    await reload(daemon, configured(20));
+    await sendAll(client, 'other', 'o', 100, 200);
+    await daemon.untilFiled('data/other', 200);
+    expect(await filesOf(join(daemon.folder, 'data', 'quiet'))).toEqual([]);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(numbersIn(await daemon.files('data'))).toEqual(new Map([['q', range(0, 30)], ['o', range(0, 200)]]));
   });
 
   test('defaultBucket: added, changed, removed; and a bucket that comes back to it', async () => {

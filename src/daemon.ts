@@ -1,19 +1,15 @@
 // The daemon: which parts there are, and the order in which they start and stop. Nothing else.
-import type { ActorContext, ActorRef } from './actors/actor.js';
+import type { ActorRef } from './actors/actor.js';
 import { ActorSystem } from './actors/system.js';
-import { Backlog } from './buckets/backlog.js';
-import { Bucket, type LastingParts } from './buckets/bucket.js';
 import { BucketManager } from './buckets/bucketManager.js';
-import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
 import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/messages.js';
 import { type Clock, systemClock } from './clock.js';
-import type { BucketConfig, BucketsConfig } from './config/buckets.js';
+import type { BucketsConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
 import { type FileSystem, nodeFileSystem } from './disk/fileSystem.js';
 import { ReadTurns } from './disk/readTurns.js';
 import { Discards } from './discards.js';
-import type { Batch } from './frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from './frames/frame.js';
+import { LiveBuckets } from './liveBuckets.js';
 import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
 import { RejectedStore } from './rejected/rejectedStore.js';
@@ -22,13 +18,10 @@ import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
 import { type LeftSegment, Spool } from './spool/spool.js';
 import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
-import { makeStreamParts } from './streamParts.js';
 import { StreamMaker } from './streams/makeStream.js';
-import { type Account, newAccount } from './streams/account.js';
-import { StreamActor, type StreamActorOptions, type StreamMessage } from './streams/streamActor.js';
-import { StreamWatch } from './streams/streamWatch.js';
+import type { Account } from './streams/account.js';
 import type { EventLoopDelay } from './admin/eventLoopDelay.js';
-import { type BucketLook, type Snapshot, type StreamLook, accountsOf, takeSnapshot } from './admin/snapshot.js';
+import { type ReloadFigures, type Snapshot, accountsOf, takeSnapshot } from './admin/snapshot.js';
 
 export interface DaemonParts {
   readonly environment: Environment;
@@ -41,6 +34,8 @@ export interface DaemonParts {
   readonly fs?: FileSystem;
   /** For snapshots: measured when there is somebody to see it. */
   readonly eventLoopDelay?: () => EventLoopDelay;
+  /** For snapshots: how often the configuration was read again. */
+  readonly reloads?: () => ReloadFigures;
 }
 
 /** What is made before the daemon, for it takes time. */
@@ -56,13 +51,6 @@ interface EarlyParts {
   readonly leftBackups: readonly LeftBackup[];
 }
 
-/** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
-const RETRY_MS = 10_000;
-const ERROR_RETRY_MS = 1_000;
-/** A bucket made on demand that had nothing to do for one to two of these ends. */
-const IDLE_MS = 60_000;
-/** Time at the end that streams need for what they hold, after batches that wait in the spool are given to them no more. */
-const STREAMS_END_MS = 5_000;
 /** Of STOP_TIMEOUT, what may go by with reading what clients have sent. */
 const READING_SHARE = 0.25;
 
@@ -76,10 +64,10 @@ export class Daemon {
   readonly #manager: ActorRef<ManagerMessage>;
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts = newSocketCounts();
-  /** By name; kept when a bucket made on demand ends. */
-  readonly #looks = new Map<string, BucketLook>();
+  readonly #buckets: LiveBuckets;
   readonly #startedAtMs: number;
   #stopAtMs = Infinity;
+  #markStopping: () => void = () => undefined;
   #markQuiet: () => void = () => undefined;
 
   /**
@@ -102,7 +90,7 @@ export class Daemon {
     this.#parts = parts;
     this.#early = early;
     const { environment, log } = parts;
-    const { clock, fs, budget } = early;
+    const { clock, fs, budget, leftBackups } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
@@ -111,13 +99,25 @@ export class Daemon {
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
     const system = new ActorSystem(clock, log);
+    this.#buckets = new LiveBuckets(parts.buckets, {
+      ...early,
+      maker: this.#streams,
+      rejected,
+      discards: this.#discards,
+      log,
+      stopTimeoutMs: environment.stopTimeoutMs,
+      stopAtMs: () => this.#stopAtMs,
+      stopping: new Promise((resolve) => (this.#markStopping = resolve)),
+      onIdle: (bucket) => this.#manager.tell({ kind: 'idle', bucket }),
+    });
     const known = new Map<BucketKey, ActorRef<BucketMessage>>();
     this.#manager = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {
       rejected,
       maxBuckets: environment.maxBuckets,
-      configured: this.#bucketsAtStart(),
-      refuseName: (key) => (this.#configOf(key) === undefined ? undefined : refuseName(key, this.#feedsKafka(key))),
-      spawnBucket: (inner, key) => this.#spawnBucket(inner, key),
+      configured: this.#buckets.namedBy(leftBackups),
+      isKnown: (key) => this.#buckets.isKnown(key),
+      refuseName: (key) => this.#buckets.refuseName(key),
+      spawnBucket: (inner, key) => this.#buckets.spawn(inner, key),
     }, known));
     // 3. Last the socket's clients: from here on frames are accepted.
     this.#listener = system.spawn<ListenerMessage>('socket', (context) => new Listener(context, {
@@ -138,7 +138,7 @@ export class Daemon {
 
   /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
   get accounts(): ReadonlyMap<string, Account> {
-    return new Map([...this.#looks.values()].flatMap((bucket) => accountsOf(bucket).map(([{ id }, account]) => [`${bucket.name}/${id}`, account])));
+    return new Map([...this.#buckets.looks].flatMap((bucket) => accountsOf(bucket).map(([{ id }, account]) => [`${bucket.name}/${id}`, account])));
   }
 
   /** All there is to be seen of it, now. */
@@ -154,14 +154,28 @@ export class Daemon {
       rejected: this.#rejected,
       discards: this.#discards.counts,
       kafka: this.#streams.kafkaFigures,
-      buckets: this.#looks.values(),
+      buckets: this.#buckets.looks,
       eventLoopDelay: this.#parts.eventLoopDelay?.(),
+      reloads: this.#parts.reloads?.(),
     });
+  }
+
+  /**
+   * Takes on another configuration, while frames come. Resolves when every bucket and stream that it changes goes on as it says; what it has no
+   * more ends by and by.
+   */
+  async reload(buckets: BucketsConfig): Promise<void> {
+    const leftBackups = await findLeftBackups(buckets, this.#early.fs, this.#parts.log);
+    if (this.#stopAtMs !== Infinity) return;
+    const { removed, turned } = this.#buckets.turnTo(buckets);
+    this.#manager.tell({ kind: 'configured', buckets: this.#buckets.namedBy(leftBackups), removed });
+    await turned;
   }
 
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
   async stop(): Promise<void> {
     this.#stopAtMs = this.#clock.now() + this.#parts.environment.stopTimeoutMs;
+    this.#markStopping();
     // 1. No new clients; what the others have already sent is read.
     const quiet = new Promise<void>((resolve) => (this.#markQuiet = resolve));
     this.#listener.stop();
@@ -177,144 +191,4 @@ export class Daemon {
     this.#discards.close();
     this.#early.spool?.close();
   }
-
-  #configOf(key: BucketKey): BucketConfig | undefined {
-    return this.#parts.buckets.buckets.find(({ id }) => keyOf(id) === key) ?? this.#parts.buckets.defaultBucket;
-  }
-
-  #feedsKafka(key: BucketKey): boolean {
-    return this.#configOf(key)!.streams.some((id) => this.#parts.buckets.streamsConfigs[id]!.type === 'kafka');
-  }
-
-  /** The configured ones, and those that have left something in the spool or in a backup, so that it is delivered. */
-  #bucketsAtStart(): readonly BucketKey[] {
-    const configured = this.#parts.buckets.buckets.map(({ id }) => keyOf(id));
-    const left = [...this.#early.left.keys()];
-    for (const key of left.filter((found) => this.#configOf(found) === undefined)) {
-      this.#parts.log.warn(`the spool holds batches of bucket ${bucketName(key)}, which is configured no more: they stay there; configure it, or a defaultBucket, and they are delivered`);
-    }
-    const backedUp = this.#early.leftBackups.filter((backup) => this.#isMissed(backup)).map(({ bucket }) => keyOf(bucket));
-    return [...new Set([...configured, ...left.filter((key) => this.#configOf(key) !== undefined), ...backedUp])];
-  }
-
-  /** Is there a stream that will send it? Otherwise a person must know. */
-  #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
-    const isOurs = !isForeign && this.#configOf(keyOf(bucket))?.streams.includes(stream) === true;
-    if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay`);
-    return isOurs;
-  }
-
-  /** Nothing of it lies anywhere where only its streams would take it on. */
-  #isAtRest({ streams }: BucketLook): boolean {
-    return streams.every(({ id, account }) => {
-      const { backup } = this.#parts.buckets.streamsConfigs[id]!;
-      return backup?.type !== 'file' || backup.replay === 'manual' || account.backedUp === 0;
-    });
-  }
-
-  #spawnBucket(context: ActorContext<ManagerMessage>, key: BucketKey): ActorRef<BucketMessage> | undefined {
-    const config = this.#configOf(key);
-    if (config === undefined) return undefined;
-    const isOnDemand = config === this.#parts.buckets.defaultBucket;
-    const name = bucketName(key);
-    const { budget, spool } = this.#early;
-    let lasting: LastingParts | undefined;
-    // A slash in a name makes no step of the path that is the log's.
-    return context.spawn<BucketMessage>(`bucket.${name.replaceAll('/', '\\x2f')}`, (inner) => new Bucket(inner, {
-      ...config,
-      key,
-      name,
-      budget,
-      spool,
-      feedMs: () => this.#stopAtMs - this.#clock.now() - STREAMS_END_MS,
-      onAbandoned: ({ chunk, start, end, frames }, reason) => this.#rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
-      ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#isAtRest(this.#lookAt(name, config)) && this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
-    }, (lasting ??= this.#lastingParts(inner, key, config))));
-  }
-
-  #lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, config: BucketConfig): LastingParts {
-    const { budget, spool, left } = this.#early;
-    const look = this.#lookAt(bucketName(key), config);
-    const bucket = look.name;
-    const streams = look.streams.map((stream, index) => {
-      const { id, account } = stream;
-      return { id, account, ref: this.#spawnStream(context, bucket, stream, { onReady: () => backlog.ready(index), onStuck: () => backlog.stuck(index) }) };
-    });
-    const backlog = new Backlog({
-      streams,
-      spool,
-      notes: spool?.notes(bucket),
-      budget,
-      log: context.log,
-      clock: this.#clock,
-      onSettled: () => tellIfThere(context.self),
-      onLost: (lost) => this.#discards.add({ bucket, ...lost }),
-      closed: look.backlog?.closed,
-      keeping: () => this.#rejected.keeping,
-      onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
-    });
-    look.backlog = backlog;
-    for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
-    // Once: a bucket made on demand may end, and come again.
-    left.delete(key);
-    return { streams: streams.map(({ ref }) => ref), backlog };
-  }
-
-  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, look: StreamLook, told: Pick<StreamActorOptions, 'onReady' | 'onStuck'>): ActorRef<StreamMessage> {
-    const config = this.#parts.buckets.streamsConfigs[look.id]!;
-    const { account, watch } = look;
-    const name = `stream.${config.id}`;
-    const log = this.#parts.log.at(`${context.path}/${name}`);
-    const parts = makeStreamParts(config, { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns: this.#early.turns, bucket, account, watch, log });
-    // Made once: they outlive a stream actor that fails.
-    const options = {
-      ...parts,
-      slice: config.slice,
-      retryMs: RETRY_MS,
-      errorRetryMs: ERROR_RETRY_MS,
-      stopTimeoutMs: () => this.#stopAtMs - this.#clock.now(),
-      onLeftOver: (batch: Batch, reason: string) => this.#leaveOver(batch, reason, log),
-      ...told,
-      account,
-      watch,
-    };
-    look.backedUp = parts.backedUp;
-    return (look.ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, options)));
-  }
-
-  /** What could be delivered nowhere: it is in the spool already, or else it is kept with the rejected frames. */
-  #leaveOver(batch: Batch, reason: string, log: Log): 'queued' | 'rejected' {
-    const { bucket, bytes, length: end, frames } = batch;
-    if (this.#early.spool === undefined) {
-      this.#rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
-      return 'rejected';
-    }
-    log.info(`${frames} frames stay in the spool: ${reason}`);
-    // Held for ever, so it never counts as settled, and its segment stays.
-    batch.retain();
-    return 'queued';
-  }
-
-  /** Streams count these as queued, or have had them: twice is better than never. */
-  #keepAside({ bucket, bytes, length: end }: Batch, start: number, reason: string): void {
-    let frames = 0;
-    for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(bytes, at)) frames++;
-    this.#rejected.reject({ bytes, start, end, frames, bucket, reason });
-  }
-
-  #lookAt(name: string, config: BucketConfig): BucketLook {
-    const look = this.#looks.get(name) ?? { name, isOnDemand: config === this.#parts.buckets.defaultBucket, streams: config.streams.map((id) => this.#newLook(id)), backlog: undefined };
-    this.#looks.set(name, look);
-    return look;
-  }
-
-  #newLook(id: string): StreamLook {
-    const { type, backup } = this.#parts.buckets.streamsConfigs[id]!;
-    return { id, type, backupType: backup?.type, account: newAccount(), watch: new StreamWatch(() => this.#clock.now()), ref: undefined, backedUp: () => undefined };
-  }
-}
-
-/** What is settled last may be so after the bucket has stopped: then nobody waits for it. */
-function tellIfThere(bucket: ActorRef<BucketMessage>): void {
-  if (bucket.state !== 'stopped') bucket.tell({ kind: 'settled' });
 }

@@ -5,6 +5,7 @@ import type { Discards } from './discards.js';
 import type { Log } from './log.js';
 import { Replay } from './replay/replay.js';
 import { type Account, book, move } from './streams/account.js';
+import type { BackupLedger } from './streams/backupLedger.js';
 import type { DiscardedFile } from './streams/file/ownFiles.js';
 import type { StreamMaker } from './streams/makeStream.js';
 import type { BackupReplay, RejectedFrames, Stream } from './streams/stream.js';
@@ -34,6 +35,9 @@ export interface StreamPartsOptions {
   readonly turns: ReadTurns;
   readonly bucket: string;
   readonly account: Account;
+  readonly ledger: BackupLedger;
+  /** When the daemon's life began, ms since the epoch. */
+  readonly startedAtMs: number;
   readonly watch: StreamWatch;
   readonly log: Log;
 }
@@ -53,12 +57,12 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
 }
 
 function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Omit<StreamParts, 'primary'> {
-  const { maker, bucket, log, account, watch, turns, rejected, discards } = options;
+  const { maker, bucket, log, account, ledger, watch, turns, rejected, discards } = options;
   const streamId = `${id}.backup`;
   const isReplayed = config.type === 'file' && config.replay === 'auto';
   const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
   if (config.type !== 'file' || !isReplayed) return withFiles(maker.make(config, { bucket, log, streamId, onDiscard }), undefined);
-  const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => book(account, frames, 'backedUp') });
+  const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => ledger.found(frames) });
   const onLost: ConstructorParameters<typeof Replay>[0]['onLost'] = (lost) => discards.add({ bucket, stream: id, ...lost });
   return withFiles(backup, new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log }));
 }
@@ -72,8 +76,9 @@ function withFiles(backup: Stream, replay: Replay | undefined): Omit<StreamParts
 }
 
 /** With a manual replay what earlier lives have left is an operator's business, and in nobody's account until it goes. */
-function discardBackup({ frames, bytes, isOld }: DiscardedFile, id: string, isReplayed: boolean, { bucket, account, discards }: StreamPartsOptions): void {
-  if (isOld && !isReplayed) book(account, frames, 'discarded');
+function discardBackup({ frames, bytes, openedMs, isOld }: DiscardedFile, id: string, isReplayed: boolean, { bucket, account, discards, startedAtMs }: StreamPartsOptions): void {
+  // A stream that was changed has found what it wrote before in this life.
+  if (isOld && openedMs < startedAtMs && !isReplayed) book(account, frames, 'discarded');
   else move(account, frames, 'backedUp', 'discarded');
   discards.add({ bucket, stream: id, frames, bytes, reason: 'the oldest backup file went: maxFiles was reached' });
 }

@@ -511,3 +511,74 @@ test('Actor: each has a path, and its log lines carry it', () => {
   expect(paths).toEqual(['/bucket.requests', '/bucket.requests/stream.kafka_01']);
   expect(bench.lines[0]).toContain(' | /bucket.requests/stream.kafka_01 hello\n');
 });
+
+describe('Actor: is renewed', () => {
+  test('its successor has what it hands back, then what waits; it is the same actor to others', async () => {
+    const bench = new Bench();
+    const seen: string[] = [];
+    let made = 0;
+    let renew = (): void => undefined;
+    const ref = bench.system.spawn<string>('it', (context) => {
+      const number = ++made;
+      renew = () => context.renew();
+      return new Scripted(context, {
+        receive(text, self) {
+          seen.push(`${number}: ${text}`);
+          if (text !== 'renew') return;
+          self.tell('later');
+          context.renew();
+        },
+        handBack: () => ['held'],
+      });
+    });
+    ref.tell('first');
+    ref.tell('renew');
+    expect(seen).toEqual(['1: first', '1: renew', '2: held', '2: later']);
+    expect([ref.state, bench.clock.timers]).toEqual(['running', 0]);
+    renew();
+    expect(seen.slice(4)).toEqual(['3: held']);
+    ref.stop();
+    await ref.stopped;
+    renew();
+    expect(made).toBe(3);
+  });
+
+  test('one that drains drains again as its successor, after all that it was handed', async () => {
+    const bench = new Bench();
+    const seen: string[] = [];
+    let made = 0;
+    const ref = bench.system.spawn<string>('it', (context) => {
+      const number = ++made;
+      return new Scripted(context, {
+        receive: (text) => void seen.push(`${number}: ${text}`),
+        drain() {
+          seen.push(`${number}: drains`);
+          if (number === 1) context.renew();
+          else context.drained();
+        },
+        handBack: () => ['held'],
+      });
+    });
+    ref.stop();
+    await ref.stopped;
+    expect(seen).toEqual(['1: drains', '2: held', '2: drains']);
+  });
+
+  test('one that can not be made again is tried anew, and nothing is lost', () => {
+    const bench = new Bench();
+    const seen: string[] = [];
+    let made = 0;
+    const ref = bench.system.spawn<string>('it', (context) => {
+      if (++made === 2) throw new Error('not now');
+      return new Scripted(context, { receive: (text) => {
+        if (text === 'renew') context.renew();
+        else seen.push(text);
+      }, handBack: () => ['held'] });
+    });
+    ref.tell('renew');
+    ref.tell('meanwhile');
+    expect([seen, ref.state]).toEqual([[], 'starting']);
+    bench.clock.advance(100);
+    expect([seen, ref.state]).toEqual([['held', 'meanwhile'], 'running']);
+  });
+});

@@ -71,6 +71,15 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (!this.#busy && this.#state === 'running') this.#work();
   }
 
+  renew(): void {
+    if (this.#state === 'stopped') return;
+    const pill = this.#state === 'draining' ? [PILL] as const : [];
+    const waiting = this.#takeWaiting();
+    this.#mailbox.putBack([...this.#handBack(), ...waiting, ...pill]);
+    this.#state = 'starting';
+    this.#replace();
+  }
+
   drained(): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
@@ -126,8 +135,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
 
   #fail(message: M | typeof PILL, error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const waiting: (M | typeof PILL)[] = [];
-    for (let next = this.#mailbox.shift(); next !== undefined; next = this.#mailbox.shift()) waiting.push(next);
+    const waiting = this.#takeWaiting();
     // The successor is what this actor was before it is told more; one that was draining drains again, once all is told.
     const pill = message === PILL || this.#state === 'draining' ? [PILL] as const : [];
     const again = this.#retry(message, error);
@@ -145,6 +153,12 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
       this.supervise({ error, undelivered: messages.filter((m): m is M => m !== PILL) });
       this.#markStopped();
     }
+  }
+
+  #takeWaiting(): (M | typeof PILL)[] {
+    const waiting: (M | typeof PILL)[] = [];
+    for (let next = this.#mailbox.shift(); next !== undefined; next = this.#mailbox.shift()) waiting.push(next);
+    return waiting;
   }
 
   /** The failed message once more, unless it has failed too often. */

@@ -4,6 +4,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import { LatencyHistogram } from './latencyHistogram.js';
 import { KAFKA_METRICS } from './kafkaMetrics.js';
 import { PROCESS_METRICS } from './processMetrics.js';
+import { RELOAD_METRICS } from './reloadMetrics.js';
 import { SOCKET_METRICS } from './socketMetrics.js';
 import { STREAM_METRICS } from './streamMetrics.js';
 import type { Snapshot } from './snapshot.js';
@@ -20,7 +21,7 @@ export interface Metric {
   readonly read: (snapshot: Snapshot) => readonly Sample[];
 }
 
-export const METRICS: readonly Metric[] = [...SOCKET_METRICS, ...STREAM_METRICS, ...KAFKA_METRICS, ...PROCESS_METRICS];
+export const METRICS: readonly Metric[] = [...SOCKET_METRICS, ...STREAM_METRICS, ...KAFKA_METRICS, ...RELOAD_METRICS, ...PROCESS_METRICS];
 
 export class Metrics {
   readonly #registry = new Registry();

@@ -39,6 +39,20 @@ export interface Snapshot {
   readonly process: ProcessFigures;
   /** Missing: it is not measured. */
   readonly eventLoopDelay?: EventLoopDelay;
+  /** Missing: nobody counts them. */
+  readonly reloads?: ReloadFigures;
+}
+
+/** Reloads of the configuration since the start. */
+export interface ReloadFigures {
+  readonly successes: number;
+  readonly failures: number;
+  /** Also true before the first. */
+  readonly wasLastSuccessful: boolean;
+  /** When the configuration that is in force was read, at the start or later. */
+  readonly lastSuccessMs: number;
+  /** Of the last reload, when it failed. */
+  readonly problem?: string;
 }
 
 export interface SocketSnapshot extends Readonly<Omit<SocketCounts, 'badByReason'>> {
@@ -71,7 +85,7 @@ export interface StreamSnapshot {
   readonly type: string;
   /** Of its backup; missing: it has none. */
   readonly backupType?: string;
-  /** False: its bucket was made on demand, and has ended. */
+  /** False: it has ended, or its bucket has. */
   readonly isAlive: boolean;
   /** With what its bucket holds for it: `received` is the sum of the others. */
   readonly account: Readonly<Account>;
@@ -104,8 +118,8 @@ export interface BrokerSnapshot {
 /** One stream of one bucket, to be looked at. */
 export interface StreamLook {
   readonly id: string;
-  readonly type: string;
-  readonly backupType: string | undefined;
+  type: string;
+  backupType: string | undefined;
   readonly account: Account;
   readonly watch: StreamWatch;
   /** Of the life of the bucket that is, or was last. */
@@ -115,7 +129,8 @@ export interface StreamLook {
 
 export interface BucketLook {
   readonly name: string;
-  readonly isOnDemand: boolean;
+  isOnDemand: boolean;
+  /** Also those that the configuration has no more. */
   readonly streams: readonly StreamLook[];
   backlog: Backlog | undefined;
 }
@@ -133,6 +148,7 @@ export interface SnapshotParts {
   readonly kafka: KafkaFigures;
   readonly buckets: Iterable<BucketLook>;
   readonly eventLoopDelay: EventLoopDelay | undefined;
+  readonly reloads: ReloadFigures | undefined;
 }
 
 export function takeSnapshot(parts: SnapshotParts): Snapshot {
@@ -156,12 +172,15 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
     latencyBounds: LATENCY_BOUNDS,
     process: processFigures(),
     ...(parts.eventLoopDelay === undefined ? {} : { eventLoopDelay: parts.eventLoopDelay }),
+    ...(parts.reloads === undefined ? {} : { reloads: parts.reloads }),
   };
 }
 
 /** Each stream's account, with what its bucket holds for it and has not told it of. */
 export function accountsOf({ streams, backlog }: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
-  const waiting = new Map(backlog?.waiting.map(({ account, frames }) => [account, frames]));
+  const waiting = new Map<Account, number>();
+  // A stream that was taken out and is there again is in the backlog twice.
+  for (const { account, frames } of backlog?.waiting ?? []) waiting.set(account, (waiting.get(account) ?? 0) + frames);
   return streams.map((stream) => {
     const { account } = stream;
     const frames = waiting.get(account) ?? 0;

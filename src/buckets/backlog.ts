@@ -62,6 +62,8 @@ const END_MS = 3_000;
 
 export class Backlog {
   readonly #options: BacklogOptions;
+  /** By number; those that have gone leave their place to the next that comes. */
+  readonly #streams: BacklogStream[];
   readonly #window: number;
   #entries: Entry[] = [];
   /** Entries that have left at the front since the beginning: place of the first one. */
@@ -69,8 +71,11 @@ export class Backlog {
   /** By stream: the place of the entry it is told next, and how many it holds. */
   readonly #next: number[];
   readonly #held: number[];
-  /** By stream: the place up to which it has settled all. */
-  readonly #settledUpTo: number[];
+  /** By stream: what comes from this place on is not for it. */
+  readonly #until: number[];
+  readonly #gone = new Set<number>();
+  /** By stream's id: the place up to which it is noted to have settled all. */
+  readonly #noted = new Map<string, number>();
   /** By stream: it gave batches back, and gets none before it asks. */
   readonly #isAway: boolean[];
   /** Entries whose batch is in memory. */
@@ -83,7 +88,7 @@ export class Backlog {
   #hasUnread = false;
   #isLeaving = false;
   #isEnding = false;
-  readonly #whenHandedOver: (() => void)[] = [];
+  readonly #whenToldAll: { readonly isSo: () => boolean; readonly run: () => void }[] = [];
   readonly closed: Closed;
   /** The batch that the bucket is filling: for who counts what is held. */
   open: Batch | undefined;
@@ -92,9 +97,10 @@ export class Backlog {
     this.#options = options;
     this.closed = options.closed ?? { batches: 0, frames: 0, bytes: 0 };
     this.#window = options.spool === undefined ? Infinity : WINDOW;
+    this.#streams = [...options.streams];
     this.#next = options.streams.map(() => 0);
     this.#held = options.streams.map(() => 0);
-    this.#settledUpTo = options.streams.map(() => 0);
+    this.#until = options.streams.map(() => Infinity);
     this.#isAway = options.streams.map(() => false);
     if (options.spool === undefined) return;
     this.#listening = [
@@ -123,9 +129,9 @@ export class Backlog {
 
   /** Frames that streams have not been told of, those of the open batch among them, and so are in their accounts not yet. */
   get waiting(): readonly { readonly account: Account; readonly frames: number }[] {
-    return this.#options.streams.map(({ account }, stream) => ({
+    return this.#streams.map(({ account }, stream) => ({
       account,
-      frames: this.#entries.reduce((sum, { at, frames }) => (at[stream] === 'waiting' ? sum + frames : sum), this.open?.frames ?? 0),
+      frames: this.#entries.reduce((sum, { at, frames }) => (at[stream] === 'waiting' ? sum + frames : sum), this.#isFor(stream) ? (this.open?.frames ?? 0) : 0),
     }));
   }
 
@@ -135,6 +141,38 @@ export class Backlog {
       memory: this.#entries.reduce((sum, { batch }) => sum + (batch?.length ?? 0), 0),
       disk: this.#entries.reduce((sum, { twin, left }) => sum + (left?.bytes ?? twin?.safeBytes ?? 0), 0),
     };
+  }
+
+  /** One more stream, for what is added from now on. Returns its number. */
+  addStream(added: BacklogStream): number {
+    const left = [...this.#gone].find((number) => this.#held[number] === 0);
+    const stream = left ?? this.#streams.length;
+    this.#gone.delete(stream);
+    this.#streams[stream] = added;
+    for (const entry of this.#entries) entry.at[stream] = 'settled';
+    this.#next[stream] = this.added;
+    this.#held[stream] = 0;
+    this.#until[stream] = Infinity;
+    this.#isAway[stream] = false;
+    this.#note();
+    return stream;
+  }
+
+  /** What is added from now on is not for this stream; it goes on being told of what was before. */
+  endStream(stream: number): void {
+    this.#until[stream] = this.added;
+  }
+
+  /** Resolves when a stream that ends was told of all that is for it, or nobody is told any more: was it? */
+  async toldAll(stream: number): Promise<boolean> {
+    await this.#whenSo(() => this.#isToldAll(stream));
+    return this.#isToldAll(stream);
+  }
+
+  /** It has ended, and holds nothing. */
+  removeStream(stream: number): void {
+    this.#gone.add(stream);
+    this.#leaveSoon();
   }
 
   /** The stream has use for batches again, after it gave some back. */
@@ -169,11 +207,11 @@ export class Backlog {
   }
 
   #recall(): void {
-    for (let stream = 0; stream < this.#held.length; stream++) this.#recallFrom(stream);
+    for (let stream = 0; stream < this.#streams.length; stream++) this.#recallFrom(stream);
   }
 
   #recallFrom(stream: number): void {
-    const { ref } = this.#options.streams[stream]!;
+    const { ref } = this.#streams[stream]!;
     if (this.#held[stream]! > 0 && ref.state === 'running') ref.tell({ kind: 'giveBack' });
   }
 
@@ -184,23 +222,41 @@ export class Backlog {
 
   /** Resolves when every stream has been told of all there is, or the time is over; after that they are told no more. */
   async handedOver(withinMs: number): Promise<void> {
-    if (!this.#isHandedOver() && withinMs > 0) {
-      await new Promise<void>((resolve) => {
-        // The bucket may end long before the daemon does, and then there is time without end.
-        const timer = Number.isFinite(withinMs) ? this.#options.clock.after(withinMs, resolve) : undefined;
-        this.#whenHandedOver.push(() => {
-          timer?.cancel();
-          resolve();
-        });
-      });
+    if (withinMs > 0) {
+      let stopWaiting = (): void => undefined;
+      const isOver = new Promise<void>((resolve) => (stopWaiting = resolve));
+      // The bucket may end long before the daemon does, and then there is time without end.
+      const timer = Number.isFinite(withinMs) ? this.#options.clock.after(withinMs, stopWaiting) : undefined;
+      await Promise.race([isOver, this.#whenSo(() => this.#streams.every((_, stream) => this.#isToldAll(stream)))]);
+      timer?.cancel();
     }
     this.#isEnding = true;
+    this.#answer();
+  }
+
+  async #whenSo(isSo: () => boolean): Promise<void> {
+    if (isSo() || this.#isEnding) return;
+    await new Promise<void>((run) => this.#whenToldAll.push({ isSo, run }));
+  }
+
+  #answer(): void {
+    for (const { run } of takeOut(this.#whenToldAll, ({ isSo }) => this.#isEnding || isSo())) run();
+  }
+
+  #isToldAll(stream: number): boolean {
+    return this.#gone.has(stream) || this.#next[stream]! >= Math.min(this.#until[stream]!, this.added);
+  }
+
+  #isFor(stream: number): boolean {
+    return this.#until[stream] === Infinity;
   }
 
   /** When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk fails: then it is told. */
   async end(withinMs = END_MS): Promise<void> {
     this.#isEnding = true;
+    this.#answer();
     for (const end of this.#listening) end();
+    this.#sayWhatIsMissed();
     const isDone = await this.#within(withinMs, Promise.all([...this.#entries.map((entry) => entry.twin?.completed), ...this.#removals, this.#options.notes?.flush()]));
     if (isDone) return;
     for (const { twin, batch } of this.#entries) {
@@ -223,14 +279,19 @@ export class Backlog {
     return isDone;
   }
 
-  #isHandedOver(): boolean {
-    return this.#next.every((next) => next === this.added);
+  /** A stream that was taken out will not be there to get it from the spool in the daemon's next life. */
+  #sayWhatIsMissed(): void {
+    this.#streams.forEach(({ id }, stream) => {
+      if (this.#isFor(stream) || this.#gone.has(stream)) return;
+      const missed = this.#entries.filter(({ at }) => at[stream] === 'waiting');
+      if (missed.length > 0) this.#options.log.error(`stream ${id} was taken out of the configuration, and the daemon stopped before it had had ${missed.length} batches that are in the spool: they go without it, unless it is configured again`);
+    });
   }
 
   #push(parts: Pick<Entry, 'batch' | 'twin' | 'left'>): void {
-    const { streams, notes } = this.#options;
+    const { notes } = this.#options;
     const hasSettled = (id: string): boolean => parts.left !== undefined && notes?.hasSettled(id, parts.left.path) === true;
-    const entry = newEntry({ ...parts, at: streams.map(({ id }) => (hasSettled(id) ? 'settled' : 'waiting')) });
+    const entry = newEntry({ ...parts, at: this.#streams.map(({ id }, stream) => (!this.#isFor(stream) || hasSettled(id) ? 'settled' : 'waiting')) });
     this.#entries.push(entry);
     if (entry.batch !== undefined) this.#inMemory.add(entry);
     if (isSettled(entry)) this.#leaveSoon();
@@ -246,7 +307,7 @@ export class Backlog {
 
   #pump(): void {
     for (let stream = 0; stream < this.#next.length; stream++) this.#feed(stream);
-    if (this.#isHandedOver()) for (const run of this.#whenHandedOver.splice(0)) run();
+    if (this.#whenToldAll.length > 0) this.#answer();
   }
 
   #feed(stream: number): void {
@@ -279,7 +340,7 @@ export class Backlog {
     entry.at[stream] = 'told';
     const share = batch.share();
     share.onSettled(() => this.#settle(stream, entry, share.isGivenUp));
-    this.#options.streams[stream]!.ref.tell({ kind: 'batch', batch: share });
+    this.#streams[stream]!.ref.tell({ kind: 'batch', batch: share });
   }
 
   #settle(stream: number, entry: Entry, isGivenUp: boolean): void {
@@ -320,15 +381,25 @@ export class Backlog {
 
   /** When one stream is ahead of another, how far it is must outlive the daemon, or it would get all that again. */
   #note(): void {
-    const { notes, streams } = this.#options;
-    if (notes === undefined || streams.length === 1 || this.#hasUnread) return;
-    streams.forEach(({ id }, stream) => {
-      const before = this.#settledUpTo[stream]!;
-      let upTo = Math.max(before, this.#base);
+    const { notes } = this.#options;
+    if (notes === undefined || this.#streams.length - this.#gone.size === 1 || this.#hasUnread) return;
+    for (const [id, upTo] of this.#settledUpTo()) {
+      if (upTo <= Math.max(this.#base, this.#noted.get(id) ?? 0)) continue;
+      this.#noted.set(id, upTo);
+      notes.note(id, pathOf(this.#entries[upTo - this.#base - 1]!));
+    }
+  }
+
+  /** By stream's id: the place up to which it has settled all; of one that was taken out and is there again: both of them. */
+  #settledUpTo(): ReadonlyMap<string, number> {
+    const places = new Map<string, number>();
+    this.#streams.forEach(({ id }, stream) => {
+      if (this.#gone.has(stream)) return;
+      let upTo = Math.max(this.#base, this.#noted.get(id) ?? 0);
       while (this.#entries[upTo - this.#base]?.at[stream] === 'settled') upTo++;
-      this.#settledUpTo[stream] = upTo;
-      if (upTo > before && upTo > this.#base) notes.note(id, pathOf(this.#entries[upTo - this.#base - 1]!));
+      places.set(id, Math.min(upTo, places.get(id) ?? Infinity));
     });
+    return places;
   }
 
   #leaveFront(): Entry {
@@ -393,7 +464,7 @@ export class Backlog {
   }
 
   #lose({ at, twin, left }: Entry, frames: number, reason: string): void {
-    this.#options.streams.forEach(({ id, account }, stream) => {
+    this.#streams.forEach(({ id, account }, stream) => {
       if (at[stream] !== 'waiting' || (frames === 0 && left === undefined)) return;
       book(account, frames, 'discarded');
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
@@ -425,4 +496,11 @@ export class Backlog {
     batch?.release();
     if (!mayGo) this.#undroppable.add(entry);
   }
+}
+
+/** Removes those that fit, and returns them. */
+function takeOut<T>(from: T[], fits: (one: T) => boolean): readonly T[] {
+  const out = from.filter(fits);
+  from.splice(0, from.length, ...from.filter((one) => !out.includes(one)));
+  return out;
 }

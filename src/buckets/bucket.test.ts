@@ -57,6 +57,8 @@ class Bench {
   readonly streams: HoldingStream[] = [];
   readonly abandoned: string[] = [];
   readonly idle: string[] = [];
+  /** The streams that it was told to turn to, each time. */
+  readonly turnedTo: unknown[] = [];
   readonly ref: ActorRef<BucketMessage>;
 
   constructor(choice: Partial<BucketOptions> & { streams?: number; idleMs?: number } = {}) {
@@ -85,7 +87,16 @@ class Bench {
       onAbandoned: (run) => void this.abandoned.push(...messagesIn(Buffer.from(run.chunk.subarray(run.start, run.end)))),
       ...(idleMs === undefined ? {} : { idle: { afterMs: idleMs, tell: (key) => void this.idle.push(key) } }),
       ...options,
-    }, { streams: refs, backlog }));
+    }, {
+      streams: {
+        turnTo: async (configs) => void this.turnedTo.push(configs),
+        end: async () => {
+          for (const ref of refs) ref.stop();
+          await Promise.all(refs.map(({ stopped }) => stopped));
+        },
+      },
+      backlog,
+    }));
   }
 
   get stream(): HoldingStream {
@@ -443,5 +454,44 @@ describe('Bucket: a failed one', () => {
     expect(bench.budget.heldBytes).toBe(0);
     bench.run('x'.repeat(50_000));
     expect(bench.budget.heldBytes).toBeGreaterThan(50_000);
+  });
+});
+
+describe('Bucket: is configured otherwise', () => {
+  const settings = { batchFrames: 3, batchBytes: 1_000, batchTimeoutMs: 200 };
+
+  test('what came before is closed for the streams that there were, and what comes keeps to the new limits', async () => {
+    const bench = new Bench();
+    bench.run(...numbered(0, 5));
+    let taken = 0;
+    bench.ref.tell({ kind: 'configure', settings, streams: [], onTaken: () => taken++ });
+    expect([bench.stream.batches, bench.turnedTo]).toEqual([[numbered(0, 5)], [[]]]);
+    await turn();
+    expect(taken).toBe(1);
+    bench.run(...numbered(5, 7));
+    expect(bench.stream.batches.slice(1)).toEqual([numbered(5, 3), numbered(8, 3)]);
+    bench.clock.advance(200);
+    expect(bench.stream.batches.slice(3)).toEqual([['11']]);
+    await bench.stop();
+  });
+
+  test('it ends when idle, or does not any more', async () => {
+    const bench = new Bench();
+    const configure = (idle?: { readonly afterMs: number; readonly tell: (key: string) => void }): void => bench.ref.tell({ kind: 'configure', settings: { ...settings, idle }, streams: [], onTaken: () => undefined });
+    configure({ afterMs: 1_000, tell: (key) => void bench.idle.push(key) });
+    bench.clock.advance(1_000);
+    expect(bench.idle).toEqual([KEY]);
+    configure();
+    bench.clock.advance(10_000);
+    expect(bench.idle).toEqual([KEY]);
+    await bench.stop();
+  });
+
+  test('one that ends, or has ended, says so and stays as it is', async () => {
+    const bench = new Bench();
+    await bench.stop();
+    let taken = 0;
+    bench.ref.tell({ kind: 'configure', settings, streams: [], onTaken: () => taken++ });
+    expect([taken, bench.turnedTo]).toEqual([1, []]);
   });
 });

@@ -1,44 +1,43 @@
 // A bucket: gathers runs into its open batch, and closes it at `batch` frames, at `batchBytes`, or `batchTimeout` after its first frame.
 // A closed batch goes to every stream of the bucket, by way of the backlog. With a spool it has had a twin on disk since its first frame.
 import type { Timer } from '../clock.js';
-import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import { Actor, type ActorContext } from '../actors/actor.js';
+import type { StreamConfig } from '../config/buckets.js';
 import type { Segment } from '../spool/segment.js';
 import type { Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import type { StreamMessage } from '../streams/streamActor.js';
-import { type BucketKey, type BucketMessage, type PendingFence, type Run, endRun, ownRun } from './messages.js';
+import { type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
 
-export interface BucketOptions {
+export interface BucketOptions extends BucketSettings {
   readonly key: BucketKey;
   /** The name as people read it: the topic, and `{bucket}` in file names. */
   readonly name: string;
-  readonly batchFrames: number;
-  readonly batchBytes: number;
-  readonly batchTimeoutMs: number;
   readonly budget: MemoryBudget;
   /** Undefined: frames are in memory alone. */
   readonly spool?: Spool | undefined;
-  /** At the end: how long the streams may still be given batches. Without a spool they have them all. */
-  readonly feedMs?: () => number;
   /** Frames that this bucket could not take, for a fault of its own. */
   readonly onAbandoned: (run: Run, reason: string) => void;
-  /** Only for buckets made on demand: how long they live with nothing to do, and whom to tell then. */
-  readonly idle?: { readonly afterMs: number; readonly tell: (bucket: BucketKey) => void };
+}
+
+/** Those who get its batches, by way of the backlog: see bucketStreams.ts. */
+export interface Streams {
+  turnTo(configs: readonly StreamConfig[]): Promise<void>;
+  end(): Promise<void>;
 }
 
 export interface LastingParts {
-  readonly streams: readonly ActorRef<StreamMessage>[];
+  readonly streams: Streams;
   readonly backlog: Backlog;
 }
 
 export class Bucket extends Actor<BucketMessage> {
   readonly #context: ActorContext<BucketMessage>;
-  readonly #options: BucketOptions;
-  readonly #streams: readonly ActorRef<StreamMessage>[];
+  #options: BucketOptions;
+  readonly #streams: Streams;
   readonly #backlog: Backlog;
   #twin: Segment | undefined;
   #open: Batch | undefined;
@@ -55,9 +54,13 @@ export class Bucket extends Actor<BucketMessage> {
     this.#options = options;
     this.#streams = lasting.streams;
     this.#backlog = lasting.backlog;
-    if (options.idle !== undefined) {
-      this.#idleTimer = context.clock.every(options.idle.afterMs, () => context.self.tell({ kind: 'idleCheck' }));
-    }
+    this.#watchIdle();
+  }
+
+  #watchIdle(): void {
+    const { idle } = this.#options;
+    this.#idleTimer?.cancel();
+    this.#idleTimer = idle && this.#context.clock.every(idle.afterMs, () => this.#context.self.tell({ kind: 'idleCheck' }));
   }
 
   override receive(message: BucketMessage): void {
@@ -67,6 +70,7 @@ export class Bucket extends Actor<BucketMessage> {
       case 'settled': return this.#answerFences();
       case 'fence': return this.#fence(message.receipt);
       case 'idleCheck': return this.#checkIdle();
+      case 'configure': return this.#configure(message);
       case 'inherit': return this.#inherit(message);
     }
   }
@@ -86,6 +90,7 @@ export class Bucket extends Actor<BucketMessage> {
       this.#options.onAbandoned(message, `the bucket failed on it: ${String(error)}`);
       endRun(message);
     }
+    if (message.kind === 'configure') message.onTaken();
     // A bucket that has stopped has everything settled.
     if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty) message.receipt.letGo();
   }
@@ -97,10 +102,17 @@ export class Bucket extends Actor<BucketMessage> {
   }
 
   async #finish(): Promise<void> {
-    if (this.#options.spool !== undefined) await this.#backlog.handedOver(this.#options.feedMs?.() ?? 0);
-    for (const stream of this.#streams) stream.stop();
-    await Promise.all(this.#streams.map((stream) => stream.stopped));
+    await this.#streams.end();
     await this.#backlog.end();
+  }
+
+  #configure({ settings, streams, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
+    if (this.#context.self.state === 'draining') return onTaken();
+    // What came until now is for the streams that there were, and may be over a limit that is less now.
+    this.#close();
+    this.#options = { ...this.#options, ...settings };
+    this.#watchIdle();
+    void this.#streams.turnTo(streams).then(onTaken);
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */

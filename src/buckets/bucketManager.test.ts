@@ -67,6 +67,7 @@ class Bench {
       },
       maxBuckets: 5,
       configured: ['orders'],
+      isKnown: () => true,
       refuseName: (key) => refuseName(key, true),
       spawnBucket: (inner, key) => inner.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
         const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);
@@ -338,6 +339,46 @@ describe('BucketManager: a failed one', () => {
     await turn();
     expect(bench.contents).toEqual(['orders: ', 'a: 1', 'a: 2,3,4']);
     expect(bench.budget.heldBytes).toBe(0);
+  });
+});
+
+describe('BucketManager: another configuration', () => {
+  test('makes what is new, also over MAXBUCKETS, and ends what it has no more: what comes for that is rejected at once', async () => {
+    const known = new Set(['orders', 'new']);
+    const bench = new Bench({ maxBuckets: 1, isKnown: (key) => known.has(key) });
+    bench.drainsAtOnce = false;
+    bench.run('orders', '1');
+    known.delete('orders');
+    bench.ref.tell({ kind: 'configured', buckets: ['new'], removed: ['orders'] });
+    bench.run('orders', '2');
+    const isAnswered = bench.ask(['orders']);
+    bench.run('new', '3');
+    expect(bench.contents).toEqual(['orders: 1', 'new: 3']);
+    expect(bench.buckets[0]!.isDraining).toBe(true);
+    expect(bench.rejected).toEqual([{ messages: ['2'], bucket: 'orders', reason: 'unknown bucket, and there is no defaultBucket' }]);
+    // What it had before is safe only once it has ended.
+    expect(isAnswered()).toBe(false);
+    bench.buckets[0]!.end();
+    await turn();
+    expect(isAnswered()).toBe(true);
+    expect(bench.contents).toEqual(['orders: 1', 'new: 3']);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('one that is there again before it has ended: what comes waits for its successor, which is made in any case', async () => {
+    const known = new Set(['orders', 'quiet']);
+    const bench = new Bench({ configured: ['orders', 'quiet'], isKnown: (key) => known.has(key) });
+    bench.drainsAtOnce = false;
+    known.clear();
+    bench.ref.tell({ kind: 'configured', buckets: [], removed: ['orders', 'quiet'] });
+    for (const key of ['orders', 'quiet']) known.add(key);
+    bench.ref.tell({ kind: 'configured', buckets: ['orders', 'quiet'], removed: [] });
+    bench.run('orders', '1');
+    expect(bench.contents).toEqual(['orders: ', 'quiet: ']);
+    for (const bucket of bench.buckets.slice(0, 2)) bucket.end();
+    await turn();
+    expect(bench.contents).toEqual(['orders: ', 'quiet: ', 'orders: 1', 'quiet: ']);
+    expect(bench.rejected).toEqual([]);
   });
 });
 

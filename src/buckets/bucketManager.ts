@@ -10,16 +10,21 @@ export interface BucketManagerOptions {
   /** MAXBUCKETS: how many buckets may exist, the configured ones included. */
   readonly maxBuckets: number;
   readonly configured: readonly BucketKey[];
+  /** Is there a place for it in the configuration, of its own or `defaultBucket`? */
+  readonly isKnown: (bucket: BucketKey) => boolean;
   /** Starts the actor of a bucket as a child; undefined: there is no `defaultBucket` to make it from. */
   readonly spawnBucket: (context: ActorContext<ManagerMessage>, bucket: BucketKey) => ActorRef<BucketMessage> | undefined;
   /** Why no bucket can have this name, if none can. */
   readonly refuseName: (bucket: BucketKey) => string | undefined;
 }
 
+const UNKNOWN = 'unknown bucket, and there is no defaultBucket';
+
 export class BucketManager extends Actor<ManagerMessage> {
   readonly #context: ActorContext<ManagerMessage>;
   readonly #options: BucketManagerOptions;
   readonly #buckets: Map<BucketKey, ActorRef<BucketMessage>>;
+  #configured: ReadonlySet<BucketKey>;
   /** Buckets that are ending, and what came for them meanwhile: a successor must not overtake them. */
   readonly #ending = new Map<BucketKey, (Run | ManagerFence)[]>();
 
@@ -29,6 +34,7 @@ export class BucketManager extends Actor<ManagerMessage> {
     this.#context = context;
     this.#options = options;
     this.#buckets = buckets;
+    this.#configured = new Set(options.configured);
     for (const [key, bucket] of buckets) if (bucket.state === 'draining' || bucket.state === 'stopped') this.#awaitEnd(key, bucket);
     for (const bucket of options.configured) if (!buckets.has(bucket)) this.#make(bucket);
   }
@@ -38,6 +44,7 @@ export class BucketManager extends Actor<ManagerMessage> {
       case 'run': return this.#route(message);
       case 'fence': return this.#fence(message.receipt, message.buckets);
       case 'idle': return this.#end(message.bucket);
+      case 'configured': return this.#takeOn(message.buckets, message.removed);
     }
   }
 
@@ -69,7 +76,7 @@ export class BucketManager extends Actor<ManagerMessage> {
 
   #route(run: Run): void {
     const waiting = this.#ending.get(run.bucket);
-    if (waiting !== undefined) return void waiting.push(ownRun(run));
+    if (waiting !== undefined) return this.#isEndingForGood(run.bucket) ? this.#reject(run, UNKNOWN) : void waiting.push(ownRun(run));
     const bucket = this.#buckets.get(run.bucket);
     if (bucket !== undefined) bucket.tell(run);
     else this.#routeUnknown(run);
@@ -85,13 +92,25 @@ export class BucketManager extends Actor<ManagerMessage> {
   #make(bucket: BucketKey): ActorRef<BucketMessage> | string {
     const refusal = this.#options.refuseName(bucket);
     if (refusal !== undefined) return refusal;
-    if (this.#buckets.size >= Math.max(this.#options.maxBuckets, this.#options.configured.length)) {
+    if (this.#buckets.size >= this.#options.maxBuckets && !this.#configured.has(bucket)) {
       return `no room for one more bucket: ${this.#buckets.size} exist (MAXBUCKETS)`;
     }
     const made = this.#options.spawnBucket(this.#context, bucket);
-    if (made === undefined) return 'unknown bucket, and there is no defaultBucket';
+    if (made === undefined) return UNKNOWN;
     this.#buckets.set(bucket, made);
     return made;
+  }
+
+  /** It was taken out of the configuration: what comes for it is unknown now, and waits for no successor. */
+  #isEndingForGood(bucket: BucketKey): boolean {
+    return !this.#options.isKnown(bucket);
+  }
+
+  #takeOn(buckets: readonly BucketKey[], removed: readonly BucketKey[]): void {
+    this.#configured = new Set(buckets);
+    for (const key of removed) this.#end(key);
+    // One that is ending still is made once it has.
+    for (const key of buckets) if (!this.#buckets.has(key)) this.#make(key);
   }
 
   #reject(run: Run, reason: string): void {
@@ -128,6 +147,7 @@ export class BucketManager extends Actor<ManagerMessage> {
       this.#ending.delete(key);
       if (this.#buckets.get(key) === bucket) this.#buckets.delete(key);
       for (const message of waiting) this.#context.self.tell(message);
+      if (this.#context.self.state === 'running' && this.#configured.has(key) && !this.#buckets.has(key)) this.#make(key);
     });
   }
 }

@@ -1,4 +1,5 @@
 // What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a batch, never a frame.
+import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
@@ -38,7 +39,9 @@ export type ManagerMessage =
   | Run
   | ManagerFence
   /** A bucket made on demand has had nothing to do for a while. */
-  | { readonly kind: 'idle'; readonly bucket: BucketKey };
+  | { readonly kind: 'idle'; readonly bucket: BucketKey }
+  /** Another configuration is in force: these must be there, and those end, for it has no place for them. */
+  | { readonly kind: 'configured'; readonly buckets: readonly BucketKey[]; readonly removed: readonly BucketKey[] };
 
 export type BucketMessage =
   | Run
@@ -48,8 +51,19 @@ export type BucketMessage =
   /** Batches have left the backlog: every stream has settled them. */
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
+  /** It is configured otherwise from now on. `onTaken` is called once, when its streams go on as they are now. */
+  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly onTaken: () => void }
   /** What a failed predecessor held. */
   | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly twin: Segment | undefined; readonly fences: readonly PendingFence[] };
+
+/** What of a bucket may change while it lives. */
+export interface BucketSettings {
+  readonly batchFrames: number;
+  readonly batchBytes: number;
+  readonly batchTimeoutMs: number;
+  /** Only for buckets made on demand: how long they live with nothing to do, and whom to tell then. */
+  readonly idle?: { readonly afterMs: number; readonly tell: (bucket: BucketKey) => void } | undefined;
+}
 
 /** A receipt that waits until the first `until` batches of the bucket's life are settled. */
 export interface PendingFence {

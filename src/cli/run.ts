@@ -11,8 +11,9 @@ import { printed } from '../streams/account.js';
 import { ServiceManager } from '../systemd/serviceManager.js';
 import { statusOf } from '../systemd/status.js';
 import type { Environment } from '../config/env.js';
+import { Reloads } from './reloads.js';
 
-const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const;
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
 /** systemd hands descriptors over from this number on. */
 const FIRST_INHERITED_FD = 3;
 
@@ -21,10 +22,10 @@ const FIRST_INHERITED_FD = 3;
  * @returns the exit code, once a signal has ended the daemon
  */
 export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> {
-  const cwd = process.cwd();
-  const environment = loadEnvironment({ cwd, env: process.env });
-  const buckets = loadBuckets(environment.bucketsFile, cwd);
-  const { log, close: closeLog } = await openLog(environment.logLevel, environment.logFormat, process.env);
+  const source = { cwd: process.cwd(), env: process.env };
+  const environment = loadEnvironment(source);
+  const buckets = loadBuckets(environment.bucketsFile, source.cwd);
+  const { log, close: closeLog } = await openLog(environment.logLevel, environment.logFormat, source.env);
   // However it ends: even a second signal, or a start that fails.
   process.once('exit', closeLog);
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
@@ -32,13 +33,19 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
   const manager = new ServiceManager({ env: process.env, log });
+  const tellReady = (): void => manager.ready(() => statusOf(daemon, reloads.figures));
+  const reloads = new Reloads({ environment, buckets, source, log, onBegin: () => manager.reloading(), onEnd: tellReady });
+  // One that comes before the daemon is there is kept until it is.
+  process.on('SIGHUP', () => reloads.ask());
   const { socket, admin } = await openBoth(environment, log);
-  const daemon = await startDaemon({ environment, buckets, socket, log, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
+  const daemon = await startDaemon({ environment, buckets, socket, log, reloads: () => reloads.figures, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
   admin?.show(() => daemon.snapshot());
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
   log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
-  manager.ready(() => statusOf(daemon));
+  tellReady();
+  reloads.begin((changed) => daemon.reload(changed));
   const { reason, exitCode } = await end;
+  reloads.close();
   manager.stopping(`stopping after ${reason}: ${statusOf(daemon)}`);
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();

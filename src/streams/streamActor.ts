@@ -25,7 +25,12 @@ export type StreamMessage =
   | { readonly kind: 'replayed'; readonly problem: string | undefined }
   /** Memory is short: what only waits here is wanted back. */
   | { readonly kind: 'giveBack' }
-  | { readonly kind: 'deadline' };
+  | { readonly kind: 'deadline' }
+  /** The primary has had its time, though more is to come: all goes to the backup from now on, or is left over. */
+  | { readonly kind: 'giveUpPrimary' }
+  /** The parts of the actor with this primary were changed: it ends them within this time, and a successor goes on with what is not settled. */
+  | { readonly kind: 'retire'; readonly primary: Stream; readonly withinMs: number }
+  | { readonly kind: 'retired' };
 
 type Target = 'primary' | 'backup';
 
@@ -37,6 +42,8 @@ interface Write {
 }
 
 export interface StreamActorOptions {
+  /** Awaited before the streams are opened: others may be using what they use. */
+  readonly beforeOpen?: () => Promise<void>;
   readonly primary: Stream;
   readonly backup: Stream | undefined;
   /** Sends what the backup holds; undefined: an operator does, or there is none. */
@@ -49,6 +56,8 @@ export interface StreamActorOptions {
   readonly errorRetryMs: number;
   /** At the end: how long batches are still tried before they go to the backup, or are left over. */
   readonly stopTimeoutMs: () => number;
+  /** Why it ends, for what is left over then. Default: the daemon stopped. */
+  readonly endReason?: () => string;
   readonly random?: () => number;
   /** Called with what could be delivered nowhere when the time to stop was over. Returns where it stays. */
   readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
@@ -71,8 +80,8 @@ export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
   readonly #options: StreamActorOptions;
   #mode: StreamMode = 'normal';
-  /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. */
-  #next: { readonly mode: StreamMode; readonly reason: string } | undefined;
+  /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. `retired`: a successor's. */
+  #next: { readonly mode: StreamMode | 'retired'; readonly reason: string } | undefined;
   #writes: Write[] = [];
   #waiting: Waiting[] = [];
   #retry: Timer | undefined;
@@ -82,8 +91,12 @@ export class StreamActor extends Actor<StreamMessage> {
   #hasGivenBack = false;
   #deadline: Timer | undefined;
   #isPastDeadline = false;
+  readonly #opening: Promise<void>;
   #isOpen = false;
   #isClosing = false;
+  /** Its streams are closed; a successor takes over. */
+  #isRetired = false;
+  #hasHandedBack = false;
 
   constructor(context: ActorContext<StreamMessage>, options: StreamActorOptions) {
     super();
@@ -91,7 +104,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#options = options;
     // Of a failed predecessor.
     if (options.watch.mode !== 'normal') options.watch.enter('normal', 'begins anew');
-    Promise.all([options.primary.open(), options.backup?.open()]).then(
+    this.#opening = opened(options).then(
       () => this.#tellSelf({ kind: 'opened', problem: undefined }),
       (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
     );
@@ -112,10 +125,14 @@ export class StreamActor extends Actor<StreamMessage> {
       case 'replayed': return this.#onReplayed(message.problem);
       case 'giveBack': return this.#giveBack();
       case 'deadline': return this.#onDeadline();
+      case 'giveUpPrimary': return this.#giveUpPrimary();
+      case 'retire': return this.#retire(message.primary, message.withinMs);
+      case 'retired': return this.#onRetired();
     }
   }
 
   override handBack(): readonly StreamMessage[] {
+    this.#hasHandedBack = true;
     this.#retry?.cancel();
     this.#deadline?.cancel();
     // Its runs are not its successor's.
@@ -130,7 +147,8 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   override drain(): void {
-    this.#watchDeadline();
+    if (this.#isPastDeadline) this.#boundLastResort();
+    else this.#watchDeadline();
     this.#pauseReplay();
     if (this.#mode !== 'normal') this.#probe();
     this.#pump();
@@ -144,13 +162,18 @@ export class StreamActor extends Actor<StreamMessage> {
     });
   }
 
-  /** Told by what outlives this actor: once it has stopped, nothing of this matters to anyone. */
+  #boundLastResort(): void {
+    this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
+  }
+
+  /** Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to anyone. */
   #tellSelf(message: StreamMessage): void {
-    if (this.#context.self.state !== 'stopped') this.#context.self.tell(message);
+    if (this.#context.self.state !== 'stopped' && !this.#hasHandedBack) this.#context.self.tell(message);
   }
 
   #onOpened(problem: string | undefined): void {
     this.#isOpen = true;
+    if (this.#next?.mode === 'retired') return;
     this.#options.onReady?.();
     if (problem !== undefined) this.#enter({ mode: 'error', reason: problem });
     else if (this.#mustReplay()) this.#beginInBackup();
@@ -181,6 +204,7 @@ export class StreamActor extends Actor<StreamMessage> {
       if (what.batch.frames > 0) this.#write(what, target, stream);
       else what.batch.release();
     }
+    if (this.#hasNowhereToGo && this.#waiting.length > 0) return this.#giveUp(this.#options.watch.lastProblem?.text ?? 'its time was over');
     this.#finishDraining();
   }
 
@@ -233,7 +257,9 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   /** Nothing is outstanding. */
-  #turnTo(next: { readonly mode: StreamMode; readonly reason: string }): void {
+  #turnTo({ mode, reason }: { readonly mode: StreamMode | 'retired'; readonly reason: string }): void {
+    if (mode === 'retired') return this.#isRetired ? this.#context.renew() : undefined;
+    const next = { mode, reason };
     if (this.#replaying === 'resting' && next.mode === 'normal') return this.#sendLast();
     // The backup failed while it was to rest.
     if (this.#replaying === 'resting') this.#replaying = 'no';
@@ -342,6 +368,7 @@ export class StreamActor extends Actor<StreamMessage> {
   #onReplayed(problem: string | undefined): void {
     const ended = this.#replaying;
     this.#replaying = 'no';
+    if (this.#next?.mode === 'retired') return;
     if (problem !== undefined) {
       this.#context.log.warn(`the backup is not sent yet: ${problem}; ${this.#options.replay!.leftFrames} frames are left in it, and it is tried again`);
       this.#scheduleRetry();
@@ -396,16 +423,64 @@ export class StreamActor extends Actor<StreamMessage> {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
     if (this.#replaying !== 'no') this.#cutReplay();
-    if (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined)) return this.#giveUp('the time to stop was over');
+    if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
-    if (late === 'primary') this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
+    if (late === 'primary') this.#boundLastResort();
     this.#pump();
   }
 
+  #giveUpPrimary(): void {
+    if (this.#isPastDeadline) return;
+    this.#isPastDeadline = true;
+    this.#retry?.cancel();
+    if (this.#replaying !== 'no') this.#cutReplay();
+    if (!this.#hasNowhereToGo) void this.#options.primary.close({ deadlineMs: 0 });
+    this.#pump();
+  }
+
+  /** Past its time, and nothing can be written. */
+  get #hasNowhereToGo(): boolean {
+    return this.#isPastDeadline && (!this.#isOpen || (this.#mode === 'error' && this.#next === undefined));
+  }
+
+  #retire(primary: Stream, withinMs: number): void {
+    // One that took over from an actor that failed may have the new parts already.
+    if (primary !== this.#options.primary || this.#next?.mode === 'retired' || this.#context.self.state === 'draining') return;
+    this.#next = { mode: 'retired', reason: 'its configuration has changed' };
+    this.#retry?.cancel();
+    void this.#closeWithin(withinMs).then(() => this.#tellSelf({ kind: 'retired' }));
+  }
+
+  #onRetired(): void {
+    this.#isRetired = true;
+    if (this.#writes.every(({ outcome }) => outcome !== undefined)) this.#turnTo(this.#next!);
+  }
+
+  /** What is outstanding has this time to end; then it is handed back. */
+  async #closeWithin(withinMs: number): Promise<void> {
+    const { primary, backup, replay } = this.#options;
+    const { clock } = this.#context;
+    const untilMs = clock.now() + withinMs;
+    // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends with the piece that it sends.
+    await this.#within(withinMs, this.#opening);
+    if (replay !== undefined) await this.#within(Math.max(0, untilMs - clock.now()), replay.stop());
+    await primary.close({ deadlineMs: Math.max(0, untilMs - clock.now()) });
+    // Now that the primary has handed it back.
+    await replay?.stop();
+    await backup?.close({ deadlineMs: withinMs });
+  }
+
+  async #within(ms: number, work: Promise<void>): Promise<void> {
+    let timer: Timer | undefined;
+    await Promise.race([work, new Promise<void>((resolve) => (timer = this.#context.clock.after(ms, resolve)))]);
+    timer?.cancel();
+  }
+
   #giveUp(reason: string): void {
+    const why = this.#options.endReason?.() ?? 'the daemon stopped';
     while (this.#waiting.length > 0) {
-      this.#leaveOver(this.#waiting[0]!, `not delivered when the daemon stopped: ${reason}`);
+      this.#leaveOver(this.#waiting[0]!, `not delivered when ${why}: ${reason}`);
       this.#waiting.shift();
     }
     this.#finishDraining();
@@ -431,6 +506,11 @@ export class StreamActor extends Actor<StreamMessage> {
     const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
     await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
   }
+}
+
+async function opened({ beforeOpen, primary, backup }: StreamActorOptions): Promise<void> {
+  await beforeOpen?.();
+  await Promise.all([primary.open(), backup?.open()]);
 }
 
 /** Of a write, what must be written anew; what is settled is let go. */

@@ -54,14 +54,14 @@ export class ServiceManager {
    */
   ready(status: () => string): void {
     if (this.#sender === undefined) return;
+    this.#stopTimers();
     this.#send('READY=1', this.#newStatus(status()));
     this.#timers.push(this.#clock.every(STATUS_MS, () => this.#send(this.#newStatus(status()))));
     if (this.#watchdogMs !== undefined) this.#timers.push(this.#clock.every(this.#watchdogMs, () => this.#send('WATCHDOG=1')));
   }
 
-  /** The configuration is read anew; `ready` follows. */
+  /** The configuration is read anew; `ready` follows. The watchdog is fed meanwhile: it may take some seconds. */
   reloading(): void {
-    this.#stopTimers();
     this.#send('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
   }
 

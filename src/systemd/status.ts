@@ -1,5 +1,6 @@
 // What `systemctl status` shows of a running daemon, in a sentence.
 import type { SocketCounts } from '../socket/client.js';
+import type { ReloadFigures } from '../admin/snapshot.js';
 import { newAccount, type Account } from '../streams/account.js';
 
 export interface Counted {
@@ -9,7 +10,7 @@ export interface Counted {
 }
 
 /** Beyond what came and what was delivered, only what there is of. A frame counts once for each stream of its bucket. */
-export function statusOf({ socketCounts, accounts }: Counted): string {
+export function statusOf({ socketCounts, accounts }: Counted, reloads?: ReloadFigures): string {
   const sums = newAccount();
   for (const account of accounts.values()) for (const fate of Object.keys(sums) as (keyof Account)[]) sums[fate] += account[fate];
   const buckets = new Set([...accounts.keys()].map((name) => name.slice(0, name.lastIndexOf('/')))).size;
@@ -19,5 +20,6 @@ export function statusOf({ socketCounts, accounts }: Counted): string {
     `${socketCounts.received} frames received`,
     `${sums.delivered} delivered`,
     ...Object.entries(notable).flatMap(([what, frames]) => (frames > 0 ? [`${frames} ${what}`] : [])),
+    ...(reloads?.problem === undefined ? [] : [`the configuration was not reloaded: ${reloads.problem}`]),
   ].join(', ');
 }

@@ -105,6 +105,30 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     load.check(await filed('restarted'));
   });
 
+  test('systemctl reload under load: it waits until the changed configuration is in force, in the same process; one that can not be used changes nothing', async () => {
+    const pid = await isUp();
+    const load = new SteadyLoad(socketPath(), 'reloaded');
+    await load.progress();
+    await system.must('cp -p /etc/kahe/buckets.json /root/');
+    for (const round of range(1, 4)) {
+      await system.must(`sed -i 's/"batchTimeout": *[0-9]*/"batchTimeout": ${String(100 * round)}/' /etc/kahe/buckets.json && systemctl reload kahe`);
+      expect((await system.must('journalctl --unit kahe --output cat')).match(/SIGHUP: \/etc\/kahe\/buckets\.json is in force: changed/g)).toHaveLength(round);
+      await load.progress();
+    }
+    await system.must('printf "{" > /etc/kahe/buckets.json');
+    const { code, output } = await system.run('systemctl reload kahe');
+    expect([code, output]).toEqual([1, expect.stringContaining('Job for kahe.service failed') as string]);
+    expect(await system.must('journalctl --unit kahe --output cat')).toContain('/etc/kahe/buckets.json: line 1, column');
+    expect([await property('ActiveState'), await property('MainPID')]).toEqual(['active', pid]);
+    await load.progress();
+    await system.must('cp -p /root/buckets.json /etc/kahe/buckets.json && systemctl reload kahe');
+    await load.progress();
+    await load.end();
+    expect(load.refusals).toEqual([]);
+    await system.must('systemctl restart kahe');
+    load.check(await filed('reloaded'));
+  });
+
   test('one that stands still is replaced by its watchdog', async () => {
     await system.must('mkdir -p /run/systemd/system/kahe.service.d && printf "[Service]\\nWatchdogSec=5\\n" > /run/systemd/system/kahe.service.d/quick.conf && systemctl daemon-reload && systemctl restart kahe');
     const pid = await isUp();

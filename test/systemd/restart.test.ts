@@ -6,6 +6,7 @@ import { describe, expect, onTestFailed, onTestFinished, test } from 'vitest';
 import { builtDaemon } from '../support/daemonBuild.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { DaemonClient, TestDaemon, daemonFolder, launchDaemon, numberedFrames, startDaemon } from '../support/daemon.js';
+import { reload } from '../support/reloads.js';
 import { NotifySocket } from '../support/notifySocket.js';
 import { SteadyLoad } from '../support/steadyLoad.js';
 
@@ -24,6 +25,26 @@ describe('NOTIFY_SOCKET', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await socket.until(/^STOPPING/)).toEqual(['STOPPING=1', 'STATUS=stopping after SIGTERM: 1 bucket, 100 frames received, 100 delivered']);
     expect(socket.said.filter((said) => /^READY|^STOPPING/.test(said))).toEqual(['READY=1', 'STOPPING=1']);
+  });
+
+  test('hears when it reloads, and of a file that could not be used', async () => {
+    const folder = await daemonFolder();
+    const socket = await NotifySocket.listen(join(folder, 'notify'));
+    const daemon = await startDaemon({ buckets: TO_FILES, folder, env: { NOTIFY_SOCKET: socket.address } });
+    await socket.until(/^READY/);
+    expect(await reload(daemon, { ...TO_FILES, buckets: [{ ...TO_FILES.buckets[0], batch: 10 }] })).toBe('changed buckets.orders (batchFrames)');
+    await expect.poll(() => socket.datagrams.length, { timeout: 20_000 }).toBe(3);
+    expect(await reload(daemon, '{')).toBeUndefined();
+    await expect.poll(() => socket.datagrams.length, { timeout: 20_000 }).toBe(5);
+    const since = expect.stringMatching(/^MONOTONIC_USEC=\d+$/) as string;
+    expect(socket.datagrams).toEqual([
+      ['READY=1', 'STATUS=1 bucket, 0 frames received, 0 delivered'],
+      ['RELOADING=1', since],
+      ['READY=1'],
+      ['RELOADING=1', since],
+      ['READY=1', expect.stringMatching(/^STATUS=1 bucket, 0 frames received, 0 delivered, the configuration was not reloaded: .*buckets\.json: line 1, column/) as string],
+    ]);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
   });
 
   test('hears nothing of a daemon that can not start', async () => {

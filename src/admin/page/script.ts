@@ -101,11 +101,13 @@ function drawHead(before, now) {
   const { program } = now;
   setText(byId('host'), program.hostname + ' · ' + now.socket.path + ' · ' + program.version + ' · pid ' + program.pid + ' · up ' + ago(now.takenAtMs - now.startedAtMs));
   const reasons = reasonsOf(now);
+  const problem = now.reloads && now.reloads.problem;
+  const told = (problem ? ['the configuration was not reloaded: ' + problem] : []).concat(reasons.slice(0, 20));
   const inBackup = allStreams(now).filter((stream) => stream.isAlive && stream.mode === 'backup').length;
   const state = reasons.length > 0 ? 'error' : inBackup > 0 ? 'backup' : 'normal';
   showState(state, reasons.length > 0 ? 'not ready' : inBackup > 0 ? 'ready, ' + inBackup + ' in mode backup' : 'ready');
-  byId('reasons').hidden = reasons.length === 0;
-  if (byId('reasons').textContent !== reasons.slice(0, 20).join('')) byId('reasons').replaceChildren(...reasons.slice(0, 20).map((reason) => {
+  byId('reasons').hidden = told.length === 0;
+  if (byId('reasons').textContent !== told.join('')) byId('reasons').replaceChildren(...told.map((reason) => {
     const item = document.createElement('li');
     item.textContent = reason;
     return item;

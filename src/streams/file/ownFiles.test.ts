@@ -40,7 +40,7 @@ describe('FileStream: maxFiles', () => {
   it('removes the oldest own file before it opens one more, and reports its frames', async () => {
     await wrote({ maxFiles: 3 }, ['1'], ['2', '2b'], ['3'], ['4'], ['5']);
     expect(await bench.names()).toEqual(['orders-3', 'orders-4', 'orders-5']);
-    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 1, bytes: 13, isOld: false }, { file: inOut('orders-2'), frames: 2, bytes: 27, isOld: false }]);
+    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 1, bytes: 13, openedMs: expect.any(Number) as number, isOld: false }, { file: inOut('orders-2'), frames: 2, bytes: 27, openedMs: expect.any(Number) as number, isOld: false }]);
   });
 
   it('keeps to it across a restart, and with maxFiles 1', async () => {
@@ -99,7 +99,7 @@ describe('FileStream: maxFiles', () => {
     expect(bench.lines.join('')).toMatch(/ERROR .*orders may hold frames twice behind byte 26/);
     await stream.probe();
     await bench.write(stream, '3');
-    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 39, isOld: false }]);
+    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 39, openedMs: expect.any(Number) as number, isOld: false }]);
   });
 
   it('hands the batch back, and loses nothing, when the oldest can\'t be removed', async () => {
@@ -123,7 +123,7 @@ describe('FileStream: after a crash', () => {
     expect(await bench.messages('orders')).toEqual(['1', '2']);
     expect(bench.lines.join('')).toContain('ended in half a frame, as after a crash: cut from 35 to 26 bytes, 2 frames');
     await bench.write(stream, '4');
-    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 26, isOld: true }]);
+    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 26, openedMs: expect.any(Number) as number, isOld: true }]);
     expect(await bench.names()).toEqual(['orders-2']);
   });
 

@@ -24,7 +24,8 @@ export interface DiscardedFile {
   readonly file: string;
   readonly frames: number;
   readonly bytes: number;
-  /** An earlier life of the daemon wrote it. */
+  readonly openedMs: number;
+  /** It was there when the stream was opened: an earlier life of the daemon wrote it, or a predecessor of the stream. */
   readonly isOld: boolean;
 }
 
@@ -229,7 +230,7 @@ export class OwnFiles {
     await this.#options.times?.remove(oldest);
     const { frames, sentFrames, sentBytes } = oldest;
     // Counted are the frames told delivered; what a suspect file may hold besides was handed back.
-    if (isOurs) onDiscard({ file: path, frames: frames - sentFrames, bytes: facts.size - sentBytes, isOld: this.#found.has(oldest) });
+    if (isOurs) onDiscard({ file: path, frames: frames - sentFrames, bytes: facts.size - sentBytes, openedMs: oldest.openedMs, isOld: this.#found.has(oldest) });
     else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
   }
 

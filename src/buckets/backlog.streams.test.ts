@@ -1,0 +1,208 @@
+// Streams that come to a backlog, and go: who is told of what, what is noted on the disk, and when a segment may go.
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { messagesIn } from '../../test/support/frames.js';
+import type { ActorRef } from '../actors/actor.js';
+import { ReadTurns } from '../disk/readTurns.js';
+import { Batch } from '../frames/batch.js';
+import { encodeFrame } from '../frames/frame.js';
+import { Log } from '../log.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { Spool } from '../spool/spool.js';
+import { newAccount } from '../streams/account.js';
+import type { StreamMessage } from '../streams/streamActor.js';
+import { Backlog, type BacklogStream } from './backlog.js';
+
+const BUCKET = 'orders';
+let folder: string;
+beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'kahe-backlog-streams-'))));
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Keeps batches until the test settles them. */
+class Destination implements ActorRef<StreamMessage>, BacklogStream {
+  readonly path = '/stream';
+  readonly state = 'running';
+  readonly stopped = new Promise<void>(() => undefined);
+  readonly ref = this;
+  readonly account = newAccount();
+  readonly told: string[] = [];
+  readonly held: Batch[] = [];
+
+  constructor(readonly id: string) {}
+
+  tell(message: StreamMessage): void {
+    if (message.kind !== 'batch') return;
+    this.told.push(...messagesIn(message.batch.view()));
+    this.held.push(message.batch);
+  }
+
+  stop(): void {
+    return;
+  }
+
+  settle(most = Infinity): void {
+    for (const batch of this.held.splice(0, most)) batch.release();
+  }
+}
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly budget = new MemoryBudget(64 * 1024 * 1024);
+  readonly lines: string[] = [];
+  readonly log = new Log('DEBUG', (line) => this.lines.push(line));
+  readonly spool: Spool | undefined;
+  readonly backlog: Backlog;
+  #number = 0;
+
+  constructor(hasSpool: boolean, streams: readonly Destination[]) {
+    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' }, { log: this.log, clock: this.clock, budget: this.budget, turns: new ReadTurns(this.budget, this.clock) }) : undefined;
+    this.backlog = new Backlog({
+      streams, spool: this.spool, notes: this.spool?.notes(BUCKET), budget: this.budget, log: this.log, clock: this.clock, onSettled: () => undefined, onLost: () => undefined,
+    });
+  }
+
+  /** So many batches of one frame, with the next numbers. */
+  add(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const batch = new Batch(BUCKET, this.budget);
+      const twin = this.spool?.twin(batch);
+      const frame = encodeFrame(BUCKET, null, String(this.#number++));
+      batch.append(frame, 0, frame.length, 1, this.clock.now());
+      twin?.seal();
+      this.backlog.add(batch, twin);
+    }
+  }
+
+  async until(what: string, isSo: () => boolean): Promise<void> {
+    const deadline = Date.now() + 10_000;
+    while (!isSo()) {
+      if (Date.now() > deadline) throw new Error(`never: ${what}\n${this.lines.join('')}`);
+      await turn();
+      this.clock.advance(10);
+    }
+  }
+
+  get segments(): string[] {
+    return existsSync(join(folder, BUCKET)) ? readdirSync(join(folder, BUCKET)).filter((name) => name.endsWith('.bckstm')).sort() : [];
+  }
+
+  get notes(): Record<string, string> {
+    try {
+      return JSON.parse(readFileSync(join(folder, BUCKET, 'settled.json'), 'utf8')) as Record<string, string>;
+    } catch {
+      return {};
+    }
+  }
+
+  /** All is settled, and the disk is empty. */
+  async settleAll(...streams: Destination[]): Promise<void> {
+    await this.until('an empty backlog', () => {
+      for (const stream of streams) stream.settle();
+      return this.backlog.isEmpty;
+    });
+    await this.backlog.end();
+    expect(this.budget.heldBytes).toBe(0);
+    if (this.spool !== undefined) expect(this.segments).toEqual([]);
+  }
+}
+
+const numbers = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => String(from + i));
+
+describe.each([['without a spool', false], ['with a spool', true]])('Backlog, %s', (_what, hasSpool) => {
+  test('a stream that comes gets what is added from then on', async () => {
+    const [first, second] = [new Destination('first'), new Destination('second')];
+    const bench = new Bench(hasSpool, [first]);
+    bench.add(5);
+    const number = bench.backlog.addStream(second);
+    expect([number, bench.backlog.waiting.map(({ frames }) => frames)]).toEqual([1, [0, 0]]);
+    bench.add(5);
+    await bench.settleAll(first, second);
+    expect([first.told, second.told]).toEqual([numbers(0, 10), numbers(5, 10)]);
+  });
+
+  test('one that ends is told of what there was, holds back nothing that is added, and its place is used again', async () => {
+    const [first, second, third] = [new Destination('first'), new Destination('second'), new Destination('third')];
+    const bench = new Bench(hasSpool, [first, second]);
+    bench.add(40);
+    bench.backlog.endStream(1);
+    let isToldAll: boolean | undefined;
+    void bench.backlog.toldAll(1).then((is) => (isToldAll = is));
+    bench.add(10);
+    await turn();
+    expect(isToldAll).toBe(hasSpool ? undefined : true);
+    await bench.until('it is told all', () => {
+      second.settle(1);
+      return isToldAll === true;
+    });
+    second.settle();
+    bench.backlog.removeStream(1);
+    expect(second.told).toEqual(numbers(0, 40));
+    expect(bench.backlog.addStream(third)).toBe(1);
+    bench.add(3);
+    await bench.settleAll(first, third);
+    expect([first.told, second.told, third.told]).toEqual([numbers(0, 53), numbers(0, 40), numbers(50, 53)]);
+  });
+
+  test('the open batch, which was begun after it was taken out, is not counted for it', () => {
+    const [first, second] = [new Destination('first'), new Destination('second')];
+    const bench = new Bench(hasSpool, [first, second]);
+    bench.backlog.endStream(1);
+    const open = new Batch(BUCKET, bench.budget);
+    const frame = encodeFrame(BUCKET, null, 'x');
+    open.append(frame, 0, frame.length, 1, 0);
+    bench.backlog.open = open;
+    expect(bench.backlog.waiting.map(({ frames }) => frames)).toEqual([1, 0]);
+    open.release();
+  });
+});
+
+describe('Backlog, with a spool: what is noted', () => {
+  test('that a stream which comes has nothing to do with what is there', async () => {
+    const [first, second] = [new Destination('first'), new Destination('second')];
+    const bench = new Bench(true, [first]);
+    bench.add(5);
+    await bench.until('five segments', () => bench.segments.length === 5);
+    bench.backlog.addStream(second);
+    await bench.until('a note', () => 'second' in bench.notes);
+    expect(bench.notes).toEqual({ second: bench.segments[4]!.slice(0, 22) });
+    await bench.settleAll(first, second);
+  });
+
+  test('of one that is there again before it has ended: only what both of them have settled', async () => {
+    const [other, old, again] = [new Destination('other'), new Destination('twice'), new Destination('twice')];
+    const bench = new Bench(true, [other, old]);
+    bench.add(10);
+    await bench.until('ten segments', () => bench.segments.length === 10);
+    old.settle(3);
+    await bench.until('a note', () => bench.notes['twice'] === bench.segments[2]!.slice(0, 22));
+    bench.backlog.endStream(1);
+    bench.backlog.addStream(again);
+    bench.add(2);
+    again.settle();
+    old.settle(1);
+    await bench.until('another note', () => bench.notes['twice'] === bench.segments[3]!.slice(0, 22));
+    old.settle();
+    bench.backlog.removeStream(1);
+    await bench.until('a note of the last one', () => bench.notes['twice'] === bench.segments[11]!.slice(0, 22));
+    await bench.settleAll(other, again);
+  });
+
+  test('an end before a stream that was taken out has had all is told', async () => {
+    const [first, gone] = [new Destination('first'), new Destination('gone')];
+    const bench = new Bench(true, [first, gone]);
+    bench.add(30);
+    bench.backlog.endStream(1);
+    first.settle();
+    const toldAll = bench.backlog.toldAll(1);
+    await bench.backlog.handedOver(0);
+    expect(await toldAll).toBe(false);
+    await bench.until('the end', () => {
+      void bench.backlog.end();
+      return bench.lines.some((line) => line.includes('stream gone was taken out of the configuration, and the daemon stopped before it had had 14 batches'));
+    });
+    for (const stream of [first, gone]) stream.settle();
+  });
+});

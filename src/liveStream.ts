@@ -1,0 +1,166 @@
+// One stream of one bucket as the daemon runs it: its parts, its actor, and what is to be seen of it. Its configuration may change while it
+// lives: then the actor retires, and a successor has the new parts and all that was not settled, in order.
+import type { ActorContext, ActorRef } from './actors/actor.js';
+import type { StreamLook } from './admin/snapshot.js';
+import type { BucketStream, Told } from './buckets/bucketStreams.js';
+import type { BucketMessage } from './buckets/messages.js';
+import type { StreamConfig } from './config/buckets.js';
+import type { Batch } from './frames/batch.js';
+import type { Log } from './log.js';
+import type { StreamParts } from './streamParts.js';
+import type { Account } from './streams/account.js';
+import type { BackupLedger } from './streams/backupLedger.js';
+import { StreamActor, type StreamActorOptions, type StreamMessage } from './streams/streamActor.js';
+
+/** What outlives the stream, should it end and come again: its account above all. */
+export interface StreamRecord extends StreamLook {
+  readonly ledger: BackupLedger;
+}
+
+export interface LiveStreamOptions {
+  /** Of its bucket. */
+  readonly context: ActorContext<BucketMessage>;
+  readonly record: StreamRecord;
+  readonly makeParts: (config: StreamConfig, record: StreamRecord, log: Log) => StreamParts;
+  /** What must have ended before its files may be opened. */
+  readonly after: Promise<unknown>;
+  readonly told: Told;
+  /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
+  readonly stopAtMs: () => number;
+  /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
+  readonly onLeftOver: (batch: Batch, reason: string, isTakenOut: boolean, log: Log) => 'queued' | 'rejected';
+  readonly now: () => number;
+}
+
+interface Form {
+  readonly config: StreamConfig;
+  readonly parts: StreamParts;
+}
+
+/** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
+const RETRY_MS = 10_000;
+const ERROR_RETRY_MS = 1_000;
+/** When it changes: how long what is on its way may take before it is handed to the successor, and may arrive twice. */
+const RETIRE_MS = 5_000;
+
+export class LiveStream implements BucketStream {
+  readonly id: string;
+  readonly account: Account;
+  readonly ref: ActorRef<StreamMessage>;
+  readonly #options: LiveStreamOptions;
+  readonly #log: Log;
+  #form: Form;
+  /** What the next actor is made of. */
+  #next: Form | undefined;
+  #markTurned: () => void = () => undefined;
+  #endsAtMs = Infinity;
+
+  constructor(config: StreamConfig, options: LiveStreamOptions) {
+    const { context, record } = options;
+    const name = `stream.${config.id}`;
+    this.id = config.id;
+    this.account = record.account;
+    this.#options = options;
+    this.#log = context.log.at(`${context.path}/${name}`);
+    this.#form = this.#newForm(config);
+    this.ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, this.#actorOptions()));
+    this.#show();
+    void this.ref.stopped.then(() => this.#afterEnd());
+  }
+
+  get config(): StreamConfig {
+    return (this.#next ?? this.#form).config;
+  }
+
+  async change(config: StreamConfig): Promise<void> {
+    this.#dropNext();
+    this.#next = this.#newForm(config);
+    const turned = new Promise<void>((resolve) => (this.#markTurned = resolve));
+    this.ref.tell({ kind: 'retire', primary: this.#form.parts.primary, withinMs: RETIRE_MS });
+    await Promise.race([turned, this.ref.stopped]);
+  }
+
+  endBy(atMs: number): void {
+    this.#endsAtMs = atMs;
+  }
+
+  get #isTakenOut(): boolean {
+    return this.#endsAtMs !== Infinity;
+  }
+
+  #newForm(config: StreamConfig): Form {
+    return { config, parts: this.#options.makeParts(config, this.#options.record, this.#log) };
+  }
+
+  /** Asked for whenever an actor is made: the first one, one after a failure, or one with new parts. */
+  #actorOptions(): StreamActorOptions {
+    this.#turn();
+    const { after, record, told, onLeftOver, stopAtMs, now } = this.#options;
+    const { config, parts: { primary, backup, replay } } = this.#form;
+    return {
+      primary,
+      backup,
+      replay,
+      beforeOpen: async () => {
+        await after;
+        record.ledger.turnTo(backupOf(config));
+      },
+      slice: config.slice,
+      retryMs: RETRY_MS,
+      errorRetryMs: ERROR_RETRY_MS,
+      stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),
+      endReason: () => (this.#isTakenOut ? `stream ${this.id} was taken out of the configuration` : 'the daemon stopped'),
+      onLeftOver: (batch, reason) => onLeftOver(batch, reason, this.#isTakenOut, this.#log),
+      ...told,
+      account: record.account,
+      watch: record.watch,
+    };
+  }
+
+  #turn(): void {
+    if (this.#next === undefined) return;
+    if (backupOf(this.#next.config) !== backupOf(this.#form.config)) this.#sayWhatStays('its backup is another one now');
+    // Closed already, unless the actor has failed before it could.
+    close(this.#form);
+    this.#form = this.#next;
+    this.#next = undefined;
+    this.#show();
+    this.#markTurned();
+  }
+
+  #show(): void {
+    const { record } = this.#options;
+    const { config, parts } = this.#form;
+    record.type = config.type;
+    record.backupType = config.backup?.type;
+    record.backedUp = parts.backedUp;
+    record.ref = this.ref;
+  }
+
+  #afterEnd(): void {
+    this.#dropNext();
+    if (this.#isTakenOut) this.#sayWhatStays('the stream was taken out of the configuration');
+  }
+
+  #sayWhatStays(why: string): void {
+    const { config: { backup }, parts: { replay } } = this.#form;
+    if (replay === undefined || replay.leftFrames === 0 || backup?.type !== 'file') return;
+    this.#log.warn(`${replay.leftFrames} frames stay in the backup below ${backup.settings.path}, and nobody sends them: ${why}; use kahe replay`);
+  }
+
+  /** Parts that no actor has had. */
+  #dropNext(): void {
+    if (this.#next !== undefined) close(this.#next);
+    this.#next = undefined;
+  }
+}
+
+function close({ parts: { primary, backup } }: Form): void {
+  void primary.close({ deadlineMs: 0 });
+  void backup?.close({ deadlineMs: 0 });
+}
+
+/** What tells a backup's files from those of another. */
+function backupOf({ backup }: StreamConfig): string {
+  return backup?.type === 'file' ? JSON.stringify([backup.settings.path, backup.settings.fileNameTemplate]) : '';
+}

@@ -1,0 +1,327 @@
+// The actor whose parts change while it works: its successor has everything that was not settled, in order; and one that is taken out.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { FakeStream } from '../../test/support/fakeStream.js';
+import { batchOf, messagesIn } from '../../test/support/frames.js';
+import type { ActorRef } from '../actors/actor.js';
+import { ActorSystem } from '../actors/system.js';
+import { Log } from '../log.js';
+import { MemoryBudget } from '../memoryBudget.js';
+import { type Account, newAccount } from './account.js';
+import { StreamActor, type StreamMessage } from './streamActor.js';
+import { StreamWatch } from './streamWatch.js';
+
+const WITHIN_MS = 5_000;
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly budget = new MemoryBudget(64 * 1024 * 1024);
+  readonly lines: string[] = [];
+  /** Every end of a frame, in order: where, and which. */
+  readonly ends: string[] = [];
+  readonly reasons: string[] = [];
+  readonly settled: string[] = [];
+  readonly account: Account = newAccount();
+  readonly watch = new StreamWatch(() => 0);
+  /** Of each actor that there was, the last one's last. */
+  readonly primaries: FakeStream[] = [];
+  readonly backups: FakeStream[] = [];
+  readonly ref: ActorRef<StreamMessage>;
+  stopAtMs = Infinity;
+  /** What a new actor has to wait for. */
+  gate: Promise<void> = Promise.resolve();
+
+  constructor({ depth = 4, hasBackup = true } = {}) {
+    const onEnd = (place: string) => (text: string, end: string) => void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
+    const log = new Log('INFO', (line) => this.lines.push(line));
+    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => {
+      const primary = new FakeStream(depth, onEnd('primary'));
+      const backup = hasBackup ? new FakeStream(depth, onEnd('backup')) : undefined;
+      this.primaries.push(primary);
+      if (backup !== undefined) this.backups.push(backup);
+      const { gate } = this;
+      return new StreamActor(context, {
+        beforeOpen: () => gate,
+        primary,
+        backup,
+        slice: 1,
+        retryMs: 10_000,
+        errorRetryMs: 1_000,
+        stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
+        endReason: () => 'it was taken out',
+        onLeftOver: (batch, reason) => {
+          this.reasons.push(reason);
+          for (const text of messagesIn(batch.view())) this.ends.push(`left over ${text}`);
+          return 'rejected';
+        },
+        account: this.account,
+        watch: this.watch,
+      });
+    });
+  }
+
+  static async opened(choice = {}): Promise<Bench> {
+    const bench = new Bench(choice);
+    await turn();
+    return bench;
+  }
+
+  get primary(): FakeStream {
+    return this.primaries.at(-1)!;
+  }
+
+  get backup(): FakeStream | undefined {
+    return this.backups.at(-1);
+  }
+
+  tell(...messages: string[]): void {
+    const batch = batchOf('orders', messages, this.budget);
+    batch.onSettled(() => this.settled.push(messages.join()));
+    this.ref.tell({ kind: 'batch', batch });
+  }
+
+  async retire(): Promise<void> {
+    this.ref.tell({ kind: 'retire', primary: this.primary, withinMs: WITHIN_MS });
+    await turn();
+  }
+
+  async advance(ms: number): Promise<void> {
+    this.clock.advance(ms);
+    await turn();
+  }
+
+  async stop(): Promise<void> {
+    this.stopAtMs = this.clock.now() + 20_000;
+    this.ref.stop();
+    for (let second = 0; second < 25; second++) await this.advance(1_000);
+  }
+
+  expectClean(): void {
+    const { received, ...ends } = this.account;
+    expect(this.ref.state).toBe('stopped');
+    expect(Object.values(ends).reduce((sum, count) => sum + count, 0)).toBe(received);
+    expect([this.budget.heldBytes, this.clock.timers]).toEqual([0, 0]);
+  }
+}
+
+describe('StreamActor: retires', () => {
+  test('what is outstanding is handed to the successor, whole batches and parts, and then what waited', async () => {
+    const bench = await Bench.opened({ depth: 2 });
+    for (const text of ['a', 'b', 'c', 'd']) bench.tell(`${text}1`, `${text}2`);
+    bench.primary.deliver(0, 1);
+    await bench.retire();
+    expect(bench.primaries).toHaveLength(2);
+    expect(bench.primaries[0]!.closes).toEqual([WITHIN_MS]);
+    expect(bench.primary.written).toEqual([['a2'], ['b1', 'b2']]);
+    bench.primary.deliver();
+    await turn();
+    bench.primary.deliver();
+    await turn();
+    expect(bench.ends).toEqual(['a1', 'a2', 'b1', 'b2', 'c1', 'c2', 'd1', 'd2'].map((text) => `primary ${text}`));
+    expect(bench.backups.flatMap(({ written }) => written)).toEqual([]);
+    expect(bench.account).toEqual({ ...newAccount(), received: 8, delivered: 8 });
+    expect(bench.settled).toEqual(['a1,a2', 'b1,b2', 'c1,c2', 'd1,d2']);
+    await bench.stop();
+    bench.expectClean();
+  });
+
+  test('what ends while its streams are being closed is settled, and the successor begins once they are', async () => {
+    const bench = await Bench.opened();
+    let close = (): void => undefined;
+    bench.primary.close = () => new Promise((resolve) => (close = resolve));
+    bench.tell('a');
+    bench.tell('b');
+    await bench.retire();
+    bench.primary.deliver(0, 1);
+    await turn();
+    expect(bench.account).toMatchObject({ delivered: 1, queued: 1 });
+    bench.primary.deliver();
+    await turn();
+    bench.tell('c');
+    expect([bench.primaries.length, bench.primary.written]).toEqual([1, [['a'], ['b']]]);
+    close();
+    await turn();
+    expect([bench.primaries.length, bench.primary.written]).toEqual([2, [['c']]]);
+    bench.primary.deliver();
+    await bench.stop();
+    expect(bench.ends).toEqual(['primary a', 'primary b', 'primary c']);
+    bench.expectClean();
+  });
+
+  test('of mode backup: the successor begins in mode normal with what its backup had not taken', async () => {
+    const bench = await Bench.opened();
+    bench.tell('a');
+    bench.primary.fail();
+    await turn();
+    bench.backup!.deliver();
+    bench.tell('b');
+    await turn();
+    await bench.retire();
+    expect(bench.watch.mode).toBe('normal');
+    bench.primary.deliver();
+    await bench.stop();
+    expect(bench.ends).toEqual(['backup a', 'primary b']);
+    bench.expectClean();
+  });
+
+  test('before it is open: it waits for that, and no longer than it may', async () => {
+    const bench = new Bench();
+    await turn();
+    bench.gate = new Promise(() => undefined);
+    await bench.retire();
+    expect(bench.primaries).toHaveLength(2);
+    bench.tell('a');
+    bench.gate = Promise.resolve();
+    await bench.retire();
+    expect(bench.primaries).toHaveLength(2);
+    await bench.advance(WITHIN_MS);
+    await turn();
+    expect(bench.primaries).toHaveLength(3);
+    await turn();
+    expect(bench.primary.written).toEqual([['a']]);
+    bench.primary.deliver();
+    await bench.stop();
+    bench.expectClean();
+  });
+
+  test('what its predecessor had asked for is not an answer to the successor', async () => {
+    const bench = await Bench.opened();
+    bench.tell('a');
+    bench.primary.fail();
+    await turn();
+    bench.backup!.deliver();
+    await bench.advance(10_000);
+    const old = bench.primary;
+    await bench.retire();
+    bench.tell('b');
+    bench.primary.fail();
+    await turn();
+    bench.backup!.deliver();
+    await turn();
+    old.answerProbe();
+    await turn();
+    expect(bench.watch.mode).toBe('backup');
+    await bench.stop();
+    bench.expectClean();
+  });
+
+  test('told of parts that it does not have, for a failed predecessor had them, it goes on', async () => {
+    const bench = await Bench.opened();
+    const old = bench.primary;
+    await bench.retire();
+    bench.ref.tell({ kind: 'retire', primary: old, withinMs: WITHIN_MS });
+    await turn();
+    expect([bench.primaries.length, bench.primary.state]).toEqual([2, 'well']);
+    await bench.stop();
+    bench.expectClean();
+  });
+
+  test('stopped meanwhile, the successor drains', async () => {
+    const bench = await Bench.opened({ depth: 1 });
+    bench.tell('a');
+    bench.tell('b');
+    bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
+    bench.stopAtMs = bench.clock.now() + 20_000;
+    bench.ref.stop();
+    await turn();
+    await turn();
+    for (let i = 0; i < 3; i++) {
+      bench.primary.deliver();
+      await turn();
+    }
+    await bench.advance(0);
+    expect(bench.ends).toEqual(['primary a', 'primary b']);
+    bench.expectClean();
+  });
+});
+
+describe('StreamActor: gives its primary up', () => {
+  test('what the primary has, and what comes, goes to the backup; none: it is left over at once, with the reason', async () => {
+    for (const hasBackup of [true, false]) {
+      const bench = await Bench.opened({ hasBackup });
+      bench.tell('a');
+      bench.ref.tell({ kind: 'giveUpPrimary' });
+      await turn();
+      bench.tell('b');
+      for (let i = 0; i < 3; i++) {
+        bench.backup?.deliver();
+        await turn();
+      }
+      bench.tell('c');
+      bench.backup?.deliver();
+      await turn();
+      const place = hasBackup ? 'backup' : 'left over';
+      expect(bench.ends).toEqual([`${place} a`, `${place} b`, `${place} c`]);
+      if (!hasBackup) expect(new Set(bench.reasons)).toEqual(new Set(['not delivered when it was taken out: it was closed']));
+      await bench.stop();
+      bench.expectClean();
+    }
+  });
+
+  test('the backup has time to end what it was given', async () => {
+    const bench = await Bench.opened();
+    bench.tell('a');
+    bench.ref.tell({ kind: 'giveUpPrimary' });
+    await turn();
+    bench.stopAtMs = bench.clock.now();
+    bench.ref.stop();
+    await bench.advance(2_000);
+    bench.backup!.deliver();
+    await bench.advance(0);
+    expect(bench.ends).toEqual(['backup a']);
+    bench.expectClean();
+  });
+});
+
+type Step =
+  | { readonly kind: 'batch'; readonly lanes: readonly number[] }
+  | { readonly kind: 'deliver'; readonly to: 'primary' | 'backup'; readonly lane: number; readonly most: number }
+  | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
+  | { readonly kind: 'probe'; readonly isBack: boolean }
+  | { readonly kind: 'tick'; readonly ms: number }
+  | { readonly kind: 'retire' };
+
+const to = fc.constantFrom('primary' as const, 'backup' as const);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), lanes: fc.array(fc.nat(2), { minLength: 1, maxLength: 4 }) }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to, lane: fc.nat(2), most: fc.integer({ min: 1, max: 5 }) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), to }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('probe' as const), isBack: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(100, 1_000, 10_000) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('retire' as const) }) },
+);
+
+test('any history with changes: every frame ends once, each lane keeps its order, the counts add up at every step', async () => {
+  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 50 }), fc.constantFrom(1, 2, 8), fc.boolean(), async (steps, depth, hasBackup) => {
+    const bench = await Bench.opened({ depth, hasBackup });
+    const sent: string[] = [];
+    for (const now of steps) {
+      take(bench, now, sent);
+      await turn();
+      const { received, ...ends } = bench.account;
+      expect([received, Object.values(ends).reduce((sum, count) => sum + count, 0)]).toEqual([sent.length, sent.length]);
+    }
+    await bench.stop();
+    bench.expectClean();
+    const ended = bench.ends.map((end) => end.slice(end.lastIndexOf(' ') + 1));
+    expect([...ended].sort()).toEqual([...sent].sort());
+    for (const lane of ['0:', '1:', '2:']) expect(ended.filter((text) => text.startsWith(lane))).toEqual(sent.filter((text) => text.startsWith(lane)));
+  }), { numRuns: 1_000 });
+}, 60_000);
+
+function take(bench: Bench, now: Step, sent: string[]): void {
+  const stream = 'to' in now ? bench[now.to] : undefined;
+  switch (now.kind) {
+    case 'batch': {
+      const messages = now.lanes.map((lane, i) => `${lane}:${sent.length + i}`);
+      sent.push(...messages);
+      return bench.tell(...messages);
+    }
+    case 'deliver': return stream?.deliver(now.lane, now.most);
+    case 'fail': return stream?.fail();
+    case 'probe': return bench.primary.answerProbe(now.isBack ? undefined : 'away');
+    case 'tick': return bench.clock.advance(now.ms);
+    case 'retire': return bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
+  }
+}

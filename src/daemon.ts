@@ -6,6 +6,7 @@ import { Bucket, type LastingParts } from './buckets/bucket.js';
 import { BucketManager } from './buckets/bucketManager.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
 import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/messages.js';
+import { Taps } from './buckets/taps.js';
 import { type Clock, systemClock } from './clock.js';
 import type { BucketConfig, BucketsConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
@@ -76,6 +77,8 @@ export class Daemon {
   readonly #manager: ActorRef<ManagerMessage>;
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts = newSocketCounts();
+  /** For those who want to see frames as they pass. */
+  readonly taps = new Taps();
   /** By name; kept when a bucket made on demand ends. */
   readonly #looks = new Map<string, BucketLook>();
   readonly #startedAtMs: number;
@@ -225,6 +228,7 @@ export class Daemon {
       name,
       budget,
       spool,
+      taps: this.taps,
       feedMs: () => this.#stopAtMs - this.#clock.now() - STREAMS_END_MS,
       onAbandoned: ({ chunk, start, end, frames }, reason) => this.#rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
       ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#isAtRest(this.#lookAt(name, config)) && this.#manager.tell({ kind: 'idle', bucket }) } } : {}),

@@ -11,6 +11,7 @@ import type { MemoryBudget } from '../memoryBudget.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import { type BucketKey, type BucketMessage, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
+import type { Taps } from './taps.js';
 
 export interface BucketOptions {
   readonly key: BucketKey;
@@ -24,6 +25,8 @@ export interface BucketOptions {
   readonly spool?: Spool | undefined;
   /** At the end: how long the streams may still be given batches. Without a spool they have them all. */
   readonly feedMs?: () => number;
+  /** Who looks at its batches as they are closed. */
+  readonly taps?: Taps;
   /** Frames that this bucket could not take, for a fault of its own. */
   readonly onAbandoned: (run: Run, reason: string) => void;
   /** Only for buckets made on demand: how long they live with nothing to do, and whom to tell then. */
@@ -161,6 +164,7 @@ export class Bucket extends Actor<BucketMessage> {
     const twin = this.#twin;
     this.#twin = undefined;
     twin?.seal();
+    this.#options.taps?.show(batch);
     this.#backlog.add(batch, twin);
   }
 

@@ -1,5 +1,6 @@
 // Numbers and bytes as people read them. Promise: what comes out is one line, whatever the bytes are: nothing moves the cursor, hides text or
 // turns its direction.
+import { textOf } from '../frames/frameText.js';
 
 /** 1536 → "1.5 KB": powers of 1024, as everywhere in Kahe. */
 export function bytesText(bytes: number): string {
@@ -26,15 +27,6 @@ export function durationText(ms: number): string {
   if (seconds < 60) return `${seconds}s`;
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   return hours > 0 ? `${hours}h${String(minutes).padStart(2, '0')}m` : `${minutes}m${String(seconds % 60).padStart(2, '0')}s`;
-}
-
-/** The text that these bytes are; undefined: they are none. `isCut`: the last character may be there in part. */
-export function textOf(bytes: Uint8Array, isCut = false): string | undefined {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
-  } catch {
-    return undefined;
-  }
 }
 
 /** Text on one line, spaces for tabs and line ends; what is no text, or would do something to a terminal, as hex. */

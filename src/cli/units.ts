@@ -38,6 +38,13 @@ export function lineOf(bytes: Buffer, isCut = false): string {
 /** Control characters, but tab and line end, and those that turn or hide text. */
 const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
 
+/** What somebody said, on one line: what would do something to a terminal is written as its number. */
+export function escaped(text: string): string {
+  return text.replace(/[\t\n]+/g, ' ').replace(EACH_UNSAFE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`).trim();
+}
+
+const EACH_UNSAFE = new RegExp(UNSAFE, 'g');
+
 /** At most `width` characters, with "…" where it was cut. */
 export function cut(text: string, width: number): string {
   if (text.length <= width) return text;

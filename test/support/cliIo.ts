@@ -26,7 +26,7 @@ export class FakeIo implements Io {
     this.cwd = cwd;
     this.env = env;
     this.stdin = Object.assign(Readable.from([Buffer.from(stdin)]), { isTTY: isTerminal });
-    const shape = { isTerminal, hasColour, columns: 80 };
+    const shape = { isTerminal, hasColour, columns: 80, rows: 24, onResize: () => () => undefined };
     this.out = { ...shape, write: async (text) => void (this.outText += text) };
     this.err = { ...shape, write: async (text) => void (this.errText += text) };
   }

@@ -22,7 +22,7 @@ export class NoDaemonError extends Error {
 }
 
 /** As the Debian package has it: so that it is found in any folder. */
-const SERVICE_SOCKET = '/run/kahe/admin/admin.sock';
+export const SERVICE_SOCKET = '/run/kahe/admin/admin.sock';
 const DEADLINE_MS = 10_000;
 
 const WHY: Readonly<Record<string, string>> = {

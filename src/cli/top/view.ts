@@ -49,9 +49,8 @@ export class TopView {
   /** What stands above the table, none wider than the terminal. */
   head(out: Output): string[] {
     const away = this.#missing === undefined ? [] : [this.#awayLine(this.#missing, out)];
-    if (this.#now === undefined) return away;
-    const lines = [...this.#summary(this.#now), ...away, ...(this.isAway ? [] : readinessLines(this.#now, out).slice(0, MOST_REASONS))];
-    return lines.map((line) => fittedLine(line, out));
+    const seen = this.#now === undefined ? [] : [...this.#summary(this.#now), ...(this.isAway ? [] : readinessLines(this.#now, out).slice(0, MOST_REASONS))];
+    return [...seen, ...away].map((line) => fittedLine(line, out));
   }
 
   /** Its head, and a line for each stream. */

@@ -47,9 +47,10 @@ export class Screen {
   /** @param lines none wider than the terminal; what has no room below is not shown */
   draw(lines: readonly string[], last: string): void {
     const { out } = this.#io;
-    const shown = lines.slice(0, Math.max(0, out.rows - 1)).map((line) => `${line}${REST_OF_LINE}\n`);
+    // Cleared before they are written: behind a line that fills the width the cursor is still on its last character.
+    const shown = lines.slice(0, Math.max(0, out.rows - 1)).map((line) => `${REST_OF_LINE}${line}\n`);
     const painted = out.hasColour ? `${DIM}${last}${PLAIN}` : last;
-    void out.write(`${HOME}${shown.join('')}${painted}${REST_OF_LINE}${ALL_BELOW}`);
+    void out.write(`${HOME}${shown.join('')}${ALL_BELOW}${painted}`);
   }
 
   close(): void {

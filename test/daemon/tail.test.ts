@@ -1,5 +1,6 @@
 // `kahe tail` with the whole daemon: the frames that are shown, who may see them, and that nobody who looks holds it up.
 import http from 'node:http';
+import net from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type FrameLine, type TailLine } from '../../src/admin/tail/tail.js';
@@ -135,6 +136,18 @@ test('four can look at a time; a fifth is told so, and has his turn when one of 
     return next.statusCode === 200;
   });
   expect(await daemon.stop()).toMatchObject({ code: 0 });
+});
+
+test('a bucket that is quiet for long, and then is not', async () => {
+  const { daemon, door } = await startShown();
+  const cli = await startTail(daemon, 'quiet', '--count', '1');
+  await daemon.until('it waits', () => cli.err.includes('its first frame is waited for'));
+  // One that is idle from now on is sent away after a while: by then a tail would have been, too.
+  const idle = net.connect(door, () => idle.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+  await new Promise((resolve) => idle.resume().on('close', resolve));
+  const client = await daemon.connect();
+  await client.send(frame('quiet', 'at last'));
+  expect(await cli.exited).toMatchObject({ code: 0, out: expect.stringContaining('at last') as string });
 });
 
 test('what makes no sense is refused, and harms nothing', async () => {

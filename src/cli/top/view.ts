@@ -66,7 +66,7 @@ export class TopView {
       { ...rateColumn('BYTES/S', 'bytes'), spare: 1 },
       { ...QUEUED, spare: 2 },
       BACKED_UP,
-      { head: 'LAST PROBLEM', side: 'left', text: problemText, atLeast: 12, spare: 0 },
+      { head: 'LAST PROBLEM', side: 'left', text: problemText, atLeast: 12, spare: rows.some(({ stream }) => stream.lastProblem !== undefined) ? 0 : 9 },
     ], rows, roomOf(out));
   }
 

@@ -61,7 +61,6 @@ describe('a table', () => {
 test('escaped: one line, and nothing that does something to a terminal', () => {
   expect(escaped(' a\r\n\tb \u001b[2J\u202e\u009b ü 日 ')).toBe('a\\u{d} b \\u{1b}[2J\\u{202e}\\u{9b} ü 日');
   fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => {
-    // eslint-disable-next-line no-control-regex
     expect(escaped(text)).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
   }));
 });

@@ -78,7 +78,6 @@ test('any name and key reach the daemon as they are; one that is not known is wa
     const url = new URL(asked.shift()!, 'http://localhost');
     expect([decodeURIComponent(url.pathname), url.searchParams.get('key'), url.searchParams.get('rate')]).toEqual([`/tail/${bucket!}`, key, '0.5']);
     expect(err).toContain('its first frame is waited for');
-    // eslint-disable-next-line no-control-regex
     expect(err).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
   }
   expect((await tail('requets', '--count=1')).err).toMatch(/^kahe tail: there is no bucket requets until now: its first frame is waited for; did you mean "requests"\?\n/);

@@ -162,7 +162,7 @@ test('what makes no sense is refused, and harms nothing', async () => {
 
 test('it ends with the daemon: what was on its way is shown, exit code 3; and with Ctrl-C: exit code 0', async () => {
   const { daemon } = await startShown();
-  const [left, stopped] = await Promise.all([startTail(daemon, 'requests'), startTail(daemon, 'requests')]);
+  const [left, stopped] = await Promise.all([startTail(daemon, 'requests', '--rate', '1000'), startTail(daemon, 'requests', '--rate', '1000')]);
   const client = await daemon.connect();
   await daemon.until('both look', async () => {
     await client.send(frame('requests', 'look'));

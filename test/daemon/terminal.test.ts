@@ -95,7 +95,6 @@ test('top in a pipe: plain blocks with what came meanwhile, and an end', async (
   const rates = [...out.matchAll(/^requests +files +normal +([\d,]+) +([\d,]+) +(\S+ \S+) +\d/gm)].map(([, received, delivered]) => [received, delivered].map((text) => Number(text!.replaceAll(',', ''))));
   expect(rates).toHaveLength(3);
   for (const [received, delivered] of rates) expect(Math.min(received!, delivered!)).toBeGreaterThan(0);
-  // eslint-disable-next-line no-control-regex
   expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
 });
 

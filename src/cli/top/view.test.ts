@@ -71,7 +71,6 @@ test('names and errors do nothing to the terminal, and every line fits it', () =
     const lines = [...view.head(out), ...view.table(out)];
     expect(lines.length).toBeGreaterThan(4);
     for (const line of lines) {
-      // eslint-disable-next-line no-control-regex
       expect(line).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
       expect(line.length).toBeLessThanOrEqual(columns);
     }

@@ -78,7 +78,7 @@ export class Daemon {
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts = newSocketCounts();
   /** For those who want to see frames as they pass. */
-  readonly taps = new Taps();
+  readonly taps: Taps;
   /** By name; kept when a bucket made on demand ends. */
   readonly #looks = new Map<string, BucketLook>();
   readonly #startedAtMs: number;
@@ -108,6 +108,7 @@ export class Daemon {
     const { clock, fs, budget } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
+    this.taps = new Taps((error) => log.error(`looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`));
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs }));
     this.#discards = new Discards(log.at('/discards'), clock);

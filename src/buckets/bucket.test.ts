@@ -127,8 +127,9 @@ function numbered(from: number, count: number): string[] {
 }
 
 describe('Bucket: who looks at its batches', () => {
-  test('sees each once, as it is closed, before a stream has it; until he ends', () => {
-    const taps = new Taps();
+  test('sees each once, as it is closed, before a stream has it, until he ends; one that breaks holds up nothing', () => {
+    const faults: unknown[] = [];
+    const taps = new Taps((error) => faults.push(error));
     const bench = new Bench({ taps });
     const seen: string[][] = [];
     const streamHad: number[] = [];
@@ -148,6 +149,12 @@ describe('Bucket: who looks at its batches', () => {
     bench.run(...numbered(12, 10));
     expect(seen).toHaveLength(3);
     expect(bench.stream.batches.flat()).toEqual(numbered(0, 22));
+    const fault = new Error('broken');
+    taps.put(KEY, () => {
+      throw fault;
+    });
+    bench.run(...numbered(22, 10));
+    expect([faults, bench.stream.batches.flat()]).toEqual([[fault], numbered(0, 32)]);
   });
 });
 

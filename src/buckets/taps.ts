@@ -1,5 +1,5 @@
 // Who wants to see the batches of a bucket as they are closed. Promise: a batch that nobody waits for costs one look into an empty map, and
-// nothing for its frames.
+// nothing for its frames; and whatever goes wrong in looking, the batch goes its way.
 import type { Batch } from '../frames/batch.js';
 
 /** Gets each closed batch before its streams do. Its bytes are good only until it returns. */
@@ -7,6 +7,11 @@ export type Look = (batch: Batch) => void;
 
 export class Taps {
   readonly #looks = new Map<string, Set<Look>>();
+  readonly #onFault: (error: unknown) => void;
+
+  constructor(onFault: (error: unknown) => void) {
+    this.#onFault = onFault;
+  }
 
   /**
    * @param bucket its name as people read it; it need not be there yet, and may end and come again
@@ -23,6 +28,11 @@ export class Taps {
 
   show(batch: Batch): void {
     const looks = this.#looks.get(batch.bucket);
-    if (looks !== undefined) for (const look of looks) look(batch);
+    if (looks === undefined) return;
+    try {
+      for (const look of looks) look(batch);
+    } catch (error) {
+      this.#onFault(error);
+    }
   }
 }

@@ -7,7 +7,7 @@ import { type Command, type CommandLine, UsageError, columns } from './command.j
 import { type Io, type Output, painted } from './io.js';
 import { BACKED_UP, BUCKET, QUEUED, STREAM, type StreamRow, modeColumn, problemText, rateColumn, readinessLines, rowsOf, shareText, titleOf } from './streamRows.js';
 import { type Column, roomOf, tableOf } from './table.js';
-import { bytesText, countText, durationText, escaped, framesText } from './units.js';
+import { bytesText, countText, durationText, escaped, framesText, rateText } from './units.js';
 
 export const statusCommand: Command = {
   name: 'status',
@@ -51,7 +51,7 @@ function factsOf({ socket, memory, paused, spool, rejected, discards, process: {
   const discarded = discards.reduce((sum, { frames }) => sum + frames, 0);
   const kept = rejected.reasons.reduce((sum, { frames }) => sum + frames, 0);
   return [
-    ['received', `${framesText(socket.received)}, ${countText(perSecond)} a second since the start; ${countText(socket.bad)} bad`],
+    ['received', `${framesText(socket.received)}, ${rateText(perSecond)} a second since the start; ${countText(socket.bad)} bad`],
     ['connections', `${countText(socket.open)} open, ${countText(socket.accepted)} since the start${socket.turnedAway === 0 ? '' : `; ${countText(socket.turnedAway)} turned away for lack of open files`}`],
     ['memory', `${shareText(memory.heldBytes, memory.limitBytes)} held; the process has ${bytesText(residentBytes)}`],
     ['spool', spool === undefined ? 'none' : `${shareText(spool.bytes, spool.maxBytes)}${spool.isFull ? ', full' : ''}${spool.failingSegments === 0 ? '' : `, ${countText(spool.failingSegments)} files that the disk does not take`}`],

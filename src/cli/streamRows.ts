@@ -3,7 +3,7 @@ import { reasonsNotReady } from '../admin/readiness.js';
 import type { Snapshot, StreamSnapshot } from '../admin/snapshot.js';
 import type { Column } from './table.js';
 import { type Output, painted } from './io.js';
-import { bytesText, countText, durationText, escaped, lineOf } from './units.js';
+import { bytesText, countText, durationText, escaped, lineOf, rateText } from './units.js';
 
 export interface StreamRow {
   readonly bucket: string;
@@ -66,8 +66,8 @@ export function modeColumn(output: Output): Column<StreamRow> {
 }
 
 export function rateColumn(head: string, rate: keyof Rates): Column<StreamRow> {
-  const print = rate === 'bytes' ? bytesText : countText;
-  return { head, side: 'right', text: ({ rates }) => (rates === undefined ? '-' : print(Math.round(rates[rate]))) };
+  const print = rate === 'bytes' ? (bytes: number) => bytesText(Math.round(bytes)) : rateText;
+  return { head, side: 'right', text: ({ rates }) => (rates === undefined ? '-' : print(rates[rate])) };
 }
 
 /** `12s ago: …` */

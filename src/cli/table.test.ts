@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Column, tableOf } from './table.js';
 import { cutToWidth, padToWidth, widthOf } from './textWidth.js';
-import { escaped, lineOf } from './units.js';
+import { escaped, lineOf, rateText } from './units.js';
 
 interface Row {
   readonly name: string;
@@ -56,6 +56,10 @@ describe('a table', () => {
       for (const line of tableOf([NAME, COUNT, MORE], rows, room)) expect(widthOf(line)).toBeLessThanOrEqual(room);
     }), { numRuns: 100 });
   });
+});
+
+test.each([[0, '0'], [0.01, '<0.1'], [0.34, '0.3'], [9.9, '9.9'], [9.99, '10'], [1_234.5, '1,235']])('%d a second is %s', (rate, text) => {
+  expect(rateText(rate)).toBe(text);
 });
 
 test('escaped: one line, and nothing that does something to a terminal', () => {

@@ -17,6 +17,12 @@ export function countText(count: number): string {
   return String(Math.floor(count)).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
+/** 1234.5 → "1,235", 0.34 → "0.3": what is seldom is not nothing. */
+export function rateText(perSecond: number): string {
+  if (perSecond === 0 || perSecond >= 9.95) return countText(Math.round(perSecond));
+  return perSecond < 0.05 ? '<0.1' : perSecond.toFixed(1);
+}
+
 export function framesText(frames: number): string {
   return `${countText(frames)} frame${frames === 1 ? '' : 's'}`;
 }

@@ -42,7 +42,7 @@ describe('rates', () => {
     expect(rows(viewOf('name', BEFORE, AFTER)).slice(1)).toEqual([
       ['a', 'kafka', 'normal', '100', '50', '2.0 KB', '0', '0'],
       ['b', 'kafka', 'normal', '500', '0', '0 B', '7', '0'],
-      ['c', 'kafka', 'normal', '1', '0', '0 B', '0', '9'],
+      ['c', 'kafka', 'normal', '0.5', '0', '0 B', '0', '9'],
     ]);
   });
 

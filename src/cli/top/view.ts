@@ -5,7 +5,7 @@ import { type Output, painted } from '../io.js';
 import { BACKED_UP, BUCKET, QUEUED, STREAM, type StreamRow, modeColumn, problemText, rateColumn, readinessLines, rowsOf, shareText, titleOf } from '../streamRows.js';
 import { roomOf, tableOf } from '../table.js';
 import { cutToWidth, widthOf } from '../textWidth.js';
-import { bytesText, countText } from '../units.js';
+import { bytesText, countText, rateText } from '../units.js';
 
 export const SORTS = ['rate', 'bytes', 'queue', 'name'] as const;
 export type Sort = (typeof SORTS)[number];
@@ -74,8 +74,8 @@ export class TopView {
     const rates = rowsOf(now, this.#before).map((row) => row.rates);
     const sum = (of: 'delivered' | 'bytes'): number => rates.reduce((all, rate) => all + (rate?.[of] ?? 0), 0);
     const seconds = this.#before === undefined ? 0 : (now.takenAtMs - this.#before.takenAtMs) / 1000;
-    const received = seconds > 0 ? `${countText((now.socket.received - this.#before!.socket.received) / seconds)}/s` : '-';
-    const flow = seconds > 0 ? `${countText(sum('delivered'))}/s, ${bytesText(Math.round(sum('bytes')))}/s` : '-';
+    const received = seconds > 0 ? `${rateText((now.socket.received - this.#before!.socket.received) / seconds)}/s` : '-';
+    const flow = seconds > 0 ? `${rateText(sum('delivered'))}/s, ${bytesText(Math.round(sum('bytes')))}/s` : '-';
     const spool = now.spool === undefined ? '' : `   spool ${shareText(now.spool.bytes, now.spool.maxBytes)}`;
     return [titleOf(now), `in ${received}   out ${flow}   ${countText(now.socket.open)} connections   memory ${shareText(now.memory.heldBytes, now.memory.limitBytes)}${spool}`];
   }

@@ -2,16 +2,19 @@
 import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type FrameLine, type TailLine } from '../../src/admin/tail/tail.js';
 import { askAdmin, statusOf } from '../support/adminDoor.js';
 import { type CliProcess, runCli, startCli } from '../support/cliProcess.js';
 import { type TestDaemon, frame, numberedFrames, numberedMessage, numbersBySender, range, startDaemon } from '../support/daemon.js';
 import { fileStream } from '../support/daemonBuckets.js';
+import { builtDaemon } from '../support/daemonBuild.js';
 import { freePorts } from '../support/freePorts.js';
 
 const BUCKETS = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'requests', streams: ['files'], batchTimeout: 20 }], defaultBucket: { streams: ['files'], batchTimeout: 20 } };
 const ADMIN = './admin.sock';
+
+beforeAll(() => builtDaemon());
 
 async function startShown(env: Readonly<Record<string, string>> = { ADMIN }): Promise<{ readonly daemon: TestDaemon; readonly door: string }> {
   const daemon = await startDaemon({ buckets: BUCKETS, env });

@@ -2,17 +2,20 @@
 import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import type { Snapshot } from '../../src/admin/snapshot.js';
 import { statusOf } from '../support/adminDoor.js';
 import { type CliExit, runCli } from '../support/cliProcess.js';
 import { type TestDaemon, daemonFolder, launchDaemon, numberedFrames, spawnDaemon, startDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
+import { builtDaemon } from '../support/daemonBuild.js';
 import { freePorts } from '../support/freePorts.js';
 import { type TestTerminal, openTerminal } from '../support/terminal.js';
 
 const FILES = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'requests', streams: ['files'], batchTimeout: 20 }], defaultBucket: { streams: ['files'], batchTimeout: 20 } };
 const ADMIN = './admin.sock';
+
+beforeAll(() => builtDaemon());
 
 async function startShown(buckets: object = FILES, env: Readonly<Record<string, string>> = { ADMIN }): Promise<TestDaemon> {
   const daemon = await startDaemon({ buckets, env });

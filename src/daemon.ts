@@ -3,6 +3,7 @@ import type { ActorRef } from './actors/actor.js';
 import { ActorSystem } from './actors/system.js';
 import { BucketManager } from './buckets/bucketManager.js';
 import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/messages.js';
+import { Taps } from './buckets/taps.js';
 import { type Clock, systemClock } from './clock.js';
 import type { BucketsConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
@@ -65,6 +66,8 @@ export class Daemon {
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts = newSocketCounts();
   readonly #buckets: LiveBuckets;
+  /** For those who want to see frames as they pass. */
+  readonly taps: Taps;
   readonly #startedAtMs: number;
   #stopAtMs = Infinity;
   #markStopping: () => void = () => undefined;
@@ -93,6 +96,7 @@ export class Daemon {
     const { clock, fs, budget, leftBackups } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
+    this.taps = new Taps((error) => log.error(`looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`));
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs }));
     this.#discards = new Discards(log.at('/discards'), clock);
@@ -102,6 +106,7 @@ export class Daemon {
     this.#buckets = new LiveBuckets(parts.buckets, {
       ...early,
       maker: this.#streams,
+      taps: this.taps,
       rejected,
       discards: this.#discards,
       log,

@@ -7,6 +7,7 @@ import { Bucket, type LastingParts } from './buckets/bucket.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
 import { BucketStreams } from './buckets/bucketStreams.js';
 import type { BucketKey, BucketMessage, BucketSettings, ManagerMessage } from './buckets/messages.js';
+import type { Taps } from './buckets/taps.js';
 import type { Clock } from './clock.js';
 import type { BucketConfig, BucketsConfig } from './config/buckets.js';
 import { type WholeBucket, bucketChange, wholeBucket } from './config/changes.js';
@@ -35,6 +36,7 @@ export interface LiveBucketsParts {
   readonly left: Map<BucketKey, readonly LeftSegment[]>;
   readonly rejected: RejectedStore;
   readonly discards: Discards;
+  readonly taps: Taps;
   readonly log: Log;
   readonly clock: Clock;
   /** STOP_TIMEOUT. */
@@ -113,7 +115,7 @@ export class LiveBuckets {
   spawn(context: ActorContext<ManagerMessage>, key: BucketKey): ActorRef<BucketMessage> | undefined {
     const place = this.#placeOf(key);
     if (place === undefined) return undefined;
-    const { budget, spool, rejected } = this.#parts;
+    const { budget, spool, rejected, taps } = this.#parts;
     const name = bucketName(key);
     const look = this.#lookAt(name, place);
     // Made once: they outlive a bucket that fails.
@@ -125,6 +127,7 @@ export class LiveBuckets {
       name,
       budget,
       spool,
+      taps,
       onAbandoned: ({ chunk, start, end, frames }, reason) => rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
     }, (lasting ??= this.#lastingParts(inner, key, place, look))));
     const live: Live = { ref, place, streams: lasting?.streams, isTakenOut: false };

@@ -1,32 +1,40 @@
-// The admin door as the process opens and closes it: its place, its server, and what is measured only while it is open.
+// The admin door as the process opens and closes it: its places, a server at each, and what is measured only while it is open.
 import { type Clock, systemClock } from '../clock.js';
-import type { AdminPlace } from '../config/env.js';
+import { type AdminPlace, describePlace } from '../config/adminPlace.js';
 import type { Log } from '../log.js';
 import { type EventLoopDelay, EventLoopWatch } from './eventLoopDelay.js';
-import { bindAdmin, describePlace, isLoopback } from './place.js';
-import { AdminServer } from './server.js';
-import type { Snapshot } from './snapshot.js';
+import { bindAdmin, isLoopback } from './place.js';
+import { AdminServer, type Shown } from './server.js';
+import { Tails } from './tail/tails.js';
+
+/** A server, and what takes its file away. */
+interface OpenPlace {
+  readonly server: AdminServer;
+  readonly unlink: () => void;
+}
 
 export class AdminDoor {
-  readonly #server: AdminServer;
-  readonly #unlink: () => void;
+  readonly #places: readonly OpenPlace[];
+  readonly #tails: Tails;
   readonly #eventLoop: EventLoopWatch;
 
-  /** @throws {ConfigError} its place can't be had */
-  static async open(place: AdminPlace, log: Log, clock = systemClock): Promise<AdminDoor> {
-    const host = 'host' in place ? place.host : undefined;
-    const server = new AdminServer({ log, loopbackHost: host !== undefined && isLoopback(host) ? host : undefined });
-    const unlink = await bindAdmin(place, server.http);
-    // From here on it can only be a connection that can't be taken.
-    server.http.on('error', (error) => log.warn(`can't take a connection: ${error.message}`));
-    if (host !== undefined && !isLoopback(host)) log.warn(`ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1, or a socket's path, is for this one alone`);
-    log.info(`metrics, health and the status page are on ${describePlace(place)}`);
-    return new AdminDoor(server, unlink, clock);
+  /** All places, or none. @throws {ConfigError} one of them can't be had */
+  static async open(places: readonly AdminPlace[], log: Log, clock = systemClock): Promise<AdminDoor> {
+    const tails = new Tails(clock);
+    const open: OpenPlace[] = [];
+    try {
+      for (const place of places) open.push(await openPlace(place, tails, log));
+    } catch (error) {
+      open.forEach(closePlace);
+      throw error;
+    }
+    log.info(`metrics, health and the status page are on ${places.map(describePlace).join(' and ')}`);
+    return new AdminDoor(open, tails, clock);
   }
 
-  private constructor(server: AdminServer, unlink: () => void, clock: Clock) {
-    this.#server = server;
-    this.#unlink = unlink;
+  private constructor(places: readonly OpenPlace[], tails: Tails, clock: Clock) {
+    this.#places = places;
+    this.#tails = tails;
     this.#eventLoop = new EventLoopWatch(clock);
   }
 
@@ -34,13 +42,28 @@ export class AdminDoor {
     return this.#eventLoop.delay;
   }
 
-  show(snapshot: () => Snapshot): void {
-    this.#server.show(snapshot);
+  show(shown: Shown): void {
+    for (const { server } of this.#places) server.show(shown);
   }
 
   close(): void {
     this.#eventLoop.stop();
-    this.#unlink();
-    this.#server.close();
+    this.#tails.end();
+    this.#places.forEach(closePlace);
   }
+}
+
+async function openPlace(place: AdminPlace, tails: Tails, log: Log): Promise<OpenPlace> {
+  const host = 'host' in place ? place.host : undefined;
+  const server = new AdminServer({ log, loopbackHost: host !== undefined && isLoopback(host) ? host : undefined, tails: host === undefined ? tails : undefined });
+  const unlink = await bindAdmin(place, server.http);
+  // From here on it can only be a connection that can't be taken.
+  server.http.on('error', (error) => log.warn(`can't take a connection: ${error.message}`));
+  if (host !== undefined && !isLoopback(host)) log.warn(`ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1, or a socket's path, is for this one alone`);
+  return { server, unlink };
+}
+
+function closePlace({ server, unlink }: OpenPlace): void {
+  unlink();
+  server.close();
 }

@@ -1,6 +1,6 @@
-// Where the admin door is: listens on the address or the path of ADMIN, before the daemon begins, so that a place that is taken is known at once.
+// Where the admin door is: listens on an address or a path of ADMIN, before the daemon begins, so that a place that is taken is known at once.
 import type { Server } from 'node:net';
-import type { AdminPlace } from '../config/env.js';
+import type { AdminPlace, TcpPlace } from '../config/adminPlace.js';
 import { ConfigError } from '../errors.js';
 import { AlreadyRunningError, bindSocket } from '../socket/bind.js';
 
@@ -32,18 +32,12 @@ export async function bindAdmin(place: AdminPlace, server: Server): Promise<() =
   }
 }
 
-/** As people write it. */
-export function describePlace(place: AdminPlace): string {
-  if ('path' in place) return place.path;
-  return `http://${place.host.includes(':') ? `[${place.host}]` : place.host}:${place.port}/`;
-}
-
 /** Only this machine can reach it. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-async function listen({ host, port }: { readonly host: string; readonly port: number }, server: Server): Promise<void> {
+async function listen({ host, port }: TcpPlace, server: Server): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

@@ -14,6 +14,7 @@ import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
 import type { BucketMessage, Run } from './messages.js';
 import { Receipt } from './receipt.js';
+import { Taps } from './taps.js';
 
 const KEY = 'orders';
 
@@ -135,6 +136,38 @@ class Bench {
 function numbered(from: number, count: number): string[] {
   return Array.from({ length: count }, (_, i) => String(from + i));
 }
+
+describe('Bucket: who looks at its batches', () => {
+  test('sees each once, as it is closed, before a stream has it, until he ends; one that breaks holds up nothing', () => {
+    const faults: unknown[] = [];
+    const taps = new Taps((error) => faults.push(error));
+    const bench = new Bench({ taps });
+    const seen: string[][] = [];
+    const streamHad: number[] = [];
+    const look = (batch: Batch): void => {
+      seen.push(messagesIn(batch.view()));
+      streamHad.push(bench.stream.batches.length);
+    };
+    const ends = [taps.put(KEY, look), taps.put(KEY, () => seen.push(['second'])), taps.put('other', () => seen.push(['never']))];
+    bench.run(...numbered(0, 12));
+    expect(seen).toEqual([numbered(0, 10), ['second']]);
+    ends[1]!();
+    bench.clock.advance(500);
+    expect(seen.slice(2)).toEqual([['10', '11']]);
+    expect(streamHad).toEqual([0, 1]);
+    ends[0]!();
+    ends[0]!();
+    bench.run(...numbered(12, 10));
+    expect(seen).toHaveLength(3);
+    expect(bench.stream.batches.flat()).toEqual(numbered(0, 22));
+    const fault = new Error('broken');
+    taps.put(KEY, () => {
+      throw fault;
+    });
+    bench.run(...numbered(22, 10));
+    expect([faults, bench.stream.batches.flat()]).toEqual([[fault], numbered(0, 32)]);
+  });
+});
 
 describe('Bucket: closes the batch', () => {
   let bench: Bench;

@@ -11,6 +11,7 @@ import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
+import type { Taps } from './taps.js';
 
 export interface BucketOptions extends BucketSettings {
   readonly key: BucketKey;
@@ -19,6 +20,8 @@ export interface BucketOptions extends BucketSettings {
   readonly budget: MemoryBudget;
   /** Undefined: frames are in memory alone. */
   readonly spool?: Spool | undefined;
+  /** Who looks at its batches as they are closed. */
+  readonly taps?: Taps;
   /** Frames that this bucket could not take, for a fault of its own. */
   readonly onAbandoned: (run: Run, reason: string) => void;
 }
@@ -173,6 +176,7 @@ export class Bucket extends Actor<BucketMessage> {
     const twin = this.#twin;
     this.#twin = undefined;
     twin?.seal();
+    this.#options.taps?.show(batch);
     this.#backlog.add(batch, twin);
   }
 

@@ -81,6 +81,13 @@ export class CommandLine {
     if (number > 0 && number <= Number.MAX_SAFE_INTEGER) return number;
     throw new UsageError(`--${name} ${JSON.stringify(text)} is not a number greater than 0, as 500 or 2k`);
   }
+
+  /** @throws {UsageError} as `number`, and for a part of one */
+  wholeNumber(name: string): number | undefined {
+    const number = this.number(name);
+    if (number === undefined || Number.isInteger(number)) return number;
+    throw new UsageError(`--${name} ${this.text(name)!} is not a whole number`);
+  }
 }
 
 export const HELP_OPTION: Readonly<Record<string, OptionSpec>> = { help: { short: 'h', help: 'shows this' } };

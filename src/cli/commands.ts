@@ -2,6 +2,7 @@
 import { didYouMean } from '../config/didYouMean.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
+import { NoDaemonError } from './adminLink.js';
 import { type Command, CommandError, CommandLine, UsageError, columns, helpOf } from './command.js';
 import { checkCommand } from './check.js';
 import { completionCommand } from './completion.js';
@@ -10,8 +11,11 @@ import { inspectCommand } from './inspect.js';
 import type { Io } from './io.js';
 import { replayCommand } from './replay.js';
 import { sendCommand } from './send.js';
+import { statusCommand } from './status.js';
+import { tailCommand } from './tail.js';
+import { topCommand } from './top.js';
 
-export const COMMANDS: readonly Command[] = [sendCommand, inspectCommand, replayCommand, checkCommand, completionCommand(() => COMMANDS)];
+export const COMMANDS: readonly Command[] = [sendCommand, inspectCommand, replayCommand, checkCommand, statusCommand, topCommand, tailCommand, completionCommand(() => COMMANDS)];
 
 /** @throws {UsageError} */
 export function commandNamed(name: string): Command {
@@ -31,6 +35,10 @@ export async function runCommand(command: Command, args: readonly string[], io: 
     if (error instanceof UsageError) {
       await io.err.write(`kahe ${command.name}: ${error.message}\n(kahe ${command.name} --help shows how it is used)\n`);
       return 2;
+    }
+    if (error instanceof NoDaemonError) {
+      await io.err.write(`kahe ${command.name}: ${error.message}\n`);
+      return 3;
     }
     const isExplained = error instanceof CommandError || error instanceof AwayError || isSystemError(error);
     if (!isExplained) throw error;

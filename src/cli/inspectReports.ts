@@ -1,8 +1,9 @@
 // How `kahe inspect` shows what it finds: as a table for people, or as JSON, a line for each thing found.
+import { frameJson, textOf } from '../frames/frameText.js';
 import type { ScanEnd, ScanEntry } from '../frames/scan.js';
 import type { FrameView } from './frameView.js';
 import { type Lines, painted } from './io.js';
-import { bytesText, countText, cut, framesText, lineOf, textOf } from './units.js';
+import { bytesText, countText, cut, framesText, lineOf } from './units.js';
 
 export interface Sum {
   frames: number;
@@ -110,15 +111,8 @@ export class JsonReport implements Report {
 
   async frame(view: FrameView): Promise<void> {
     const { offset, kind } = view.frame;
-    const base64: string[] = [];
-    const part = (name: string, bytes: Buffer): string => {
-      const text = textOf(bytes);
-      if (text === undefined) base64.push(name);
-      return text ?? bytes.toString('base64');
-    };
-    const key = view.key();
-    const parts = { bucket: part('bucket', view.bucket()), key: key === null ? null : part('key', key), size: view.messageBytes, message: part('message', view.message()) };
-    await this.#add({ file: this.#file, offset, kind, ...parts, ...(base64.length > 0 ? { base64 } : {}) });
+    const parts = frameJson({ bucket: view.bucket(), key: view.key(), size: view.messageBytes, message: view.message() });
+    await this.#add({ file: this.#file, offset, kind, ...parts });
   }
 
   async other(entry: Parameters<Report['other']>[0]): Promise<void> {

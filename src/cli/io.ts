@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 export interface Io {
   readonly out: Output;
   readonly err: Output;
-  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdin: Readable & { readonly isTTY?: boolean; setRawMode?: (isRaw: boolean) => void };
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Calls back at the first SIGINT or SIGTERM; the second one ends the process. Returns the way to end listening. */
@@ -17,8 +17,12 @@ export interface Output {
   readonly hasColour: boolean;
   /** Of the terminal as it is now; 80 elsewhere. */
   readonly columns: number;
+  /** As `columns`; 24 elsewhere. */
+  readonly rows: number;
   /** Resolves when the reader has taken it, or nobody reads any more: who writes much waits for that. */
   write(text: string): Promise<void>;
+  /** Calls back when the terminal has got another size. Returns the way to end listening. */
+  readonly onResize: (resized: () => void) => () => void;
 }
 
 export function processIo(): Io {
@@ -33,6 +37,13 @@ function outputOf(stream: NodeJS.WriteStream): Output {
     get columns() {
       // Some terminals say 0, or nothing.
       return isTerminal && stream.columns > 0 ? stream.columns : 80;
+    },
+    get rows() {
+      return isTerminal && stream.rows > 0 ? stream.rows : 24;
+    },
+    onResize(resized) {
+      stream.on('resize', resized);
+      return () => stream.off('resize', resized);
     },
     write: (text) => new Promise((resolve) => stream.write(text, () => resolve())),
   };

@@ -39,7 +39,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   process.on('SIGHUP', () => reloads.ask());
   const { socket, admin } = await openBoth(environment, log);
   const daemon = await startDaemon({ environment, buckets, socket, log, reloads: () => reloads.figures, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
-  admin?.show(() => daemon.snapshot());
+  admin?.show({ snapshot: () => daemon.snapshot(), taps: daemon.taps });
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
   log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
   tellReady();
@@ -84,7 +84,7 @@ async function openBoth(environment: Environment, log: Log): Promise<{ readonly 
 
 /** What it is made of is loaded only when it is wanted. */
 async function openAdmin({ admin }: Environment, log: Log): Promise<AdminDoor | undefined> {
-  if (admin === undefined) return undefined;
+  if (admin.length === 0) return undefined;
   const { AdminDoor: door } = await import('../admin/door.js');
   return door.open(admin, log.at('/admin'));
 }

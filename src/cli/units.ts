@@ -1,5 +1,6 @@
 // Numbers and bytes as people read them. Promise: what comes out is one line, whatever the bytes are: nothing moves the cursor, hides text or
 // turns its direction.
+import { textOf } from '../frames/frameText.js';
 
 /** 1536 → "1.5 KB": powers of 1024, as everywhere in Kahe. */
 export function bytesText(bytes: number): string {
@@ -16,6 +17,12 @@ export function countText(count: number): string {
   return String(Math.floor(count)).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
+/** 1234.5 → "1,235", 0.34 → "0.3": what is seldom is not nothing. */
+export function rateText(perSecond: number): string {
+  if (perSecond === 0 || perSecond >= 9.95) return countText(Math.round(perSecond));
+  return perSecond < 0.05 ? '<0.1' : perSecond.toFixed(1);
+}
+
 export function framesText(frames: number): string {
   return `${countText(frames)} frame${frames === 1 ? '' : 's'}`;
 }
@@ -28,15 +35,6 @@ export function durationText(ms: number): string {
   return hours > 0 ? `${hours}h${String(minutes).padStart(2, '0')}m` : `${minutes}m${String(seconds % 60).padStart(2, '0')}s`;
 }
 
-/** The text that these bytes are; undefined: they are none. `isCut`: the last character may be there in part. */
-export function textOf(bytes: Uint8Array, isCut = false): string | undefined {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
-  } catch {
-    return undefined;
-  }
-}
-
 /** Text on one line, spaces for tabs and line ends; what is no text, or would do something to a terminal, as hex. */
 export function lineOf(bytes: Buffer, isCut = false): string {
   const text = textOf(bytes, isCut);
@@ -45,6 +43,13 @@ export function lineOf(bytes: Buffer, isCut = false): string {
 
 /** Control characters, but tab and line end, and those that turn or hide text. */
 const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
+
+/** What somebody said, on one line: what would do something to a terminal is written as its number. */
+export function escaped(text: string): string {
+  return text.replace(/[\t\n]+/g, ' ').replace(EACH_UNSAFE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`).trim();
+}
+
+const EACH_UNSAFE = new RegExp(UNSAFE, 'g');
 
 /** At most `width` characters, with "…" where it was cut. */
 export function cut(text: string, width: number): string {

@@ -39,6 +39,7 @@ describe('environment', () => {
       maxBuckets: 1000,
       stopTimeoutMs: 20_000,
       rejected: { path: join(cwd, 'rejected'), maxBytes: 100 * MB },
+      admin: [],
       warnings: [],
     });
   });
@@ -188,13 +189,20 @@ describe('values', () => {
   });
 
   test('ADMIN: an address, or the path of a socket', () => {
-    expect(load('').admin).toBeUndefined();
-    expect(load('ADMIN=').admin).toBeUndefined();
-    expect(load('ADMIN=127.0.0.1:9090').admin).toEqual({ host: '127.0.0.1', port: 9090 });
-    expect(load('ADMIN=localhost:1').admin).toEqual({ host: 'localhost', port: 1 });
-    expect(load('ADMIN=[::1]:65535').admin).toEqual({ host: '::1', port: 65_535 });
-    expect(load('ADMIN=/run/kahe/admin.sock').admin).toEqual({ path: '/run/kahe/admin.sock' });
-    expect(load('ADMIN=./admin.sock').admin).toEqual({ path: join(cwd, 'admin.sock') });
+    expect(load('').admin).toEqual([]);
+    expect(load('ADMIN=').admin).toEqual([]);
+    expect(load('ADMIN=127.0.0.1:9090').admin).toEqual([{ host: '127.0.0.1', port: 9090 }]);
+    expect(load('ADMIN=localhost:1').admin).toEqual([{ host: 'localhost', port: 1 }]);
+    expect(load('ADMIN=[::1]:65535').admin).toEqual([{ host: '::1', port: 65_535 }]);
+    expect(load('ADMIN=/run/kahe/admin.sock').admin).toEqual([{ path: '/run/kahe/admin.sock' }]);
+    expect(load('ADMIN=./admin.sock').admin).toEqual([{ path: join(cwd, 'admin.sock') }]);
+  });
+
+  test('ADMIN: several places', () => {
+    expect(load('ADMIN=127.0.0.1:9090, ./admin.sock').admin).toEqual([{ host: '127.0.0.1', port: 9090 }, { path: join(cwd, 'admin.sock') }]);
+    expect(problemsOf('ADMIN=./a.sock,127.0.0.1:1,a/../a.sock')).toEqual(['.env.dev.local: ADMIN: "./a.sock,127.0.0.1:1,a/../a.sock" names a.sock twice']);
+    expect(problemsOf('ADMIN=127.0.0.1:1,')).toEqual([expect.stringContaining('"" is no address and no path') as string]);
+    expect(problemsOf('ADMIN=127.0.0.1:1,./x.sock\nSOCKET=./x.sock')).toEqual([expect.stringContaining('is the SOCKET that applications write to') as string]);
   });
 
   test.each(['9090', ':9090', '127.0.0.1', '::1:9090', '127.0.0.1:0', '127.0.0.1:65536', '127.0.0.1:x', 'http:', 'a b:1'])('ADMIN %j is refused', (text) => {

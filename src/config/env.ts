@@ -4,10 +4,12 @@ import { resolve } from 'node:path';
 import { ConfigError } from '../errors.js';
 import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
+import { type AdminPlace, parseAdminPlaces } from './adminPlace.js';
 import { parseDuration } from './duration.js';
 import { envFileOf, readEnvFile } from './envFile.js';
 import { Problems } from './problems.js';
 import { formatSize, parseSize } from './size.js';
+import { checkSocketPath } from './socketPath.js';
 import { deepFreeze, describeValue, parseChoice, parseInteger } from './values.js';
 
 export interface Environment {
@@ -34,14 +36,11 @@ export interface Environment {
   readonly rejected: { readonly path: string; readonly maxBytes: number };
   /** Where open batches have a twin on disk; undefined: there is no spool. */
   readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
-  /** Where metrics, health and the status page are; undefined: nowhere. */
-  readonly admin: AdminPlace | undefined;
+  /** Where metrics, health and the status page are; none: nowhere. */
+  readonly admin: readonly AdminPlace[];
   /** Lines for the log: settings that were understood but do not do what they seem to. */
   readonly warnings: readonly string[];
 }
-
-/** A TCP address, or the path of a Unix socket. */
-export type AdminPlace = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export interface EnvironmentSource {
   /** The folder that holds the `.env` file, and that relative paths start from. */
@@ -56,7 +55,6 @@ export type SpoolSync = (typeof SPOOL_SYNCS)[number];
 const SPOOL_FULLS = ['wait', 'drop-oldest'] as const;
 /** What happens when SPOOL_MAX is reached or the disk is full: clients wait, or the oldest batches are discarded. */
 export type SpoolFull = (typeof SPOOL_FULLS)[number];
-const LONGEST_SOCKET_PATH = 107;
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'LOG_FORMAT', 'MAXFRAME', 'MAXBUCKETS',
   'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
@@ -84,10 +82,10 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
       maxBytes: variables.read('REJECTED_MAX', (text) => parseSize(text, { minBytes: 1024 }), 100 * MB),
     },
     spool: readSpool(variables, cwd),
-    admin: variables.read<AdminPlace | undefined>('ADMIN', (text) => parseAdmin(text, cwd), undefined),
+    admin: variables.read<readonly AdminPlace[]>('ADMIN', (text) => parseAdminPlaces(text, cwd), []),
     warnings: variables.warnings,
   };
-  if (environment.admin !== undefined && 'path' in environment.admin && environment.admin.path === environment.socket.path) {
+  if (environment.admin.some((place) => 'path' in place && place.path === environment.socket.path)) {
     problems.add('ADMIN', `${describeValue(environment.socket.path)} is the SOCKET that applications write to; give ADMIN a path of its own`);
   }
   problems.throwIfAny();
@@ -141,16 +139,10 @@ function readSpool(variables: Variables, cwd: string): Environment['spool'] {
 
 function readSocket(variables: Variables, cwd: string): Environment['socket'] {
   return {
-    path: variables.read('SOCKET', (text) => parseSocketPath(resolve(cwd, text)), '/tmp/kahego.sock'),
+    path: variables.read('SOCKET', (text) => checkSocketPath(resolve(cwd, text)), '/tmp/kahego.sock'),
     mode: variables.read('SOCKET_MODE', parseMode, 0o660),
     group: variables.read('SOCKET_GROUP', parseGroup, undefined),
   };
-}
-
-function parseSocketPath(path: string): string {
-  const length = Buffer.byteLength(path);
-  if (length <= LONGEST_SOCKET_PATH) return path;
-  throw new ConfigError(`${describeValue(path)} has ${length} bytes; the path of a socket can have ${LONGEST_SOCKET_PATH}`);
 }
 
 function parseMode(text: string): number {
@@ -182,13 +174,4 @@ function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
     if (bytes <= most) return bytes;
     throw new ConfigError(`${describeValue(text)} is over a quarter of MAXMEMORY (${formatSize(maxMemoryBytes)}); make it ${formatSize(most)} or less, or MAXMEMORY more`);
   }, Math.min(16 * MB, most));
-}
-
-/** What has a slash in it is a path; an IPv6 address stands in brackets. */
-function parseAdmin(text: string, cwd: string): AdminPlace {
-  if (text.includes('/')) return { path: parseSocketPath(resolve(cwd, text)) };
-  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  if (host !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return { host, port: Number(port) };
-  throw new ConfigError(`${describeValue(text)} is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`);
 }

@@ -10,6 +10,8 @@ export interface FakeIoOptions {
   /** Of stdin too. */
   readonly isTerminal?: boolean;
   readonly hasColour?: boolean;
+  /** Of the terminal; 80 without it. */
+  readonly columns?: number;
 }
 
 export class FakeIo implements Io {
@@ -22,11 +24,11 @@ export class FakeIo implements Io {
   errText = '';
   readonly #stops = new Set<(signal: string) => void>();
 
-  constructor({ cwd, env = {}, stdin = '', isTerminal = false, hasColour = false }: FakeIoOptions) {
+  constructor({ cwd, env = {}, stdin = '', isTerminal = false, hasColour = false, columns = 80 }: FakeIoOptions) {
     this.cwd = cwd;
     this.env = env;
     this.stdin = Object.assign(Readable.from([Buffer.from(stdin)]), { isTTY: isTerminal });
-    const shape = { isTerminal, hasColour, columns: 80 };
+    const shape = { isTerminal, hasColour, columns, rows: 24, onResize: () => () => undefined };
     this.out = { ...shape, write: async (text) => void (this.outText += text) };
     this.err = { ...shape, write: async (text) => void (this.errText += text) };
   }

@@ -92,6 +92,17 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     expect(own).toContainEqual(expect.objectContaining({ priority: '6', level: 'INFO', msg: expect.stringMatching(/^kahe \d+ listens on the socket that systemd holds/) as string }));
   });
 
+  test('kahe status, top and tail find it from any folder, as root; nobody else gets in', async () => {
+    await isUp();
+    expect(await system.must('stat -c "%a %U" /run/kahe /run/kahe/admin')).toBe('755 root\n700 kahe\n');
+    expect(await system.must('cd / && kahe status')).toMatch(/^Kahe \S+ on .*\nready\n/);
+    expect(JSON.parse(await system.must('cd /etc/kahe && environment=prod kahe status --json'))).toMatchObject({ program: { pid: Number(await property('MainPID')) } });
+    expect(await system.must('kahe top --interval 0.1 --count 1')).toMatch(/^\S+Z\nKahe .*\n(.*\n)+BUCKET /);
+    await system.must('cd / && kahe tail looked --json --count 1 > /root/tail.txt 2> /root/tail.err & while ! grep -q "waited for" /root/tail.err; do sleep 0.1; done; cd /etc/kahe && environment=prod kahe send looked hello && wait');
+    expect(JSON.parse(await system.must('cat /root/tail.txt'))).toMatchObject({ bucket: 'looked', message: 'hello' });
+    expect(await system.run('cd / && setpriv --reuid nobody --regid kahe --clear-groups kahe status')).toMatchObject({ code: 3, output: expect.stringContaining('you may not use it') as string });
+  });
+
   test('systemctl restart under load: no connection is refused, nothing is lost', async () => {
     const load = new SteadyLoad(socketPath(), 'restarted');
     for (let restart = 0; restart < 3; restart++) {

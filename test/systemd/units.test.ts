@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SERVICE_SOCKET } from '../../src/cli/adminLink.js';
 import { parseBuckets } from '../../src/config/buckets.js';
 import { loadEnvironment } from '../../src/config/env.js';
 
@@ -55,6 +56,12 @@ test('the installed configuration is right, and keeps everything below /var/lib/
   const paths = [environment.spool!.path, environment.rejected.path, ...read('etc/buckets.json').matchAll(/"path": "(.+?)"/g)].map((found) => (typeof found === 'string' ? found : found[1]!));
   expect(paths).toHaveLength(4);
   expect(paths.filter((each) => !each.startsWith('/var/lib/kahe/'))).toEqual([]);
+});
+
+test('the commands find the admin door that is installed, in a folder that the service has', () => {
+  const { admin } = loadEnvironment({ cwd: path.join(SYSTEMD, 'etc'), env: { environment: 'prod' } });
+  expect(admin).toEqual([{ path: SERVICE_SOCKET }]);
+  expect(path.dirname(SERVICE_SOCKET)).toBe(`/run/${/^RuntimeDirectory=(.+)$/m.exec(read('kahe.service'))![1]!}`);
 });
 
 test('systemd waits longer than STOP_TIMEOUT before it kills', () => {

@@ -5,7 +5,7 @@ import { Backlog } from './buckets/backlog.js';
 import { Bucket, type LastingParts } from './buckets/bucket.js';
 import { BucketManager } from './buckets/bucketManager.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
-import type { BucketKey, BucketMessage, ManagerMessage } from './buckets/messages.js';
+import type { BucketKey, BucketMessage, ManagerMessage, Run } from './buckets/messages.js';
 import { type Clock, systemClock } from './clock.js';
 import type { BucketConfig, BucketsConfig } from './config/buckets.js';
 import type { Environment } from './config/env.js';
@@ -21,11 +21,14 @@ import type { BoundSocket } from './socket/bind.js';
 import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
 import { type LeftSegment, Spool } from './spool/spool.js';
+import type { Pace } from './replay/pace.js';
 import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
+import { type Limit, makeLimiter, newLimit } from './limits/makeLimiter.js';
+import type { Limiter } from './limits/limiter.js';
 import { makeStreamParts } from './streamParts.js';
 import { StreamMaker } from './streams/makeStream.js';
 import { type Account, newAccount } from './streams/account.js';
-import { StreamActor, type StreamMessage } from './streams/streamActor.js';
+import { StreamActor, type StreamActorOptions, type StreamMessage } from './streams/streamActor.js';
 import { StreamWatch } from './streams/streamWatch.js';
 import type { EventLoopDelay } from './admin/eventLoopDelay.js';
 import { type BucketLook, type Snapshot, type StreamLook, accountsOf, takeSnapshot } from './admin/snapshot.js';
@@ -63,6 +66,8 @@ const ERROR_RETRY_MS = 1_000;
 const IDLE_MS = 60_000;
 /** Time at the end that streams need for what they hold, after batches that wait in the spool are given to them no more. */
 const STREAMS_END_MS = 5_000;
+/** Where a rate limit makes a replay slow, what comes must not wait long for its end. */
+const PACED_NEAR_END_BYTES = 64 * 1024;
 /** Of STOP_TIMEOUT, what may go by with reading what clients have sent. */
 const READING_SHARE = 0.25;
 
@@ -198,8 +203,9 @@ export class Daemon {
   }
 
   /** Is there a stream that will send it? Otherwise a person must know. */
-  #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
-    const isOurs = !isForeign && this.#configOf(keyOf(bucket))?.streams.includes(stream) === true;
+  #isMissed({ bucket, stream, journal, isForeign, isSurplus }: LeftBackup): boolean {
+    const config = this.#configOf(keyOf(bucket));
+    const isOurs = !isForeign && config?.streams.includes(stream) === true && (!isSurplus || config.rateLimit?.over === 'backup');
     if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; use kahe replay`);
     return isOurs;
   }
@@ -226,7 +232,7 @@ export class Daemon {
       budget,
       spool,
       feedMs: () => this.#stopAtMs - this.#clock.now() - STREAMS_END_MS,
-      onAbandoned: ({ chunk, start, end, frames }, reason) => this.#rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
+      onAbandoned: (run, reason) => this.#rejectRun(run, name, reason),
       ...(isOnDemand ? { idle: { afterMs: IDLE_MS, tell: (bucket) => this.#isAtRest(this.#lookAt(name, config)) && this.#manager.tell({ kind: 'idle', bucket }) } } : {}),
     }, (lasting ??= this.#lastingParts(inner, key, config))));
   }
@@ -237,7 +243,8 @@ export class Daemon {
     const bucket = look.name;
     const streams = look.streams.map((stream, index) => {
       const { id, account } = stream;
-      return { id, account, ref: this.#spawnStream(context, bucket, stream, () => backlog.ready(index)) };
+      const pace = look.limit?.config.over === 'backup' ? look.limit.gate.paceOfBackup(index) : undefined;
+      return { id, account, ref: this.#spawnStream(context, bucket, stream, { onReady: () => backlog.ready(index), pace }) };
     });
     const backlog = new Backlog({
       streams,
@@ -256,22 +263,45 @@ export class Daemon {
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket made on demand may end, and come again.
     left.delete(key);
-    return { streams: streams.map(({ ref }) => ref), backlog };
+    return { streams: streams.map(({ ref }) => ref), backlog, limiter: look.limit && this.#makeLimiter(context, key, config, look.limit) };
   }
 
-  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, look: StreamLook, onReady: () => void): ActorRef<StreamMessage> {
+  #makeLimiter(context: ActorContext<BucketMessage>, key: BucketKey, config: BucketConfig, limit: Limit): Limiter {
+    const look = this.#lookAt(bucketName(key), config);
+    const { budget, turns } = this.#early;
+    const { limiter, surplus } = makeLimiter(context, limit, {
+      ...config,
+      key,
+      name: look.name,
+      budget,
+      streams: look.streams.map(({ id, account, watch }) => ({ config: this.#parts.buckets.streamsConfigs[id]!, account, watch })),
+      shared: { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns },
+      timing: this.#timing,
+      onAbandoned: (run, reason) => this.#rejectRun(run, look.name, reason),
+      onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
+      log: this.#parts.log,
+      closed: look.surplus?.backlog.closed,
+    });
+    look.surplus = surplus;
+    return limiter;
+  }
+
+  get #timing(): Pick<StreamActorOptions, 'retryMs' | 'errorRetryMs' | 'stopTimeoutMs'> {
+    return { retryMs: RETRY_MS, errorRetryMs: ERROR_RETRY_MS, stopTimeoutMs: () => this.#stopAtMs - this.#clock.now() };
+  }
+
+  #spawnStream(context: ActorContext<BucketMessage>, bucket: string, look: StreamLook, { onReady, pace }: { readonly onReady: () => void; readonly pace: Pace | undefined }): ActorRef<StreamMessage> {
     const config = this.#parts.buckets.streamsConfigs[look.id]!;
     const { account, watch } = look;
     const name = `stream.${config.id}`;
     const log = this.#parts.log.at(`${context.path}/${name}`);
-    const parts = makeStreamParts(config, { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns: this.#early.turns, bucket, account, watch, log });
+    const parts = makeStreamParts(config, { maker: this.#streams, rejected: this.#rejected, discards: this.#discards, turns: this.#early.turns, bucket, account, watch, log, pace });
     // Made once: they outlive a stream actor that fails.
     const options = {
       ...parts,
+      ...this.#timing,
       slice: config.slice,
-      retryMs: RETRY_MS,
-      errorRetryMs: ERROR_RETRY_MS,
-      stopTimeoutMs: () => this.#stopAtMs - this.#clock.now(),
+      nearEndBytes: pace && PACED_NEAR_END_BYTES,
       onLeftOver: (batch: Batch, reason: string) => this.#leaveOver(batch, reason, log),
       onReady,
       account,
@@ -283,15 +313,20 @@ export class Daemon {
 
   /** What could be delivered nowhere: it is in the spool already, or else it is kept with the rejected frames. */
   #leaveOver(batch: Batch, reason: string, log: Log): 'queued' | 'rejected' {
-    const { bucket, bytes, length: end, frames } = batch;
-    if (this.#early.spool === undefined) {
-      this.#rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
-      return 'rejected';
-    }
-    log.info(`${frames} frames stay in the spool: ${reason}`);
+    if (this.#early.spool === undefined) return this.#rejectBatch(batch, reason);
+    log.info(`${batch.frames} frames stay in the spool: ${reason}`);
     // Held for ever, so it never counts as settled, and its segment stays.
     batch.retain();
     return 'queued';
+  }
+
+  #rejectBatch({ bucket, bytes, length: end, frames }: Batch, reason: string): 'rejected' {
+    this.#rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
+    return 'rejected';
+  }
+
+  #rejectRun({ chunk, start, end, frames }: Run, bucket: string, reason: string): void {
+    this.#rejected.reject({ bytes: chunk, start, end, frames, bucket, reason });
   }
 
   /** Streams count these as queued, or have had them: twice is better than never. */
@@ -302,7 +337,11 @@ export class Daemon {
   }
 
   #lookAt(name: string, config: BucketConfig): BucketLook {
-    const look = this.#looks.get(name) ?? { name, isOnDemand: config === this.#parts.buckets.defaultBucket, streams: config.streams.map((id) => this.#newLook(id)), backlog: undefined };
+    const known = this.#looks.get(name);
+    if (known !== undefined) return known;
+    const streams = config.streams.map((id) => this.#newLook(id));
+    const limit = config.rateLimit && newLimit(config.rateLimit, streams, this.#clock);
+    const look: BucketLook = { name, isOnDemand: config === this.#parts.buckets.defaultBucket, streams, backlog: undefined, limit, surplus: undefined };
     this.#looks.set(name, look);
     return look;
   }

@@ -117,6 +117,7 @@ describe('docs/configuration.md: buckets.json', () => {
     { heading: '### A stream', config: stream },
     { heading: '### A stream', config: (more: object) => stream({ backup: { type: 'file', settings: { path: 'backup' }, ...more } }) },
     { heading: '### File settings', config: (more: object) => stream({ settings: { path: 'data', ...more } }) },
+    { heading: '### A rate limit', config: (more: object) => ({ ...MINIMAL, buckets: [{ ...MINIMAL.buckets[0], rateLimit: { frames: 1, perMs: 1, ...more } }] }) },
   ];
 
   it.each(places)('$heading has every key that the code knows', ({ heading, config }) => {
@@ -125,7 +126,7 @@ describe('docs/configuration.md: buckets.json', () => {
     expect(known.filter((key) => !new RegExp(`\`"?${key}"?\``).test(section(configuration, heading)))).toEqual([]);
   });
 
-  it.each(places.filter((_, index) => [1, 3, 5].includes(index)))('$heading has the defaults that the code has, and examples that it takes', ({ heading, config }) => {
+  it.each(places.filter((_, index) => [1, 3, 5, 6].includes(index)))('$heading has the defaults that the code has, and examples that it takes', ({ heading, config }) => {
     const rows = firstTable(section(configuration, heading));
     const defaults = rows.flatMap(([key, fallback]) => quoted(fallback!).map((value) => [quoted(key!)[0]!, value] as const));
     expect(defaults.length).toBeGreaterThan(0);

@@ -9,6 +9,7 @@ export const STREAM_METRICS: readonly Metric[] = [
   ofBucket('counter', 'kahe_bucket_batches_total', 'Batches that were closed', ({ closed }) => ({ '': closed.batches })),
   ofBucket('counter', 'kahe_bucket_frames_total', 'Frames in closed batches', ({ closed }) => ({ '': closed.frames })),
   ofBucket('counter', 'kahe_bucket_bytes_total', 'Bytes in closed batches', ({ closed }) => ({ '': closed.bytes })),
+  ofBucket('counter', 'kahe_bucket_rate_limited_frames_total', 'Frames over the rate limit of a bucket, by where they went; nothing for a bucket without a limit', ({ overLimit }) => ({ ...overLimit }), 'over'),
   ofBucket('gauge', 'kahe_bucket_open_frames', 'Frames in the batch that is being filled', ({ open }) => ({ '': open.frames })),
   ofBucket('gauge', 'kahe_bucket_open_bytes', 'Bytes in the batch that is being filled', ({ open }) => ({ '': open.bytes })),
   ofBucket('gauge', 'kahe_backlog_batches', 'Closed batches that some stream has not settled', ({ backlog }) => ({ '': backlog.batches })),

@@ -7,6 +7,7 @@ import type { Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import type { Limiter } from '../limits/limiter.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { StreamMessage } from '../streams/streamActor.js';
 import { type BucketKey, type BucketMessage, type PendingFence, type Run, endRun, ownRun } from './messages.js';
@@ -33,6 +34,8 @@ export interface BucketOptions {
 export interface LastingParts {
   readonly streams: readonly ActorRef<StreamMessage>[];
   readonly backlog: Backlog;
+  /** Undefined: the bucket takes whatever comes. */
+  readonly limiter?: Limiter | undefined;
 }
 
 export class Bucket extends Actor<BucketMessage> {
@@ -40,6 +43,7 @@ export class Bucket extends Actor<BucketMessage> {
   readonly #options: BucketOptions;
   readonly #streams: readonly ActorRef<StreamMessage>[];
   readonly #backlog: Backlog;
+  readonly #limiter: Limiter | undefined;
   #twin: Segment | undefined;
   #open: Batch | undefined;
   #timeout: Timer | undefined;
@@ -55,6 +59,7 @@ export class Bucket extends Actor<BucketMessage> {
     this.#options = options;
     this.#streams = lasting.streams;
     this.#backlog = lasting.backlog;
+    this.#limiter = lasting.limiter;
     if (options.idle !== undefined) {
       this.#idleTimer = context.clock.every(options.idle.afterMs, () => context.self.tell({ kind: 'idleCheck' }));
     }
@@ -93,7 +98,7 @@ export class Bucket extends Actor<BucketMessage> {
   override drain(): void {
     this.#idleTimer?.cancel();
     this.#close();
-    void this.#finish().then(() => this.#context.drained());
+    void Promise.all([this.#finish(), this.#limiter?.stop()]).then(() => this.#context.drained());
   }
 
   async #finish(): Promise<void> {
@@ -107,13 +112,15 @@ export class Bucket extends Actor<BucketMessage> {
   #take(run: Run): void {
     this.#runsSinceIdleCheck++;
     const { chunk, nowMs } = run;
-    let { start, frames } = run;
+    let { start } = run;
+    const within = this.#limiter?.admit(run) ?? run;
+    let { frames } = within;
     while (frames > 0) {
       const batch = this.#open ?? this.#openBatch();
       const fitFrames = this.#options.batchFrames - batch.frames;
       const fitBytes = this.#options.batchBytes - batch.length;
-      if (frames <= fitFrames && run.end - start <= fitBytes) {
-        batch.append(chunk, start, run.end, frames, nowMs);
+      if (frames <= fitFrames && within.end - start <= fitBytes) {
+        batch.append(chunk, start, within.end, frames, nowMs);
         frames = 0;
       } else {
         const cut = cutRun(run, start, { frames: Math.min(frames, fitFrames), bytes: fitBytes, isEmpty: batch.length === 0 });
@@ -171,6 +178,7 @@ export class Bucket extends Actor<BucketMessage> {
 
   /** With a spool the receipt holds until all that has come is in it; without, until it is settled, so for as long as the batch is open too. */
   #fence(receipt: Receipt): void {
+    this.#limiter?.fence(receipt);
     if (this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
     const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
     if (until <= this.#backlog.settled) receipt.letGo();

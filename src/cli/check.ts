@@ -5,6 +5,7 @@ import { parse } from 'dotenv';
 import { type BackupConfig, type BucketConfig, type BucketsConfig, type StreamConfig, loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { envFileOf } from '../config/envFile.js';
+import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
 import { ConfigError } from '../errors.js';
 import { type Probed, probeAll } from './checkConnect.js';
@@ -104,8 +105,9 @@ function bucketRows({ buckets, defaultBucket, streamsConfigs }: BucketsConfig): 
   return table.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
 }
 
-function batchText({ batchFrames, batchTimeoutMs, batchBytes }: BucketConfig): string {
-  return `${batchFrames} frames, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms`;
+function batchText({ batchFrames, batchTimeoutMs, batchBytes, rateLimit }: BucketConfig): string {
+  const limit = rateLimit === undefined ? '' : `; at most ${rateText(rateLimit)}, over that: ${rateLimit.over}`;
+  return `${batchFrames} frames, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms${limit}`;
 }
 
 export function targetText(target: StreamConfig | BackupConfig): string {

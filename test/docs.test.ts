@@ -101,8 +101,8 @@ describe('docs/configuration.md: environment', () => {
   });
 
   it.each(rows)('$name: the example is taken, and is not the default', ({ name, example }) => {
-    // What the spool's other names say matters only with a spool.
-    const before = name.startsWith('SPOOL_') ? ['SPOOL=/spool'] : [];
+    // What the spool's other names say matters only with a spool, and statsd's only with statsd.
+    const before = name.startsWith('SPOOL_') ? ['SPOOL=/spool'] : name.startsWith('STATSD_') ? ['STATSD=127.0.0.1:8125'] : [];
     expect(environmentOf([...before, `${name}=${example}`])).not.toEqual(environmentOf(before));
   });
 });

@@ -66,6 +66,7 @@ function bothStreams(a: StreamSnapshot, b: StreamSnapshot): StreamSnapshot {
     failures: a.failures + b.failures,
     retries: a.retries + b.retries,
     failedBatches: a.failedBatches + b.failedBatches,
+    replayedFrames: a.replayedFrames + b.replayedFrames,
     written: { primary: added(a.written.primary, b.written.primary), backup: added(a.written.backup, b.written.backup) },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(backedUp === undefined ? {} : { backedUp }),

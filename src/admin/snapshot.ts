@@ -86,6 +86,8 @@ export interface StreamSnapshot {
   readonly failures: number;
   readonly retries: number;
   readonly failedBatches: number;
+  /** Delivered from the backup. */
+  readonly replayedFrames: number;
   readonly written: Readonly<Record<WrittenTo, Readonly<Written>>>;
   readonly lastProblem?: Problem;
   /** The files of its backup; missing: its backup has none. */
@@ -220,6 +222,7 @@ function streamSnapshot({ id, type, backupType, watch, ref, backedUp }: StreamLo
     failures: watch.failures,
     retries: watch.retries,
     failedBatches: watch.failedBatches,
+    replayedFrames: watch.replayedFrames,
     written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(files === undefined ? {} : { backedUp: files }),

@@ -23,6 +23,7 @@ export const STREAM_METRICS: readonly Metric[] = [
   }), 'place'),
   ofStream('counter', 'kahe_stream_bytes_total', 'Bytes that were written, by where to', ({ written }) => ({ delivered: written.primary.bytes, backed_up: written.backup.bytes }), 'outcome'),
   ofStream('counter', 'kahe_backup_written_frames_total', 'Frames that were written to the backup', ({ written }) => ({ '': written.backup.frames })),
+  ofStream('counter', 'kahe_backup_replayed_frames_total', 'Frames that were delivered from the backup', ({ replayedFrames }) => ({ '': replayedFrames })),
   ofStream('counter', 'kahe_stream_batches_total', 'Batches by how their writing ended; failed: a part or all was handed back', ({ written, failedBatches }) => ({
     delivered: written.primary.batches, backed_up: written.backup.batches, failed: failedBatches,
   }), 'outcome'),

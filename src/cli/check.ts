@@ -83,13 +83,14 @@ function asText({ environment, buckets, problems }: Reading, probed: readonly Pr
   return `${lines.join('\n')}\n`;
 }
 
-function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs }: Environment): [string, string][] {
+function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs, statsd }: Environment): [string, string][] {
   return [
     ['socket', `${socket.path}, mode 0${socket.mode.toString(8)}${socket.group === undefined ? '' : `, group ${socket.group}`}`],
     ['memory', `${bytesText(maxMemoryBytes)}; frames up to ${bytesText(maxFrameBytes)}`],
     ['spool', spool === undefined ? 'none: frames are in memory alone until they are delivered' : `${spool.path}, up to ${bytesText(spool.maxBytes)}, sync ${spool.sync}, when full: ${spool.whenFull}`],
     ['rejected', `${rejected.path}, up to ${bytesText(rejected.maxBytes)}`],
     ['stopping', `takes up to ${durationText(stopTimeoutMs)}`],
+    ...(statsd === undefined ? [] : [['statsd', `${statsd.host}:${statsd.port} every ${durationText(statsd.intervalMs)}, as ${statsd.prefix}.…`] as [string, string]]),
   ];
 }
 

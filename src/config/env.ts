@@ -7,6 +7,7 @@ import { parseDuration } from './duration.js';
 import { envFileOf, readEnvFile } from './envFile.js';
 import { Problems } from './problems.js';
 import { formatSize, parseSize } from './size.js';
+import { type StatsdSettings, parseInterval, parsePrefix } from './statsd.js';
 import { deepFreeze, describeValue, parseChoice, parseInteger } from './values.js';
 
 export interface Environment {
@@ -34,12 +35,19 @@ export interface Environment {
   readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
   /** Where metrics, health and the status page are; undefined: nowhere. */
   readonly admin: AdminPlace | undefined;
+  /** Where figures are pushed to; undefined: nowhere. */
+  readonly statsd: StatsdSettings | undefined;
   /** Lines for the log: settings that were understood but do not do what they seem to. */
   readonly warnings: readonly string[];
 }
 
 /** A TCP address, or the path of a Unix socket. */
-export type AdminPlace = { readonly host: string; readonly port: number } | { readonly path: string };
+export type AdminPlace = NetworkPlace | { readonly path: string };
+
+interface NetworkPlace {
+  readonly host: string;
+  readonly port: number;
+}
 
 export interface EnvironmentSource {
   /** The folder that holds the `.env` file, and that relative paths start from. */
@@ -58,6 +66,7 @@ const LONGEST_SOCKET_PATH = 107;
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'MAXFRAME', 'MAXBUCKETS',
   'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
+  'STATSD', 'STATSD_PREFIX', 'STATSD_INTERVAL',
 ] as const;
 
 /** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
@@ -82,6 +91,7 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
     },
     spool: readSpool(variables, cwd),
     admin: variables.read<AdminPlace | undefined>('ADMIN', (text) => parseAdmin(text, cwd), undefined),
+    statsd: readStatsd(variables),
     warnings: variables.warnings,
   };
   if (environment.admin !== undefined && 'path' in environment.admin && environment.admin.path === environment.socket.path) {
@@ -181,11 +191,29 @@ function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
   }, Math.min(16 * MB, most));
 }
 
-/** What has a slash in it is a path; an IPv6 address stands in brackets. */
+/** Its names are read also where they mean nothing, so that a mistake in them is told at once. */
+function readStatsd(variables: Variables): StatsdSettings | undefined {
+  const place = variables.read<NetworkPlace | undefined>('STATSD', (text) => {
+    const found = parsePlace(text);
+    if (found !== undefined) return found;
+    throw new ConfigError(`${describeValue(text)} is no address; write HOST:PORT ("127.0.0.1:8125", "[::1]:8125")`);
+  }, undefined);
+  const prefix = variables.read('STATSD_PREFIX', parsePrefix, 'kahe');
+  const intervalMs = variables.read('STATSD_INTERVAL', parseInterval, 10_000);
+  return place && { ...place, prefix, intervalMs };
+}
+
+/** What has a slash in it is a path. */
 function parseAdmin(text: string, cwd: string): AdminPlace {
   if (text.includes('/')) return { path: parseSocketPath(resolve(cwd, text)) };
+  const place = parsePlace(text);
+  if (place !== undefined) return place;
+  throw new ConfigError(`${describeValue(text)} is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`);
+}
+
+/** HOST:PORT; an IPv6 address stands in brackets. Undefined: it is neither. */
+function parsePlace(text: string): NetworkPlace | undefined {
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
-  if (host !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return { host, port: Number(port) };
-  throw new ConfigError(`${describeValue(text)} is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`);
+  return host !== undefined && Number(port) >= 1 && Number(port) <= 65_535 ? { host, port: Number(port) } : undefined;
 }

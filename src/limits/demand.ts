@@ -20,10 +20,12 @@ export class Demand {
   }
 
   #turnOver(nowMs: number): void {
-    const periods = Math.floor((nowMs - this.#startMs) / this.perMs);
-    if (periods === 0) return;
+    const passedMs = nowMs - this.#startMs;
+    if (passedMs >= 0 && passedMs < this.perMs) return;
     // After longer silence, or when the clock was set back, a period begins now.
-    [this.#framesBefore, this.#frames] = [periods === 1 ? this.#frames : 0, 0];
-    this.#startMs = periods === 1 ? this.#startMs + this.perMs : nowMs;
+    const isNext = passedMs >= 0 && passedMs < 2 * this.perMs;
+    this.#framesBefore = isNext ? this.#frames : 0;
+    this.#frames = 0;
+    this.#startMs = isNext ? this.#startMs + this.perMs : nowMs;
   }
 }

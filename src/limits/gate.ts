@@ -45,10 +45,10 @@ export class Gate {
   admit(frames: number): number {
     const nowMs = this.#clock.now();
     this.#demand.note(frames, nowMs);
-    const open = this.#lanes.filter(({ watch }) => watch.mode === 'normal');
-    const fits = Math.min(frames, this.#admitted.room(nowMs), ...open.map((lane) => roomIn(lane, nowMs)));
+    let fits = Math.min(frames, this.#admitted.room(nowMs));
+    for (const lane of this.#lanes) if (lane.watch.mode === 'normal') fits = Math.min(fits, roomIn(lane, nowMs));
     this.#admitted.note(fits, nowMs);
-    for (const { window } of open) window.note(fits, nowMs);
+    for (const { watch, window } of this.#lanes) if (watch.mode === 'normal') window.note(fits, nowMs);
     return fits;
   }
 

@@ -9,6 +9,8 @@ export class RateWindow {
   /** Frames by step; the step that is running besides the `STEPS` before it. */
   readonly #counts = new Float64Array(STEPS + 1);
   #step = 0;
+  /** Of the step that is running, in `#counts`. */
+  #place = 0;
   #used = 0;
   /** Time that has passed, ms: a clock that is set back stands still here, or it would close the window for as long. */
   #elapsedMs = 0;
@@ -31,7 +33,7 @@ export class RateWindow {
   /** Frames that came, whether there was room for them or not. */
   note(frames: number, nowMs: number): void {
     this.#advance(nowMs);
-    this.#counts[this.#step % this.#counts.length]! += frames;
+    this.#counts[this.#place]! += frames;
     this.#used += frames;
   }
 
@@ -48,6 +50,7 @@ export class RateWindow {
     if (step - this.#step > STEPS) this.#clear();
     else while (this.#step < step) this.#leave(++this.#step);
     this.#step = step;
+    this.#place = step % this.#counts.length;
   }
 
   /** The place of a step that begins is that of one which is over. */

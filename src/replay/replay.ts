@@ -152,6 +152,7 @@ export class Replay implements BackupReplay {
   }
 
   #count({ delivered, rejected }: Settled): void {
+    this.#options.watch.replayed(delivered);
     move(this.#options.account, delivered, 'backedUp', 'delivered');
     move(this.#options.account, rejected, 'backedUp', 'rejected');
   }

@@ -115,6 +115,13 @@ describe('events', () => {
 describe('packets', () => {
   const lineOf = (text: string): Line => ({ text, told: () => undefined });
 
+  test('a packet has 1432 bytes and not one more', () => {
+    const sizes = (lengths: readonly number[]) => [...packets(lengths.map((length) => lineOf('x'.repeat(length))))].map((packet) => packet.length);
+    expect(sizes([716, 715])).toEqual([2]);
+    expect(sizes([716, 716])).toEqual([1, 1]);
+    expect(sizes([1432, 1])).toEqual([1, 1]);
+  });
+
   test('hold every line once, in order and whole, and are as full as they may be', () => {
     fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 700 }), { maxLength: 60 }), (lengths) => {
       const lines = lengths.map((length) => lineOf('x'.repeat(length)));

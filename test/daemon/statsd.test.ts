@@ -91,7 +91,7 @@ test('a folder that can not be written for a while is an outage too', async () =
   const [server, folder] = [await StatsdServer.start(), await daemonFolder()];
   await mkdir(join(folder, 'data'));
   await writeFile(join(folder, 'data', 'orders'), 'in the way');
-  const daemon = await startDaemon({ buckets: FILES, folder, env: { STATSD: `127.0.0.1:${server.port}`, STATSD_INTERVAL: '100ms' } });
+  const daemon = await startDaemon({ buckets: FILES, folder, env: { STATSD: `localhost:${server.port}`, STATSD_INTERVAL: '100ms' } });
   const client = await daemon.connect();
   await client.send(numberedFrames('orders', 'a', { count: 10 }));
   await daemon.until('it is down', () => server.counters.get('kahe.stream.orders.files.down') === 1 && server.gauges.get('kahe.stream_mode.orders.files.error') === 1);

@@ -211,7 +211,7 @@ test('a limit that is taken away leaves its files to an operator, and says so', 
   });
   const first = await startDaemon({ buckets: bucketsWith({ rateLimit: { frames: 10, perMs: AN_HOUR_MS, over: 'backup' } }), folder });
   await sendAll(first, topic, 50);
-  const ran = await runHere(['replay', 'backup'], { cwd: folder, env: { SOCKET: first.socketPath } });
+  const ran = await runHere(['replay', join(folder, 'backup')], { cwd: folder, env: { SOCKET: first.socketPath } });
   expect(ran.err).toMatch(/\d+\.bckstm: it is a file of a backup with replay "auto": the running daemon sends it itself; it is left out here/);
   await first.stop();
   expect(first.accounts.get(`${topic}/kafka`)).toEqual({ ...ACCOUNT, received: 50, delivered: 10, backedUp: 40 });

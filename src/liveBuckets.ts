@@ -1,21 +1,25 @@
 // The buckets as the daemon runs them: what each is made of, what is to be seen of it, and how it turns to another configuration. What a
 // reload does not change is not touched.
+import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from './actors/actor.js';
 import type { BucketLook } from './admin/snapshot.js';
 import { Backlog } from './buckets/backlog.js';
 import { Bucket, type LastingParts } from './buckets/bucket.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
 import { BucketStreams } from './buckets/bucketStreams.js';
-import type { BucketKey, BucketMessage, BucketSettings, ManagerMessage } from './buckets/messages.js';
+import type { BucketKey, BucketMessage, BucketSettings, ManagerMessage, Run } from './buckets/messages.js';
 import type { Taps } from './buckets/taps.js';
 import type { Clock } from './clock.js';
 import type { BucketConfig, BucketsConfig } from './config/buckets.js';
+import type { RateLimitConfig } from './config/rateLimit.js';
 import { type WholeBucket, bucketChange, wholeBucket } from './config/changes.js';
 import type { ReadTurns } from './disk/readTurns.js';
 import type { Discards } from './discards.js';
 import type { Batch } from './frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from './frames/frame.js';
-import { LiveStream, type StreamRecord } from './liveStream.js';
+import type { Limiter } from './limits/limiter.js';
+import { type Limit, makeDiverter, makeRejecter, newLimit, paceOfBackup } from './limits/makeLimiter.js';
+import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './liveStream.js';
 import type { Log } from './log.js';
 import type { MemoryBudget } from './memoryBudget.js';
 import type { RejectedStore } from './rejected/rejectedStore.js';
@@ -64,6 +68,8 @@ interface Live {
 
 interface KnownBucket extends BucketLook {
   readonly streams: StreamRecord[];
+  /** By when it must have ended, ms since the epoch; Infinity: it lives on. */
+  endsAtMs: number;
 }
 
 /** A bucket made on demand that had nothing to do for one to two of these ends. */
@@ -115,9 +121,10 @@ export class LiveBuckets {
   spawn(context: ActorContext<ManagerMessage>, key: BucketKey): ActorRef<BucketMessage> | undefined {
     const place = this.#placeOf(key);
     if (place === undefined) return undefined;
-    const { budget, spool, rejected, taps } = this.#parts;
+    const { budget, spool, taps } = this.#parts;
     const name = bucketName(key);
     const look = this.#lookAt(name, place);
+    look.endsAtMs = Infinity;
     // Made once: they outlive a bucket that fails.
     let lasting: LastingParts & { readonly streams: BucketStreams } | undefined;
     // A slash in a name makes no step of the path that is the log's.
@@ -128,7 +135,7 @@ export class LiveBuckets {
       budget,
       spool,
       taps,
-      onAbandoned: ({ chunk, start, end, frames }, reason) => rejected.reject({ bytes: chunk, start, end, frames, bucket: name, reason }),
+      onAbandoned: (run, reason) => this.#rejectRun(run, name, reason),
     }, (lasting ??= this.#lastingParts(inner, key, place, look))));
     const live: Live = { ref, place, streams: lasting?.streams, isTakenOut: false };
     this.#live.set(key, live);
@@ -138,7 +145,8 @@ export class LiveBuckets {
 
   /**
    * Another configuration is in force from now on.
-   * @returns which buckets must end, for it has no place for them; and a promise that resolves when all others go on as it says
+   * @returns which buckets must end, for it has no place for them, or they can only be made anew; and a promise that resolves when all others
+   * go on as it says
    */
   turnTo(config: BucketsConfig): { readonly removed: readonly BucketKey[]; readonly turned: Promise<unknown> } {
     this.#config = config;
@@ -148,9 +156,10 @@ export class LiveBuckets {
     for (const [key, live] of this.#live) {
       if (live.isTakenOut) continue;
       const place = this.#placeOf(key);
-      if (place === undefined) {
+      if (place === undefined || mustBeNew(live.place, place)) {
         live.isTakenOut = true;
         live.streams?.takeOut();
+        this.#lookAt(bucketName(key), live.place).endsAtMs = this.#parts.clock.now() + this.#parts.stopTimeoutMs;
         removed.push(key);
       } else if (place.isOnDemand !== live.place.isOnDemand || bucketChange(live.place, place) !== undefined) {
         turning.push(this.#turn(key, live, place));
@@ -162,7 +171,8 @@ export class LiveBuckets {
   #turn(key: BucketKey, live: Live, place: Place): Promise<void> {
     live.place = place;
     const look = this.#lookAt(bucketName(key), place);
-    return new Promise((onTaken) => live.ref.tell({ kind: 'configure', settings: this.#settingsOf(place, look), streams: place.streams, onTaken }));
+    const limiter = this.#rejecterOf(look, place, this.#parts.log.at(live.ref.path));
+    return new Promise((onTaken) => live.ref.tell({ kind: 'configure', settings: this.#settingsOf(place, look), streams: place.streams, limiter, onTaken }));
   }
 
   #configOf(key: BucketKey): BucketConfig | undefined {
@@ -180,8 +190,9 @@ export class LiveBuckets {
   }
 
   /** Is there a stream that will send it? Otherwise a person must know. */
-  #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
-    const isOurs = !isForeign && this.#configOf(keyOf(bucket))?.streams.includes(stream) === true;
+  #isMissed({ bucket, stream, journal, isForeign, isSurplus }: LeftBackup): boolean {
+    const config = this.#configOf(keyOf(bucket));
+    const isOurs = !isForeign && config?.streams.includes(stream) === true && (!isSurplus || config.rateLimit?.over === 'backup');
     if (!isOurs) this.#parts.log.warn(`the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay`);
     return isOurs;
   }
@@ -220,7 +231,8 @@ export class LiveBuckets {
       make: (config, after, told) => new LiveStream(config, {
         context,
         record: this.#recordOf(look, config.id),
-        makeParts: (...of) => this.#makeParts(bucket, ...of),
+        makeParts: (...of) => this.#makeParts(look, ...of),
+        isPaced: look.limit?.config.over === 'backup',
         after,
         told,
         stopAtMs,
@@ -236,25 +248,59 @@ export class LiveBuckets {
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket may end, and come again.
     left.delete(key);
-    return { streams, backlog };
+    return { streams, backlog, limiter: this.#diverterOf(context, key, place, look) ?? this.#rejecterOf(look, place, context.log) };
   }
 
-  #makeParts(bucket: string, config: WholeBucket['streams'][number], { account, ledger, watch }: StreamRecord, log: Log): ReturnType<typeof makeStreamParts> {
+  /** Undefined: it has no limit, or one that does not reject. */
+  #rejecterOf(look: KnownBucket, { streams }: Place, log: Log): Limiter | undefined {
+    const { rejected, clock } = this.#parts;
+    if (look.limit?.config.over !== 'reject') return undefined;
+    return makeRejecter(look.limit, { name: look.name, accounts: streams.map(({ id }) => this.#recordOf(look, id).account), rejected, log, clock });
+  }
+
+  /** Undefined: it has no limit, or one that brings nothing to the backups. */
+  #diverterOf(context: ActorContext<BucketMessage>, key: BucketKey, { bucket, streams }: Place, look: KnownBucket): Limiter | undefined {
+    const { budget, maker, rejected, discards, turns, clock, stopAtMs, log } = this.#parts;
+    if (look.limit?.config.over !== 'backup') return undefined;
+    const { limiter, surplus } = makeDiverter(context, look.limit, {
+      ...bucket,
+      key,
+      name: look.name,
+      budget,
+      streams: streams.map((config) => ({ config, account: this.#recordOf(look, config.id).account, watch: this.#recordOf(look, config.id).watch })),
+      shared: { maker, rejected, discards, turns, startedAtMs: this.#startedAtMs },
+      timing: { retryMs: RETRY_MS, errorRetryMs: ERROR_RETRY_MS, stopTimeoutMs: () => Math.min(stopAtMs(), look.endsAtMs) - clock.now() },
+      onAbandoned: (run, reason) => this.#rejectRun(run, look.name, reason),
+      onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
+      log,
+      before: look.surplus,
+    });
+    look.surplus = surplus;
+    return limiter;
+  }
+
+  #makeParts(look: KnownBucket, config: WholeBucket['streams'][number], { account, ledger, watch }: StreamRecord, log: Log): ReturnType<typeof makeStreamParts> {
     const { maker, rejected, discards, turns } = this.#parts;
-    return makeStreamParts(config, { maker, rejected, discards, turns, bucket, account, ledger, startedAtMs: this.#startedAtMs, watch, log });
+    const pace = look.limit && paceOfBackup(look.limit, config.id);
+    return makeStreamParts(config, { maker, rejected, discards, turns, bucket: look.name, account, ledger, startedAtMs: this.#startedAtMs, watch, log, pace });
   }
 
   /** What could be delivered nowhere: it is in the spool already, for the next life, or else it is kept with the rejected frames. */
   #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): 'queued' | 'rejected' {
-    const { bucket, bytes, length: end, frames } = batch;
-    if (this.#parts.spool === undefined || isTakenOut) {
-      this.#parts.rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
-      return 'rejected';
-    }
-    log.info(`${frames} frames stay in the spool: ${reason}`);
+    if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
+    log.info(`${batch.frames} frames stay in the spool: ${reason}`);
     // Held for ever, so it never counts as settled, and its segment stays.
     batch.retain();
     return 'queued';
+  }
+
+  #rejectBatch({ bucket, bytes, length: end, frames }: Batch, reason: string): 'rejected' {
+    this.#parts.rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
+    return 'rejected';
+  }
+
+  #rejectRun({ chunk, start, end, frames }: Run, bucket: string, reason: string): void {
+    this.#parts.rejected.reject({ bytes: chunk, start, end, frames, bucket, reason });
   }
 
   /** Streams count these as queued, or have had them: twice is better than never. */
@@ -265,11 +311,12 @@ export class LiveBuckets {
   }
 
   /** The bucket under this name, as it is now, with all the streams that it ever had. */
-  #lookAt(name: string, { isOnDemand, streams }: Place): KnownBucket {
-    const look = this.#looks.get(name) ?? { name, isOnDemand, streams: [], backlog: undefined };
+  #lookAt(name: string, { bucket: { rateLimit }, isOnDemand, streams }: Place): KnownBucket {
+    const look: KnownBucket = this.#looks.get(name) ?? { name, isOnDemand, streams: [], backlog: undefined, limit: undefined, surplus: undefined, endsAtMs: Infinity };
     look.isOnDemand = isOnDemand;
     this.#looks.set(name, look);
-    for (const { id } of streams) this.#recordOf(look, id);
+    const records = streams.map(({ id }) => this.#recordOf(look, id));
+    if (!isLimitFor(look.limit, rateLimit, streams)) look.limit = rateLimit && newLimit(rateLimit, records, this.#parts.clock, look.limit?.counts);
     return look;
   }
 
@@ -279,11 +326,23 @@ export class LiveBuckets {
     const account = newAccount();
     const { type, backup } = this.#config.streamsConfigs[id]!;
     const record: StreamRecord = {
-      id, type, backupType: backup?.type, account, ledger: new BackupLedger(account), watch: new StreamWatch(() => this.#parts.clock.now()), ref: undefined, backedUp: () => undefined,
+      id, type, backupType: backup?.type, account, ledger: new BackupLedger(account, () => look.surplus?.looks.get(id)?.leftFrames() ?? 0), watch: new StreamWatch(() => this.#parts.clock.now()), ref: undefined, backedUp: () => undefined,
     };
     look.streams.push(record);
     return record;
   }
+}
+
+/** What goes to the backups over a limit has files and a replay of its own, which can't be changed while they are in use. */
+function mustBeNew(before: Place, after: Place): boolean {
+  const isDiverted = [before, after].some(({ bucket }) => bucket.rateLimit?.over === 'backup');
+  return isDiverted && bucketChange(before, after) !== undefined;
+}
+
+/** One that is the same goes on, with what it has counted in its window. */
+function isLimitFor(limit: Limit | undefined, config: RateLimitConfig | undefined, streams: Place['streams']): boolean {
+  if (limit === undefined || config === undefined) return limit === config;
+  return isDeepStrictEqual(limit.config, config) && (config.over === 'reject' || isDeepStrictEqual(limit.streams, streams.map(({ id }) => id)));
 }
 
 function byKey({ buckets }: BucketsConfig): ReadonlyMap<BucketKey, BucketConfig> {

@@ -25,6 +25,8 @@ export interface LiveStreamOptions {
   /** What must have ended before its files may be opened. */
   readonly after: Promise<unknown>;
   readonly told: Told;
+  /** A limit makes its replay slow, so what comes must not wait long for the end of it. */
+  readonly isPaced: boolean;
   /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
   readonly stopAtMs: () => number;
   /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
@@ -38,8 +40,9 @@ interface Form {
 }
 
 /** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
-const RETRY_MS = 10_000;
-const ERROR_RETRY_MS = 1_000;
+export const RETRY_MS = 10_000;
+export const ERROR_RETRY_MS = 1_000;
+const PACED_NEAR_END_BYTES = 64 * 1024;
 /** When it changes: how long what is on its way may take before it is handed to the successor, and may arrive twice. */
 const RETIRE_MS = 5_000;
 
@@ -95,7 +98,7 @@ export class LiveStream implements BucketStream {
   /** Asked for whenever an actor is made: the first one, one after a failure, or one with new parts. */
   #actorOptions(): StreamActorOptions {
     this.#turn();
-    const { after, record, told, onLeftOver, stopAtMs, now } = this.#options;
+    const { after, record, told, isPaced, onLeftOver, stopAtMs, now } = this.#options;
     const { config, parts: { primary, backup, replay } } = this.#form;
     return {
       primary,
@@ -106,6 +109,7 @@ export class LiveStream implements BucketStream {
         record.ledger.turnTo(backupOf(config));
       },
       slice: config.slice,
+      nearEndBytes: isPaced ? PACED_NEAR_END_BYTES : undefined,
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),

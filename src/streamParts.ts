@@ -3,7 +3,9 @@ import type { ReadTurns } from './disk/readTurns.js';
 import type { BackupConfig, StreamConfig } from './config/buckets.js';
 import type { Discards } from './discards.js';
 import type { Log } from './log.js';
+import type { Pace } from './replay/pace.js';
 import { Replay } from './replay/replay.js';
+import { backupId, surplusId } from './streams/backupId.js';
 import { type Account, book, move } from './streams/account.js';
 import type { BackupLedger } from './streams/backupLedger.js';
 import type { DiscardedFile } from './streams/file/ownFiles.js';
@@ -35,19 +37,23 @@ export interface StreamPartsOptions {
   readonly turns: ReadTurns;
   readonly bucket: string;
   readonly account: Account;
-  readonly ledger: BackupLedger;
+  readonly ledger: Pick<BackupLedger, 'found'>;
   /** When the daemon's life began, ms since the epoch. */
   readonly startedAtMs: number;
   readonly watch: StreamWatch;
   readonly log: Log;
+  /** How fast the backup may be sent; undefined: as fast as it can be. */
+  readonly pace?: Pace | undefined;
+  /** The parts are for what is over the bucket's rate limit, sent at this pace: with files of their own, beside the stream's. */
+  readonly surplus?: Pace | undefined;
 }
 
 export function makeStreamParts(config: StreamConfig, options: StreamPartsOptions): StreamParts {
-  const { maker, bucket, log, watch } = options;
+  const { maker, bucket, log, watch, surplus } = options;
   const primary = maker.make(config, {
     bucket,
     log,
-    streamId: config.id,
+    streamId: surplus === undefined ? config.id : surplusId(config.id),
     // Delivered they were: these are the files that the reader was to fetch in time.
     onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached; fetch files sooner, or raise maxFiles`),
     onRetry: (reason) => watch.retried(reason),
@@ -57,14 +63,14 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
 }
 
 function makeBackup(config: BackupConfig, id: string, primary: Stream, options: StreamPartsOptions): Omit<StreamParts, 'primary'> {
-  const { maker, bucket, log, account, ledger, watch, turns, rejected, discards } = options;
-  const streamId = `${id}.backup`;
+  const { maker, bucket, log, account, ledger, watch, turns, rejected, discards, surplus, pace = surplus } = options;
+  const streamId = backupId(id, surplus !== undefined);
   const isReplayed = config.type === 'file' && config.replay === 'auto';
   const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
   if (config.type !== 'file' || !isReplayed) return withFiles(maker.make(config, { bucket, log, streamId, onDiscard }), undefined);
   const backup = maker.makeFile(config.settings, { bucket, log, streamId, onDiscard, onFound: (frames) => ledger.found(frames) });
   const onLost: ConstructorParameters<typeof Replay>[0]['onLost'] = (lost) => discards.add({ bucket, stream: id, ...lost });
-  return withFiles(backup, new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log }));
+  return withFiles(backup, new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log, pace }));
 }
 
 function withFiles(backup: Stream, replay: Replay | undefined): Omit<StreamParts, 'primary'> {

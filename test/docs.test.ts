@@ -101,8 +101,8 @@ describe('docs/configuration.md: environment', () => {
   });
 
   it.each(rows)('$name: the example is taken, and is not the default', ({ name, example }) => {
-    // What the spool's other names say matters only with a spool.
-    const before = name.startsWith('SPOOL_') ? ['SPOOL=/spool'] : [];
+    // What the spool's other names say matters only with a spool, and statsd's only with statsd.
+    const before = name.startsWith('SPOOL_') ? ['SPOOL=/spool'] : name.startsWith('STATSD_') ? ['STATSD=127.0.0.1:8125'] : [];
     expect(environmentOf([...before, `${name}=${example}`])).not.toEqual(environmentOf(before));
   });
 });
@@ -117,6 +117,7 @@ describe('docs/configuration.md: buckets.json', () => {
     { heading: '### A stream', config: stream },
     { heading: '### A stream', config: (more: object) => stream({ backup: { type: 'file', settings: { path: 'backup' }, ...more } }) },
     { heading: '### File settings', config: (more: object) => stream({ settings: { path: 'data', ...more } }) },
+    { heading: '### A rate limit', config: (more: object) => ({ ...MINIMAL, buckets: [{ ...MINIMAL.buckets[0], rateLimit: { frames: 1, perMs: 1, ...more } }] }) },
   ];
 
   it.each(places)('$heading has every key that the code knows', ({ heading, config }) => {
@@ -125,7 +126,7 @@ describe('docs/configuration.md: buckets.json', () => {
     expect(known.filter((key) => !new RegExp(`\`"?${key}"?\``).test(section(configuration, heading)))).toEqual([]);
   });
 
-  it.each(places.filter((_, index) => [1, 3, 5].includes(index)))('$heading has the defaults that the code has, and examples that it takes', ({ heading, config }) => {
+  it.each(places.filter((_, index) => [1, 3, 5, 6].includes(index)))('$heading has the defaults that the code has, and examples that it takes', ({ heading, config }) => {
     const rows = firstTable(section(configuration, heading));
     const defaults = rows.flatMap(([key, fallback]) => quoted(fallback!).map((value) => [quoted(key!)[0]!, value] as const));
     expect(defaults.length).toBeGreaterThan(0);

@@ -41,8 +41,15 @@ function together(a: BucketSnapshot, b: BucketSnapshot): BucketSnapshot {
     closed: added(a.closed, b.closed),
     open: added(a.open, b.open),
     backlog: added(a.backlog, b.backlog),
+    ...overLimit(a, b),
     streams: ids.map((id) => [...a.streams, ...b.streams].filter((stream) => stream.id === id).reduce(bothStreams)),
   };
+}
+
+function overLimit(a: BucketSnapshot, b: BucketSnapshot): Pick<BucketSnapshot, 'overLimit'> {
+  const [one, other] = [a.overLimit ?? b.overLimit, b.overLimit ?? a.overLimit];
+  if (one === undefined || other === undefined) return {};
+  return { overLimit: one === other ? one : added(one, other) };
 }
 
 function bothStreams(a: StreamSnapshot, b: StreamSnapshot): StreamSnapshot {
@@ -59,13 +66,14 @@ function bothStreams(a: StreamSnapshot, b: StreamSnapshot): StreamSnapshot {
     failures: a.failures + b.failures,
     retries: a.retries + b.retries,
     failedBatches: a.failedBatches + b.failedBatches,
+    replayedFrames: a.replayedFrames + b.replayedFrames,
     written: { primary: added(a.written.primary, b.written.primary), backup: added(a.written.backup, b.written.backup) },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(backedUp === undefined ? {} : { backedUp }),
   };
 }
 
-function bothBackups(a: StreamSnapshot['backedUp'], b: StreamSnapshot['backedUp']): StreamSnapshot['backedUp'] {
+export function bothBackups(a: StreamSnapshot['backedUp'], b: StreamSnapshot['backedUp']): StreamSnapshot['backedUp'] {
   if (a === undefined || b === undefined) return a ?? b;
   return { files: a.files + b.files, bytes: a.bytes + b.bytes, isBeingSent: a.isBeingSent || b.isBeingSent };
 }
@@ -75,6 +83,6 @@ function added<T extends Readonly<Record<keyof T, number>>>(a: T, b: T): T {
   return Object.fromEntries(Object.keys(a).map((key) => [key, a[key as keyof T] + b[key as keyof T]])) as T;
 }
 
-function sumOf<T>(all: readonly T[], of: (one: T) => number): number {
+export function sumOf<T>(all: readonly T[], of: (one: T) => number): number {
   return all.reduce((sum, one) => sum + of(one), 0);
 }

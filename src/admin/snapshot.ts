@@ -4,6 +4,9 @@ import { hostname } from 'node:os';
 import type { ActorRef } from '../actors/actor.js';
 import type { Backlog } from '../buckets/backlog.js';
 import type { DiscardCount } from '../discards.js';
+import type { BackupOverflow, SurplusLook } from '../limits/backupOverflow.js';
+import type { LimitCounts } from '../limits/limitReport.js';
+import type { Limit } from '../limits/makeLimiter.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { RejectedStore } from '../rejected/rejectedStore.js';
 import type { SocketCounts } from '../socket/client.js';
@@ -14,7 +17,7 @@ import { type KafkaFigures, LATENCY_BOUNDS } from '../streams/kafka/kafkaFigures
 import type { StreamMessage } from '../streams/streamActor.js';
 import type { Problem, StreamMode, StreamWatch, Written, WrittenTo } from '../streams/streamWatch.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
-import { foldBuckets, foldDiscards } from './fold.js';
+import { bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
 import { type ProcessFigures, processFigures } from './processFigures.js';
 import { VERSION } from './version.js';
 
@@ -77,6 +80,8 @@ export interface BucketSnapshot {
   readonly open: { readonly frames: number; readonly bytes: number };
   /** Closed and not settled by every stream; most bytes are in memory and on the disk. */
   readonly backlog: { readonly batches: number; readonly memoryBytes: number; readonly diskBytes: number };
+  /** Frames over its rate limit, by where they went; missing: it has none. */
+  readonly overLimit?: Readonly<LimitCounts>;
   readonly streams: readonly StreamSnapshot[];
 }
 
@@ -95,6 +100,8 @@ export interface StreamSnapshot {
   readonly failures: number;
   readonly retries: number;
   readonly failedBatches: number;
+  /** Delivered from the backup. */
+  readonly replayedFrames: number;
   readonly written: Readonly<Record<WrittenTo, Readonly<Written>>>;
   readonly lastProblem?: Problem;
   /** The files of its backup; missing: its backup has none. */
@@ -133,6 +140,9 @@ export interface BucketLook {
   /** Also those that the configuration has no more. */
   readonly streams: readonly StreamLook[];
   backlog: Backlog | undefined;
+  limit: Limit | undefined;
+  /** What is over the limit, on its way to the backups. */
+  surplus: BackupOverflow | undefined;
 }
 
 export interface SnapshotParts {
@@ -177,46 +187,61 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
 }
 
 /** Each stream's account, with what its bucket holds for it and has not told it of. */
-export function accountsOf({ streams, backlog }: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
-  const waiting = new Map<Account, number>();
-  // A stream that was taken out and is there again is in the backlog twice.
-  for (const { account, frames } of backlog?.waiting ?? []) waiting.set(account, (waiting.get(account) ?? 0) + frames);
-  return streams.map((stream) => {
+export function accountsOf(look: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
+  const waiting = backlogsOf(look).flatMap((backlog) => backlog.waiting);
+  return look.streams.map((stream) => {
     const { account } = stream;
-    const frames = waiting.get(account) ?? 0;
+    const frames = sumOf(waiting, (one) => (one.account === account ? one.frames : 0));
     return [stream, { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames }];
   });
 }
 
+function backlogsOf({ backlog, surplus }: BucketLook): readonly Backlog[] {
+  return [backlog, surplus?.backlog].filter((found) => found !== undefined);
+}
+
 function bucketSnapshot(look: BucketLook): BucketSnapshot {
-  const { name, isOnDemand, backlog } = look;
-  const held = backlog?.heldBytes;
+  const { name, isOnDemand, limit, surplus } = look;
+  const backlogs = backlogsOf(look);
+  const held = backlogs.map(({ heldBytes }) => heldBytes);
   return {
     name,
     isOnDemand,
-    closed: { batches: 0, frames: 0, bytes: 0, ...backlog?.closed },
-    open: { frames: backlog?.open?.frames ?? 0, bytes: backlog?.open?.length ?? 0 },
-    backlog: { batches: backlog?.entries.length ?? 0, memoryBytes: held?.memory ?? 0, diskBytes: held?.disk ?? 0 },
-    streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account)),
+    closed: {
+      batches: sumOf(backlogs, ({ closed }) => closed.batches),
+      frames: sumOf(backlogs, ({ closed }) => closed.frames),
+      bytes: sumOf(backlogs, ({ closed }) => closed.bytes),
+    },
+    open: { frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0), bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0) },
+    backlog: {
+      batches: sumOf(backlogs, ({ entries }) => entries.length),
+      memoryBytes: sumOf(held, ({ memory }) => memory),
+      diskBytes: sumOf(held, ({ disk }) => disk),
+    },
+    ...(limit === undefined ? {} : { overLimit: { ...limit.counts } }),
+    streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account, surplus?.looks.get(stream.id))),
   };
 }
 
-function streamSnapshot({ id, type, backupType, watch, ref, backedUp }: StreamLook, account: Readonly<Account>): StreamSnapshot {
-  const files = backedUp();
+function streamSnapshot({ id, type, backupType, watch, ref, backedUp }: StreamLook, account: Readonly<Account>, surplus: SurplusLook | undefined): StreamSnapshot {
+  const files = bothBackups(backedUp(), surplus?.backedUp());
+  // A stream that delivers, but whose backup does not take what is over the limit, is in trouble too.
+  const { mode, sinceMs, lastProblem } = surplus?.watch.mode === 'error' ? surplus.watch : watch;
   return {
     id,
     type,
     ...(backupType === undefined ? {} : { backupType }),
     isAlive: ref !== undefined && ref.state !== 'stopped',
     account,
-    mode: watch.mode,
-    modeSinceMs: watch.sinceMs,
+    mode,
+    modeSinceMs: sinceMs,
     modeMs: watch.modeMs,
     failures: watch.failures,
     retries: watch.retries,
     failedBatches: watch.failedBatches,
+    replayedFrames: watch.replayedFrames,
     written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
-    ...(watch.lastProblem === undefined ? {} : { lastProblem: watch.lastProblem }),
+    ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(files === undefined ? {} : { backedUp: files }),
   };
 }

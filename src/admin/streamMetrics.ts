@@ -9,6 +9,7 @@ export const STREAM_METRICS: readonly Metric[] = [
   ofBucket('counter', 'kahe_bucket_batches_total', 'Batches that were closed', ({ closed }) => ({ '': closed.batches })),
   ofBucket('counter', 'kahe_bucket_frames_total', 'Frames in closed batches', ({ closed }) => ({ '': closed.frames })),
   ofBucket('counter', 'kahe_bucket_bytes_total', 'Bytes in closed batches', ({ closed }) => ({ '': closed.bytes })),
+  ofBucket('counter', 'kahe_bucket_rate_limited_frames_total', 'Frames over the rate limit of a bucket, by where they went; nothing for a bucket without a limit', ({ overLimit }) => ({ ...overLimit }), 'over'),
   ofBucket('gauge', 'kahe_bucket_open_frames', 'Frames in the batch that is being filled', ({ open }) => ({ '': open.frames })),
   ofBucket('gauge', 'kahe_bucket_open_bytes', 'Bytes in the batch that is being filled', ({ open }) => ({ '': open.bytes })),
   ofBucket('gauge', 'kahe_backlog_batches', 'Closed batches that some stream has not settled', ({ backlog }) => ({ '': backlog.batches })),
@@ -22,6 +23,7 @@ export const STREAM_METRICS: readonly Metric[] = [
   }), 'place'),
   ofStream('counter', 'kahe_stream_bytes_total', 'Bytes that were written, by where to', ({ written }) => ({ delivered: written.primary.bytes, backed_up: written.backup.bytes }), 'outcome'),
   ofStream('counter', 'kahe_backup_written_frames_total', 'Frames that were written to the backup', ({ written }) => ({ '': written.backup.frames })),
+  ofStream('counter', 'kahe_backup_replayed_frames_total', 'Frames that were delivered from the backup', ({ replayedFrames }) => ({ '': replayedFrames })),
   ofStream('counter', 'kahe_stream_batches_total', 'Batches by how their writing ended; failed: a part or all was handed back', ({ written, failedBatches }) => ({
     delivered: written.primary.batches, backed_up: written.backup.batches, failed: failedBatches,
   }), 'outcome'),

@@ -8,6 +8,7 @@ import type { Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import type { Limiter } from '../limits/limiter.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
@@ -35,6 +36,8 @@ export interface Streams {
 export interface LastingParts {
   readonly streams: Streams;
   readonly backlog: Backlog;
+  /** Undefined: the bucket takes whatever comes. */
+  limiter?: Limiter | undefined;
 }
 
 export class Bucket extends Actor<BucketMessage> {
@@ -42,6 +45,7 @@ export class Bucket extends Actor<BucketMessage> {
   #options: BucketOptions;
   readonly #streams: Streams;
   readonly #backlog: Backlog;
+  readonly #lasting: LastingParts;
   #twin: Segment | undefined;
   #open: Batch | undefined;
   #timeout: Timer | undefined;
@@ -57,6 +61,7 @@ export class Bucket extends Actor<BucketMessage> {
     this.#options = options;
     this.#streams = lasting.streams;
     this.#backlog = lasting.backlog;
+    this.#lasting = lasting;
     this.#watchIdle();
   }
 
@@ -101,7 +106,7 @@ export class Bucket extends Actor<BucketMessage> {
   override drain(): void {
     this.#idleTimer?.cancel();
     this.#close();
-    void this.#finish().then(() => this.#context.drained());
+    void Promise.all([this.#finish(), this.#lasting.limiter?.stop()]).then(() => this.#context.drained());
   }
 
   async #finish(): Promise<void> {
@@ -109,12 +114,14 @@ export class Bucket extends Actor<BucketMessage> {
     await this.#backlog.end();
   }
 
-  #configure({ settings, streams, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
+  #configure({ settings, streams, limiter, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
     if (this.#context.self.state === 'draining') return onTaken();
     // What came until now is for the streams that there were, and may be over a limit that is less now.
     this.#close();
     this.#options = { ...this.#options, ...settings };
     this.#watchIdle();
+    if (limiter !== this.#lasting.limiter) void this.#lasting.limiter?.stop();
+    this.#lasting.limiter = limiter;
     void this.#streams.turnTo(streams).then(onTaken);
   }
 
@@ -122,13 +129,15 @@ export class Bucket extends Actor<BucketMessage> {
   #take(run: Run): void {
     this.#runsSinceIdleCheck++;
     const { chunk, nowMs } = run;
-    let { start, frames } = run;
+    let { start } = run;
+    const within = this.#lasting.limiter?.admit(run) ?? run;
+    let { frames } = within;
     while (frames > 0) {
       const batch = this.#open ?? this.#openBatch();
       const fitFrames = this.#options.batchFrames - batch.frames;
       const fitBytes = this.#options.batchBytes - batch.length;
-      if (frames <= fitFrames && run.end - start <= fitBytes) {
-        batch.append(chunk, start, run.end, frames, nowMs);
+      if (frames <= fitFrames && within.end - start <= fitBytes) {
+        batch.append(chunk, start, within.end, frames, nowMs);
         frames = 0;
       } else {
         const cut = cutRun(run, start, { frames: Math.min(frames, fitFrames), bytes: fitBytes, isEmpty: batch.length === 0 });
@@ -187,6 +196,7 @@ export class Bucket extends Actor<BucketMessage> {
 
   /** With a spool the receipt holds until all that has come is in it; without, until it is settled, so for as long as the batch is open too. */
   #fence(receipt: Receipt): void {
+    this.#lasting.limiter?.fence(receipt);
     if (this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
     const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
     if (until <= this.#backlog.settled) receipt.letGo();

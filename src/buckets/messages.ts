@@ -1,6 +1,7 @@
 // What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a batch, never a frame.
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
+import type { Limiter } from '../limits/limiter.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import type { Receipt } from './receipt.js';
@@ -52,7 +53,7 @@ export type BucketMessage =
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
   /** It is configured otherwise from now on. `onTaken` is called once, when its streams go on as they are now. */
-  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly onTaken: () => void }
+  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly limiter: Limiter | undefined; readonly onTaken: () => void }
   /** What a failed predecessor held. */
   | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly twin: Segment | undefined; readonly fences: readonly PendingFence[] };
 

@@ -41,6 +41,16 @@ describe('kahe check', () => {
     expect(out).not.toContain('geheim');
   });
 
+  test('a rate limit is shown with its bucket', async () => {
+    const { out } = await check([], { buckets: { ...BUCKETS, defaultBucket: { streams: ['copies'], rateLimit: { frames: 50, perMs: 1000 } } } });
+    expect(out).toContain('(any other)  10000 frames, 1MB, 1000 ms; at most 50 frames in 1000 ms, over that: reject  copies');
+  });
+
+  test('statsd is shown where figures go to one', async () => {
+    expect((await check([], { env: 'STATSD=stats.example:8125\nSTATSD_INTERVAL=1m\nSOCKET=./it.sock' })).out).toContain('statsd    stats.example:8125 every 1m00s, as kahe.…\n');
+    expect((await check([])).out).not.toContain('statsd');
+  });
+
   test('every problem of both files at once, and 1', async () => {
     const { code, out } = await check([], { env: 'MAXMEMORY=little\nSOKET=x\n', buckets: { ...BUCKETS, buckets: [{ id: 'orders', streams: ['kafke'] }] } });
     expect(code).toBe(1);

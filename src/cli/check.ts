@@ -5,6 +5,7 @@ import { parse } from 'dotenv';
 import { type BackupConfig, type BucketConfig, type BucketsConfig, type StreamConfig, loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { envFileOf } from '../config/envFile.js';
+import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
 import { ConfigError } from '../errors.js';
 import { type Probed, probeAll } from './checkConnect.js';
@@ -82,13 +83,14 @@ function asText({ environment, buckets, problems }: Reading, probed: readonly Pr
   return `${lines.join('\n')}\n`;
 }
 
-function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs }: Environment): [string, string][] {
+function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs, statsd }: Environment): [string, string][] {
   return [
     ['socket', `${socket.path}, mode 0${socket.mode.toString(8)}${socket.group === undefined ? '' : `, group ${socket.group}`}`],
     ['memory', `${bytesText(maxMemoryBytes)}; frames up to ${bytesText(maxFrameBytes)}`],
     ['spool', spool === undefined ? 'none: frames are in memory alone until they are delivered' : `${spool.path}, up to ${bytesText(spool.maxBytes)}, sync ${spool.sync}, when full: ${spool.whenFull}`],
     ['rejected', `${rejected.path}, up to ${bytesText(rejected.maxBytes)}`],
     ['stopping', `takes up to ${durationText(stopTimeoutMs)}`],
+    ...(statsd === undefined ? [] : [['statsd', `${statsd.host}:${statsd.port} every ${durationText(statsd.intervalMs)}, as ${statsd.prefix}.…`] as [string, string]]),
   ];
 }
 
@@ -104,8 +106,9 @@ function bucketRows({ buckets, defaultBucket, streamsConfigs }: BucketsConfig): 
   return table.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
 }
 
-function batchText({ batchFrames, batchTimeoutMs, batchBytes }: BucketConfig): string {
-  return `${batchFrames} frames, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms`;
+function batchText({ batchFrames, batchTimeoutMs, batchBytes, rateLimit }: BucketConfig): string {
+  const limit = rateLimit === undefined ? '' : `; at most ${rateText(rateLimit)}, over that: ${rateLimit.over}`;
+  return `${batchFrames} frames, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms${limit}`;
 }
 
 export function targetText(target: StreamConfig | BackupConfig): string {

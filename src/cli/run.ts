@@ -1,5 +1,7 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
 import type { AdminDoor } from '../admin/door.js';
+import type { Snapshot } from '../admin/snapshot.js';
+import { systemClock } from '../clock.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
@@ -10,6 +12,7 @@ import { groupId } from '../socket/group.js';
 import { printed } from '../streams/account.js';
 import { ServiceManager } from '../systemd/serviceManager.js';
 import { statusOf } from '../systemd/status.js';
+import type { Statsd } from '../statsd/statsd.js';
 import type { Environment } from '../config/env.js';
 import { Reloads } from './reloads.js';
 
@@ -40,6 +43,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   const { socket, admin } = await openBoth(environment, log);
   const daemon = await startDaemon({ environment, buckets, socket, log, reloads: () => reloads.figures, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
   admin?.show({ snapshot: () => daemon.snapshot(), taps: daemon.taps });
+  const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
   log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
   tellReady();
@@ -50,6 +54,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
   await daemon.stop();
   report(daemon, log);
+  await statsd?.close();
   manager.close();
   // Last: until here it tells how the end goes.
   admin?.close();
@@ -87,6 +92,12 @@ async function openAdmin({ admin }: Environment, log: Log): Promise<AdminDoor | 
   if (admin.length === 0) return undefined;
   const { AdminDoor: door } = await import('../admin/door.js');
   return door.open(admin, log.at('/admin'));
+}
+
+async function openStatsd({ statsd: settings }: Environment, snapshot: () => Snapshot, log: Log): Promise<Statsd | undefined> {
+  if (settings === undefined) return undefined;
+  const { Statsd: made } = await import('../statsd/statsd.js');
+  return new made({ settings, snapshot, clock: systemClock, log: log.at('/statsd') });
 }
 
 async function openSocket(environment: Environment): Promise<BoundSocket> {

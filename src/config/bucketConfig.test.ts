@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseBucket, parseDefaultBucket, type BucketConfig } from './bucketConfig.js';
 import { Problems } from './problems.js';
 
-const STREAM_IDS = { all: ['kafka_01', 'file_copy'], kafka: new Set(['kafka_01']) };
+const STREAM_IDS = { all: ['kafka_01', 'file_copy'], kafka: new Set(['kafka_01']), backedUp: new Set(['kafka_01']) };
 
 function read(changes: Record<string, unknown>, parse = parseBucket): { bucket: BucketConfig | undefined; problems: readonly string[] } {
   const problems = new Problems();
@@ -11,7 +11,7 @@ function read(changes: Record<string, unknown>, parse = parseBucket): { bucket: 
 
 describe('a bucket', () => {
   test('COMPAT batch, batchTimeout missing: 10000, 1000', () => {
-    expect(read({}).bucket).toEqual({ id: 'requests', streams: ['kafka_01'], batchFrames: 10_000, batchTimeoutMs: 1000, batchBytes: 1024 ** 2 });
+    expect(read({}).bucket).toEqual({ id: 'requests', streams: ['kafka_01'], batchFrames: 10_000, batchTimeoutMs: 1000, batchBytes: 1024 ** 2, rateLimit: undefined });
   });
 
   test.each([['batch', 1, 10_000_000], ['batchTimeout', 1, 3_600_000]])('%s is from %d to %d', (name, min, max) => {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import { didYouMean } from './didYouMean.js';
 import type { Problems } from './problems.js';
+import { type RateLimitConfig, checkBackups, parseRateLimit } from './rateLimit.js';
 import { checkObject, readBy } from './schema.js';
 import { parseSize } from './size.js';
 import { describeKind, describeValue, isRecord, parseInteger } from './values.js';
@@ -18,12 +19,15 @@ export interface BucketConfig {
   readonly batchTimeoutMs: number;
   /** … or at this many bytes (default 1MB), whichever comes first. */
   readonly batchBytes: number;
+  /** Undefined: as many frames as come. */
+  readonly rateLimit: RateLimitConfig | undefined;
 }
 
-/** The streams that a bucket may name, and those of them whose frames reach Kafka. */
+/** The streams that a bucket may name, those of them whose frames reach Kafka, and those that have a backup. */
 export interface StreamIds {
   readonly all: readonly string[];
   readonly kafka: ReadonlySet<string>;
+  readonly backedUp: ReadonlySet<string>;
 }
 
 const KB = 1024;
@@ -34,7 +38,7 @@ const batchShape = {
   batchTimeout: readBy((value) => parseInteger(value, 1, 3_600_000)).default(1000),
   batchBytes: readBy((value) => parseSize(value, { minBytes: KB, maxBytes: 8 * KB ** 2 })).default(KB ** 2),
 };
-const bucketSchema = z.strictObject({ id: readBy(parseId), streams: z.array(z.string()), ...batchShape });
+const bucketSchema = z.strictObject({ id: readBy(parseId), streams: z.array(z.string()), rateLimit: z.unknown().optional(), ...batchShape });
 const defaultBucketSchema = bucketSchema.extend({ id: readBy(parseId).default('default') });
 
 /** Undefined when something is wrong with it, which is then in `problems` under `path`. */
@@ -60,9 +64,20 @@ function checkBucket(
   const checked = checkObject(schema, raw, path, problems);
   const streams = isRecord(raw) ? raw['streams'] : undefined;
   if (Array.isArray(streams)) checkStreams(streams, `${path}.streams`, streamIds.all, problems);
+  const rateLimit = readRateLimit(raw, path, streamIds, problems);
   if (checked === undefined) return undefined;
   const { batch, batchTimeout, ...rest } = checked;
-  return { ...rest, batchFrames: batch, batchTimeoutMs: batchTimeout };
+  return { ...rest, batchFrames: batch, batchTimeoutMs: batchTimeout, rateLimit };
+}
+
+/** Also when the rest of the entry is wrong, so that one start shows every mistake. */
+function readRateLimit(raw: unknown, path: string, streamIds: StreamIds, problems: Problems): RateLimitConfig | undefined {
+  if (!isRecord(raw) || raw['rateLimit'] === undefined) return undefined;
+  const rateLimit = parseRateLimit(raw['rateLimit'], `${path}.rateLimit`, problems);
+  if (rateLimit?.over !== 'backup' || !Array.isArray(raw['streams'])) return rateLimit;
+  const known = raw['streams'].filter((id) => typeof id === 'string' && streamIds.all.includes(id));
+  checkBackups(known, streamIds.backedUp, `${path}.rateLimit`, problems);
+  return rateLimit;
 }
 
 function checkStreams(streams: readonly unknown[], path: string, known: readonly string[], problems: Problems): void {

@@ -13,6 +13,7 @@ import { deepFreeze, describeKind, describeValue, isRecord } from './values.js';
 
 export type { BucketConfig } from './bucketConfig.js';
 export type { FileSettings } from './fileSettings.js';
+export type { OverLimit, RateLimitConfig } from './rateLimit.js';
 export type { BackupConfig, FileStreamConfig, KafkaStreamConfig, StreamConfig } from './streamConfig.js';
 
 export interface BucketsConfig {
@@ -117,10 +118,12 @@ function isFilled(raw: unknown, path: string, kind: 'object' | 'list', problems:
 
 /** From the raw text, so that a mistake in a stream does not make its buckets look wrong. */
 function streamIdsOf(raw: unknown): StreamIds {
-  if (!isRecord(raw)) return { all: [], kafka: new Set() };
+  if (!isRecord(raw)) return { all: [], kafka: new Set(), backedUp: new Set() };
   const isKafka = (target: unknown): boolean => isRecord(target) && target['type'] === 'kafka';
   const feedsKafka = (stream: unknown): boolean => isKafka(stream) || (isRecord(stream) && isKafka(stream['backup']));
-  return { all: Object.keys(raw), kafka: new Set(Object.keys(raw).filter((id) => feedsKafka(raw[id]))) };
+  const hasBackup = (stream: unknown): boolean => isRecord(stream) && stream['backup'] !== undefined;
+  const those = (are: (stream: unknown) => boolean): ReadonlySet<string> => new Set(Object.keys(raw).filter((id) => are(raw[id])));
+  return { all: Object.keys(raw), kafka: those(feedsKafka), backedUp: those(hasBackup) };
 }
 
 /** Two streams of one bucket that write the same files would rotate and remove each other's. */

@@ -211,6 +211,20 @@ describe('values', () => {
     ]);
   });
 
+  test('STATSD is an address; its prefix and interval have defaults, and are read even where they mean nothing', () => {
+    expect(load('').statsd).toBeUndefined();
+    expect(load('STATSD=127.0.0.1:8125').statsd).toEqual({ host: '127.0.0.1', port: 8125, prefix: 'kahe', intervalMs: 10_000 });
+    expect(load('STATSD=[::1]:8125\nSTATSD_PREFIX=site-1.{hostname}.kahe\nSTATSD_INTERVAL=500ms').statsd).toEqual({ host: '::1', port: 8125, prefix: 'site-1.{hostname}.kahe', intervalMs: 500 });
+    for (const place of ['8125', 'host', 'host:0', 'host:65536', '/run/statsd.sock', 'a b:1', '::1:8125']) {
+      expect(problemsOf(`STATSD=${place}`)).toEqual([expect.stringMatching(/^\.env\.dev\.local: STATSD: ".*" is no address; write HOST:PORT/)]);
+    }
+    for (const prefix of ['.a', 'a.', 'a..b', 'a b', 'a:b', 'a|b', '{host}', 'ü', 'x'.repeat(101)]) {
+      expect(problemsOf(`STATSD_PREFIX="${prefix}"`)).toEqual([expect.stringContaining('can\'t begin a name of statsd; write up to 100 of A-Z a-z 0-9 _ - with dots between')]);
+    }
+    expect(problemsOf('STATSD_INTERVAL=99ms')).toEqual(['.env.dev.local: STATSD_INTERVAL: "99ms" is too short; at least 100ms']);
+    expect(problemsOf('STATSD_INTERVAL=often')).toEqual([expect.stringContaining('"often" is not a duration')]);
+  });
+
   test('SPOOL is off when unset; with it come a bound, a way to sync, and what happens when it is full', () => {
     expect(load('').spool).toBeUndefined();
     expect(load('SPOOL=').spool).toBeUndefined();

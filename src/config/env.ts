@@ -4,12 +4,13 @@ import { resolve } from 'node:path';
 import { ConfigError } from '../errors.js';
 import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
-import { type AdminPlace, parseAdminPlaces } from './adminPlace.js';
+import { type AdminPlace, type TcpPlace, parseAdminPlaces, parseTcpPlace } from './adminPlace.js';
 import { parseDuration } from './duration.js';
 import { envFileOf, readEnvFile } from './envFile.js';
 import { Problems } from './problems.js';
 import { formatSize, parseSize } from './size.js';
 import { checkSocketPath } from './socketPath.js';
+import { type StatsdSettings, parseInterval, parsePrefix } from './statsd.js';
 import { deepFreeze, describeValue, parseChoice, parseInteger } from './values.js';
 
 export interface Environment {
@@ -38,6 +39,8 @@ export interface Environment {
   readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
   /** Where metrics, health and the status page are; none: nowhere. */
   readonly admin: readonly AdminPlace[];
+  /** Where figures are pushed to; undefined: nowhere. */
+  readonly statsd: StatsdSettings | undefined;
   /** Lines for the log: settings that were understood but do not do what they seem to. */
   readonly warnings: readonly string[];
 }
@@ -58,6 +61,7 @@ export type SpoolFull = (typeof SPOOL_FULLS)[number];
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'LOG_FORMAT', 'MAXFRAME', 'MAXBUCKETS',
   'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
+  'STATSD', 'STATSD_PREFIX', 'STATSD_INTERVAL',
 ] as const;
 
 /** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
@@ -83,6 +87,7 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
     },
     spool: readSpool(variables, cwd),
     admin: variables.read<readonly AdminPlace[]>('ADMIN', (text) => parseAdminPlaces(text, cwd), []),
+    statsd: readStatsd(variables),
     warnings: variables.warnings,
   };
   if (environment.admin.some((place) => 'path' in place && place.path === environment.socket.path)) {
@@ -175,3 +180,16 @@ function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
     throw new ConfigError(`${describeValue(text)} is over a quarter of MAXMEMORY (${formatSize(maxMemoryBytes)}); make it ${formatSize(most)} or less, or MAXMEMORY more`);
   }, Math.min(16 * MB, most));
 }
+
+/** Its names are read also where they mean nothing, so that a mistake in them is told at once. */
+function readStatsd(variables: Variables): StatsdSettings | undefined {
+  const place = variables.read<TcpPlace | undefined>('STATSD', (text) => {
+    const found = parseTcpPlace(text);
+    if (found !== undefined) return found;
+    throw new ConfigError(`${describeValue(text)} is no address; write HOST:PORT ("127.0.0.1:8125", "[::1]:8125")`);
+  }, undefined);
+  const prefix = variables.read('STATSD_PREFIX', parsePrefix, 'kahe');
+  const intervalMs = variables.read('STATSD_INTERVAL', parseInterval, 10_000);
+  return place && { ...place, prefix, intervalMs };
+}
+

@@ -5,6 +5,7 @@ import type { BucketsConfig } from '../config/buckets.js';
 import { type FileSystem } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import type { Log } from '../log.js';
+import { backupId, streamOfBackup } from '../streams/backupId.js';
 import { NOTES_FOLDER } from '../streams/file/fileName.js';
 import { readWholeFile } from '../disk/wholeFile.js';
 
@@ -12,6 +13,8 @@ export interface LeftBackup {
   readonly bucket: string;
   /** The stream whose backup it is. */
   readonly stream: string;
+  /** It holds what was over the rate limit. */
+  readonly isSurplus: boolean;
   readonly journal: string;
   /** No stream of this configuration will send it: another template, or another name. */
   readonly isForeign: boolean;
@@ -28,7 +31,7 @@ const LONGEST_JOURNAL = 64 * 1024 * 1024;
 /** Every journal below the folders of backups that are replayed, that knows of files. */
 export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 'streamsConfigs'>, fs: FileSystem, log: Log): Promise<readonly LeftBackup[]> {
   const known = Object.values(streamsConfigs).flatMap(({ id, backup }): Known[] => {
-    return backup?.type === 'file' && backup.replay === 'auto' ? [{ ...backup.settings, streamId: `${id}.backup` }] : [];
+    return backup?.type === 'file' && backup.replay === 'auto' ? [false, true].map((isSurplus) => ({ ...backup.settings, streamId: backupId(id, isSurplus) })) : [];
   });
   const found: LeftBackup[] = [];
   for (const path of new Set(known.map((each) => each.path))) {
@@ -39,9 +42,10 @@ export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 's
       const owner = await readOwner(fs, join(folder, name), log);
       if (owner === undefined) continue;
       const isForeign = !known.some((each) => each.path === path && each.streamId === owner.streamId && each.fileNameTemplate === owner.fileNameTemplate);
+      const backup = streamOfBackup(owner.streamId);
       // Of a file stream that is no backup, in the same folder.
-      if (isForeign && !owner.streamId.endsWith('.backup')) continue;
-      found.push({ bucket: owner.bucket, stream: owner.streamId.slice(0, -'.backup'.length), journal: join(folder, name), isForeign });
+      if (backup === undefined) continue;
+      found.push({ bucket: owner.bucket, ...backup, journal: join(folder, name), isForeign });
     }
   }
   return found;

@@ -27,6 +27,8 @@ export interface PieceSource {
   readonly times: ArrivalReader | undefined;
   /** For frames of which no time is known. */
   readonly fallbackMs: number;
+  /** The piece ends behind so many, at least one. */
+  readonly mostFrames: number;
 }
 
 export const PIECE_BYTES = 1024 * 1024;
@@ -102,7 +104,7 @@ class PieceMaker {
 
   /** What stands next. */
   #look(): 'sound' | 'bad' | 'end' {
-    if (this.#at + PREFIX_BYTES > this.#bytes.length) return 'end';
+    if (this.#at + PREFIX_BYTES > this.#bytes.length || this.#frames >= this.#source.mostFrames) return 'end';
     const length = bodyLength(this.#bytes, this.#at);
     this.#isDamagedBehind = length < MIN_BODY_BYTES || length > LONGEST_BODY;
     if (this.#isDamagedBehind || this.#at + PREFIX_BYTES + length > this.#bytes.length) return 'end';

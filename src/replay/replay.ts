@@ -12,6 +12,7 @@ import type { StreamWatch } from '../streams/streamWatch.js';
 import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
 import type { FileStream } from '../streams/file/fileStream.js';
 import type { OwnFile } from '../streams/file/ownFiles.js';
+import type { Pace } from './pace.js';
 import { type Piece, readPiece } from './pieceReader.js';
 
 export interface ReplayOptions {
@@ -25,6 +26,14 @@ export interface ReplayOptions {
   /** Frames that could not be read any more. */
   readonly onLost: (lost: { readonly frames: number; readonly bytes: number; readonly reason: string }) => void;
   readonly log: Log;
+  /** Undefined: as fast as the primary takes it. */
+  readonly pace?: Pace | undefined;
+}
+
+/** What was read to be sent next. */
+interface Read {
+  readonly piece: Piece;
+  readonly batch: Batch | undefined;
 }
 
 /** The file that is being sent. */
@@ -80,6 +89,7 @@ export class Replay implements BackupReplay {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.#options.pace?.stop();
     await this.#running?.done.catch(() => undefined);
     // What of it was sent will be sent once more, in another life.
     this.#rest?.batch.release();
@@ -107,7 +117,7 @@ export class Replay implements BackupReplay {
 
   async #sendPiece(file: OwnFile): Promise<void> {
     const rest = this.#rest;
-    const { piece, batch } = rest ?? (await this.#read(file)) ?? {};
+    const { piece, batch } = rest ?? (await this.#readPaced(file)) ?? {};
     this.#rest = undefined;
     if (piece === undefined) return;
     if (batch !== undefined) await this.#write(piece, batch, rest === undefined);
@@ -142,6 +152,7 @@ export class Replay implements BackupReplay {
   }
 
   #count({ delivered, rejected }: Settled): void {
+    this.#options.watch.replayed(delivered);
     move(this.#options.account, delivered, 'backedUp', 'delivered');
     move(this.#options.account, rejected, 'backedUp', 'rejected');
   }
@@ -159,10 +170,24 @@ export class Replay implements BackupReplay {
     await this.#options.backup.own.save().catch((error: unknown) => this.#options.log.warn(`how far ${this.#pathOf(file)} was sent can't be noted: ${explained(error)}; after a crash it is sent again`));
   }
 
-  /** @returns undefined: the file was passed over */
-  async #read(file: OwnFile): Promise<{ readonly piece: Piece; readonly batch: Batch | undefined } | undefined> {
+  /** @returns undefined: the file was passed over, or there is no more time */
+  async #readPaced(file: OwnFile): Promise<Read | undefined> {
+    const { pace } = this.#options;
+    if (pace === undefined) return this.#read(file, Infinity);
+    const granted = await pace.next(file.frames - file.sentFrames);
+    if (granted === 0) return undefined;
+    let read: Read | undefined;
     try {
-      const piece = await this.#options.turns.read((space) => this.#readFrom(file, space));
+      return (read = await this.#read(file, granted));
+    } finally {
+      pace.spend(granted, read?.piece.frames ?? 0);
+    }
+  }
+
+  /** @returns undefined: the file was passed over */
+  async #read(file: OwnFile, mostFrames: number): Promise<Read | undefined> {
+    try {
+      const piece = await this.#options.turns.read((space) => this.#readFrom(file, mostFrames, space));
       this.#failedReads = 0;
       if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind)) return { piece, batch: piece.batch };
       if (piece === undefined && !(await this.#options.backup.own.isThere())) throw new Error('the folder of the backup is not there');
@@ -175,11 +200,11 @@ export class Replay implements BackupReplay {
     return undefined;
   }
 
-  async #readFrom(file: OwnFile, space: Buffer): Promise<Piece | undefined> {
+  async #readFrom(file: OwnFile, mostFrames: number, space: Buffer): Promise<Piece | undefined> {
     const current = await this.#open(file);
     if (current === undefined) return undefined;
     const { bucket, turns: { budget } } = this.#options;
-    const source = { file: current.handle, space, bucket, budget, times: current.times, fallbackMs: file.openedMs };
+    const source = { file: current.handle, space, bucket, budget, times: current.times, fallbackMs: file.openedMs, mostFrames };
     return readPiece(source, { bytes: file.sentBytes, frames: file.sentFrames }, file.bytes);
   }
 

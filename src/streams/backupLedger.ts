@@ -8,7 +8,8 @@ export class BackupLedger {
   readonly #elsewhere = new Map<string, number>();
   #current = '';
 
-  constructor(account: Account) {
+  /** @param apart frames among the backed up that are in other files: over a rate limit */
+  constructor(account: Account, readonly apart: () => number = () => 0) {
     this.#account = account;
   }
 
@@ -16,7 +17,7 @@ export class BackupLedger {
   turnTo(backup: string): void {
     this.#elsewhere.delete(this.#current);
     const elsewhere = [...this.#elsewhere.values()].reduce((sum, frames) => sum + frames, 0);
-    this.#elsewhere.set(this.#current, this.#account.backedUp - elsewhere);
+    this.#elsewhere.set(this.#current, this.#account.backedUp - this.apart() - elsewhere);
     this.#current = backup;
   }
 

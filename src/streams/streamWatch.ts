@@ -31,6 +31,7 @@ export class StreamWatch {
   #failedBatches = 0;
   #failures = 0;
   #retries = 0;
+  #replayedFrames = 0;
 
   /** @param now milliseconds since the epoch */
   constructor(now: () => number) {
@@ -66,6 +67,11 @@ export class StreamWatch {
     return this.#retries;
   }
 
+  /** Frames that were delivered from the backup. */
+  get replayedFrames(): number {
+    return this.#replayedFrames;
+  }
+
   /** Milliseconds in each mode until now. A clock that was set back adds nothing. */
   get modeMs(): Readonly<Record<StreamMode, number>> {
     return { ...this.#modeMs, [this.#mode]: this.#modeMs[this.#mode] + this.#inModeMs() };
@@ -90,6 +96,10 @@ export class StreamWatch {
     this.#failedBatches++;
     this.#add(to, amount);
     this.#noteProblem(problem);
+  }
+
+  replayed(frames: number): void {
+    this.#replayedFrames += frames;
   }
 
   retried(problem: string): void {

@@ -5,6 +5,7 @@ import { createConnection } from 'node:net';
 import { join, sep } from 'node:path';
 import { type BucketsConfig, loadBuckets } from '../../config/buckets.js';
 import { type Environment, loadEnvironment } from '../../config/env.js';
+import { backupId } from '../../streams/backupId.js';
 import { NOTES_FOLDER } from '../../streams/file/fileName.js';
 import type { Io } from '../io.js';
 
@@ -27,7 +28,7 @@ export class DaemonsOwn {
   constructor({ environment, buckets }: Configured) {
     this.#spool = environment?.spool && attempt(() => realpathSync(environment.spool!.path));
     this.#backups = new Set(Object.values(buckets?.streamsConfigs ?? {}).flatMap(({ id, backup }) => {
-      return backup?.type === 'file' && backup.replay === 'auto' ? filesOfJournals(backup.settings.path, `${id}.backup`) : [];
+      return backup?.type === 'file' && backup.replay === 'auto' ? filesOfJournals(backup.settings.path, [backupId(id), backupId(id, true)]) : [];
     }));
   }
 
@@ -52,15 +53,15 @@ export function isAnswering(socket: string): Promise<boolean> {
   });
 }
 
-function filesOfJournals(path: string, streamId: string): string[] {
+function filesOfJournals(path: string, streamIds: readonly string[]): string[] {
   const folder = join(path, NOTES_FOLDER);
   const names = attempt(() => readdirSync(folder)) ?? [];
-  return names.filter((name) => name.endsWith('.json')).flatMap((name) => attempt(() => filesOf(readFileSync(join(folder, name), 'utf8'), streamId)) ?? []);
+  return names.filter((name) => name.endsWith('.json')).flatMap((name) => attempt(() => filesOf(readFileSync(join(folder, name), 'utf8'), streamIds)) ?? []);
 }
 
-function filesOf(journal: string, streamId: string): string[] {
+function filesOf(journal: string, streamIds: readonly string[]): string[] {
   const value = JSON.parse(journal) as { readonly streamId?: unknown; readonly files?: readonly { readonly device?: unknown; readonly inode?: unknown }[] };
-  if (value.streamId !== streamId) return [];
+  if (!streamIds.includes(String(value.streamId))) return [];
   return (value.files ?? []).map(({ device, inode }) => `${String(device)}/${String(inode)}`);
 }
 

@@ -95,8 +95,9 @@ export class FileStream implements Stream {
     return this.#rotating !== undefined || this.#resumed !== undefined;
   }
 
-  /** Closes the file that is open, when nothing is outstanding; the next batch begins another. */
+  /** Closes the file that is open, if nothing is outstanding; the next batch begins another. */
   async finishFile(): Promise<void> {
+    if (this.#outstanding.length > 0) return;
     const { rotating, resumed } = { rotating: this.#rotating, resumed: this.#resumed };
     [this.#rotating, this.#resumed] = [undefined, undefined];
     await ended(rotating);

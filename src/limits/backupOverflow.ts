@@ -1,0 +1,121 @@
+// `"over": "backup"`: what is over the limit goes to the backup of each stream of the bucket, in files apart from what lies there because the
+// primary was away, for that must be sent first and in order, and this as room is left. It is a bucket of its own, whose streams are the
+// backups: batches, receipts, failures and the end are as everywhere. It has no spool: its files are as near as that.
+import type { ActorContext, ActorRef } from '../actors/actor.js';
+import { Backlog } from '../buckets/backlog.js';
+import { Bucket, type BucketOptions } from '../buckets/bucket.js';
+import type { BucketMessage, Run } from '../buckets/messages.js';
+import type { Receipt } from '../buckets/receipt.js';
+import type { Clock } from '../clock.js';
+import type { StreamConfig } from '../config/buckets.js';
+import type { Batch } from '../frames/batch.js';
+import type { Log } from '../log.js';
+import { type BackedUp, type StreamParts, type StreamPartsOptions, makeStreamParts } from '../streamParts.js';
+import { type Account, book } from '../streams/account.js';
+import { StreamActor, type StreamActorOptions, type StreamMessage } from '../streams/streamActor.js';
+import type { StreamWatch } from '../streams/streamWatch.js';
+import type { Gate } from './gate.js';
+import type { Overflow } from './limiter.js';
+import { SurplusReplay } from './surplusReplay.js';
+import { SurplusWatch } from './surplusWatch.js';
+
+/** A stream of the bucket whose backup is to take what is over the limit. */
+export interface LimitedStream {
+  readonly config: StreamConfig;
+  readonly account: Account;
+  readonly watch: StreamWatch;
+}
+
+/** What is to be seen of it there. */
+export interface SurplusLook {
+  readonly watch: StreamWatch;
+  readonly backedUp: () => BackedUp | undefined;
+  /** Frames in its files that a replay is to send. */
+  readonly leftFrames: () => number;
+}
+
+export interface BackupOverflowOptions extends Omit<BucketOptions, 'spool' | 'taps' | 'idle'> {
+  readonly streams: readonly LimitedStream[];
+  readonly gate: Gate;
+  readonly shared: Pick<StreamPartsOptions, 'maker' | 'rejected' | 'discards' | 'turns' | 'startedAtMs'>;
+  readonly timing: Pick<StreamActorOptions, 'retryMs' | 'errorRetryMs' | 'stopTimeoutMs'>;
+  readonly onLeftOver: (batch: Batch, reason: string, log: Log) => 'queued' | 'rejected';
+  readonly log: Log;
+  /** The one of the bucket's earlier life; it is counted on. */
+  readonly before?: BackupOverflow | undefined;
+}
+
+export class BackupOverflow implements Overflow {
+  readonly backlog: Backlog;
+  /** By stream. */
+  readonly looks: ReadonlyMap<string, SurplusLook>;
+  readonly #bucket: ActorRef<BucketMessage>;
+  readonly #replays: SurplusReplay[] = [];
+
+  /** @param context of the bucket: this lives below it */
+  constructor(context: ActorContext<BucketMessage>, options: BackupOverflowOptions) {
+    const { budget, streams } = options;
+    const made = streams.map((stream, index) => this.#makeStream(context, options, stream, index));
+    this.looks = new Map(made.map(({ look }, index) => [streams[index]!.config.id, look]));
+    this.backlog = new Backlog({
+      streams: made.map(({ ref }, index) => ({ id: streams[index]!.config.id, account: streams[index]!.account, ref })),
+      spool: undefined,
+      notes: undefined,
+      budget,
+      log: context.log,
+      clock: context.clock,
+      onSettled: () => this.#bucket.state !== 'stopped' && this.#bucket.tell({ kind: 'settled' }),
+      // Only a spool loses any.
+      onLost: () => undefined,
+      closed: options.before?.backlog.closed,
+    });
+    const refs = made.map(({ ref }) => ref);
+    const lasting = { streams: { turnTo: () => Promise.resolve(), end: () => endAll(refs) }, backlog: this.backlog };
+    this.#bucket = context.spawn<BucketMessage>('over', (inner) => new Bucket(inner, options, lasting));
+  }
+
+  take(run: Run): void {
+    this.#bucket.tell(run);
+  }
+
+  fence(receipt: Receipt): void {
+    receipt.hold();
+    this.#bucket.tell({ kind: 'fence', receipt });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#replays.map((replay) => replay.stop()));
+    this.#bucket.stop();
+    await this.#bucket.stopped;
+  }
+
+  #makeStream(context: ActorContext<BucketMessage>, options: BackupOverflowOptions, stream: LimitedStream, index: number): { readonly ref: ActorRef<StreamMessage>; readonly look: SurplusLook } {
+    const { timing, onLeftOver, before } = options;
+    const { config, account } = stream;
+    // What its predecessor wrote is counted.
+    const known = before?.looks.get(config.id)?.leftFrames() ?? 0;
+    const ledger = { found: (frames: number) => book(account, Math.max(0, frames - known), 'backedUp') };
+    const name = `over/stream.${config.id}`;
+    const log = options.log.at(`${context.path}/${name}`);
+    const parts = makeStreamParts(config, { ...options.shared, bucket: options.name, account, ledger, watch: stream.watch, log, surplus: options.gate.paceOfSurplus(index) });
+    this.#replay(parts, timing.retryMs, context.clock, log);
+    const watch = new SurplusWatch(stream.watch, () => context.clock.now());
+    const actorOptions: StreamActorOptions = {
+      ...timing, primary: parts.backup!, backup: undefined, primaryCounts: 'backedUp', slice: config.slice, account, watch,
+      onLeftOver: (batch, reason) => onLeftOver(batch, reason, log),
+    };
+    const ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, actorOptions));
+    return { ref, look: { watch, backedUp: parts.backedUp, leftFrames: () => parts.replay?.leftFrames ?? 0 } };
+  }
+
+  #replay({ primary, replay, backedUp }: StreamParts, retryMs: number, clock: Clock, log: Log): void {
+    if (replay !== undefined) this.#replays.push(new SurplusReplay({ primary, replay, files: () => backedUp()?.files ?? 0, retryMs, clock, log }));
+    // An operator does it: nothing is ever written to the primary here.
+    else void primary.close({ deadlineMs: 0 });
+  }
+}
+
+async function endAll(streams: readonly ActorRef<StreamMessage>[]): Promise<void> {
+  for (const stream of streams) stream.stop();
+  await Promise.all(streams.map((stream) => stream.stopped));
+}

@@ -1,0 +1,56 @@
+// Holds a bucket to its limit: what is over it goes elsewhere before it reaches a batch. It looks at a run once, and into one only where
+// the limit falls.
+import type { Run } from '../buckets/messages.js';
+import type { Receipt } from '../buckets/receipt.js';
+import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import type { Gate } from './gate.js';
+import type { LimitReport } from './limitReport.js';
+
+/** Where the frames over the limit go. */
+export interface Overflow {
+  /** Whole frames; borrowed, as every run. */
+  take(run: Run): void;
+  /** The receipt holds until all that was taken before is safe. */
+  fence(receipt: Receipt): void;
+  /** Resolves when nothing is left here that has not ended somewhere. */
+  stop(): Promise<void>;
+}
+
+/** The beginning of a run. */
+export interface Within {
+  readonly frames: number;
+  readonly end: number;
+}
+
+export class Limiter {
+  constructor(readonly gate: Gate, readonly overflow: Overflow, readonly report: LimitReport) {}
+
+  /** What of the run is within the limit; the rest is dealt with. */
+  admit(run: Run): Within {
+    const frames = this.gate.admit(run.frames);
+    if (frames === run.frames) return run;
+    const end = endOf(run, frames);
+    const { kind, bucket, chunk, nowMs, budget } = run;
+    const over = run.frames - frames;
+    // Not the run's own bytes any more: who got the whole run ends it.
+    this.overflow.take({ kind, bucket, chunk, start: end, end: run.end, frames: over, nowMs, budget });
+    this.report.over(over);
+    return { frames, end };
+  }
+
+  fence(receipt: Receipt): void {
+    this.overflow.fence(receipt);
+  }
+
+  async stop(): Promise<void> {
+    await this.overflow.stop();
+    this.report.close();
+  }
+}
+
+/** Where the first `frames` frames of a run end. */
+function endOf({ chunk, start }: Run, frames: number): number {
+  let end = start;
+  for (let i = 0; i < frames; i++) end += PREFIX_BYTES + bodyLength(chunk, end);
+  return end;
+}

@@ -55,3 +55,12 @@ test('two buckets whose names come to the same are added up, not shown twice', a
   const values = await of(snapshot({ buckets: [bucketSnapshot('_other'), bucketSnapshot('_other')] }));
   expect(values.get('kahe_bucket_frames_total{bucket="_other"}')).toBe(20);
 });
+
+test('reloads: both results from the start, and whether the last one was taken on', async () => {
+  const reloads = { successes: 3, failures: 1, wasLastSuccessful: false, lastSuccessMs: 5_000, problem: 'a mistake' };
+  const values = await of(snapshot({ reloads }));
+  expect(values.get('kahe_config_reloads_total{result="success"}')).toBe(3);
+  expect(values.get('kahe_config_reloads_total{result="failure"}')).toBe(1);
+  expect(values.get('kahe_config_last_reload_successful')).toBe(0);
+  expect(values.get('kahe_config_last_reload_success_timestamp_seconds')).toBe(5);
+});

@@ -29,7 +29,7 @@ export const STREAM_METRICS: readonly Metric[] = [
   }), 'outcome'),
   ofStream('counter', 'kahe_stream_retries_total', 'How often something was sent again, or a stream that failed was asked in vain whether it is back', ({ retries }) => ({ '': retries })),
   ofStream('counter', 'kahe_stream_failures_total', 'How often a stream has left mode normal', ({ failures }) => ({ '': failures })),
-  ofStream('gauge', 'kahe_stream_mode', 'The mode a stream is in (1); nothing for a stream whose bucket has ended', ({ isAlive, mode }) => {
+  ofStream('gauge', 'kahe_stream_mode', 'The mode a stream is in (1); nothing for a stream that has ended', ({ isAlive, mode }) => {
     return isAlive ? Object.fromEntries(MODES.map((each) => [each, Number(each === mode)])) : {};
   }, 'mode'),
   ofStream('counter', 'kahe_stream_mode_seconds_total', 'Time in each mode', ({ modeMs }) => Object.fromEntries(MODES.map((mode) => [mode, modeMs[mode] / 1000])), 'mode'),

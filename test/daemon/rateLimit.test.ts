@@ -216,7 +216,7 @@ test('a limit that is taken away leaves its files to an operator, and says so', 
   await first.stop();
   expect(first.accounts.get(`${topic}/kafka`)).toEqual({ ...ACCOUNT, received: 50, delivered: 10, backedUp: 40 });
   const second = await startDaemon({ buckets: bucketsWith({}), folder });
-  await second.line(/WARN .*the backup of bucket .* belongs to no stream of this configuration: nobody sends it; use kahe replay/);
+  await second.line(/WARN .*the backup of bucket .* belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay/);
   await second.stop();
   expect(numbersOf(await second.files('backup'))).toEqual(range(10, 50));
 }, 60_000);

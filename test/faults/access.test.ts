@@ -35,9 +35,9 @@ describe('a broker', () => {
     const client = `slow-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
     await changeConfig(bootstrap, { entity: 'clients', name: client, add: 'producer_byte_rate=100000' });
     const settings = { 'client.id': client, 'message.timeout.ms': 60_000, 'socket.timeout.ms': 30_000 };
-    const stage = await Stage.open({ fault: 'throttled by a quota of 100 KB/s', arrangement, bootstrap, topics: await newTopics('quota'), settings, plan: { framesEach: sized(500, 5000), perSecond: undefined } });
+    const stage = await Stage.open({ fault: 'throttled by a quota of 100 KB/s', arrangement, bootstrap, topics: await newTopics('quota'), settings, plan: { framesEach: sized(500, 2500), perSecond: undefined } });
     await stage.load();
-    await stage.sends(4 * sized(500, 5000));
+    await stage.sends(4 * sized(500, 2500));
     await stage.close({ duplicatesAtMost: 0, keylessDisorderedAtMost: 0 });
   });
 });

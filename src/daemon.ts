@@ -22,7 +22,7 @@ import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
 import { StreamMaker } from './streams/makeStream.js';
 import type { Account } from './streams/account.js';
 import type { EventLoopDelay } from './admin/eventLoopDelay.js';
-import { type ReloadFigures, type Snapshot, accountsOf, takeSnapshot } from './admin/snapshot.js';
+import { type ReloadFigures, type Snapshot, takeSnapshot } from './admin/snapshot.js';
 
 export interface DaemonParts {
   readonly environment: Environment;
@@ -143,7 +143,7 @@ export class Daemon {
 
   /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
   get accounts(): ReadonlyMap<string, Account> {
-    return new Map([...this.#buckets.looks].flatMap((bucket) => accountsOf(bucket).map(([{ id }, account]) => [`${bucket.name}/${id}`, account])));
+    return this.#buckets.looks.accounts;
   }
 
   /** All there is to be seen of it, now. */
@@ -159,7 +159,7 @@ export class Daemon {
       rejected: this.#rejected,
       discards: this.#discards.counts,
       kafka: this.#streams.kafkaFigures,
-      buckets: this.#buckets.looks,
+      buckets: this.#buckets.looks.snapshots,
       eventLoopDelay: this.#parts.eventLoopDelay?.(),
       reloads: this.#parts.reloads?.(),
     });

@@ -21,6 +21,7 @@ import type { Limiter } from './limits/limiter.js';
 import { type Limit, makeDiverter, makeRejecter, newLimit, paceOfBackup } from './limits/makeLimiter.js';
 import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './liveStream.js';
 import type { Log } from './log.js';
+import { Looks } from './looks.js';
 import type { MemoryBudget } from './memoryBudget.js';
 import type { RejectedStore } from './rejected/rejectedStore.js';
 import type { LeftBackup } from './replay/leftBackups.js';
@@ -82,8 +83,7 @@ export class LiveBuckets {
   readonly #startedAtMs: number;
   #config: BucketsConfig;
   #configured: ReadonlyMap<BucketKey, BucketConfig>;
-  /** By name; kept when a bucket ends. */
-  readonly #looks = new Map<string, KnownBucket>();
+  readonly looks = new Looks<KnownBucket>();
   readonly #live = new Map<BucketKey, Live>();
 
   constructor(config: BucketsConfig, parts: LiveBucketsParts) {
@@ -91,10 +91,6 @@ export class LiveBuckets {
     this.#configured = byKey(config);
     this.#parts = parts;
     this.#startedAtMs = parts.clock.now();
-  }
-
-  get looks(): Iterable<BucketLook> {
-    return this.#looks.values();
   }
 
   /** Why no bucket can have this name, if none can. Nothing about names that the configuration has no place for. */
@@ -139,7 +135,10 @@ export class LiveBuckets {
     }, (lasting ??= this.#lastingParts(inner, key, place, look))));
     const live: Live = { ref, place, streams: lasting?.streams, isTakenOut: false };
     this.#live.set(key, live);
-    void ref.stopped.then(() => this.#live.get(key) === live && this.#live.delete(key));
+    void ref.stopped.then(() => {
+      if (this.#live.get(key) === live) this.#live.delete(key);
+      if (live.place.isOnDemand && !this.#live.has(key)) this.looks.ended(name);
+    });
     return ref;
   }
 
@@ -312,9 +311,8 @@ export class LiveBuckets {
 
   /** The bucket under this name, as it is now, with all the streams that it ever had. */
   #lookAt(name: string, { bucket: { rateLimit }, isOnDemand, streams }: Place): KnownBucket {
-    const look: KnownBucket = this.#looks.get(name) ?? { name, isOnDemand, streams: [], backlog: undefined, limit: undefined, surplus: undefined, endsAtMs: Infinity };
+    const look = this.looks.of(name, () => ({ name, isOnDemand, streams: [], backlog: undefined, limit: undefined, surplus: undefined, endsAtMs: Infinity }));
     look.isOnDemand = isOnDemand;
-    this.#looks.set(name, look);
     const records = streams.map(({ id }) => this.#recordOf(look, id));
     if (!isLimitFor(look.limit, rateLimit, streams)) look.limit = rateLimit && newLimit(rateLimit, records, this.#parts.clock, look.limit?.counts);
     return look;

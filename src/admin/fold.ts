@@ -16,7 +16,7 @@ export function foldBuckets(buckets: readonly BucketSnapshot[], most = MOST_SHOW
   let streams = 0;
   const end = buckets.findIndex((bucket) => (streams += bucket.streams.length) > most);
   if (end === -1) return buckets;
-  return [...buckets.slice(0, end), buckets.slice(end).reduce(together)];
+  return [...buckets.slice(0, end), together(...(buckets.slice(end) as [BucketSnapshot, ...BucketSnapshot[]]))];
 }
 
 export function foldDiscards(discards: readonly Readonly<DiscardCount>[], most = MOST_SHOWN): readonly Readonly<DiscardCount>[] {
@@ -33,7 +33,13 @@ export function foldDiscards(discards: readonly Readonly<DiscardCount>[], most =
   }];
 }
 
-function together(a: BucketSnapshot, b: BucketSnapshot): BucketSnapshot {
+/** All of them as one, under the name of those that are not shown each for itself. */
+export function together(...buckets: readonly [BucketSnapshot, ...BucketSnapshot[]]): BucketSnapshot {
+  const [first, ...rest] = buckets;
+  return rest.reduce(both, { ...first, name: OTHER_BUCKETS });
+}
+
+function both(a: BucketSnapshot, b: BucketSnapshot): BucketSnapshot {
   const ids = [...new Set([...a.streams, ...b.streams].map(({ id }) => id))];
   return {
     name: OTHER_BUCKETS,

@@ -156,7 +156,7 @@ export interface SnapshotParts {
   readonly rejected: RejectedStore;
   readonly discards: readonly Readonly<DiscardCount>[];
   readonly kafka: KafkaFigures;
-  readonly buckets: Iterable<BucketLook>;
+  readonly buckets: readonly BucketSnapshot[];
   readonly eventLoopDelay: EventLoopDelay | undefined;
   readonly reloads: ReloadFigures | undefined;
 }
@@ -177,7 +177,7 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
       lostFrames: rejected.lostFrames,
     },
     discards: foldDiscards(parts.discards),
-    buckets: foldBuckets(Array.from(parts.buckets, bucketSnapshot)),
+    buckets: foldBuckets(parts.buckets),
     brokers: [...parts.kafka.brokers].map(([name, broker]) => ({ ...broker, name, latency: [...broker.latency], errors: Object.fromEntries(broker.errors) })),
     latencyBounds: LATENCY_BOUNDS,
     process: processFigures(),
@@ -200,7 +200,7 @@ function backlogsOf({ backlog, surplus }: BucketLook): readonly Backlog[] {
   return [backlog, surplus?.backlog].filter((found) => found !== undefined);
 }
 
-function bucketSnapshot(look: BucketLook): BucketSnapshot {
+export function bucketSnapshot(look: BucketLook): BucketSnapshot {
   const { name, isOnDemand, limit, surplus } = look;
   const backlogs = backlogsOf(look);
   const held = backlogs.map(({ heldBytes }) => heldBytes);

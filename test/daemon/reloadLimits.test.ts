@@ -108,6 +108,20 @@ describe('a limit that fills the backups', () => {
     expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ ...ZERO, received: 60, delivered: 60 });
   }, 60_000);
 
+  test('a bucket that turns to defaultBucket, with the same settings, keeps its limit', async () => {
+    const settings = { streams: ['files'], batchTimeout: 20, rateLimit: { frames: 10, perMs: AN_HOUR_MS, over: 'backup' } };
+    const streamsConfigs = { files: { ...fileStream('data'), backup: manualBackup('backup') } };
+    const buckets = (ids: readonly string[]): object => ({ streamsConfigs, buckets: ids.map((id) => ({ id, ...settings })), defaultBucket: settings });
+    const daemon = await startDaemon({ buckets: buckets(['orders', 'others']) });
+    await send(daemon, 'orders', 0, 15);
+    expect(await reload(daemon, buckets(['others']))).toBe('removed buckets.orders');
+    await send(daemon, 'orders', 15, 40);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(sorted(await daemon.files('data'))).toEqual(range(0, 10));
+    expect(sorted(await daemon.files('backup'))).toEqual(range(10, 40));
+    expect(daemon.accounts.get('orders/files')).toEqual({ ...ZERO, received: 40, delivered: 10, backedUp: 30 });
+  });
+
   test('a stop in the middle of it: what waited for the bucket to be made anew is not lost', async () => {
     const daemon = await startDaemon({ buckets: toFiles({ frames: 30, perMs: AN_HOUR_MS, over: 'backup' }), env: { SPOOL: './spool' } });
     const writer = await Writer.start(daemon, 'orders', 'a');

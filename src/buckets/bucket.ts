@@ -8,9 +8,8 @@ import type { Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
-import type { Limiter } from '../limits/limiter.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
+import { type Admission, type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
 import type { Taps } from './taps.js';
 
@@ -37,7 +36,7 @@ export interface LastingParts {
   readonly streams: Streams;
   readonly backlog: Backlog;
   /** Undefined: the bucket takes whatever comes. */
-  limiter?: Limiter | undefined;
+  limiter?: Admission | undefined;
 }
 
 export class Bucket extends Actor<BucketMessage> {

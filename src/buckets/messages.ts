@@ -1,7 +1,6 @@
 // What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a batch, never a frame.
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
-import type { Limiter } from '../limits/limiter.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import type { Receipt } from './receipt.js';
@@ -53,9 +52,25 @@ export type BucketMessage =
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
   /** It is configured otherwise from now on. `onTaken` is called once, when its streams go on as they are now. */
-  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly limiter: Limiter | undefined; readonly onTaken: () => void }
+  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly limiter: Admission | undefined; readonly onTaken: () => void }
   /** What a failed predecessor held. */
   | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly twin: Segment | undefined; readonly fences: readonly PendingFence[] };
+
+/** The beginning of a run. */
+export interface Within {
+  readonly frames: number;
+  readonly end: number;
+}
+
+/** Stands before a bucket, and may let in only a part of what comes: see src/limits/. */
+export interface Admission {
+  /** What of the run is let in; the rest is dealt with. */
+  admit(run: Run): Within;
+  /** The receipt holds until all that was not let in is safe. */
+  fence(receipt: Receipt): void;
+  /** Resolves when nothing is left here that has not ended somewhere. */
+  stop(): Promise<void>;
+}
 
 /** What of a bucket may change while it lives. */
 export interface BucketSettings {

@@ -1,6 +1,6 @@
 // Holds a bucket to its limit: what is over it goes elsewhere before it reaches a batch. It looks at a run once, and into one only where
 // the limit falls.
-import type { Run } from '../buckets/messages.js';
+import type { Admission, Run, Within } from '../buckets/messages.js';
 import type { Receipt } from '../buckets/receipt.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import type { Gate } from './gate.js';
@@ -16,16 +16,9 @@ export interface Overflow {
   stop(): Promise<void>;
 }
 
-/** The beginning of a run. */
-export interface Within {
-  readonly frames: number;
-  readonly end: number;
-}
-
-export class Limiter {
+export class Limiter implements Admission {
   constructor(readonly gate: Gate, readonly overflow: Overflow, readonly report: LimitReport) {}
 
-  /** What of the run is within the limit; the rest is dealt with. */
   admit(run: Run): Within {
     const frames = this.gate.admit(run.frames);
     if (frames === run.frames) return run;

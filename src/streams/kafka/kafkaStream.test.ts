@@ -217,7 +217,7 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     ['cut off', { kind: 'close' }],
     ['cut off after it was kept', { kind: 'close', append: true }],
   ] as const)('a request %s: a new connection, the same bytes', async (_name, answer) => {
-    const stream = await opened('one', { 'socket.timeout.ms': 60 });
+    const stream = await opened('one', { 'socket.timeout.ms': 250 });
     await write(stream, 'one', ['warm']);
     const connection = cluster.produced[0]!.connection;
     cluster.script.Produce.push(answer);

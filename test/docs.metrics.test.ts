@@ -49,6 +49,11 @@ describe.each(['ops/alerts.yml', 'ops/grafana-dashboard.json'])('%s', (file) => 
   });
 });
 
+it('docs/operations.md says what to do at each alert, in the order of the rules', () => {
+  const rules = [...read('ops/alerts.yml').matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
+  expect(firstTable(section(read('docs/operations.md'), '## Alerts')).map(([name]) => quoted(name!)[0])).toEqual(rules);
+});
+
 it('ops/grafana-dashboard.json is JSON, and each panel has a place and a question', () => {
   const { panels } = JSON.parse(read('ops/grafana-dashboard.json')) as { panels: { title: string; gridPos: object; targets: { expr: string; refId: string }[] }[] };
   expect(panels.length).toBeGreaterThan(15);

@@ -4,7 +4,7 @@ import type { BucketLook } from './admin/snapshot.js';
 import { Backlog } from './buckets/backlog.js';
 import type { LastingParts } from './buckets/bucket.js';
 import { BucketStreams } from './buckets/bucketStreams.js';
-import type { BucketKey, BucketMessage, Run } from './buckets/messages.js';
+import type { BucketKey, BucketMessage, Run, TurnedLimit } from './buckets/messages.js';
 import type { Clock } from './clock.js';
 import type { StreamConfig } from './config/buckets.js';
 import type { WholeBucket } from './config/changes.js';
@@ -12,8 +12,12 @@ import type { ReadTurns } from './disk/readTurns.js';
 import type { Discards } from './discards.js';
 import type { Batch } from './frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from './frames/frame.js';
+import { BackupOverflow } from './limits/backupOverflow.js';
+import { BucketLimit, LaterOverflow } from './limits/bucketLimit.js';
 import type { Limiter } from './limits/limiter.js';
-import { makeDiverter, makeRejecter, paceOfBackup } from './limits/makeLimiter.js';
+import { type Limit, makeDiverter, makeRejecter, paceOfBackup } from './limits/makeLimiter.js';
+import { SurplusLedger } from './limits/surplusLedger.js';
+import { TurningPace } from './limits/turningPace.js';
 import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './liveStream.js';
 import type { Log } from './log.js';
 import type { MemoryBudget } from './memoryBudget.js';
@@ -21,7 +25,7 @@ import type { RejectedStore } from './rejected/rejectedStore.js';
 import type { LeftSegment, Spool } from './spool/spool.js';
 import { makeStreamParts } from './streamParts.js';
 import { newAccount } from './streams/account.js';
-import { BackupLedger } from './streams/backupLedger.js';
+import { BackupLedger, backupPlace } from './streams/backupLedger.js';
 import type { StreamMaker } from './streams/makeStream.js';
 import { StreamWatch } from './streams/streamWatch.js';
 
@@ -53,12 +57,23 @@ export interface Place extends WholeBucket {
 /** A bucket under its name, with all the streams that it ever had. */
 export interface KnownBucket extends BucketLook {
   readonly streams: StreamRecord[];
-  /** By when it must have ended, ms since the epoch; Infinity: it lives on. */
-  endsAtMs: number;
+  /** As it is configured now. */
+  place: Place;
+}
+
+/** What outlives a bucket's actor that fails. */
+export interface BucketParts extends LastingParts {
+  readonly key: BucketKey;
+  readonly context: ActorContext<BucketMessage>;
+  readonly streams: BucketStreams;
+  limiter: BucketLimit | undefined;
 }
 
 /** Time at the end that streams need for what they hold, after batches that wait in the spool are given to them no more. */
 const STREAMS_END_MS = 5_000;
+
+/** How long what was over a limit may take to reach the backups, when the limit is changed. */
+const LIMIT_END_MS = 5_000;
 
 export class BucketMaker {
   readonly #parts: BucketMakerParts;
@@ -69,7 +84,7 @@ export class BucketMaker {
     this.#startedAtMs = parts.clock.now();
   }
 
-  lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, place: Place, look: KnownBucket): LastingParts & { readonly streams: BucketStreams } {
+  lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, place: Place, look: KnownBucket): BucketParts {
     const { budget, spool, left, clock, rejected, discards, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
     const bucket = look.name;
     const backlog = new Backlog({
@@ -92,7 +107,7 @@ export class BucketMaker {
         context,
         record: this.recordOf(look, config),
         makeParts: (...of) => this.#makeParts(look, ...of),
-        isPaced: look.limit?.config.over === 'backup',
+        framesPerSecond: () => (look.limit?.config.over === 'backup' ? (look.limit.config.frames * 1000) / look.limit.config.perMs : undefined),
         after,
         told,
         stopAtMs,
@@ -108,40 +123,69 @@ export class BucketMaker {
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket may end, and come again.
     left.delete(key);
-    return { streams, backlog, limiter: this.#diverterOf(context, key, place, look) ?? this.rejecterOf(look, place, context.log) };
+    const parts: BucketParts = { key, context, streams, backlog, limiter: undefined };
+    void this.turnLimit(look, place, parts);
+    return parts;
+  }
+
+  /** The limit of the bucket is now as its look says. */
+  turnLimit(look: KnownBucket, place: Place, parts: BucketParts): TurnedLimit {
+    const limiter = (parts.limiter ??= look.limit && new BucketLimit());
+    if (limiter === undefined) return { limiter, turned: Promise.resolve() };
+    look.surplus?.endWithin(LIMIT_END_MS, 'the rate limit of its bucket was changed, and the backup could not be written');
+    const turned = limiter.turn((after) => this.#diverterOf(look, place, parts, after) ?? this.#rejecterOf(look, place, parts.context.log));
+    for (const { pace } of look.streams) pace.turn();
+    if (look.limit?.config.over !== 'backup') void turned.then(() => (look.surplus = undefined));
+    return { limiter, turned };
   }
 
   /** Undefined: it has no limit, or one that does not reject. */
-  rejecterOf(look: KnownBucket, { streams }: Place, log: Log): Limiter | undefined {
+  #rejecterOf(look: KnownBucket, { streams }: Place, log: Log): Limiter | undefined {
     const { rejected, clock } = this.#parts;
     if (look.limit?.config.over !== 'reject') return undefined;
     return makeRejecter(look.limit, { name: look.name, accounts: streams.map((config) => this.recordOf(look, config).account), rejected, log, clock });
   }
 
   /** Undefined: it has no limit, or one that brings nothing to the backups. */
-  #diverterOf(context: ActorContext<BucketMessage>, key: BucketKey, { bucket, streams }: Place, look: KnownBucket): Limiter | undefined {
+  #diverterOf(look: KnownBucket, place: Place, { key, context }: BucketParts, after: Promise<unknown> | undefined): Limiter | undefined {
+    const { limit } = look;
+    if (limit?.config.over !== 'backup') return undefined;
+    const make = (): BackupOverflow => (look.surplus = this.#makeSurplus(look, place, key, context, limit));
+    return makeDiverter(limit, after === undefined ? make() : new LaterOverflow(after, make), context.log, context.clock);
+  }
+
+  #makeSurplus(look: KnownBucket, { bucket, streams }: Place, key: BucketKey, context: ActorContext<BucketMessage>, { gate }: Limit): BackupOverflow {
     const { budget, maker, rejected, discards, turns, clock, stopAtMs, log } = this.#parts;
-    if (look.limit?.config.over !== 'backup') return undefined;
-    const { limiter, surplus } = makeDiverter(context, look.limit, {
+    return new BackupOverflow(context, {
       ...bucket,
       key,
       name: look.name,
       budget,
-      streams: streams.map((config) => ({ config, account: this.recordOf(look, config).account, watch: this.recordOf(look, config).watch })),
+      gate,
+      streams: streams.map((config) => {
+        const { account, surplus: ledger, watch } = this.recordOf(look, config);
+        return { config, account, ledger, watch };
+      }),
       shared: { maker, rejected, discards, turns, startedAtMs: this.#startedAtMs },
-      timing: { retryMs: RETRY_MS, errorRetryMs: ERROR_RETRY_MS, stopTimeoutMs: () => Math.min(stopAtMs(), look.endsAtMs) - clock.now() },
+      timing: { retryMs: RETRY_MS, errorRetryMs: ERROR_RETRY_MS, stopTimeoutMs: () => stopAtMs() - clock.now() },
       onAbandoned: (run, reason) => this.rejectRun(run, look.name, reason),
       onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
       log,
-      before: look.surplus,
+      closed: look.surplusClosed,
+      onStay: (stream, frames) => this.#sayWhatStays(look, streams.find(({ id }) => id === stream)!, frames, context.log),
     });
-    look.surplus = surplus;
-    return limiter;
   }
 
-  #makeParts(look: KnownBucket, config: WholeBucket['streams'][number], { account, ledger, watch }: StreamRecord, log: Log): ReturnType<typeof makeStreamParts> {
+  /** Of what was over a limit, when nobody will send it. */
+  #sayWhatStays({ limit, place }: KnownBucket, config: StreamConfig, frames: number, log: Log): void {
+    const { backup } = config;
+    if (frames === 0 || backup?.type !== 'file' || this.#parts.stopAtMs() !== Infinity) return;
+    const isStillThere = limit?.config.over === 'backup' && place.streams.some((other) => other.id === config.id && backupPlace(other) === backupPlace(config));
+    if (!isStillThere) log.warn(`${frames} frames that were over the rate limit stay in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends them: the limit or the backup is not configured as it was; send them with kahe replay, or configure it so again`);
+  }
+
+  #makeParts(look: KnownBucket, config: StreamConfig, { account, ledger, pace, watch }: StreamRecord, log: Log): ReturnType<typeof makeStreamParts> {
     const { maker, rejected, discards, turns } = this.#parts;
-    const pace = look.limit && paceOfBackup(look.limit, config.id);
     return makeStreamParts(config, { maker, rejected, discards, turns, bucket: look.name, account, ledger, startedAtMs: this.#startedAtMs, watch, log, pace });
   }
 
@@ -175,12 +219,15 @@ export class BucketMaker {
     const known = look.streams.find((record) => record.id === id);
     if (known !== undefined) return known;
     const account = newAccount();
+    const surplus = new SurplusLedger(account);
     const record: StreamRecord = {
       id,
       type,
       backupType: backup?.type,
       account,
-      ledger: new BackupLedger(account, () => look.surplus?.looks.get(id)?.leftFrames() ?? 0),
+      ledger: new BackupLedger(account, () => surplus.frames),
+      surplus,
+      pace: new TurningPace(() => look.limit && paceOfBackup(look.limit, id)),
       watch: new StreamWatch(() => this.#parts.clock.now()),
       ref: undefined,
       backedUp: () => undefined,

@@ -2,12 +2,11 @@
 // reload does not change is not touched.
 import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from './actors/actor.js';
-import type { BucketLook } from './admin/snapshot.js';
-import { BucketMaker, type BucketMakerParts, type KnownBucket, type Place } from './bucketMaker.js';
-import { Bucket, type LastingParts } from './buckets/bucket.js';
+import { type BucketLook, accountsOf } from './admin/snapshot.js';
+import { BucketMaker, type BucketMakerParts, type BucketParts, type KnownBucket, type Place } from './bucketMaker.js';
+import { Bucket } from './buckets/bucket.js';
 import { bucketName, keyOf, refuseName } from './buckets/bucketName.js';
-import type { BucketStreams } from './buckets/bucketStreams.js';
-import type { BucketKey, BucketMessage, BucketSettings, ManagerMessage } from './buckets/messages.js';
+import type { BucketKey, BucketMessage, BucketSettings, ManagerMessage, TurnedLimit } from './buckets/messages.js';
 import type { Taps } from './buckets/taps.js';
 import type { BucketConfig, BucketsConfig } from './config/buckets.js';
 import { bucketChange, wholeBucket } from './config/changes.js';
@@ -25,7 +24,7 @@ export interface LiveBucketsParts extends BucketMakerParts {
 interface Live {
   readonly ref: ActorRef<BucketMessage>;
   place: Place;
-  streams: BucketStreams | undefined;
+  lasting: BucketParts | undefined;
   isTakenOut: boolean;
 }
 
@@ -73,9 +72,8 @@ export class LiveBuckets {
     const { budget, spool, taps } = this.#parts;
     const name = bucketName(key);
     const look = this.#lookAt(name, place);
-    look.endsAtMs = Infinity;
     // Made once: they outlive a bucket that fails.
-    let lasting: LastingParts & { readonly streams: BucketStreams } | undefined;
+    let lasting: BucketParts | undefined;
     // A slash in a name makes no step of the path that is the log's.
     const ref = context.spawn<BucketMessage>(`bucket.${name.replaceAll('/', '\\x2f')}`, (inner) => new Bucket(inner, {
       ...this.#settingsOf(this.#live.get(key)?.place ?? place, look),
@@ -86,10 +84,13 @@ export class LiveBuckets {
       taps,
       onAbandoned: (run, reason) => this.#maker.rejectRun(run, name, reason),
     }, (lasting ??= this.#maker.lastingParts(inner, key, place, look))));
-    const live: Live = { ref, place, streams: lasting?.streams, isTakenOut: false };
+    const live: Live = { ref, place, lasting, isTakenOut: false };
     this.#live.set(key, live);
     void ref.stopped.then(() => {
-      if (this.#live.get(key) === live) this.#live.delete(key);
+      if (this.#live.get(key) === live) {
+        this.#live.delete(key);
+        look.surplus = undefined;
+      }
       if (live.place.isOnDemand && !this.#live.has(key)) this.looks.ended(name);
     });
     return ref;
@@ -97,8 +98,7 @@ export class LiveBuckets {
 
   /**
    * Another configuration is in force from now on.
-   * @returns which buckets must end, for it has no place for them, or they can only be made anew; and a promise that resolves when all others
-   * go on as it says
+   * @returns which buckets must end, for it has no place for them; and a promise that resolves when all others go on as it says
    */
   turnTo(config: BucketsConfig): { readonly removed: readonly BucketKey[]; readonly turned: Promise<unknown> } {
     this.#config = config;
@@ -108,10 +108,10 @@ export class LiveBuckets {
     for (const [key, live] of this.#live) {
       if (live.isTakenOut) continue;
       const place = this.#placeOf(key);
-      if (place === undefined || mustBeNew(live.place, place)) {
+      if (place === undefined) {
         live.isTakenOut = true;
-        live.streams?.takeOut();
-        this.#lookAt(bucketName(key), live.place).endsAtMs = this.#parts.clock.now() + this.#parts.stopTimeoutMs;
+        live.lasting?.streams.takeOut();
+        this.#takeOut(bucketName(key), live.place);
         removed.push(key);
       } else if (place.isOnDemand !== live.place.isOnDemand || bucketChange(live.place, place) !== undefined) {
         turning.push(this.#turn(key, live, place));
@@ -120,11 +120,17 @@ export class LiveBuckets {
     return { removed, turned: Promise.all(turning) };
   }
 
+  #takeOut(name: string, place: Place): void {
+    const look = this.#lookAt(name, place);
+    look.surplus?.endWithin(this.#parts.stopTimeoutMs, 'the bucket was taken out of the configuration');
+    look.limit = undefined;
+  }
+
   #turn(key: BucketKey, live: Live, place: Place): Promise<void> {
     live.place = place;
     const look = this.#lookAt(bucketName(key), place);
-    const limiter = this.#maker.rejecterOf(look, place, this.#parts.log.at(live.ref.path));
-    return new Promise((onTaken) => live.ref.tell({ kind: 'configure', settings: this.#settingsOf(place, look), streams: place.streams, limiter, onTaken }));
+    const turnLimit = (): TurnedLimit => this.#maker.turnLimit(look, place, live.lasting!);
+    return new Promise((onTaken) => live.ref.tell({ kind: 'configure', settings: this.#settingsOf(place, look), streams: place.streams, turnLimit, onTaken }));
   }
 
   #configOf(key: BucketKey): BucketConfig | undefined {
@@ -154,28 +160,24 @@ export class LiveBuckets {
   }
 
   /** Nothing of it lies anywhere where only its streams would take it on. */
-  #isAtRest({ streams }: BucketLook): boolean {
-    return streams.every(({ id, account }) => {
+  #isAtRest(look: BucketLook): boolean {
+    return accountsOf(look).every(([{ id }, { queued, backedUp }]) => {
       const backup = this.#config.streamsConfigs[id]?.backup;
-      return backup?.type !== 'file' || backup.replay === 'manual' || account.backedUp === 0;
+      return queued === 0 && (backup?.type !== 'file' || backup.replay === 'manual' || backedUp === 0);
     });
   }
 
   /** The bucket under this name, as it is now, with all the streams that it ever had. */
-  #lookAt(name: string, { bucket: { rateLimit }, isOnDemand, streams }: Place): KnownBucket {
-    const look = this.looks.of(name, () => ({ name, isOnDemand, streams: [], backlog: undefined, limit: undefined, surplus: undefined, endsAtMs: Infinity }));
+  #lookAt(name: string, place: Place): KnownBucket {
+    const { bucket: { rateLimit }, isOnDemand, streams } = place;
+    const look = this.looks.of(name, () => ({ name, place, isOnDemand, streams: [], backlog: undefined, limit: undefined, surplus: undefined, surplusClosed: { batches: 0, frames: 0, bytes: 0 }, limitCounts: undefined }));
     look.isOnDemand = isOnDemand;
+    look.place = place;
     const records = streams.map((config) => this.#maker.recordOf(look, config));
-    if (!isLimitFor(look.limit, rateLimit, streams)) look.limit = rateLimit && newLimit(rateLimit, records, this.#parts.clock, look.limit?.counts);
+    if (!isLimitFor(look.limit, rateLimit, streams)) look.limit = rateLimit && newLimit(rateLimit, records, this.#parts.clock, (look.limitCounts ??= { reject: 0, backup: 0 }), look.limit);
     return look;
   }
 
-}
-
-/** What goes to the backups over a limit has files and a replay of its own, which can't be changed while they are in use. */
-function mustBeNew(before: Place, after: Place): boolean {
-  const isDiverted = [before, after].some(({ bucket }) => bucket.rateLimit?.over === 'backup');
-  return isDiverted && (before.isOnDemand !== after.isOnDemand || bucketChange(before, after) !== undefined);
 }
 
 /** One that is the same goes on, with what it has counted in its window. */

@@ -9,12 +9,16 @@ import type { Batch } from './frames/batch.js';
 import type { Log } from './log.js';
 import type { StreamParts } from './streamParts.js';
 import type { Account } from './streams/account.js';
-import type { BackupLedger } from './streams/backupLedger.js';
+import type { SurplusLedger } from './limits/surplusLedger.js';
+import type { TurningPace } from './limits/turningPace.js';
+import { type BackupLedger, backupPlace } from './streams/backupLedger.js';
 import { StreamActor, type StreamActorOptions, type StreamMessage } from './streams/streamActor.js';
 
 /** What outlives the stream, should it end and come again: its account above all. */
 export interface StreamRecord extends StreamLook {
   readonly ledger: BackupLedger;
+  readonly surplus: SurplusLedger;
+  readonly pace: TurningPace;
 }
 
 export interface LiveStreamOptions {
@@ -25,8 +29,8 @@ export interface LiveStreamOptions {
   /** What must have ended before its files may be opened. */
   readonly after: Promise<unknown>;
   readonly told: Told;
-  /** A limit makes its replay slow, so what comes must not wait long for the end of it. */
-  readonly isPaced: boolean;
+  /** Of a limit that makes its replay slow; undefined: there is none. */
+  readonly framesPerSecond: () => number | undefined;
   /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
   readonly stopAtMs: () => number;
   /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
@@ -42,7 +46,6 @@ interface Form {
 /** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
 export const RETRY_MS = 10_000;
 export const ERROR_RETRY_MS = 1_000;
-const PACED_NEAR_END_BYTES = 64 * 1024;
 /** When it changes: how long what is on its way may take before it is handed to the successor, and may arrive twice. */
 const RETIRE_MS = 5_000;
 
@@ -98,7 +101,7 @@ export class LiveStream implements BucketStream {
   /** Asked for whenever an actor is made: the first one, one after a failure, or one with new parts. */
   #actorOptions(): StreamActorOptions {
     this.#turn();
-    const { after, record, told, isPaced, onLeftOver, stopAtMs, now } = this.#options;
+    const { after, record, told, onLeftOver, stopAtMs, now } = this.#options;
     const { config, parts: { primary, backup, replay } } = this.#form;
     return {
       primary,
@@ -106,10 +109,10 @@ export class LiveStream implements BucketStream {
       replay,
       beforeOpen: async () => {
         await after;
-        record.ledger.turnTo(backupOf(config));
+        record.ledger.turnTo(backupPlace(config));
       },
       slice: config.slice,
-      nearEndBytes: isPaced ? PACED_NEAR_END_BYTES : undefined,
+      nearEndBytes: () => this.#nearEndBytes(),
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),
@@ -121,9 +124,17 @@ export class LiveStream implements BucketStream {
     };
   }
 
+  /** What comes waits for the end of a replay that a limit makes slow: for about a second. */
+  #nearEndBytes(): number | undefined {
+    const perSecond = this.#options.framesPerSecond();
+    const { replay } = this.#form.parts;
+    if (perSecond === undefined || replay === undefined || replay.leftFrames === 0) return undefined;
+    return Math.ceil((replay.leftBytes / replay.leftFrames) * Math.max(1, perSecond));
+  }
+
   #turn(): void {
     if (this.#next === undefined) return;
-    if (backupOf(this.#next.config) !== backupOf(this.#form.config)) this.#sayWhatStays('its backup is another one now');
+    if (backupPlace(this.#next.config) !== backupPlace(this.#form.config)) this.#sayWhatStays('its backup is another one now');
     // Closed already, unless the actor has failed before it could.
     close(this.#form);
     this.#form = this.#next;
@@ -162,9 +173,4 @@ export class LiveStream implements BucketStream {
 function close({ parts: { primary, backup } }: Form): void {
   void primary.close({ deadlineMs: 0 });
   void backup?.close({ deadlineMs: 0 });
-}
-
-/** What tells a backup's files from those of another. */
-function backupOf({ backup }: StreamConfig): string {
-  return backup?.type === 'file' ? JSON.stringify([backup.settings.path, backup.settings.fileNameTemplate]) : '';
 }

@@ -9,7 +9,7 @@ function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
   const watch = new StreamWatch(() => 0);
   watch.enter('error', 'the folder is gone');
   return {
-    name, isOnDemand: true, backlog: undefined, limit: undefined, surplus: undefined,
+    name, isOnDemand: true, backlog: undefined, limit: undefined, surplus: undefined, surplusClosed: { batches: 0, frames: 0, bytes: 0 }, limitCounts: undefined,
     streams: [{ id: 'files', type: 'file', backupType: undefined, account: { ...newAccount(), ...account }, watch, ref: undefined, backedUp: () => undefined }],
   };
 }

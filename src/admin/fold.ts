@@ -85,7 +85,7 @@ export function bothBackups(a: StreamSnapshot['backedUp'], b: StreamSnapshot['ba
 }
 
 /** Two objects of numbers, key by key. */
-function added<T extends Readonly<Record<keyof T, number>>>(a: T, b: T): T {
+export function added<T extends Readonly<Record<keyof T, number>>>(a: T, b: T): T {
   return Object.fromEntries(Object.keys(a).map((key) => [key, a[key as keyof T] + b[key as keyof T]])) as T;
 }
 

@@ -2,7 +2,7 @@
 // /status.json and the status page are made of it and of nothing else.
 import { hostname } from 'node:os';
 import type { ActorRef } from '../actors/actor.js';
-import type { Backlog } from '../buckets/backlog.js';
+import type { Backlog, Closed } from '../buckets/backlog.js';
 import type { DiscardCount } from '../discards.js';
 import type { BackupOverflow, SurplusLook } from '../limits/backupOverflow.js';
 import type { LimitCounts } from '../limits/limitReport.js';
@@ -17,7 +17,7 @@ import { type KafkaFigures, LATENCY_BOUNDS } from '../streams/kafka/kafkaFigures
 import type { StreamMessage } from '../streams/streamActor.js';
 import type { Problem, StreamMode, StreamWatch, Written, WrittenTo } from '../streams/streamWatch.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
-import { bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
+import { added, bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
 import { type ProcessFigures, processFigures } from './processFigures.js';
 import { VERSION } from './version.js';
 
@@ -143,6 +143,10 @@ export interface BucketLook {
   limit: Limit | undefined;
   /** What is over the limit, on its way to the backups. */
   surplus: BackupOverflow | undefined;
+  /** Batches of that, also of surpluses that were. */
+  readonly surplusClosed: Closed;
+  /** Frames over this limit, and those before it; undefined: it never had one. */
+  limitCounts: LimitCounts | undefined;
 }
 
 export interface SnapshotParts {
@@ -201,24 +205,20 @@ function backlogsOf({ backlog, surplus }: BucketLook): readonly Backlog[] {
 }
 
 export function bucketSnapshot(look: BucketLook): BucketSnapshot {
-  const { name, isOnDemand, limit, surplus } = look;
+  const { name, isOnDemand, backlog, limitCounts, surplus, surplusClosed } = look;
   const backlogs = backlogsOf(look);
   const held = backlogs.map(({ heldBytes }) => heldBytes);
   return {
     name,
     isOnDemand,
-    closed: {
-      batches: sumOf(backlogs, ({ closed }) => closed.batches),
-      frames: sumOf(backlogs, ({ closed }) => closed.frames),
-      bytes: sumOf(backlogs, ({ closed }) => closed.bytes),
-    },
+    closed: added({ batches: 0, frames: 0, bytes: 0, ...backlog?.closed }, surplusClosed),
     open: { frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0), bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0) },
     backlog: {
       batches: sumOf(backlogs, ({ entries }) => entries.length),
       memoryBytes: sumOf(held, ({ memory }) => memory),
       diskBytes: sumOf(held, ({ disk }) => disk),
     },
-    ...(limit === undefined ? {} : { overLimit: { ...limit.counts } }),
+    ...(limitCounts === undefined ? {} : { overLimit: { ...limitCounts } }),
     streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account, surplus?.looks.get(stream.id))),
   };
 }

@@ -19,6 +19,8 @@ import { Taps } from './taps.js';
 const KEY = 'orders';
 
 /** Keeps batches until the test lets them go. */
+const noLimit = (): { limiter: undefined; turned: Promise<void> } => ({ limiter: undefined, turned: Promise.resolve() });
+
 class HoldingStream extends Actor<StreamMessage> {
   readonly batches: string[][] = [];
   readonly arrivals: Batch['arrivals'][] = [];
@@ -497,7 +499,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     bench.run(...numbered(0, 5));
     let taken = 0;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
     expect([bench.stream.batches, bench.turnedTo]).toEqual([[numbered(0, 5)], [[]]]);
     await turn();
     expect(taken).toBe(1);
@@ -510,7 +512,7 @@ describe('Bucket: is configured otherwise', () => {
 
   test('it ends when idle, or does not any more', async () => {
     const bench = new Bench();
-    const configure = (idle?: { readonly afterMs: number; readonly tell: (key: string) => void }): void => bench.ref.tell({ kind: 'configure', settings: { ...settings, idle }, streams: [], limiter: undefined, onTaken: () => undefined });
+    const configure = (idle?: { readonly afterMs: number; readonly tell: (key: string) => void }): void => bench.ref.tell({ kind: 'configure', settings: { ...settings, idle }, streams: [], turnLimit: noLimit, onTaken: () => undefined });
     configure({ afterMs: 1_000, tell: (key) => void bench.idle.push(key) });
     bench.clock.advance(1_000);
     expect(bench.idle).toEqual([KEY]);
@@ -524,7 +526,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     await bench.stop();
     let taken = 0;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
     expect([taken, bench.turnedTo]).toEqual([1, []]);
   });
 });

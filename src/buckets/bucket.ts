@@ -113,15 +113,16 @@ export class Bucket extends Actor<BucketMessage> {
     await this.#backlog.end();
   }
 
-  #configure({ settings, streams, limiter, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
+  #configure({ settings, streams, turnLimit, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
     if (this.#context.self.state === 'draining') return onTaken();
     // What came until now is for the streams that there were, and may be over a limit that is less now.
     this.#close();
     this.#options = { ...this.#options, ...settings };
     this.#watchIdle();
-    if (limiter !== this.#lasting.limiter) void this.#lasting.limiter?.stop();
+    const { limiter, turned } = turnLimit();
     this.#lasting.limiter = limiter;
-    void this.#streams.turnTo(streams).then(onTaken);
+    const fail = (error: unknown): void => this.#context.log.error(`a reload failed here: ${String(error)}; this is a fault in Kahe, please report it, and restart the daemon`);
+    void Promise.all([this.#streams.turnTo(streams), turned]).catch(fail).then(onTaken);
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */

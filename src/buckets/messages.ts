@@ -51,8 +51,8 @@ export type BucketMessage =
   /** Batches have left the backlog: every stream has settled them. */
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
-  /** It is configured otherwise from now on. `onTaken` is called once, when its streams go on as they are now. */
-  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly limiter: Admission | undefined; readonly onTaken: () => void }
+  /** It is configured otherwise from now on. `onTaken` is called once, when its streams and its limit go on as they are now. */
+  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly turnLimit: () => TurnedLimit; readonly onTaken: () => void }
   /** What a failed predecessor held. */
   | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly twin: Segment | undefined; readonly fences: readonly PendingFence[] };
 
@@ -70,6 +70,12 @@ export interface Admission {
   fence(receipt: Receipt): void;
   /** Resolves when nothing is left here that has not ended somewhere. */
   stop(): Promise<void>;
+}
+
+export interface TurnedLimit {
+  readonly limiter: Admission | undefined;
+  /** Resolves when nothing is left of the one before. */
+  readonly turned: Promise<void>;
 }
 
 /** What of a bucket may change while it lives. */

@@ -25,9 +25,9 @@ describe('changesBetween', () => {
     expect(changes).toEqual({
       added: ['buckets.new'],
       removed: ['buckets.gone'],
-      changed: new Map([['buckets.other', { settings: expect.arrayContaining(['batchFrames', 'batchTimeoutMs']) as string[], added: ['c'], removed: ['a'], changed: [] }]]),
+      changed: new Map([['buckets.other', { settings: expect.arrayContaining(['batch', 'batchTimeout']) as string[], added: ['c'], removed: ['a'], changed: [] }]]),
     });
-    expect(describeChanges(changes)).toMatch(/^added buckets\.new; removed buckets\.gone; changed buckets\.other \((batchFrames, batchTimeoutMs|batchTimeoutMs, batchFrames), new stream c, without stream a\)$/);
+    expect(describeChanges(changes)).toMatch(/^added buckets\.new; removed buckets\.gone; changed buckets\.other \((batch, batchTimeout|batchTimeout, batch), new stream c, without stream a\)$/);
   });
 
   test('a stream that changes changes each bucket that has it, and no other', () => {

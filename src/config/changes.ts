@@ -81,7 +81,10 @@ function byId({ streams }: WholeBucket): ReadonlyMap<string, StreamConfig> {
   return new Map(streams.map((stream) => [stream.id, stream]));
 }
 
+/** As they stand in buckets.json, where that differs. */
+const KEYS: Readonly<Partial<Record<keyof BucketConfig, string>>> = { batchFrames: 'batch', batchTimeoutMs: 'batchTimeout' };
+
 function settingsThatDiffer(before: BucketConfig, after: BucketConfig): readonly string[] {
   const names = new Set([...Object.keys(before), ...Object.keys(after)] as (keyof BucketConfig)[]);
-  return [...names].filter((name) => name !== 'id' && name !== 'streams' && !isDeepStrictEqual(before[name], after[name]));
+  return [...names].filter((name) => name !== 'id' && name !== 'streams' && !isDeepStrictEqual(before[name], after[name])).map((name) => KEYS[name] ?? name);
 }

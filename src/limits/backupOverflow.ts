@@ -2,7 +2,7 @@
 // primary was away, for that must be sent first and in order, and this as room is left. It is a bucket of its own, whose streams are the
 // backups: batches, receipts, failures and the end are as everywhere. It has no spool: its files are as near as that.
 import type { ActorContext, ActorRef } from '../actors/actor.js';
-import { Backlog } from '../buckets/backlog.js';
+import { Backlog, type Closed } from '../buckets/backlog.js';
 import { Bucket, type BucketOptions } from '../buckets/bucket.js';
 import type { BucketMessage, Run } from '../buckets/messages.js';
 import type { Receipt } from '../buckets/receipt.js';
@@ -11,11 +11,13 @@ import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type BackedUp, type StreamParts, type StreamPartsOptions, makeStreamParts } from '../streamParts.js';
-import { type Account, book } from '../streams/account.js';
+import type { Account } from '../streams/account.js';
+import { backupPlace } from '../streams/backupLedger.js';
 import { StreamActor, type StreamActorOptions, type StreamMessage } from '../streams/streamActor.js';
 import type { StreamWatch } from '../streams/streamWatch.js';
 import type { Gate } from './gate.js';
 import type { Overflow } from './limiter.js';
+import type { SurplusLedger } from './surplusLedger.js';
 import { SurplusReplay } from './surplusReplay.js';
 import { SurplusWatch } from './surplusWatch.js';
 
@@ -23,6 +25,7 @@ import { SurplusWatch } from './surplusWatch.js';
 export interface LimitedStream {
   readonly config: StreamConfig;
   readonly account: Account;
+  readonly ledger: SurplusLedger;
   readonly watch: StreamWatch;
 }
 
@@ -30,8 +33,6 @@ export interface LimitedStream {
 export interface SurplusLook {
   readonly watch: StreamWatch;
   readonly backedUp: () => BackedUp | undefined;
-  /** Frames in its files that a replay is to send. */
-  readonly leftFrames: () => number;
 }
 
 export interface BackupOverflowOptions extends Omit<BucketOptions, 'spool' | 'taps' | 'idle'> {
@@ -41,8 +42,10 @@ export interface BackupOverflowOptions extends Omit<BucketOptions, 'spool' | 'ta
   readonly timing: Pick<StreamActorOptions, 'retryMs' | 'errorRetryMs' | 'stopTimeoutMs'>;
   readonly onLeftOver: (batch: Batch, reason: string, log: Log) => 'queued' | 'rejected';
   readonly log: Log;
-  /** The one of the bucket's earlier life; it is counted on. */
-  readonly before?: BackupOverflow | undefined;
+  /** What was counted of such batches before; it is counted on. */
+  readonly closed: Closed;
+  /** Frames that stay in a stream's backup when this has ended. */
+  readonly onStay: (stream: string, frames: number) => void;
 }
 
 export class BackupOverflow implements Overflow {
@@ -50,10 +53,16 @@ export class BackupOverflow implements Overflow {
   /** By stream. */
   readonly looks: ReadonlyMap<string, SurplusLook>;
   readonly #bucket: ActorRef<BucketMessage>;
+  readonly #options: BackupOverflowOptions;
+  readonly #clock: Clock;
   readonly #replays: SurplusReplay[] = [];
+  #endsAtMs = Infinity;
+  #endReason = 'the daemon stopped';
 
   /** @param context of the bucket: this lives below it */
   constructor(context: ActorContext<BucketMessage>, options: BackupOverflowOptions) {
+    this.#options = options;
+    this.#clock = context.clock;
     const { budget, streams } = options;
     const made = streams.map((stream, index) => this.#makeStream(context, options, stream, index));
     this.looks = new Map(made.map(({ look }, index) => [streams[index]!.config.id, look]));
@@ -67,7 +76,7 @@ export class BackupOverflow implements Overflow {
       onSettled: () => this.#bucket.state !== 'stopped' && this.#bucket.tell({ kind: 'settled' }),
       // Only a spool loses any.
       onLost: () => undefined,
-      closed: options.before?.backlog.closed,
+      closed: options.closed,
     });
     const refs = made.map(({ ref }) => ref);
     const lasting = { streams: { turnTo: () => Promise.resolve(), end: () => endAll(refs) }, backlog: this.backlog };
@@ -83,29 +92,36 @@ export class BackupOverflow implements Overflow {
     this.#bucket.tell({ kind: 'fence', receipt });
   }
 
+  /** Once it is stopped: what could not be written within this time is left over, for this reason. */
+  endWithin(ms: number, reason: string): void {
+    this.#endsAtMs = this.#clock.now() + ms;
+    this.#endReason = reason;
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#replays.map((replay) => replay.stop()));
     this.#bucket.stop();
     await this.#bucket.stopped;
+    for (const { config, ledger } of this.#options.streams) this.#options.onStay(config.id, ledger.end());
   }
 
   #makeStream(context: ActorContext<BucketMessage>, options: BackupOverflowOptions, stream: LimitedStream, index: number): { readonly ref: ActorRef<StreamMessage>; readonly look: SurplusLook } {
-    const { timing, onLeftOver, before } = options;
-    const { config, account } = stream;
-    // What its predecessor wrote is counted.
-    const known = before?.looks.get(config.id)?.leftFrames() ?? 0;
-    const ledger = { found: (frames: number) => book(account, Math.max(0, frames - known), 'backedUp') };
+    const { timing, onLeftOver } = options;
+    const { config, account, ledger } = stream;
     const name = `over/stream.${config.id}`;
     const log = options.log.at(`${context.path}/${name}`);
     const parts = makeStreamParts(config, { ...options.shared, bucket: options.name, account, ledger, watch: stream.watch, log, surplus: options.gate.paceOfSurplus(index) });
+    ledger.begin(backupPlace(config), () => parts.replay?.leftFrames ?? 0);
     this.#replay(parts, timing.retryMs, context.clock, log);
     const watch = new SurplusWatch(stream.watch, () => context.clock.now());
     const actorOptions: StreamActorOptions = {
       ...timing, primary: parts.backup!, backup: undefined, primaryCounts: 'backedUp', slice: config.slice, account, watch,
+      stopTimeoutMs: () => Math.min(timing.stopTimeoutMs(), this.#endsAtMs - context.clock.now()),
+      endReason: () => this.#endReason,
       onLeftOver: (batch, reason) => onLeftOver(batch, reason, log),
     };
     const ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, actorOptions));
-    return { ref, look: { watch, backedUp: parts.backedUp, leftFrames: () => parts.replay?.leftFrames ?? 0 } };
+    return { ref, look: { watch, backedUp: parts.backedUp } };
   }
 
   #replay({ primary, replay, backedUp }: StreamParts, retryMs: number, clock: Clock, log: Log): void {

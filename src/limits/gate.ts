@@ -31,14 +31,17 @@ export class Gate {
   readonly #demand: Demand;
   readonly #lanes: readonly Lane[];
 
-  /** @param replayed the streams whose backups a replay may send; where frames are rejected none matters */
-  constructor(limit: RateLimitConfig, replayed: readonly Watched[], clock: Clock) {
+  /**
+   * @param replayed the streams whose backups a replay may send; where frames are rejected none matters
+   * @param before the gate of a limit for the same time, which this one follows: what it has let through counts
+   */
+  constructor(limit: RateLimitConfig, replayed: readonly Watched[], clock: Clock, before?: Gate) {
     const { frames, perMs } = limit;
     this.#limit = limit;
     this.#clock = clock;
-    this.#admitted = new RateWindow(frames, perMs);
+    this.#admitted = new RateWindow(frames, perMs, before && before.#admitted);
     this.#demand = new Demand(perMs);
-    this.#lanes = replayed.map((watch) => ({ watch, window: new RateWindow(frames, perMs), held: 0 }));
+    this.#lanes = replayed.map((watch) => ({ watch, window: new RateWindow(frames, perMs, before && before.#windowOf(watch)), held: 0 }));
   }
 
   /** How many of the frames that a client sends are within the limit. */
@@ -50,6 +53,11 @@ export class Gate {
     this.#admitted.note(fits, nowMs);
     for (const { watch, window } of this.#lanes) if (watch.mode === 'normal') window.note(fits, nowMs);
     return fits;
+  }
+
+  /** What the primary of this stream has had; what clients were let through when it had no window of its own. */
+  #windowOf(watch: Watched): RateWindow {
+    return this.#lanes.find((lane) => lane.watch === watch)?.window ?? this.#admitted;
   }
 
   /** For what the backup holds because the primary was away. */

@@ -16,7 +16,16 @@ export class RateWindow {
   #elapsedMs = 0;
   #lastMs: number | undefined;
 
-  constructor(readonly frames: number, readonly perMs: number) {}
+  /** @param before one of the same length, whose frames count here too */
+  constructor(readonly frames: number, readonly perMs: number, before?: RateWindow) {
+    if (before === undefined) return;
+    this.#counts.set(before.#counts);
+    this.#step = before.#step;
+    this.#place = before.#place;
+    this.#used = before.#used;
+    this.#elapsedMs = before.#elapsedMs;
+    this.#lastMs = before.#lastMs;
+  }
 
   /** How many of `wanted` frames there is room for; these are counted. */
   take(wanted: number, nowMs: number): number {

@@ -174,7 +174,7 @@ export class Replay implements BackupReplay {
   async #readPaced(file: OwnFile): Promise<Read | undefined> {
     const { pace } = this.#options;
     if (pace === undefined) return this.#read(file, Infinity);
-    const granted = await pace.next(file.frames - file.sentFrames);
+    const granted = await pace.next(Math.max(1, file.frames - file.sentFrames));
     if (granted === 0) return undefined;
     let read: Read | undefined;
     try {

@@ -1,5 +1,6 @@
 // Of the frames that an account says are backed up: in the files of which backup they are. A stream's backup may become another one while the
 // daemon lives, and come back: what is found in its files then is counted already, and must not be counted again.
+import type { StreamConfig } from '../config/buckets.js';
 import { type Account, book } from './account.js';
 
 export class BackupLedger {
@@ -26,4 +27,9 @@ export class BackupLedger {
     const known = this.#elsewhere.get(this.#current) ?? 0;
     book(this.#account, Math.max(0, frames - known), 'backedUp');
   }
+}
+
+/** What tells a backup's files from those of another; the same for all that have none. */
+export function backupPlace({ backup }: StreamConfig): string {
+  return backup?.type === 'file' ? JSON.stringify([backup.settings.path, backup.settings.fileNameTemplate]) : '';
 }

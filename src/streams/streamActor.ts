@@ -65,8 +65,8 @@ export interface StreamActorOptions {
   readonly onReady?: () => void;
   /** It can't write what it holds, and would give it back. */
   readonly onStuck?: () => void;
-  /** So near the end of the backup new batches wait for the rest of it: see NEAR_END_BYTES, which it is when this is not given. */
-  readonly nearEndBytes?: number | undefined;
+  /** So near the end of the backup new batches wait for the rest of it: at most NEAR_END_BYTES, which it is when this says nothing. */
+  readonly nearEndBytes?: () => number | undefined;
   /** What the primary has taken: `backedUp` where it is the backup of another stream, `delivered` when this is not given. */
   readonly primaryCounts?: 'delivered' | 'backedUp';
   readonly account: Account;
@@ -357,7 +357,7 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #runReplay(): void {
-    started(() => this.#options.replay!.send(this.#replaying === 'last' ? 0 : (this.#options.nearEndBytes ?? NEAR_END_BYTES))).then(
+    started(() => this.#options.replay!.send(this.#replaying === 'last' ? 0 : Math.min(this.#options.nearEndBytes?.() ?? NEAR_END_BYTES, NEAR_END_BYTES))).then(
       () => this.#tellSelf({ kind: 'replayed', problem: undefined }),
       (error: unknown) => this.#tellSelf({ kind: 'replayed', problem: textOf(error) }),
     );

@@ -69,7 +69,7 @@ describe.each(SPOOLS)('under load, %s', (_kind, env) => {
     const writers = await Promise.all(['same', 'changed', 'removed', 'added'].map((name) => Writer.start(daemon, name, name)));
     for (const writer of writers) await writer.sends(daemon, 200);
     const changed = await reload(daemon, { streamsConfigs, buckets: [bucket('same'), bucket('changed', { streams: ['files', 'more'], batchTimeout: 30, batch: 7 }), bucket('added')] });
-    expect(changed).toBe('added buckets.added; removed buckets.removed; changed buckets.changed (batchFrames, batchTimeoutMs, new stream more)');
+    expect(changed).toBe('added buckets.added; removed buckets.removed; changed buckets.changed (batch, batchTimeout, new stream more)');
     for (const writer of writers) await writer.sends(daemon, 200);
     for (const writer of writers) await writer.end();
     expect(await daemon.stop()).toMatchObject({ code: 0 });

@@ -1,5 +1,6 @@
 // SIGHUP with rate limits: a limit comes, changes and goes while frames do; none is lost, none is counted twice.
-import { join } from 'node:path';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 import { checkAccounts, statusOf } from '../support/adminDoor.js';
 import { range, startDaemon, type Frame, type TestDaemon } from '../support/daemon.js';
@@ -39,6 +40,7 @@ describe('a limit that rejects', () => {
     expect(await reload(daemon, buckets({ frames: 10, perMs: AN_HOUR_MS }))).toBe('changed buckets.orders (rateLimit)');
     await send(daemon, 'orders', 50, 80);
     expect(await reload(daemon, buckets({ frames: 20, perMs: AN_HOUR_MS }))).toBe('changed buckets.orders (rateLimit)');
+    // Ten of it were let through before.
     await send(daemon, 'orders', 80, 110);
     // The same limit, which has let through all that it may.
     expect(await reload(daemon, buckets({ frames: 20, perMs: AN_HOUR_MS }, ['files', 'more']))).toBe('changed buckets.orders (new stream more)');
@@ -46,9 +48,9 @@ describe('a limit that rejects', () => {
     expect(await reload(daemon, buckets(undefined, ['files', 'more']))).toBe('changed buckets.orders (rateLimit)');
     await send(daemon, 'orders', 130, 150);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(sorted(await daemon.files('data'))).toEqual([...range(0, 60), ...range(80, 100), ...range(130, 150)]);
-    expect(sorted(await daemon.files('rejected'))).toEqual([...range(60, 80), ...range(100, 130)]);
-    expect(daemon.accounts.get('orders/files')).toEqual({ ...ZERO, received: 150, delivered: 100, rejected: 50 });
+    expect(sorted(await daemon.files('data'))).toEqual([...range(0, 60), ...range(80, 90), ...range(130, 150)]);
+    expect(sorted(await daemon.files('rejected'))).toEqual([...range(60, 80), ...range(90, 130)]);
+    expect(daemon.accounts.get('orders/files')).toEqual({ ...ZERO, received: 150, delivered: 90, rejected: 60 });
     expect(daemon.accounts.get('orders/more')).toEqual({ ...ZERO, received: 40, delivered: 20, rejected: 20 });
   });
 });
@@ -106,6 +108,76 @@ describe('a limit that fills the backups', () => {
     expect(await inKafka(topic, 60)).toEqual(range(0, 60));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ ...ZERO, received: 60, delivered: 60 });
+  }, 60_000);
+
+  test.each([['without a spool', {}], ['with a spool', { SPOOL: './spool' }]])('%s: while neither stream nor backup takes anything, what waits within the limit goes on waiting, and is delivered', async (_what, env) => {
+    const broken = (batch: number): object => ({
+      streamsConfigs: { files: { ...fileStream('data'), backup: manualBackup('backup') } },
+      buckets: [{ id: 'orders', streams: ['files'], batch, batchTimeout: 20, rateLimit: { frames: 50, perMs: AN_HOUR_MS, over: 'backup' } }],
+    });
+    const daemon = await startDaemon({ buckets: broken(100), env: { ADMIN: './admin.sock', STOP_TIMEOUT: '5s', ...env } });
+    const door = join(daemon.folder, 'admin.sock');
+    const inTheWay = ['data', 'backup'].map((folder) => join(daemon.folder, folder, 'orders'));
+    for (const file of inTheWay) {
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, 'in the way of the folder');
+    }
+    const client = await daemon.connect();
+    await client.send(numberedFrames('orders', 'a', { from: 0, count: 40, bytes: 60 }));
+    await daemon.line(/orders\/stream\.files mode error/);
+    expect(await reload(daemon, broken(200))).toBe('changed buckets.orders (batch)');
+    for (const file of inTheWay) await rm(file);
+    await daemon.untilFiled('data', 40);
+    expect((await statusOf(door)).buckets[0]!.streams[0]).toMatchObject({ account: { ...ZERO, received: 40, delivered: 40 } });
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  }, 60_000);
+
+  test('a backup that was in error because of it is not so any more once it is gone', async () => {
+    const daemon = await startDaemon({ buckets: toFiles({ frames: 5, perMs: AN_HOUR_MS, over: 'backup' }), env: { ADMIN: './admin.sock', STOP_TIMEOUT: '5s' } });
+    const door = join(daemon.folder, 'admin.sock');
+    await mkdir(join(daemon.folder, 'backup'), { recursive: true });
+    await writeFile(join(daemon.folder, 'backup', 'orders'), 'in the way of the folder');
+    const client = await daemon.connect();
+    await client.send(numberedFrames('orders', 'a', { from: 0, count: 20, bytes: 60 }));
+    const mode = async (): Promise<string> => (await statusOf(door)).buckets[0]!.streams[0]!.mode;
+    await daemon.until('the stream in error', async () => (await mode()) === 'error');
+    await reload(daemon, toFiles());
+    await daemon.until('the stream well again', async () => (await mode()) === 'normal');
+    const status = await statusOf(door);
+    checkAccounts(status);
+    expect(status.buckets[0]).toMatchObject({ overLimit: { backup: 15 }, streams: [{ account: { ...ZERO, received: 20, delivered: 5, rejected: 15 } }] });
+    expect(sorted(await daemon.files('rejected'))).toEqual(range(5, 20));
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  }, 60_000);
+
+  test('its backup becomes another one and comes back: what lies there is counted once, told of while nobody sends it, and sent then', async () => {
+    const topic = await newTopic(bootstrap, 'limit-place');
+    const withBackup = (folder: string, frames: number, perMs: number): object => ({
+      streamsConfigs: { kafka: kafkaStream(bootstrap, {}, { backup: fileStream(folder) }) },
+      buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20, rateLimit: { frames, perMs, over: 'backup' } }],
+    });
+    const daemon = await startDaemon({ buckets: withBackup('a', 10, AN_HOUR_MS), env: { ADMIN: './admin.sock' } });
+    const door = join(daemon.folder, 'admin.sock');
+    const received = async (): Promise<number> => {
+      const status = await statusOf(door);
+      checkAccounts(status);
+      return status.buckets.find(({ name }) => name === topic)!.streams[0]!.account.received;
+    };
+    await send(daemon, topic, 0, 50);
+    await reload(daemon, withBackup('b', 10, AN_HOUR_MS));
+    await daemon.line(/WARN .*40 frames that were over the rate limit stay in the backup of stream kafka below .*\/a, and nobody sends them/);
+    await send(daemon, topic, 50, 80);
+    expect(await received()).toBe(80);
+    await reload(daemon, withBackup('a', 10, AN_HOUR_MS));
+    await send(daemon, topic, 80, 85);
+    expect(await received()).toBe(85);
+    await reload(daemon, withBackup('a', 1000, 1000));
+    expect(await inKafka(topic, 55)).toEqual([...range(0, 50), ...range(80, 85)]);
+    await reload(daemon, withBackup('b', 1000, 1000));
+    expect(await inKafka(topic, 85)).toEqual(range(0, 85));
+    await daemon.until('all in the account', async () => (await statusOf(door)).buckets.find(({ name }) => name === topic)!.streams[0]!.account.delivered === 85);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ ...ZERO, received: 85, delivered: 85 });
   }, 60_000);
 
   test('a bucket that turns to defaultBucket, with the same settings, keeps its limit', async () => {

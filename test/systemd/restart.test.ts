@@ -32,7 +32,7 @@ describe('NOTIFY_SOCKET', () => {
     const socket = await NotifySocket.listen(join(folder, 'notify'));
     const daemon = await startDaemon({ buckets: TO_FILES, folder, env: { NOTIFY_SOCKET: socket.address } });
     await socket.until(/^READY/);
-    expect(await reload(daemon, { ...TO_FILES, buckets: [{ ...TO_FILES.buckets[0], batch: 10 }] })).toBe('changed buckets.orders (batchFrames)');
+    expect(await reload(daemon, { ...TO_FILES, buckets: [{ ...TO_FILES.buckets[0], batch: 10 }] })).toBe('changed buckets.orders (batch)');
     await expect.poll(() => socket.datagrams.length, { timeout: 20_000 }).toBe(3);
     expect(await reload(daemon, '{')).toBeUndefined();
     await expect.poll(() => socket.datagrams.length, { timeout: 20_000 }).toBe(5);

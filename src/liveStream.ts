@@ -154,6 +154,8 @@ export class LiveStream implements BucketStream {
 
   #afterEnd(): void {
     this.#dropNext();
+    const { record } = this.#options;
+    if (record.ref === this.ref) record.watch.end();
     if (this.#isTakenOut) this.#sayWhatStays('the stream was taken out of the configuration');
   }
 

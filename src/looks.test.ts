@@ -46,6 +46,11 @@ describe('Looks', () => {
     expect([...looks.accounts.keys()]).toEqual(['a/files', 'c/files', '_other/files']);
   });
 
+  test('those that the configuration names come first, however late they came', () => {
+    const looks = looksOf(lookOf('a'), lookOf('b'), { ...lookOf('late'), isOnDemand: false });
+    expect(looks.snapshots.map(({ name }) => name)).toEqual(['late', 'a', 'b']);
+  });
+
   test('a hundred thousand names leave no more than the bound', () => {
     const looks = new Looks<BucketLook>(100);
     for (let i = 0; i < 100_000; i++) {

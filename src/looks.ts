@@ -5,7 +5,7 @@ import { together } from './admin/fold.js';
 import type { Account } from './streams/account.js';
 
 /** Buckets made on demand that have ended, and are kept each for itself. */
-const MOST_ENDED = 1000;
+const MOST_ENDED = 200;
 
 export class Looks<Look extends BucketLook> {
   readonly #byName = new Map<string, Look>();
@@ -32,7 +32,9 @@ export class Looks<Look extends BucketLook> {
   }
 
   get snapshots(): readonly BucketSnapshot[] {
-    const each = Array.from(this.#byName.values(), bucketSnapshot);
+    const looks = [...this.#byName.values()];
+    // Who shows only so many shows those that a person has named.
+    const each = [...looks.filter(({ isOnDemand }) => !isOnDemand), ...looks.filter(({ isOnDemand }) => isOnDemand)].map(bucketSnapshot);
     return this.#others === undefined ? each : [...each, this.#others];
   }
 

@@ -327,6 +327,21 @@ describe('StreamActor with a replay', () => {
   });
 });
 
+test('a replay that fails again and again for the same reason is told of once, until something has changed', async () => {
+  const bench = await Bench.opened(NUMBERS);
+  const said = (): number => bench.lines.filter((line) => line.includes('the backup is not sent yet')).length;
+  const begun = (): number => bench.lines.filter((line) => line.includes('are sent to it first')).length;
+  for (let round = 0; round < 5; round++) {
+    bench.primary.answerProbe();
+    await turn();
+    if (round === 3) bench.replay.go(1);
+    bench.replay.fail();
+    await turn();
+    await bench.advance(10_000);
+  }
+  expect([said(), begun()]).toEqual([2, 1]);
+});
+
 describe('StreamActor: giving back', () => {
   test('in error mode what only waits is given back, from the end, and asked for again when it can be written', async () => {
     const bench = await Bench.opened();

@@ -504,6 +504,19 @@ describe('StreamActor: the end', () => {
     expect(bench.account).toEqual({ ...newAccount(), received: 2, backedUp: 2 });
   });
 
+  test('of little time to stop, the primary has half', async () => {
+    const bench = await Bench.opened();
+    bench.tell('a');
+    bench.stop(2_000);
+    await bench.advance(999);
+    expect(bench.primary.closes).toEqual([]);
+    await bench.advance(1);
+    expect(bench.primary.closes).toEqual([0]);
+    bench.backup!.deliver();
+    await turn();
+    bench.expectClean();
+  });
+
   test('at the deadline, with no backup, it is left over', async () => {
     const bench = await Bench.opened({ hasBackup: false, depth: 1 });
     bench.tell('0:a', '1:b');

@@ -92,9 +92,13 @@ export class StreamActor extends Actor<StreamMessage> {
   #isProbing = false;
   /** `sending`: while the backup grows. `resting`: nothing more is written to it, what is outstanding ends. `last`: what is left then. */
   #replaying: 'no' | 'sending' | 'resting' | 'last' = 'no';
+  /** What the log has said last of a replay that does not go on. */
+  #notSent: { readonly problem: string; readonly leftFrames: number } | undefined;
   #hasGivenBack = false;
   #deadline: Timer | undefined;
   #isPastDeadline = false;
+  /** Of the time at the end. */
+  #lastResortMs: number | undefined;
   readonly #opening: Promise<void>;
   #isOpen = false;
   #isClosing = false;
@@ -107,7 +111,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#context = context;
     this.#options = options;
     // Of a failed predecessor.
-    if (options.watch.mode !== 'normal') options.watch.enter('normal', 'begins anew');
+    options.watch.enter('normal', 'begins anew');
     this.#opening = opened(options).then(
       () => this.#tellSelf({ kind: 'opened', problem: undefined }),
       (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
@@ -159,7 +163,10 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #watchDeadline(): void {
-    const leftMs = Math.max(0, this.#options.stopTimeoutMs() - LAST_RESORT_MS);
+    const stopMs = this.#options.stopTimeoutMs();
+    // Of little time the primary has half.
+    if (Number.isFinite(stopMs)) this.#lastResortMs ??= Math.min(LAST_RESORT_MS, Math.max(0, stopMs / 2));
+    const leftMs = Math.max(0, stopMs - (this.#lastResortMs ?? LAST_RESORT_MS));
     this.#deadline = this.#context.clock.after(Math.min(leftMs, DEADLINE_CHECK_MS), () => {
       if (leftMs > DEADLINE_CHECK_MS) this.#watchDeadline();
       else this.#tellSelf({ kind: 'deadline' });
@@ -167,7 +174,7 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #boundLastResort(): void {
-    this.#deadline = this.#context.clock.after(LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
+    this.#deadline = this.#context.clock.after(this.#lastResortMs ?? LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
   }
 
   /** Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to anyone. */
@@ -277,6 +284,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#next = undefined;
     this.#mode = next.mode;
     this.#options.watch.enter(next.mode, next.reason);
+    this.#notSent = undefined;
     this.#logMode(next.reason);
     if (this.#mode !== 'error') this.#askForMore();
     else this.#options.onStuck?.();
@@ -351,7 +359,7 @@ export class StreamActor extends Actor<StreamMessage> {
   #startReplay(): void {
     if (this.#context.self.state === 'draining' && this.#mode === 'backup') return;
     const { leftFrames } = this.#options.replay!;
-    this.#context.log.info(`the primary is back: ${leftFrames} frames in the backup are sent to it first`);
+    if (this.#notSent?.leftFrames !== leftFrames) this.#context.log.info(`the primary is back: ${leftFrames} frames in the backup are sent to it first`);
     this.#replaying = this.#mode === 'error' ? 'last' : 'sending';
     this.#runReplay();
   }
@@ -374,7 +382,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#replaying = 'no';
     if (this.#next?.mode === 'retired') return;
     if (problem !== undefined) {
-      this.#context.log.warn(`the backup is not sent yet: ${problem}; ${this.#options.replay!.leftFrames} frames are left in it, and it is tried again`);
+      this.#sayNotSent(problem);
       this.#scheduleRetry();
     } else if (ended === 'last' && !this.#mustReplay()) {
       this.#enter({ mode: 'normal', reason: 'the primary is back, and has had what was backed up' });
@@ -382,6 +390,14 @@ export class StreamActor extends Actor<StreamMessage> {
       this.#restBackup();
     }
     this.#pump();
+  }
+
+  /** Once, until something has changed: in error mode it is tried every second. */
+  #sayNotSent(problem: string): void {
+    const { leftFrames } = this.#options.replay!;
+    if (this.#notSent?.problem === problem && this.#notSent.leftFrames === leftFrames) return;
+    this.#notSent = { problem, leftFrames };
+    this.#context.log.warn(`the backup is not sent yet: ${problem}; ${leftFrames} frames are left in it, and it is tried again`);
   }
 
   /** Near the end of the backup: what comes waits, so that there is an end. */

@@ -29,3 +29,16 @@ test('batches, frames and bytes by where they were written, and those that faile
   expect(watch.written).toEqual({ primary: { batches: 1, frames: 3, bytes: 30 }, backup: { batches: 1, frames: 3, bytes: 30 } });
   expect([watch.failedBatches, watch.retries, watch.lastProblem]).toEqual([1, 1, { text: 'not back yet', atMs: 7 }]);
 });
+
+test('of a stream that has ended no time goes by in any mode, until it lives again', () => {
+  let nowMs = 0;
+  const watch = new StreamWatch(() => nowMs);
+  watch.enter('error', 'the disk is full');
+  nowMs = 10;
+  watch.end();
+  nowMs = 1_000;
+  expect([watch.mode, watch.modeMs, watch.lastProblem?.text]).toEqual(['normal', { normal: 0, backup: 0, error: 10 }, 'the disk is full']);
+  watch.enter('normal', 'begins anew');
+  nowMs = 1_005;
+  expect(watch.modeMs).toEqual({ normal: 5, backup: 0, error: 10 });
+});

@@ -31,6 +31,7 @@ export class StreamWatch {
   #failedBatches = 0;
   #failures = 0;
   #retries = 0;
+  #isEnded = false;
   #replayedFrames = 0;
 
   /** @param now milliseconds since the epoch */
@@ -84,6 +85,13 @@ export class StreamWatch {
     if (mode !== 'normal') this.#noteProblem(reason);
     this.#mode = mode;
     this.#sinceMs = this.#now();
+    this.#isEnded = false;
+  }
+
+  /** The stream has ended: it is in no mode until it enters one again. */
+  end(): void {
+    this.enter('normal', 'it has ended');
+    this.#isEnded = true;
   }
 
   wrote(to: WrittenTo, amount: Amount): void {
@@ -117,6 +125,6 @@ export class StreamWatch {
   }
 
   #inModeMs(): number {
-    return Math.max(0, this.#now() - this.#sinceMs);
+    return this.#isEnded ? 0 : Math.max(0, this.#now() - this.#sinceMs);
   }
 }

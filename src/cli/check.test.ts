@@ -46,6 +46,11 @@ describe('kahe check', () => {
     expect(out).toContain('(any other)  10000 frames, 1MB, 1000 ms; at most 50 frames in 1000 ms, over that: reject  copies');
   });
 
+  test('the places of the admin door are shown where there are any', async () => {
+    expect((await check([], { env: 'ADMIN=127.0.0.1:9090, ./admin.sock\nSOCKET=./it.sock' })).out).toMatch(/\n *admin +http:\/\/127\.0\.0\.1:9090\/, \/\S+\/admin\.sock\n/);
+    expect((await check([])).out).not.toContain('admin');
+  });
+
   test('statsd is shown where figures go to one', async () => {
     expect((await check([], { env: 'STATSD=stats.example:8125\nSTATSD_INTERVAL=1m\nSOCKET=./it.sock' })).out).toContain('statsd    stats.example:8125 every 1m00s, as kahe.…\n');
     expect((await check([])).out).not.toContain('statsd');

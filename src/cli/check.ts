@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { parse } from 'dotenv';
 import { type BackupConfig, type BucketConfig, type BucketsConfig, type StreamConfig, loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
+import { describePlace } from '../config/adminPlace.js';
 import { envFileOf } from '../config/envFile.js';
 import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
@@ -83,13 +84,14 @@ function asText({ environment, buckets, problems }: Reading, probed: readonly Pr
   return `${lines.join('\n')}\n`;
 }
 
-function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs, statsd }: Environment): [string, string][] {
+function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs, admin, statsd }: Environment): [string, string][] {
   return [
     ['socket', `${socket.path}, mode 0${socket.mode.toString(8)}${socket.group === undefined ? '' : `, group ${socket.group}`}`],
     ['memory', `${bytesText(maxMemoryBytes)}; frames up to ${bytesText(maxFrameBytes)}`],
     ['spool', spool === undefined ? 'none: frames are in memory alone until they are delivered' : `${spool.path}, up to ${bytesText(spool.maxBytes)}, sync ${spool.sync}, when full: ${spool.whenFull}`],
     ['rejected', `${rejected.path}, up to ${bytesText(rejected.maxBytes)}`],
     ['stopping', `takes up to ${durationText(stopTimeoutMs)}`],
+    ...(admin.length === 0 ? [] : [['admin', admin.map(describePlace).join(', ')] as [string, string]]),
     ...(statsd === undefined ? [] : [['statsd', `${statsd.host}:${statsd.port} every ${durationText(statsd.intervalMs)}, as ${statsd.prefix}.…`] as [string, string]]),
   ];
 }

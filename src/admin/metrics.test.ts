@@ -35,6 +35,21 @@ test('the latency is a histogram: steps add up to the count', async () => {
   expect(values.get('kahe_kafka_errors_total{broker="kafka:9092",code="TIMEOUT"}')).toBe(1);
 });
 
+test('of many streams, asked for twice at once: each answer is of one snapshot, and the event loop goes on meanwhile', async () => {
+  const many = (received: number): Snapshot => snapshot({
+    buckets: Array.from({ length: 1000 }, (_, i) => bucketSnapshot(`b${i}`, [streamSnapshot({ account: { ...newAccount(), received, delivered: received } })])),
+  });
+  let turns = 0;
+  const counting = setInterval(() => turns++, 0);
+  const answers = await Promise.all([of(many(1)), of(many(2))]);
+  clearInterval(counting);
+  for (const [i, values] of answers.entries()) {
+    const received = [...values].filter(([name]) => name.startsWith('kahe_stream_received_frames_total{')).map(([, value]) => value);
+    expect(received).toEqual(Array.from({ length: 1000 }, () => i + 1));
+  }
+  expect(turns).toBeGreaterThan(10);
+});
+
 test('what is no more in the snapshot is no more shown, and what is not there shows no value', async () => {
   await of(snapshot({ buckets: [bucketSnapshot('gone')], spool: { path: '/s', bytes: 1, maxBytes: 2, isFull: true, failingSegments: 0 } }));
   const values = await of(snapshot());

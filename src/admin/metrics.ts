@@ -23,10 +23,14 @@ export interface Metric {
 
 export const METRICS: readonly Metric[] = [...SOCKET_METRICS, ...STREAM_METRICS, ...KAFKA_METRICS, ...RELOAD_METRICS, ...PROCESS_METRICS];
 
+/** Of one metric: they take about a millisecond. */
+const MANY_SAMPLES = 200;
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #filled: readonly { readonly metric: Metric; readonly target: Counter | Gauge }[];
   readonly #latency: LatencyHistogram;
+  #rendering: Promise<unknown> = Promise.resolve();
 
   constructor() {
     const registers = [this.#registry];
@@ -49,14 +53,31 @@ export class Metrics {
     return found.map(({ name, type, help }) => ({ name, type: String(type), help, labels: labels.get(name) ?? this.#latency.labels }));
   }
 
+  /** One snapshot after the other, each whole: the registry has room for one. */
   text(snapshot: Snapshot): Promise<string> {
+    const rendered = this.#rendering.then(() => this.#render(snapshot));
+    this.#rendering = rendered.catch(() => undefined);
+    return rendered;
+  }
+
+  /** Frames come between two metrics: thousands of streams take a while. */
+  async #render(snapshot: Snapshot): Promise<string> {
+    const texts: string[] = [];
     for (const { metric, target } of this.#filled) {
       target.reset();
       // A reset gives a metric without labels a 0, whether there is a value or not.
       if (metric.labels.length === 0) target.remove({});
-      for (const [labels, value] of metric.read(snapshot)) target.inc(labels, value);
+      const samples = metric.read(snapshot);
+      for (const [labels, value] of samples) target.inc(labels, value);
+      texts.push(await this.#registry.getSingleMetricAsString(metric.name));
+      if (samples.length >= MANY_SAMPLES) await turnOfLoop();
     }
     this.#latency.fill(snapshot.brokers);
-    return this.#registry.metrics();
+    texts.push(await this.#registry.getSingleMetricAsString(this.#latency.name));
+    return `${texts.join('\n\n')}\n`;
   }
+}
+
+function turnOfLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -91,7 +91,8 @@ export class LiveBuckets {
         this.#live.delete(key);
         look.surplus = undefined;
       }
-      if (live.place.isOnDemand && !this.#live.has(key)) this.looks.ended(name);
+      // At the daemon's end all are told of, each for itself.
+      if (live.place.isOnDemand && !this.#live.has(key) && this.#parts.stopAtMs() === Infinity) this.looks.ended(name);
     });
     return ref;
   }

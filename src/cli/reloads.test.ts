@@ -78,7 +78,7 @@ describe('Reloads', () => {
     await bench.go();
     expect(bench.taken).toEqual([2, 5]);
     expect(bench.around).toEqual(['begin', 'end']);
-    expect(bench.lines).toEqual([1, 2].map(() => `INFO | SIGHUP: ${join(folder, 'buckets.json')} is in force: changed buckets.orders (batchFrames)`));
+    expect(bench.lines).toEqual([1, 2].map(() => `INFO | SIGHUP: ${join(folder, 'buckets.json')} is in force: changed buckets.orders (batch)`));
     expect(bench.reloads.figures).toMatchObject({ successes: 2, failures: 0 });
   });
 

@@ -14,8 +14,9 @@ import type { Batch } from './frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from './frames/frame.js';
 import { BackupOverflow } from './limits/backupOverflow.js';
 import { BucketLimit, LaterOverflow } from './limits/bucketLimit.js';
-import type { Limiter } from './limits/limiter.js';
-import { type Limit, makeDiverter, makeRejecter, paceOfBackup } from './limits/makeLimiter.js';
+import type { Limiter, Overflow } from './limits/limiter.js';
+import { type Limit, makeLimiter, paceOfBackup } from './limits/makeLimiter.js';
+import { RejectOverflow } from './limits/rejectOverflow.js';
 import { SurplusLedger } from './limits/surplusLedger.js';
 import { TurningPace } from './limits/turningPace.js';
 import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './liveStream.js';
@@ -71,7 +72,6 @@ export interface BucketParts extends LastingParts {
 
 /** Time at the end that streams need for what they hold, after batches that wait in the spool are given to them no more. */
 const STREAMS_END_MS = 5_000;
-
 /** How long what was over a limit may take to reach the backups, when the limit is changed. */
 const LIMIT_END_MS = 5_000;
 
@@ -133,28 +133,26 @@ export class BucketMaker {
     const limiter = (parts.limiter ??= look.limit && new BucketLimit());
     if (limiter === undefined) return { limiter, turned: Promise.resolve() };
     look.surplus?.endWithin(LIMIT_END_MS, 'the rate limit of its bucket was changed, and the backup could not be written');
-    const turned = limiter.turn((after) => this.#diverterOf(look, place, parts, after) ?? this.#rejecterOf(look, place, parts.context.log));
+    const turned = limiter.turn((after) => this.#limiterOf(look, place, parts, after));
     for (const { pace } of look.streams) pace.turn();
     if (look.limit?.config.over !== 'backup') void turned.then(() => (look.surplus = undefined));
     return { limiter, turned };
   }
 
-  /** Undefined: it has no limit, or one that does not reject. */
-  #rejecterOf(look: KnownBucket, { streams }: Place, log: Log): Limiter | undefined {
-    const { rejected, clock } = this.#parts;
-    if (look.limit?.config.over !== 'reject') return undefined;
-    return makeRejecter(look.limit, { name: look.name, accounts: streams.map((config) => this.recordOf(look, config).account), rejected, log, clock });
-  }
-
-  /** Undefined: it has no limit, or one that brings nothing to the backups. */
-  #diverterOf(look: KnownBucket, place: Place, { key, context }: BucketParts, after: Promise<unknown> | undefined): Limiter | undefined {
+  /** @param after what of the limit before must have ended first */
+  #limiterOf(look: KnownBucket, place: Place, parts: BucketParts, after: Promise<unknown> | undefined): Limiter | undefined {
     const { limit } = look;
-    if (limit?.config.over !== 'backup') return undefined;
-    const make = (): BackupOverflow => (look.surplus = this.#makeSurplus(look, place, key, context, limit));
-    return makeDiverter(limit, after === undefined ? make() : new LaterOverflow(after, make), context.log, context.clock);
+    const { log, clock } = parts.context;
+    return limit && makeLimiter(limit, this.#overflowOf(limit, look, place, parts, after), log, clock);
   }
 
-  #makeSurplus(look: KnownBucket, { bucket, streams }: Place, key: BucketKey, context: ActorContext<BucketMessage>, { gate }: Limit): BackupOverflow {
+  #overflowOf(limit: Limit, look: KnownBucket, place: Place, parts: BucketParts, after: Promise<unknown> | undefined): Overflow {
+    if (limit.config.over === 'reject') return new RejectOverflow(limit.config, look.name, place.streams.map((config) => this.recordOf(look, config).account), this.#parts.rejected);
+    const make = (): BackupOverflow => (look.surplus = this.#makeSurplus(limit, look, place, parts));
+    return after === undefined ? make() : new LaterOverflow(after, make);
+  }
+
+  #makeSurplus({ gate }: Limit, look: KnownBucket, { bucket, streams }: Place, { key, context }: BucketParts): BackupOverflow {
     const { budget, maker, rejected, discards, turns, clock, stopAtMs, log } = this.#parts;
     return new BackupOverflow(context, {
       ...bucket,

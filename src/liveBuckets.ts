@@ -30,6 +30,7 @@ interface Live {
 
 /** A bucket made on demand that had nothing to do for one to two of these ends. */
 const IDLE_MS = 60_000;
+
 export class LiveBuckets {
   readonly #parts: LiveBucketsParts;
   readonly #maker: BucketMaker;
@@ -178,7 +179,6 @@ export class LiveBuckets {
     if (!isLimitFor(look.limit, rateLimit, streams)) look.limit = rateLimit && newLimit(rateLimit, records, this.#parts.clock, (look.limitCounts ??= { reject: 0, backup: 0 }), look.limit);
     return look;
   }
-
 }
 
 /** One that is the same goes on, with what it has counted in its window. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { sayAtEveryLevel } from '../test/support/everyLevel.js';
 import { LOG_LEVELS, Log, type LogEntry, type LogLevel } from './log.js';
 
 function lines(level: LogLevel, write: (log: Log) => void, path = ''): string[] {
@@ -7,22 +8,13 @@ function lines(level: LogLevel, write: (log: Log) => void, path = ''): string[] 
   return out;
 }
 
-function all(log: Log): void {
-  log.trace('t');
-  log.debug('d');
-  log.info('i');
-  log.warn('w');
-  log.error('e');
-  log.fatal('f');
-}
-
 describe('Log', () => {
   test('COMPAT LOG_LEVEL: a line is `LEVEL | date time | text`', () => {
     expect(lines('INFO', (log) => log.info('hello'))).toEqual(['INFO | 2024-02-03 04:05:06.007 | hello\n']);
   });
 
   test.each(LOG_LEVELS.map((level, i) => [level, LOG_LEVELS.length - i] as const))('%s lets it and what is graver through', (level, count) => {
-    const written = lines(level, all);
+    const written = lines(level, sayAtEveryLevel);
     expect(written.map((line) => line.split(' | ')[0])).toEqual(LOG_LEVELS.slice(-count));
   });
 

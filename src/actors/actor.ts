@@ -21,6 +21,12 @@ export interface ActorRef<in M> {
   stop(): void;
 }
 
+/** Resolves when all of them have stopped. */
+export async function stopAll(actors: readonly Pick<ActorRef<never>, 'stop' | 'stopped'>[]): Promise<void> {
+  for (const actor of actors) actor.stop();
+  await Promise.all(actors.map(({ stopped }) => stopped));
+}
+
 /** What an actor has of the system it lives in. */
 export interface ActorContext<M> {
   readonly self: ActorRef<M>;

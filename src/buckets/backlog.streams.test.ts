@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { FakeClock, turn, untilSo } from '../../test/support/fakeClock.js';
 import { messagesIn } from '../../test/support/frames.js';
 import type { ActorRef } from '../actors/actor.js';
 import { ReadTurns } from '../disk/readTurns.js';
@@ -76,13 +76,8 @@ class Bench {
     }
   }
 
-  async until(what: string, isSo: () => boolean): Promise<void> {
-    const deadline = Date.now() + 10_000;
-    while (!isSo()) {
-      if (Date.now() > deadline) throw new Error(`never: ${what}\n${this.lines.join('')}`);
-      await turn();
-      this.clock.advance(10);
-    }
+  until(what: string, isSo: () => boolean): Promise<void> {
+    return untilSo(this.clock, what, isSo, () => this.lines.join(''));
   }
 
   get segments(): string[] {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { FakeClock, turn, untilSo } from '../../test/support/fakeClock.js';
 import { messagesIn } from '../../test/support/frames.js';
 import type { ActorRef } from '../actors/actor.js';
 import { Batch } from '../frames/batch.js';
@@ -154,13 +154,8 @@ class Life {
     this.backlog.add(batch, twin);
   }
 
-  async until(what: string, isSo: () => boolean): Promise<void> {
-    const deadline = Date.now() + 10_000;
-    while (!isSo()) {
-      if (Date.now() > deadline) throw new Error(`never: ${what}\n${this.lines.join('')}`);
-      await turn();
-      this.clock.advance(10);
-    }
+  until(what: string, isSo: () => boolean): Promise<void> {
+    return untilSo(this.clock, what, isSo, () => this.lines.join(''));
   }
 
   /** All twins are whole on disk. */

@@ -1,6 +1,6 @@
 // Brings each run to its bucket: a configured one, or one made on demand from `defaultBucket`. A run that has no bucket is rejected with
 // the reason, and kept. Doors hand their runs to this actor just as Client does.
-import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import { type BucketKey, type BucketMessage, type ManagerFence, type ManagerMessage, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
@@ -68,8 +68,7 @@ export class BucketManager extends Actor<ManagerMessage> {
   async #endAll(): Promise<void> {
     while (this.#buckets.size > 0) {
       const ending = [...this.#buckets];
-      for (const [, bucket] of ending) bucket.stop();
-      await Promise.all(ending.map(([, bucket]) => bucket.stopped));
+      await stopAll(ending.map(([, bucket]) => bucket));
       for (const [key, bucket] of ending) if (this.#buckets.get(key) === bucket) this.#buckets.delete(key);
     }
   }

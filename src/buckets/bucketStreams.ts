@@ -3,6 +3,7 @@
 // A stream that was taken out gets nothing new, and goes on delivering what came before. Once STOP_TIMEOUT is nearly over its primary is given
 // up: the rest goes to its backup, or is left over.
 import { isDeepStrictEqual } from 'node:util';
+import { stopAll } from '../actors/actor.js';
 import type { Clock } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { Backlog, BacklogStream } from './backlog.js';
@@ -81,8 +82,7 @@ export class BucketStreams {
     } else {
       await this.#feedToTheEnd();
     }
-    for (const { stream } of this.#members) stream.ref.stop();
-    await Promise.all(this.#members.map(({ stream }) => stream.ref.stopped));
+    await stopAll(this.#members.map(({ stream }) => stream.ref));
     await Promise.all(this.#leaving.values());
   }
 

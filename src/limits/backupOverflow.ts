@@ -1,7 +1,7 @@
 // `"over": "backup"`: what is over the limit goes to the backup of each stream of the bucket, in files apart from what lies there because the
 // primary was away, for that must be sent first and in order, and this as room is left. It is a bucket of its own, whose streams are the
 // backups: batches, receipts, failures and the end are as everywhere. It has no spool: its files are as near as that.
-import type { ActorContext, ActorRef } from '../actors/actor.js';
+import { type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import { Backlog, type Closed } from '../buckets/backlog.js';
 import { Bucket, type BucketOptions } from '../buckets/bucket.js';
 import type { BucketMessage, Run } from '../buckets/messages.js';
@@ -79,7 +79,7 @@ export class BackupOverflow implements Overflow {
       closed: options.closed,
     });
     const refs = made.map(({ ref }) => ref);
-    const lasting = { streams: { turnTo: () => Promise.resolve(), end: () => endAll(refs) }, backlog: this.backlog };
+    const lasting = { streams: { turnTo: () => Promise.resolve(), end: () => stopAll(refs) }, backlog: this.backlog };
     this.#bucket = context.spawn<BucketMessage>('over', (inner) => new Bucket(inner, options, lasting));
   }
 
@@ -129,9 +129,4 @@ export class BackupOverflow implements Overflow {
     // An operator does it: nothing is ever written to the primary here.
     else void primary.close({ deadlineMs: 0 });
   }
-}
-
-async function endAll(streams: readonly ActorRef<StreamMessage>[]): Promise<void> {
-  for (const stream of streams) stream.stop();
-  await Promise.all(streams.map((stream) => stream.stopped));
 }

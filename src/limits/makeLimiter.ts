@@ -3,13 +3,10 @@ import type { Clock } from '../clock.js';
 import type { RateLimitConfig } from '../config/rateLimit.js';
 import type { Log } from '../log.js';
 import type { Pace } from '../replay/pace.js';
-import type { Account } from '../streams/account.js';
-import type { RejectedFrames } from '../streams/stream.js';
 import type { StreamWatch } from '../streams/streamWatch.js';
 import { Gate } from './gate.js';
 import { type LimitCounts, LimitReport } from './limitReport.js';
 import { Limiter, type Overflow } from './limiter.js';
-import { RejectOverflow } from './rejectOverflow.js';
 
 /** It outlives a bucket that was made on demand, so that its next life does not begin with an empty window. */
 export interface Limit {
@@ -33,12 +30,7 @@ export function paceOfBackup({ gate, streams }: Limit, id: string): Pace | undef
   return place < 0 ? undefined : gate.paceOfBackup(place);
 }
 
-/** One that rejects what is over the limit. */
-export function makeRejecter({ config, gate, counts }: Limit, { name, accounts, rejected, log, clock }: { readonly name: string; readonly accounts: readonly Account[]; readonly rejected: RejectedFrames; readonly log: Log; readonly clock: Clock }): Limiter {
-  return new Limiter(gate, new RejectOverflow(config, name, accounts, rejected), new LimitReport(config, counts, log, clock));
-}
-
-/** One that brings it elsewhere. */
-export function makeDiverter({ config, gate, counts }: Limit, overflow: Overflow, log: Log, clock: Clock): Limiter {
+/** @param overflow where what is over the limit goes */
+export function makeLimiter({ config, gate, counts }: Limit, overflow: Overflow, log: Log, clock: Clock): Limiter {
   return new Limiter(gate, overflow, new LimitReport(config, counts, log, clock));
 }

@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { sayAtEveryLevel } from '../../test/support/everyLevel.js';
 import { Log, kahegoLines } from '../log.js';
 import { isJournal, withPriorities } from './journal.js';
 import { jsonLines } from './pinoLines.js';
@@ -13,12 +14,7 @@ describe('withPriorities', () => {
   test.each([['text', kahegoLines], ['json', jsonLines]])('%s: each line has that of its level', async (_format, lines) => {
     const out: string[] = [];
     const log = new Log('TRACE', await withPriorities((line) => out.push(line), (sink) => Promise.resolve(lines(sink))));
-    log.trace('t');
-    log.debug('d');
-    log.info('i');
-    log.warn('w');
-    log.error('e');
-    log.fatal('f');
+    sayAtEveryLevel(log);
     const plain: string[] = [];
     expect(out.map((line) => line.slice(0, 3))).toEqual(['<7>', '<7>', '<6>', '<4>', '<3>', '<2>']);
     new Log('TRACE', lines((line) => plain.push(line))).fatal('f');

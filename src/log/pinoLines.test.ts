@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { sayAtEveryLevel } from '../../test/support/everyLevel.js';
 import { LOG_LEVELS, Log, type LogWriter } from '../log.js';
 import { jsonLines, prettyLines } from './pinoLines.js';
 
@@ -10,20 +11,11 @@ function lines(make: (sink: (line: string) => void) => LogWriter, write: (log: L
   return out;
 }
 
-function all(log: Log): void {
-  log.trace('t');
-  log.debug('d');
-  log.info('i');
-  log.warn('w');
-  log.error('e');
-  log.fatal('f');
-}
-
 describe('jsonLines', () => {
   const json = (write: (log: Log) => void): unknown[] => lines(jsonLines, write).map((line) => JSON.parse(line) as unknown);
 
   test('an object a line, with kahego\'s levels', () => {
-    const written = lines(jsonLines, all);
+    const written = lines(jsonLines, sayAtEveryLevel);
     expect(written.every((line) => /^[^\n]+\n$/.test(line))).toBe(true);
     expect(written.map((line) => (JSON.parse(line) as { level: string }).level)).toEqual([...LOG_LEVELS]);
     expect(written[2]).toBe('{"level":"INFO","time":"2024-02-03T04:05:06.007Z","msg":"i"}\n');
@@ -59,7 +51,7 @@ describe('jsonLines', () => {
 describe('prettyLines', () => {
   test('without colors: time of this place, level, path, text', () => {
     const written = lines((sink) => prettyLines(sink, { isColored: false }), (log) => {
-      all(log);
+      sayAtEveryLevel(log);
       log.at('/bucket.requests/stream.kafka').info('a %s {msg}');
     });
     expect(written.map((line) => line.replace(/^\[\d\d:\d\d:06\.007\] /, ''))).toEqual([
@@ -69,7 +61,7 @@ describe('prettyLines', () => {
 
   test('with colors: each level has one of its own, and a line no other escapes than those of colors', () => {
     const colored = (sink: (line: string) => void): LogWriter => prettyLines(sink, { isColored: true });
-    const written = lines(colored, all);
+    const written = lines(colored, sayAtEveryLevel);
     const colors = written.map((line) => /\u001b\[\d+m(?=[A-Z])/.exec(line)?.[0]);
     expect(new Set(colors).size).toBe(LOG_LEVELS.length);
     const [evil] = lines(colored, (log) => log.at('/bucket.\u001b[2J').warn('\u001b]0;title\u0007\nforged'));

@@ -1,7 +1,7 @@
 // Takes connections and keeps an eye on all of them: pauses them when memory is full, closes half frames that are too old, and at the end
 // reads what clients had already sent before it lets them go.
 import type { Server, Socket } from 'node:net';
-import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
+import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { ManagerMessage } from '../buckets/messages.js';
 import type { Timer } from '../clock.js';
 import type { MemoryBudget, Pressure } from '../memoryBudget.js';
@@ -206,7 +206,6 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   #release(): void {
-    for (const client of this.#clients) client.stop();
-    void Promise.all([...this.#clients].map((client) => client.stopped)).then(() => this.#context.drained());
+    void stopAll([...this.#clients]).then(() => this.#context.drained());
   }
 }

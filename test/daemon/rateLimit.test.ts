@@ -221,7 +221,8 @@ test('a limit that is taken away leaves its files to an operator, and says so', 
   expect(numbersOf(await second.files('backup'))).toEqual(range(10, 50));
 }, 60_000);
 
-test('a backup that can not be written: what is over the limit waits, without a receipt, the stream goes on, and nothing is lost', async () => {
+/** With a spool, a hundred frames allowed, and a backup that can't be written. */
+async function startBlocked(env: Readonly<Record<string, string>>): Promise<TestDaemon> {
   const buckets = {
     streamsConfigs: { files: { ...fileStream('data'), backup: manualBackup('backup') } },
     buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20, rateLimit: { frames: 100, perMs: AN_HOUR_MS, over: 'backup' } }],
@@ -229,8 +230,12 @@ test('a backup that can not be written: what is over the limit waits, without a 
   const folder = await daemonFolder();
   await mkdir(join(folder, 'backup'));
   await writeFile(join(folder, 'backup', 'orders'), 'in the way of the folder');
-  const daemon = await startDaemon({ buckets, folder, env: { ADMIN: './admin.sock', SPOOL: 'spool' } });
-  const door = join(folder, 'admin.sock');
+  return startDaemon({ buckets, folder, env: { SPOOL: 'spool', ...env } });
+}
+
+test('a backup that can not be written: what is over the limit waits, without a receipt, the stream goes on, and nothing is lost', async () => {
+  const daemon = await startBlocked({ ADMIN: './admin.sock' });
+  const door = join(daemon.folder, 'admin.sock');
   const client = await daemon.connect();
   await client.send(numberedFrames('orders', 'a', { count: 500 }));
   const answer = client.receipt();
@@ -239,7 +244,7 @@ test('a backup that can not be written: what is over the limit waits, without a 
   await daemon.until('the first are settled', async () => (await statusOf(door)).buckets[0]!.streams[0]!.account.delivered === 100);
   expect((await statusOf(door)).buckets[0]!.streams[0]).toMatchObject({ mode: 'error', account: { ...ACCOUNT, received: 500, delivered: 100, queued: 400 } });
   expect(client.answersWaiting).toBe(0);
-  await rm(join(folder, 'backup', 'orders'));
+  await rm(join(daemon.folder, 'backup', 'orders'));
   expect(await answer).toBe(500);
   expect(numbersOf(await daemon.files('backup'))).toEqual(range(100, 500));
   expect(await daemon.stop()).toMatchObject({ code: 0 });
@@ -247,14 +252,7 @@ test('a backup that can not be written: what is over the limit waits, without a 
 });
 
 test('… and at the end it is kept in REJECTED', async () => {
-  const buckets = {
-    streamsConfigs: { files: { ...fileStream('data'), backup: manualBackup('backup') } },
-    buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20, rateLimit: { frames: 100, perMs: AN_HOUR_MS, over: 'backup' } }],
-  };
-  const folder = await daemonFolder();
-  await mkdir(join(folder, 'backup'));
-  await writeFile(join(folder, 'backup', 'orders'), 'in the way of the folder');
-  const daemon = await startDaemon({ buckets, folder, env: { SPOOL: 'spool', STOP_TIMEOUT: '4s' } });
+  const daemon = await startBlocked({ STOP_TIMEOUT: '4s' });
   const client = await daemon.connect();
   await client.send(numberedFrames('orders', 'a', { count: 500 }));
   await daemon.line(/mode error: .*400 frames wait/);

@@ -61,3 +61,13 @@ export class FakeClock implements Clock {
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
+
+/** Real work is waited for while the clock runs on. @param told what an error shows besides @throws after ten seconds of real time */
+export async function untilSo(clock: FakeClock, what: string, isSo: () => boolean, told: () => string): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!isSo()) {
+    if (Date.now() > deadline) throw new Error(`never: ${what}\n${told()}`);
+    await turn();
+    clock.advance(10);
+  }
+}

@@ -8,6 +8,8 @@ import path from 'node:path';
 interface Counts {
   readonly passed: number;
   readonly failed: number;
+  /** What each failure says, told again at the very end: of a long run often only the last lines are kept. */
+  readonly failures: readonly string[];
   /** Their names. */
   readonly skipped: readonly string[];
 }
@@ -17,7 +19,9 @@ interface VitestReport {
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+    /** Why the file itself failed. */
+    readonly message: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string; readonly failureMessages: readonly string[] }[];
   }[];
 }
 
@@ -29,6 +33,8 @@ const SUMMARY = path.join(RESULTS, 'summary');
 const VITEST_DEADLINE_MS = 16 * 60_000;
 const PHP_DEADLINE_MS = 2 * 60_000;
 const KILL_AFTER_MS = 20_000;
+/** Of a failure's message and stack, told again at the end. */
+const FAILURE_LINES = 12;
 
 rmSync(RESULTS, { recursive: true, force: true });
 mkdirSync(RESULTS, { recursive: true });
@@ -37,6 +43,7 @@ const php = await runPhp();
 const skipped = [...vitest.skipped, ...php.skipped];
 const [passed, failed] = [vitest.passed + php.passed, vitest.failed + php.failed];
 for (const name of skipped) console.log(`skipped: ${name}`);
+for (const failure of [...vitest.failures, ...php.failures]) console.log(`\nfailed: ${failure}`);
 const line = `${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`;
 writeFileSync(SUMMARY, `${line}\n`);
 console.log(`\nvitest ${vitest.passed} passed, ${vitest.failed} failed; PHP client ${php.passed} passed, ${php.failed} failed\n${line}`);
@@ -45,27 +52,42 @@ process.exit(failed === 0 && passed > 0 ? 0 : 1);
 async function runVitest(): Promise<Counts> {
   const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${REPORT}`];
   const { problem } = await runProgram(path.join(ROOT, 'node_modules/.bin/vitest'), args, VITEST_DEADLINE_MS);
-  if (!existsSync(REPORT)) return { passed: 0, failed: 1, skipped: [], ...say(`vitest ran no test: ${problem ?? 'it wrote no report'}`) };
+  if (!existsSync(REPORT)) return broken(`vitest ran no test: ${problem ?? 'it wrote no report'}`);
   const report = JSON.parse(readFileSync(REPORT, 'utf8')) as VitestReport;
-  const tests = report.testResults.flatMap((file) => file.assertionResults);
+  const tests = report.testResults.flatMap(({ name, assertionResults }) => assertionResults.map((test) => ({ ...test, file: path.relative(ROOT, name) })));
   // A file that can't be loaded fails without a single test.
   const brokenFiles = report.testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'));
-  const counted = tests.filter(({ status }) => status === 'failed').length + brokenFiles.length;
-  if (counted === 0 && problem !== undefined) say(`vitest failed, though no test did: ${problem}; its words are above`);
+  const failures = [
+    ...tests.filter(({ status }) => status === 'failed').map(({ file, fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages.map(shortened).join('\n')}`),
+    ...brokenFiles.map(({ name, message }) => `${path.relative(ROOT, name)}\n${shortened(message)}`),
+  ];
+  if (failures.length === 0 && problem !== undefined) failures.push(`vitest, though no test did: ${problem}; its words are above`);
   return {
     passed: report.numPassedTests,
-    failed: counted === 0 && problem !== undefined ? 1 : counted,
+    failed: failures.length,
+    failures,
     skipped: tests.filter(({ status }) => status !== 'passed' && status !== 'failed').map(({ fullName }) => fullName),
   };
+}
+
+function shortened(message: string): string {
+  return message.split('\n').slice(0, FAILURE_LINES).join('\n');
+}
+
+/** A run that came to no count is one failure. */
+function broken(failure: string): Counts {
+  return { passed: 0, failed: 1, failures: [failure], skipped: [] };
 }
 
 async function runPhp(): Promise<Counts> {
   console.log('\nThe PHP client:');
   const { problem, output } = await runProgram('php', [path.join(ROOT, 'clients/php/tests/run.php')], PHP_DEADLINE_MS);
   const [, passedText, failedText] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
-  if (passedText === undefined) return { passed: 0, failed: 1, skipped: [], ...say(`the PHP client's tests did not end: ${problem ?? 'no summary'}`) };
+  if (passedText === undefined) return broken(`the PHP client's tests did not end: ${problem ?? 'no summary'}`);
   const counted = Number(failedText);
-  return { passed: Number(passedText), failed: counted === 0 && problem !== undefined ? 1 : counted, skipped: [] };
+  const failures = [...output.matchAll(/^FAILED {2}(.*\n.*)$/gm)].map(([, said]) => `the PHP client: ${said!}`);
+  if (counted === 0 && problem !== undefined) return { ...broken(`the PHP client's tests, though none did: ${problem}; their words are above`), passed: Number(passedText) };
+  return { passed: Number(passedText), failed: counted, failures, skipped: [] };
 }
 
 /** Shows what the program prints, and keeps it; `problem` says why it did not end well. */
@@ -91,9 +113,4 @@ async function runProgram(program: string, args: readonly string[], deadlineMs: 
   } finally {
     clearTimeout(timer);
   }
-}
-
-function say(text: string): object {
-  console.error(text);
-  return {};
 }

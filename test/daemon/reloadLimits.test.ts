@@ -146,6 +146,7 @@ describe('a limit that fills the backups', () => {
     const status = await statusOf(door);
     checkAccounts(status);
     expect(status.buckets[0]).toMatchObject({ overLimit: { backup: 15 }, streams: [{ account: { ...ZERO, received: 20, delivered: 5, rejected: 15 } }] });
+    await daemon.untilFiled('rejected', 15);
     expect(sorted(await daemon.files('rejected'))).toEqual(range(5, 20));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   }, 60_000);

@@ -42,6 +42,8 @@ export interface SocketCounts {
   readonly badByReason: Map<string, number>;
   /** Receipts that were answered. */
   receipts: number;
+  /** Receipts that a client waits for. */
+  awaited: number;
   /** Connections closed because their framing was lost, or a frame stayed half. */
   lostFraming: number;
   /** Connections that ended in the middle of a frame. */
@@ -49,7 +51,7 @@ export interface SocketCounts {
 }
 
 export function newSocketCounts(): SocketCounts {
-  return { open: 0, accepted: 0, turnedAway: 0, received: 0, bad: 0, badByReason: new Map(), receipts: 0, lostFraming: 0, cutFrames: 0 };
+  return { open: 0, accepted: 0, turnedAway: 0, received: 0, bad: 0, badByReason: new Map(), receipts: 0, awaited: 0, lostFraming: 0, cutFrames: 0 };
 }
 
 export interface ClientOptions {
@@ -123,6 +125,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   /** It has no successor (see Listener), so its half frame goes. */
   override handBack(): readonly ClientMessage[] {
     this.#dropHalf();
+    this.#dropQuestions();
     return [];
   }
 
@@ -165,6 +168,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       else void keeping.then(() => tell(safe));
     });
     this.#questions.push(receipt);
+    this.#options.counts.awaited++;
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');
     const buckets = this.#touched ?? 'all';
     this.#touched = new Set();
@@ -207,6 +211,11 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     return this.#reader.discardHalf();
   }
 
+  #dropQuestions(): void {
+    this.#options.counts.awaited -= this.#questions.length;
+    this.#questions = [];
+  }
+
   #loseFraming(why: string, advice: string): void {
     this.#options.counts.lostFraming++;
     const dropped = this.#dropHalf();
@@ -232,7 +241,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   #onClosed(): void {
     this.#dropHalf();
-    this.#questions = [];
+    this.#dropQuestions();
     this.#isClosed = true;
     if (this.#context.self.state === 'draining') this.#context.drained();
     else this.#context.self.stop();
@@ -245,6 +254,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     while (this.#questions.length > 0 && this.#answered.delete(this.#questions[0]!)) {
       const answer = Buffer.alloc(8);
       answer.writeBigUInt64LE(BigInt(this.#questions.shift()!.frames));
+      this.#options.counts.awaited--;
       // Who asks and does not read the answers is not read either.
       if (socket.destroyed) continue;
       this.#options.counts.receipts++;

@@ -170,7 +170,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await bench.close();
   await rm(folder, { recursive: true, force: true });
-  expect(bench.budget.heldBytes).toBe(0);
+  expect({ held: bench.budget.heldBytes, awaited: bench.counts.awaited }).toEqual({ held: 0, awaited: 0 });
 });
 
 describe('Client: frames', () => {

@@ -9,6 +9,7 @@ import type { RejectedFrames } from '../streams/stream.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
 import { HalfFrames } from './halfFrames.js';
 import { mostConnections } from './openFiles.js';
+import { ReadPacer } from './readPacer.js';
 import { readShared } from './sharedRead.js';
 
 export type ListenerMessage =
@@ -57,6 +58,7 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #endPressure: () => void;
   readonly #sweeper: Timer;
   readonly #halves = new HalfFrames();
+  readonly #pacer: ReadPacer;
   readonly #maxConnections: number;
   #accepted = 0;
   #loggedTurnedMs = -Infinity;
@@ -71,6 +73,7 @@ export class Listener extends Actor<ListenerMessage> {
     super();
     this.#context = context;
     this.#options = options;
+    this.#pacer = new ReadPacer(() => options.counts.awaited > 0);
     this.#maxConnections = options.maxConnections ?? mostConnections();
     options.server.on('connection', this.#onConnection).on('error', this.#onError);
     this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
@@ -118,7 +121,9 @@ export class Listener extends Actor<ListenerMessage> {
     const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
     const reading = readShared(socket, (chunk) => {
       this.#activity++;
+      const before = counts.received;
       client.tell({ kind: 'chunk', chunk });
+      this.#pacer.read(counts.received - before);
     });
     const client = this.#context.spawn<ClientMessage>(
       `client.${++this.#accepted}`,

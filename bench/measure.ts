@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { monotonicMs } from './clock.js';
+import type { Cores } from './cores.js';
 import { type Load, Senders } from './load.js';
 import { cpuSeconds, peakResidentBytes } from './processFigures.js';
 import type { RunningSystem, System } from './system.js';
@@ -19,18 +20,19 @@ export interface Run {
   readonly invalid: string | undefined;
 }
 
-export async function measure(system: System, load: Load): Promise<Run> {
+export async function measure(system: System, load: Load, cores: Cores): Promise<Run> {
   return await inFolder(async (folder) => {
     const running = await system.start(folder);
-    const figures = await feed(running, load);
+    const figures = await feed(running, load, cores);
     await running.stop();
     return { ...figures, invalid: figures.invalid ?? (await whatIsWrong(running, figures.frames)) };
   });
 }
 
-async function feed(running: RunningSystem, load: Load): Promise<Run> {
+async function feed(running: RunningSystem, load: Load, cores: Cores): Promise<Run> {
   const senders = await Senders.connect(load, running.receiver);
   try {
+    cores.divide(senders.pids, running.pid);
     const cpuBefore = cpuSeconds(running.pid);
     const startMs = monotonicMs();
     const { frames, framesPerSecond, cpuSeconds: senderCpuSeconds, wrongAnswers } = await senders.send();

@@ -17,11 +17,15 @@ export class PacedLoad {
   }
 
   /** Resolves when every client is connected. */
-  static async connect(load: Pick<PacedOptions, 'clients' | 'framesPerSecond' | 'payload'>, { path, wire }: Receiver): Promise<PacedLoad> {
-    const options: PacedOptions = { ...load, path, wire };
+  static async connect(load: Pick<PacedOptions, 'clients' | 'framesPerSecond' | 'payload' | 'isEven'>, { path, wire, finish }: Receiver): Promise<PacedLoad> {
+    const options: PacedOptions = { ...load, path, wire, finish };
     const child = forkScript('pacedSender.ts', options);
     await reportOf<PacedReport, 'connected'>(child, 'connected');
     return new PacedLoad(child);
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
   }
 
   start(): void {

@@ -1,4 +1,5 @@
 // What the runs of a line come to: medians with their range, and ratios to the run of the line's base just before.
+import type { EvenCost } from './even.js';
 import type { IdleConnections, IdleDaemon } from './idle.js';
 import type { Run } from './measure.js';
 import type { ReceiptWaits } from './receipts.js';
@@ -18,6 +19,7 @@ export interface Results {
   readonly pairs: readonly Pair[];
   /** Of runs, or pairs, that count for nothing. */
   readonly invalid: readonly string[];
+  readonly evenCosts: readonly EvenCost[];
   readonly receipts: readonly ReceiptWaits[];
   readonly replay: ReplayFigures | undefined;
   readonly idleConnections: readonly IdleConnections[];

@@ -4,6 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { startKafka } from '../test/support/kafkaServer.js';
+import { Cores } from './cores.js';
+import { EVEN_RATES, type EvenCost, measureEven } from './even.js';
 import { floor } from './floor.js';
 import { type IdleConnections, type IdleDaemon, measureIdleConnections, measureIdleDaemon } from './idle.js';
 import { isBuilt, kaheToKafka, kaheToTopic } from './kahe.js';
@@ -13,7 +15,7 @@ import { measureReceipts, type ReceiptWaits } from './receipts.js';
 import { measureReplay, type ReplayFigures } from './replay.js';
 import { renderReport } from './report.js';
 import type { Pair, Results } from './results.js';
-import { rsyslogLacks, rsyslogVersion } from './rsyslog.js';
+import { rsyslog, rsyslogLacks, rsyslogVersion } from './rsyslog.js';
 import { type Line, scenario } from './scenario.js';
 import type { System } from './system.js';
 import { Topics } from './topics.js';
@@ -26,6 +28,7 @@ const NO_SPOOL = 'no spool';
 const pairs: Pair[] = [];
 const invalid: string[] = [];
 const idleConnections: IdleConnections[] = [];
+const evenCosts: EvenCost[] = [];
 const receipts: ReceiptWaits[] = [];
 let replay: ReplayFigures | undefined;
 let idleDaemon: IdleDaemon | undefined;
@@ -35,9 +38,11 @@ const startMs = performance.now();
 const machine = describeMachine();
 const lack = rsyslogLacks();
 const kafka = await startKafka();
+const cores = new Cores(kafka.nodes.map(({ pid }) => pid!));
 const topics = new Topics(kafka);
 const lines = scenario({ topics, isQuick: values.quick, hasRsyslog: lack === undefined }).filter(({ id }) => isWanted(id));
 for (const line of lines) await measureLine(line);
+if (isWanted('even')) await measureAllEven();
 if (isWanted('receipts')) await measureAllReceipts();
 if (isWanted('replay')) await measureTheReplay();
 if (isWanted('idle')) await measureIdle();
@@ -58,7 +63,7 @@ async function measureLine(line: Line): Promise<void> {
 /** undefined: the run counts for nothing, and what was wrong is noted. */
 async function tryToMeasure(system: System, line: Line): Promise<Run | undefined> {
   try {
-    const run = await measure(system, line.load);
+    const run = await measure(system, line.load, cores);
     console.log(`  ${system.name.padEnd(20)} ${run.cpuSecondsPerMillion.toFixed(2)} CPU-s per million, ${(run.framesPerSecond / 1000).toFixed(0)} thousand frames/s, ${(run.peakBytes / 1024 ** 2).toFixed(0)} MiB`);
     if (run.invalid === undefined) return run;
     noteInvalid(`${line.id}: ${system.name}: ${run.invalid}`);
@@ -71,6 +76,22 @@ async function tryToMeasure(system: System, line: Line): Promise<Run | undefined
 function noteInvalid(text: string): void {
   console.log(`  INVALID ${text}`);
   invalid.push(text);
+}
+
+async function measureAllEven(): Promise<void> {
+  console.log('\neven');
+  const systems = [floor, kaheToKafka(topics, 'none', 4), kaheToKafka(topics, 'snappy', 4), ...(lack === undefined ? [rsyslog(topics, 4)] : [])];
+  for (const rate of EVEN_RATES) {
+    for (const system of systems) {
+      try {
+        const cost = await measureEven(system, rate, cores);
+        console.log(`  ${rate} frames/s: ${cost.name.padEnd(20)} ${cost.percentOfCore.toFixed(1)} % of a core`);
+        evenCosts.push(cost);
+      } catch (error) {
+        noteInvalid(`even: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  }
 }
 
 async function measureAllReceipts(): Promise<void> {
@@ -92,7 +113,7 @@ async function measureAllReceipts(): Promise<void> {
 async function measureTheReplay(): Promise<void> {
   console.log('\nreplay');
   try {
-    replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000);
+    replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000, cores);
     for (const { frames, seconds, cameInPerSecond } of replay.replays) {
       console.log(`  ${frames} frames in ${seconds.toFixed(1)} s, ${(frames / seconds / 1000).toFixed(0)} thousand frames/s, ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s came in`);
     }
@@ -113,10 +134,11 @@ async function measureIdle(): Promise<void> {
 }
 
 function finish(): void {
-  const results: Results = { lines, pairs, invalid, receipts, replay, idleConnections, idleDaemon };
+  const results: Results = { lines, pairs, invalid, evenCosts, receipts, replay, idleConnections, idleDaemon };
   const report = renderReport(results, {
     command: ['npx tsx bench/run.ts', ...process.argv.slice(2)].join(' '),
     machine,
+    cores: cores.said,
     rsyslog: lack === undefined ? `rsyslog ${rsyslogVersion()}, imptcp and omkafka` : `no figures of rsyslog: ${lack}`,
     seconds: (performance.now() - startMs) / 1000,
   });

@@ -50,8 +50,8 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
   // A target of 3 % needs more runs than the others, for one run differs from the next by more.
   const rounds = isQuick ? { headline: 3, other: 1, admin: 3 } : { headline: 4, other: 3, admin: 8 };
   const lines: Line[] = [
-    { id: 'one', title: '100 B letters, one frame a write, 4 clients', load: load(4, 1, 1_500_000, LETTERS), systems: headline, rounds: rounds.headline },
-    { id: 'fifty', title: '100 B letters, 50 frames a write, 4 clients', load: load(4, 50, 4_000_000, LETTERS), systems: headline, rounds: rounds.headline },
+    { id: 'one', title: '100 B letters, one frame a write, 4 clients', load: load(4, 1, 3_000_000, LETTERS), systems: headline, rounds: rounds.headline },
+    { id: 'fifty', title: '100 B letters, 50 frames a write, 4 clients', load: load(4, 50, 12_000_000, LETTERS), systems: headline, rounds: rounds.headline },
     { id: 'one-1-client', title: '100 B letters, one frame a write, 1 client', load: load(1, 1, 1_000_000, LETTERS), systems: [none, snappy], rounds: rounds.other },
     { id: 'one-64-clients', title: '100 B letters, one frame a write, 64 clients', load: load(64, 1, 1_000_000, LETTERS), systems: [none, snappy], rounds: rounds.other },
     { id: 'kib', title: '1 KiB letters, one frame a write, 4 clients', load: load(4, 1, 400_000, KIBIBYTE), systems: [none, snappy, kaheToFiles, ...peer], rounds: rounds.other },
@@ -66,9 +66,9 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
   if (isQuick) return lines;
   return [
     ...lines,
-    { id: 'json-fifty', title: 'JSON log lines, 50 frames a write, 4 clients', load: load(4, 50, 2_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
+    { id: 'json-fifty', title: 'JSON log lines, 50 frames a write, 4 clients', load: load(4, 50, 6_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
     { id: 'one-saturated', title: '100 B letters, one frame a write, 4 clients in 4 processes', load: saturated(1, 1_500_000), systems: [none, snappy], rounds: rounds.other },
-    { id: 'fifty-saturated', title: '100 B letters, 50 frames a write, 4 clients in 4 processes', load: saturated(50, 4_000_000), systems: [none, snappy], rounds: rounds.other },
-    { id: 'partition', title: '100 B letters, 50 frames a write, 4 clients, one partition', load: load(4, 50, 2_000_000, LETTERS), systems: onePartition, rounds: rounds.other },
+    { id: 'fifty-saturated', title: '100 B letters, 50 frames a write, 4 clients in 4 processes', load: saturated(50, 8_000_000), systems: [none, snappy], rounds: rounds.other },
+    { id: 'partition', title: '100 B letters, 50 frames a write, 4 clients, one partition', load: load(4, 50, 6_000_000, LETTERS), systems: onePartition, rounds: rounds.other },
   ];
 }

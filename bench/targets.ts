@@ -1,4 +1,5 @@
 // What the figures should be, and whether they are.
+import { EVEN_RATES } from './even.js';
 import { RECEIPTS_LOAD_PER_SECOND } from './receipts.js';
 import { INCOMING_PER_SECOND } from './replay.js';
 import { type Results, type Summary, summaries } from './results.js';
@@ -38,6 +39,7 @@ export function judge(results: Results): Verdict[] {
     ...MOST_CPU.map(({ line, system, ratio }) => cpuVerdict(find(line, system), `${line}: ${system}: CPU at most ${ratio} × the floor's`, ratio)),
     ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
     ...['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find('one', system), system)),
+    ...EVEN_RATES.slice(1).map((rate) => evenVerdict(results, rate)),
     memoryVerdict(results),
     cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
     cpuVerdict(find('admin', 'Kahe, none, ADMIN'), `admin: Kahe, none: CPU with ADMIN on at most ${MOST_ADMIN_CPU} × that with it off`, MOST_ADMIN_CPU),
@@ -66,6 +68,13 @@ function speedVerdict(summary: Summary | undefined, system: string): Verdict {
   if (summary === undefined) return { target, measured: undefined, isMet: false };
   const { median, min, max } = summary.speedRatio;
   return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median >= LEAST_SPEED };
+}
+
+function evenVerdict({ evenCosts }: Results, rate: number): Verdict {
+  const target = `even: Kahe, none: less CPU than the floor at ${rate} frames/s`;
+  const [kahe, base] = ['Kahe, none', 'floor'].map((name) => evenCosts.find((cost) => cost.name === name && cost.rate === rate)?.percentOfCore);
+  if (kahe === undefined || base === undefined) return { target, measured: undefined, isMet: false };
+  return { target, measured: `${kahe.toFixed(1)} % of a core against ${base.toFixed(1)} %`, isMet: kahe < base };
 }
 
 function memoryVerdict({ pairs }: Results): Verdict {

@@ -59,10 +59,6 @@ export class Senders {
     return new Senders(children, clients * writesPerClient * framesPerWrite);
   }
 
-  get pids(): number[] {
-    return this.#children.map(({ pid }) => pid!);
-  }
-
   /** Resolves when everything is written and acknowledged. */
   async send(): Promise<Sent> {
     const reports = this.#children.map((child) => reportOf<SenderReport, 'done'>(child, 'done'));

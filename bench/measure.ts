@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { monotonicMs } from './clock.js';
-import type { Cores } from './cores.js';
 import { type Load, Senders } from './load.js';
 import { cpuSeconds, peakResidentBytes } from './processFigures.js';
 import type { RunningSystem, System } from './system.js';
@@ -20,19 +19,18 @@ export interface Run {
   readonly invalid: string | undefined;
 }
 
-export async function measure(system: System, load: Load, cores: Cores): Promise<Run> {
+export async function measure(system: System, load: Load): Promise<Run> {
   return await inFolder(async (folder) => {
     const running = await system.start(folder);
-    const figures = await feed(running, load, cores);
+    const figures = await feed(running, load);
     await running.stop();
     return { ...figures, invalid: figures.invalid ?? (await whatIsWrong(running, figures.frames)) };
   });
 }
 
-async function feed(running: RunningSystem, load: Load, cores: Cores): Promise<Run> {
+async function feed(running: RunningSystem, load: Load): Promise<Run> {
   const senders = await Senders.connect(load, running.receiver);
   try {
-    cores.divide(senders.pids, running.pid);
     const cpuBefore = cpuSeconds(running.pid);
     const startMs = monotonicMs();
     const { frames, framesPerSecond, cpuSeconds: senderCpuSeconds, wrongAnswers } = await senders.send();

@@ -24,10 +24,6 @@ export class PacedLoad {
     return new PacedLoad(child);
   }
 
-  get pid(): number {
-    return this.#child.pid!;
-  }
-
   start(): void {
     this.#child.send('go');
   }

@@ -4,7 +4,6 @@ import path from 'node:path';
 import { startProxy, type TcpProxy } from '../test/support/tcpProxy.js';
 import { monotonicMs } from './clock.js';
 import { makeDiskFolder } from './diskFolder.js';
-import type { Cores } from './cores.js';
 import { kaheToKafka, startKahe } from './kahe.js';
 import { type Load, type Receiver, Senders } from './load.js';
 import { inFolder, measure, type Run } from './measure.js';
@@ -40,9 +39,9 @@ const BACK_DEADLINE_MS = 20_000;
 const END_DEADLINE_MS = 90_000;
 
 /** @throws when what arrived is not what was sent */
-export async function measureReplay(topics: Topics, frames: number, cores: Cores): Promise<ReplayFigures> {
+export async function measureReplay(topics: Topics, frames: number): Promise<ReplayFigures> {
   const load: Load = { clients: CLIENTS, senders: 1, framesPerWrite: 50, frames, payload: LETTERS };
-  const live = await measure(kaheToKafka(topics, 'none', PARTITIONS), load, cores);
+  const live = await measure(kaheToKafka(topics, 'none', PARTITIONS), load);
   if (live.invalid !== undefined) throw new Error(`live: ${live.invalid}`);
   const replays = [await measureOne(topics, load, 0), await measureOne(topics, load, INCOMING_PER_SECOND)];
   return { replays, live };

@@ -1,15 +1,13 @@
 // The result page, for people.
 import { EVEN_CLIENTS, EVEN_RATES } from './even.js';
 import { KAHE_SETTINGS } from './kahe.js';
-import { baseName, type Results, type Spread, type Summary, summaries } from './results.js';
+import { baseName, evenSpread, type Results, type Spread, type Summary, summaries } from './results.js';
 import type { Line } from './scenario.js';
 import { judge, type Verdict } from './targets.js';
 
 export interface Circumstances {
   readonly command: string;
   readonly machine: readonly string[];
-  /** Who runs where. */
-  readonly cores: string;
   /** Its version, or why it is not in the tables. */
   readonly rsyslog: string;
   readonly seconds: number;
@@ -23,7 +21,6 @@ export function renderReport(results: Results, circumstances: Circumstances): st
     ...circumstances.machine.map((line) => `- ${line}`),
     `- ${circumstances.rsyslog}`,
     `- \`${circumstances.command}\`, ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC, took ${(circumstances.seconds / 60).toFixed(1)} minutes`,
-    `- ${circumstances.cores}`,
     `- Kahe: ${KAHE_SETTINGS}\n`,
     HOW_TO_READ,
     '## Targets\n',
@@ -40,8 +37,8 @@ export function renderReport(results: Results, circumstances: Circumstances): st
 const HOW_TO_READ = `Figures are medians with (least–most). The floor is a plain Node server that reads in the usual way and throws away; × floor compares with
 its run just before, for machines are noisy. CPU is user and system time of the whole process under test, in seconds for a million frames,
 without its start. Frames/s: the floor, until all is read; Kahe, until the first 90 % are acknowledged by receipts (the last, half-full batch
-waits for its batchTimeout, however fast all else went); rsyslog, until all are in the topic. Unless a line says otherwise one process writes for all clients, a system call for each write. Receiver and Kafka
-share cores, so frames/s also say what Kafka took; the column "senders" is the senders' CPU-s for a million. Runs are long enough that what
+waits for its batchTimeout, however fast all else went); rsyslog, until all are in the topic. Unless a line says otherwise one process writes for all clients, a system call for each write. Senders, receiver
+and Kafka share the cores, so frames/s also say what the others took: the column "senders" is their CPU-s for a million. Runs are long enough that what
 Node takes to compile the hot code is a small part of it. After each run the messages in the topic, or the
 frames in the files, were counted: they must be exactly those that were sent.
 `;
@@ -77,11 +74,15 @@ function renderSummary(summary: Summary, base: string): string[] {
 function renderEven({ evenCosts }: Results): string[] {
   if (evenCosts.length === 0) return [];
   const names = [...new Set(evenCosts.map(({ name }) => name))];
-  const rows = names.map((name) => [name, ...EVEN_RATES.map((rate) => evenCosts.find((cost) => cost.name === name && cost.rate === rate)?.percentOfCore.toFixed(1) ?? '–')]);
+  const cell = (name: string, rate: number): string => {
+    const found = evenSpread(evenCosts, name, rate);
+    return found === undefined ? '–' : ranged(found, 1);
+  };
+  const rows = names.map((name) => [name, ...EVEN_RATES.map((rate) => cell(name, rate))]);
   return ['## Frames that come evenly spread (`even`)\n', EVEN_NOTE, table(['% of a core at', ...EVEN_RATES.map((rate) => `${rate} frames/s`)], rows)];
 }
 
-const EVEN_NOTE = `100 B letters, one frame a write, from ${EVEN_CLIENTS} connections, each frame at its moment, over five seconds: what the process takes of one core.
+const EVEN_NOTE = `100 B letters, one frame a write, from ${EVEN_CLIENTS} connections, each frame at its moment, over four seconds: what the process takes of one core.
 `;
 
 function renderReceipts({ receipts }: Results): string[] {

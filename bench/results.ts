@@ -71,6 +71,12 @@ function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[])
   };
 }
 
+/** undefined: not measured. */
+export function evenSpread(costs: readonly EvenCost[], name: string, rate: number): Spread | undefined {
+  const own = costs.filter((cost) => cost.name === name && cost.rate === rate);
+  return own.length === 0 ? undefined : spread(own.map(({ percentOfCore }) => percentOfCore));
+}
+
 function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;

@@ -2,7 +2,7 @@
 import { EVEN_RATES } from './even.js';
 import { RECEIPTS_LOAD_PER_SECOND } from './receipts.js';
 import { INCOMING_PER_SECOND } from './replay.js';
-import { type Results, type Summary, summaries } from './results.js';
+import { evenSpread, type Results, type Summary, summaries } from './results.js';
 
 export interface Verdict {
   readonly target: string;
@@ -72,7 +72,7 @@ function speedVerdict(summary: Summary | undefined, system: string): Verdict {
 
 function evenVerdict({ evenCosts }: Results, rate: number): Verdict {
   const target = `even: Kahe, none: less CPU than the floor at ${rate} frames/s`;
-  const [kahe, base] = ['Kahe, none', 'floor'].map((name) => evenCosts.find((cost) => cost.name === name && cost.rate === rate)?.percentOfCore);
+  const [kahe, base] = ['Kahe, none', 'floor'].map((name) => evenSpread(evenCosts, name, rate)?.median);
   if (kahe === undefined || base === undefined) return { target, measured: undefined, isMet: false };
   return { target, measured: `${kahe.toFixed(1)} % of a core against ${base.toFixed(1)} %`, isMet: kahe < base };
 }

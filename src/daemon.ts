@@ -17,6 +17,7 @@ import { RejectedStore } from './rejected/rejectedStore.js';
 import type { BoundSocket } from './socket/bind.js';
 import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
+import { ReadPacer } from './socket/readPacer.js';
 import { type LeftSegment, Spool } from './spool/spool.js';
 import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
 import { StreamMaker } from './streams/makeStream.js';
@@ -125,6 +126,7 @@ export class Daemon {
       spawnBucket: (inner, key) => this.#buckets.spawn(inner, key),
     }, known));
     // 3. Last the socket's clients: from here on frames are accepted.
+    const pacer = new ReadPacer(() => this.socketCounts.awaited > 0);
     this.#listener = system.spawn<ListenerMessage>('socket', (context) => new Listener(context, {
       ...parts.socket,
       manager: this.#manager,
@@ -132,6 +134,7 @@ export class Daemon {
       budget,
       maxFrameBytes: environment.maxFrameBytes,
       counts: this.socketCounts,
+      pacer,
       drainMs: environment.stopTimeoutMs * READING_SHARE,
       onQuiet: () => this.#markQuiet(),
     }));

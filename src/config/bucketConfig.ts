@@ -17,7 +17,7 @@ export interface BucketConfig {
   readonly batchFrames: number;
   /** … or this long after its first frame (`batchTimeout`, default 1000) … */
   readonly batchTimeoutMs: number;
-  /** … or at this many bytes (default 1MB), whichever comes first. */
+  /** … or at this many bytes (default 1,000,000), whichever comes first. */
   readonly batchBytes: number;
   /** Undefined: as many frames as come. */
   readonly rateLimit: RateLimitConfig | undefined;
@@ -31,12 +31,14 @@ export interface StreamIds {
 }
 
 const KB = 1024;
+/** Of which one record batch of Kafka's is made, mostly: 1 MiB would leave a small rest, with a request of its own. */
+const DEFAULT_BATCH_BYTES = 1_000_000;
 const LONGEST_ID_BYTES = 255;
 
 const batchShape = {
   batch: readBy((value) => parseInteger(value, 1, 10_000_000)).default(10_000),
   batchTimeout: readBy((value) => parseInteger(value, 1, 3_600_000)).default(1000),
-  batchBytes: readBy((value) => parseSize(value, { minBytes: KB, maxBytes: 8 * KB ** 2 })).default(KB ** 2),
+  batchBytes: readBy((value) => parseSize(value, { minBytes: KB, maxBytes: 8 * KB ** 2 })).default(DEFAULT_BATCH_BYTES),
 };
 const bucketSchema = z.strictObject({ id: readBy(parseId), streams: z.array(z.string()), rateLimit: z.unknown().optional(), ...batchShape });
 const defaultBucketSchema = bucketSchema.extend({ id: readBy(parseId).default('default') });

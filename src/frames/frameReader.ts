@@ -2,7 +2,7 @@
 // Per frame there is one bounds check and one look at the name; a run is handed on as a place in the chunk, nothing is copied but a half frame.
 import { FrameError } from '../errors.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, sameBucketIn, viewAround } from './frame.js';
+import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, sameBucketIn } from './frame.js';
 
 /** Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the call returns. */
 export interface FrameSink {
@@ -58,7 +58,7 @@ export class FrameReader {
   }
 
   #scan(chunk: Buffer, from: number, sink: FrameSink): void {
-    const memory = viewAround(chunk);
+    const memory = memoryOf(chunk);
     const base = chunk.byteOffset;
     const chunkEnd = chunk.length;
     let at = from;
@@ -151,6 +151,15 @@ export class FrameReader {
     this.#half = NOTHING;
     this.#halfLength = 0;
   }
+}
+
+/** Of the last chunk, for most lie in the same memory: see sharedRead.ts. */
+let lastMemory: DataView = new DataView(new ArrayBuffer(0));
+
+/** For reading words. It covers all the memory that `chunk` lies in: what is at 0 there is at `chunk.byteOffset` here. */
+function memoryOf(chunk: Buffer): DataView {
+  if (lastMemory.buffer !== chunk.buffer) lastMemory = new DataView(chunk.buffer);
+  return lastMemory;
 }
 
 /** An ordinary frame: a bucket is named, and the inner lengths stay within the body. */

@@ -18,6 +18,7 @@ import type { RejectedFrames } from '../streams/stream.js';
 import { bindSocket } from './bind.js';
 import { newSocketCounts } from './client.js';
 import { Listener, type ListenerMessage } from './listener.js';
+import { ReadPacer } from './readPacer.js';
 
 const QUESTION = Buffer.alloc(4);
 const MB = 1024 * 1024;
@@ -66,6 +67,10 @@ class Bench {
   readonly budget = new MemoryBudget(16 * MB);
   readonly lines: string[] = [];
   readonly counts = newSocketCounts();
+  /** What the pacer was told. */
+  readonly reads: { readonly frames: number; readonly bytes: number }[] = [];
+  asked = 0;
+  readonly pacer = new ReadPacer(() => this.counts.awaited > 0);
   readonly rejected: { frame: Buffer; reason: string }[] = [];
   readonly path: string;
   manager!: Manager;
@@ -81,6 +86,15 @@ class Bench {
   }
 
   async listen(): Promise<void> {
+    const [read, asked] = [this.pacer.read.bind(this.pacer), this.pacer.asked.bind(this.pacer)];
+    this.pacer.read = (frames, bytes) => {
+      this.reads.push({ frames, bytes });
+      read(frames, bytes);
+    };
+    this.pacer.asked = () => {
+      this.asked++;
+      asked();
+    };
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const manager = system.spawn<ManagerMessage>('manager', (context) => (this.manager = new Manager(context)));
     const rejected: RejectedFrames = {
@@ -89,7 +103,7 @@ class Bench {
     Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
     const bound = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, drainMs: 5_000, maxConnections: this.maxConnections });
+      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, pacer: this.pacer, drainMs: 5_000, maxConnections: this.maxConnections });
       this.connections = () => listener.connections;
       return listener;
     });
@@ -405,6 +419,30 @@ describe('Client: receipts', () => {
     expect(bench.manager.fences.length).toBe(before);
     peer.socket.resume();
     await until(() => bench.manager.fences.length > before);
+  });
+});
+
+describe('Listener: the pace of reading', () => {
+  test('the pacer is told of the whole frames and the bytes of each read, and of questions', async () => {
+    bench.manager.isQuick = false;
+    const peer = await bench.connect();
+    const bytes = Buffer.concat([framesOf('a', ['1', '2']), QUESTION, framesOf('b', ['3']), encodeFrame('b', null, 'half').subarray(0, 5)]);
+    await peer.write(bytes);
+    await until(() => bench.manager.fences.length === 1);
+    expect([bench.reads, bench.asked, bench.counts.awaited]).toEqual([[{ frames: 3, bytes: bytes.length }], 1, 1]);
+    bench.manager.fences[0]!.receipt.letGo();
+    await until(() => peer.answers.length === 1);
+    expect([bench.asked, bench.counts.awaited]).toEqual([1, 0]);
+  });
+
+  test('who waits for a receipt no more, because its connection was closed, is not counted', async () => {
+    bench.manager.isQuick = false;
+    const peer = await bench.connect();
+    await peer.write(Buffer.concat([framesOf('a', ['1']), QUESTION, QUESTION]));
+    await until(() => bench.counts.awaited === 2);
+    await peer.write(Buffer.from([1, 0, 0, 0]));
+    await until(() => bench.connections() === 0);
+    expect(bench.counts.awaited).toBe(0);
   });
 });
 

@@ -9,7 +9,7 @@ import type { RejectedFrames } from '../streams/stream.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
 import { HalfFrames } from './halfFrames.js';
 import { mostConnections } from './openFiles.js';
-import { ReadPacer } from './readPacer.js';
+import type { ReadPacer } from './readPacer.js';
 import { readShared } from './sharedRead.js';
 
 export type ListenerMessage =
@@ -34,6 +34,7 @@ export interface ListenerOptions {
   readonly budget: MemoryBudget;
   readonly maxFrameBytes: number;
   readonly counts: SocketCounts;
+  readonly pacer: ReadPacer;
   /** Who comes when so many are there is turned away; default: see mostConnections. */
   readonly maxConnections?: number;
   /** At the end: how long clients are read at most. */
@@ -58,7 +59,6 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #endPressure: () => void;
   readonly #sweeper: Timer;
   readonly #halves = new HalfFrames();
-  readonly #pacer: ReadPacer;
   readonly #maxConnections: number;
   #accepted = 0;
   #loggedTurnedMs = -Infinity;
@@ -73,7 +73,6 @@ export class Listener extends Actor<ListenerMessage> {
     super();
     this.#context = context;
     this.#options = options;
-    this.#pacer = new ReadPacer(() => options.counts.awaited > 0);
     this.#maxConnections = options.maxConnections ?? mostConnections();
     options.server.on('connection', this.#onConnection).on('error', this.#onError);
     this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
@@ -117,13 +116,14 @@ export class Listener extends Actor<ListenerMessage> {
     this.#activity++;
     if (this.#clients.size >= this.#maxConnections) return this.#turnAway(socket);
     this.#acceptedMs = this.#context.clock.now();
-    const { manager, rejected, budget, maxFrameBytes, counts } = this.#options;
+    const { manager, rejected, budget, maxFrameBytes, counts, pacer } = this.#options;
     const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
     const reading = readShared(socket, (chunk) => {
       this.#activity++;
-      const before = counts.received;
+      const { received, awaited } = counts;
       client.tell({ kind: 'chunk', chunk });
-      this.#pacer.read(counts.received - before);
+      pacer.read(counts.received - received, chunk.length);
+      if (counts.awaited > awaited) pacer.asked();
     });
     const client = this.#context.spawn<ClientMessage>(
       `client.${++this.#accepted}`,

@@ -5,6 +5,7 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { parse } from 'dotenv';
 import { onTestFailed, onTestFinished } from 'vitest';
 import { builtDaemon } from './daemonBuild.js';
 import { DaemonClient } from './daemonClient.js';
@@ -56,10 +57,12 @@ export async function daemonFolder(): Promise<string> {
   return folder;
 }
 
-/** Resolves when the daemon's socket answers. @throws Error with its output when it ends instead */
+/** Resolves when the daemon's socket answers, and its admin door, if it has one, says more than `starting`. @throws Error with its output when it ends instead */
 export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const daemon = await launchDaemon(options);
   await daemon.answers();
+  const settings = { ...options.env, ...parse(options.envFile ?? '') };
+  if (settings['ADMIN'] && !settings['LOG_LEVEL']) await daemon.line(/ listens on /);
   return daemon;
 }
 

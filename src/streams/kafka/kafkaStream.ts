@@ -14,6 +14,7 @@ import type { Permits } from './permits.js';
 import { partitionerNamed } from './partitioner.js';
 import { partitionBatch } from './partitioning.js';
 import type { FrameRange } from './recordBatch.js';
+import { type RecordEncoder, recordEncoder } from './recordEncoder.js';
 import type { Sender } from './sender.js';
 import type { KafkaSettings } from './settings.js';
 
@@ -59,7 +60,7 @@ interface StreamFailure {
   readonly message: string;
 }
 
-/** Record batches are cut here before compression: brokers take 1,048,588 bytes by default, and most batches (1 MiB of frames) stay in one piece. */
+/** Record batches are cut here before compression: brokers take 1,048,588 bytes by default, some services no request over 1,046,528. */
 const MAX_RECORDS_BYTES = 1_000_000;
 /** Of `message.max.bytes`, what a request needs besides the records. */
 const REQUEST_OVERHEAD_BYTES = 1_024;
@@ -70,6 +71,7 @@ export class KafkaStream implements Stream {
   readonly #options: KafkaStreamOptions;
   readonly #random: () => number;
   readonly #lanes = new Map<number, Lane>();
+  #encoder: RecordEncoder | undefined;
   #compress: Compress | undefined;
   readonly #gauge = new CompressionGauge();
   #writes: Write[] = [];
@@ -88,6 +90,7 @@ export class KafkaStream implements Stream {
   async open(): Promise<void> {
     const { compressionCodec, compressionLevel } = this.#options.settings;
     this.#compress = compressionCodec === 'none' ? undefined : await compressorFor(compressionCodec, compressionLevel, this.#options.permits);
+    this.#encoder = recordEncoder();
     this.#isOpen = true;
   }
 
@@ -167,6 +170,7 @@ export class KafkaStream implements Stream {
       partition,
       maxFrames: settings.batchNumMessages,
       maxBytes: Math.max(1, Math.min(MAX_RECORDS_BYTES, settings.batchSizeBytes, settings.messageMaxBytes - REQUEST_OVERHEAD_BYTES)),
+      encoder: this.#encoder!,
       codecId: codecId(settings.compressionCodec),
       compress: this.#compress,
       gauge: this.#gauge,

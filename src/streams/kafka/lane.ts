@@ -6,7 +6,7 @@ import type { MemoryBudget } from '../../memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
 import { KafkaFailure, errorName, verdictOf } from './failure.js';
 import { type FrameRange, HEADER_BYTES, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
-import { encodeRecords } from './recordEncoder.js';
+import type { RecordEncoder } from './recordEncoder.js';
 import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
 
 /** Frames of one written batch that go to one partition. */
@@ -29,6 +29,7 @@ export interface LaneOptions {
   readonly retryBackoffMaxMs: number;
   readonly maxFrames: number;
   readonly maxBytes: number;
+  readonly encoder: RecordEncoder;
   readonly codecId: number;
   readonly compress: Compress | undefined;
   /** Shared by the stream's lanes. */
@@ -192,10 +193,10 @@ export class Lane implements SendingLane {
   }
 
   async #encode(part: Part, need: number): Promise<Flight> {
-    const { maxFrames, codecId, compress, gauge, budget } = this.#options;
+    const { maxFrames, encoder, codecId, compress, gauge, budget } = this.#options;
     const { range } = part;
     const out = budget.scratch(need);
-    const encoded = encodeRecords(range, out, HEADER_BYTES, need, maxFrames);
+    const encoded = encoder.encode(range, out, HEADER_BYTES, need, maxFrames);
     const left = range.count - encoded.frames;
     const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
     const plainEnd = HEADER_BYTES + encoded.length;

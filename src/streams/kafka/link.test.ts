@@ -8,7 +8,7 @@ import { KafkaFailure } from './failure.js';
 import { Link } from './link.js';
 import { produceBody } from './produceRequest.js';
 import { HEADER_BYTES, putHeader, roomFor } from './recordBatch.js';
-import { encodeRecords } from './recordEncoder.js';
+import { recordEncoder } from './recordEncoder.js';
 
 let cluster: FakeCluster;
 let bench: KafkaWorkbench;
@@ -36,7 +36,7 @@ function recordBatch(...messages: string[]): Buffer {
   const batch = bench.batch('one', messages);
   const range = { batch, picked: undefined, first: 0, at: 0, count: batch.frames, bytes: batch.length };
   const out = Buffer.alloc(roomFor(range, 100_000));
-  const encoded = encodeRecords(range, out, HEADER_BYTES, out.length, 1000);
+  const encoded = recordEncoder().encode(range, out, HEADER_BYTES, out.length, 1000);
   putHeader(out, HEADER_BYTES + encoded.length, encoded, 0);
   batch.release();
   return out.subarray(0, HEADER_BYTES + encoded.length);

@@ -1,7 +1,7 @@
 // Spreads the frames of a batch over the partitions of a topic. Where all go to one, they stay one range of the batch; otherwise each
 // partition gets the places of its frames, in their order. Numbers in typed arrays: still no object for a frame.
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, viewAround } from '../../frames/frame.js';
+import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Partitioner } from './partitioner.js';
 import type { FrameRange } from './recordBatch.js';
 
@@ -33,8 +33,8 @@ export function partitionBatch(batch: Batch, partitions: number, partitioner: Pa
 
 /** Has any frame a key? A topic's frames often have none, and then nothing else need be known of them. */
 function hasKey({ bytes, frames }: Batch): boolean {
-  const memory = viewAround(bytes);
-  for (let index = 0, at = bytes.byteOffset; index < frames; index++) {
+  const memory = new DataView(bytes.buffer, bytes.byteOffset);
+  for (let index = 0, at = 0; index < frames; index++) {
     if (memory.getUint8(at + 5 + memory.getUint8(at + 4)) > 0) return true;
     at += PREFIX_BYTES + memory.getUint32(at, true);
   }

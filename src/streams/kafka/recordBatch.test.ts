@@ -7,7 +7,7 @@ import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
 import { MemoryBudget } from '../../memoryBudget.js';
 import { compileRecordEncoder } from './assembly/compile.js';
 import { HEADER_BYTES, putHeader, roomFor, skipFrames, startOf, type FrameRange } from './recordBatch.js';
-import { encodeRecords } from './recordEncoder.js';
+import { recordEncoder } from './recordEncoder.js';
 import { RECORD_ENCODER_CODE } from './recordEncoderCode.js';
 
 interface Sent {
@@ -49,12 +49,12 @@ function pickedFrom(batch: Batch, indexes: readonly number[]): FrameRange {
 }
 
 /** As a lane does it: one record batch after the other until the range is empty. Memory behind each must stay as it was. */
-function encodeAll(range: FrameRange, { maxBytes = 900_000, maxFrames = 10_000 } = {}): Buffer[] {
+function encodeAll(range: FrameRange, { maxBytes = 1_000_000, maxFrames = 10_000 } = {}): Buffer[] {
   const batches: Buffer[] = [];
   for (let rest = range; rest.count > 0; ) {
     const room = roomFor(rest, maxBytes);
     const out = Buffer.alloc(room + 16, 0xa5);
-    const encoded = encodeRecords(rest, out.subarray(0, room), HEADER_BYTES, room, maxFrames);
+    const encoded = recordEncoder().encode(rest, out.subarray(0, room), HEADER_BYTES, room, maxFrames);
     expect(encoded.frames).toBeGreaterThan(0);
     expect(HEADER_BYTES + encoded.length).toBeLessThanOrEqual(room);
     expect(out.subarray(room).equals(Buffer.alloc(16, 0xa5))).toBe(true);
@@ -197,6 +197,19 @@ describe('record batch', () => {
     expectSame(decode(encodeAll(wholeOf(batch))), frames);
     expectSame(decode(encodeAll(pickedFrom(batch, [0, 1, 2, 3, 4]))), frames);
     expectSame(decode(encodeAll(wholeOf(batch), { maxFrames: 2 })), frames);
+    batch.release();
+  });
+
+  it.each([40, 70_000])('times further apart than a record batch can say: the next one begins there (%d bytes)', (size) => {
+    const far = 2 ** 31;
+    const small = Array.from({ length: 2000 }, (_, i) => sent(filled(50, i)));
+    const frames = [...small, sent(filled(size), 'k', T0 + far), sent('b', null, T0 + far + 3), sent(filled(size), null, T0 + 2 * far + 9)];
+    const batch = batchOf(frames);
+    for (const range of [wholeOf(batch), pickedFrom(batch, frames.map((_, i) => i))]) {
+      const batches = encodeAll(range);
+      expectSame(decode(batches), frames);
+      expect(batches.map((bytes) => decodeRecordBatch(bytes)).map(({ baseTimestamp, maxTimestamp }) => [baseTimestamp - T0, maxTimestamp - T0])).toEqual([[0, 0], [far, far + 3], [2 * far + 9, 2 * far + 9]]);
+    }
     batch.release();
   });
 

@@ -7,8 +7,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const SOURCE = path.join(import.meta.dirname, 'recordEncoder.ts');
 const TARGET = path.resolve(import.meta.dirname, '../recordEncoderCode.ts');
-/** Six pages of 64 KiB, for good: a window of frames, and four times as much for the records. */
-const OPTIONS = ['-O3', '--noAssert', '--runtime', 'stub', '--initialMemory', '6', '--maximumMemory', '6', '--enable', 'simd', '--enable', 'bulk-memory'];
+/** Six pages of 64 KiB, for good: a window of frames, and more than four times as much for the records. */
+const OPTIONS = ['-O3', '--noAssert', '--runtime', 'stub', '--initialMemory', '6', '--maximumMemory', '6', '--enable', 'bulk-memory'];
 
 /** @returns the WebAssembly module, as base64 */
 export function compileRecordEncoder(): string {

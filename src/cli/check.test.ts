@@ -36,14 +36,14 @@ describe('kahe check', () => {
     expect(out).toContain(`${join(folder, '.env.dev.local')} and ${join(folder, 'buckets.json')} are sound\n`);
     expect(out).toContain(`socket    ${join(folder, 'it.sock')}, mode 0660\n`);
     const rows = out.split('\n').map((line) => line.split(/ {2,}/));
-    expect(rows).toContainEqual(['orders', '10000 frames, 1MB, 1000 ms', 'kafka', 'Kafka 127.0.0.1:1 (acks all, gzip, sasl_plaintext)', `files in ${join(folder, 'backup')}, replay manual`]);
-    expect(rows).toContainEqual(['(any other)', '10 frames, 1MB, 1000 ms', 'copies', `files in ${join(folder, 'data/copies')}, 50% of the frames`, 'none']);
+    expect(rows).toContainEqual(['orders', '10000 frames, 976KB, 1000 ms', 'kafka', 'Kafka 127.0.0.1:1 (acks all, gzip, sasl_plaintext)', `files in ${join(folder, 'backup')}, replay manual`]);
+    expect(rows).toContainEqual(['(any other)', '10 frames, 976KB, 1000 ms', 'copies', `files in ${join(folder, 'data/copies')}, 50% of the frames`, 'none']);
     expect(out).not.toContain('geheim');
   });
 
   test('a rate limit is shown with its bucket', async () => {
     const { out } = await check([], { buckets: { ...BUCKETS, defaultBucket: { streams: ['copies'], rateLimit: { frames: 50, perMs: 1000 } } } });
-    expect(out).toContain('(any other)  10000 frames, 1MB, 1000 ms; at most 50 frames in 1000 ms, over that: reject  copies');
+    expect(out).toContain('(any other)  10000 frames, 976KB, 1000 ms; at most 50 frames in 1000 ms, over that: reject  copies');
   });
 
   test('the places of the admin door are shown where there are any', async () => {
@@ -64,6 +64,11 @@ describe('kahe check', () => {
       expect.stringContaining('MAXMEMORY: "little" is not a size'),
       expect.stringContaining('buckets[0].streams[0]: no stream "kafke" in streamsConfigs; did you mean "kafka"?'),
     ]);
+  });
+
+  test('a group that is not there: the daemon would not start', async () => {
+    const { code, out } = await check([], { env: 'SOCKET=./it.sock\nSOCKET_GROUP=no-such-group' });
+    expect([code, out.split('\n')[0]]).toEqual([1, 'SOCKET_GROUP: there is no group "no-such-group"; make it with groupadd, or name another']);
   });
 
   test('with an environment that is wrong, the file that it names is read all the same', async () => {

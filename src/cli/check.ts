@@ -9,6 +9,7 @@ import { envFileOf } from '../config/envFile.js';
 import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
 import { ConfigError } from '../errors.js';
+import { groupId } from '../socket/group.js';
 import { type Probed, probeAll } from './checkConnect.js';
 import { type Command, type CommandLine, UsageError, columns } from './command.js';
 import { type Io, painted } from './io.js';
@@ -47,6 +48,8 @@ async function check(line: CommandLine, io: Io): Promise<number> {
 function read({ cwd, env }: Io): Reading {
   const problems: string[] = [];
   const environment = attempt(problems, () => loadEnvironment({ cwd, env }));
+  // The daemon asks for it when it makes its socket.
+  attempt(problems, () => groupId(environment?.socket.group));
   // The other file's mistakes are shown at once too.
   const buckets = attempt(problems, () => loadBuckets(environment?.bucketsFile ?? likelyBucketsFile(cwd, env), cwd));
   return { environment, buckets, problems };

@@ -11,7 +11,7 @@ function read(changes: Record<string, unknown>, parse = parseBucket): { bucket: 
 
 describe('a bucket', () => {
   test('COMPAT batch, batchTimeout missing: 10000, 1000', () => {
-    expect(read({}).bucket).toEqual({ id: 'requests', streams: ['kafka_01'], batchFrames: 10_000, batchTimeoutMs: 1000, batchBytes: 1_000_000, rateLimit: undefined });
+    expect(read({}).bucket).toEqual({ id: 'requests', streams: ['kafka_01'], batchFrames: 10_000, batchTimeoutMs: 1000, batchBytes: 976 * 1024, rateLimit: undefined });
   });
 
   test.each([['batch', 1, 10_000_000], ['batchTimeout', 1, 3_600_000]])('%s is from %d to %d', (name, min, max) => {

@@ -17,7 +17,7 @@ export interface BucketConfig {
   readonly batchFrames: number;
   /** … or this long after its first frame (`batchTimeout`, default 1000) … */
   readonly batchTimeoutMs: number;
-  /** … or at this many bytes (default 1,000,000), whichever comes first. */
+  /** … or at this many bytes (default 976KB), whichever comes first. */
   readonly batchBytes: number;
   /** Undefined: as many frames as come. */
   readonly rateLimit: RateLimitConfig | undefined;
@@ -32,7 +32,7 @@ export interface StreamIds {
 
 const KB = 1024;
 /** Of which one record batch of Kafka's is made, mostly: 1 MiB would leave a small rest, with a request of its own. */
-const DEFAULT_BATCH_BYTES = 1_000_000;
+const DEFAULT_BATCH_BYTES = 976 * KB;
 const LONGEST_ID_BYTES = 255;
 
 const batchShape = {

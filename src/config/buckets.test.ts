@@ -100,8 +100,8 @@ describe('buckets.json', () => {
       id: 'file_copy', type: 'file', slice: 1, backup: undefined,
       settings: { path: '/backup', maxFiles: 10, sizeRotateBytes: 100 * 1024 ** 2, fileNameTemplate: '{bucket}{PS}{hostname}-{ts}.bckstm', fsync: true },
     });
-    expect(buckets).toEqual([{ id: 'requests', streams: ['kafka_01', 'file_copy'], batchFrames: 10_000, batchTimeoutMs: 30_000, batchBytes: 1_000_000 }]);
-    expect(defaultBucket).toEqual({ id: 'default', streams: ['kafka_01'], batchFrames: 1000, batchTimeoutMs: 30_000, batchBytes: 1_000_000 });
+    expect(buckets).toEqual([{ id: 'requests', streams: ['kafka_01', 'file_copy'], batchFrames: 10_000, batchTimeoutMs: 30_000, batchBytes: 976 * 1024 }]);
+    expect(defaultBucket).toEqual({ id: 'default', streams: ['kafka_01'], batchFrames: 1000, batchTimeoutMs: 30_000, batchBytes: 976 * 1024 });
     expect(warnings).toEqual([]);
     expect(notes).toEqual([
       'streamsConfigs.kafka_01.settings.queue.buffering.max.messages: Kahe batches by bucket: batch, batchTimeout',

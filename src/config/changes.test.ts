@@ -13,7 +13,7 @@ const told = (before: object, after: object): string => describeChanges(changesB
 describe('changesBetween', () => {
   test('the same thing written otherwise is no change', () => {
     const before = parse({ streamsConfigs: { a: file('a'), b: file('b') }, buckets: [{ id: 'x', streams: ['a', 'b'] }, { id: 'y', streams: ['a'] }] }, '/data');
-    const after = parse({ streamsConfigs: { b: file('/data/b'), a: { ...file('/data/a'), slice: 1 } }, buckets: [{ id: 'y', streams: ['a'], batch: 10_000 }, { id: 'x', streams: ['b', 'a'], batchBytes: '1000000' }] });
+    const after = parse({ streamsConfigs: { b: file('/data/b'), a: { ...file('/data/a'), slice: 1 } }, buckets: [{ id: 'y', streams: ['a'], batch: 10_000 }, { id: 'x', streams: ['b', 'a'], batchBytes: '976KB' }] });
     expect(changesBetween(before, after)).toEqual({ added: [], removed: [], changed: new Map() });
     expect(describeChanges(changesBetween(before, after))).toBe('nothing has changed');
   });

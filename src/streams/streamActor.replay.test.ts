@@ -102,6 +102,7 @@ class Bench {
   stuck = 0;
   readonly gaveBack: string[] = [];
   stopAtMs = Infinity;
+  nearEndBytes: number | undefined;
   actor!: StreamActor;
 
   private constructor(found: readonly string[]) {
@@ -112,6 +113,7 @@ class Bench {
       primary: this.primary,
       backup: this.backup,
       replay: this.replay,
+      nearEndBytes: () => this.nearEndBytes,
       slice: 1,
       retryMs: 10_000,
       errorRetryMs: 1_000,
@@ -194,6 +196,21 @@ class Bench {
 const NUMBERS = Array.from({ length: 12 }, (_, i) => String(i));
 
 describe('StreamActor with a replay', () => {
+  test.each([[MB / 2, MB / 2], [64 * MB, 2 * MB], [undefined, 2 * MB]])('a replay that a limit makes slow: what comes waits for no more of it than is said (%d)', async (said, enough) => {
+    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+    bench.nearEndBytes = said;
+    await bench.primaryIsBack();
+    expect(bench.replay.calls).toEqual([enough]);
+    // So long as more than that is left, what comes joins the backup's end.
+    bench.replay.go(NUMBERS.length - enough / (MB / 2) - 1);
+    bench.tell('new');
+    await turn();
+    bench.backup.deliver();
+    await turn();
+    expect(bench.backup.delivered.at(-1)).toBe('new');
+    bench.expectBalance();
+  });
+
   test('the primary is back: the backup goes first, what comes meanwhile joins its end, then all goes to the primary', async () => {
     const bench = await (await Bench.opened()).backedUp(...NUMBERS);
     await bench.primaryIsBack();

@@ -12,7 +12,7 @@ export interface EvenCost {
   readonly percentOfCore: number;
 }
 
-export const EVEN_RATES = [2_000, 10_000, 50_000, 150_000] as const;
+export const EVEN_RATES = [10_000, 50_000, 150_000] as const;
 export const EVEN_CLIENTS = 16;
 const WARM_UP_MS = 1_500;
 const WINDOW_MS = 4_000;

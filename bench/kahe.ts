@@ -23,13 +23,13 @@ export function isBuilt(): boolean {
   return existsSync(MAIN);
 }
 
-export function kaheToKafka(topics: Topics, compression: 'none' | 'snappy', partitions: number): System {
+export function kaheToKafka(topics: Topics, compression: 'none' | 'snappy', partitions: number, batch = BUCKET.batch): System {
   return {
     name: `Kahe, ${compression}${partitions === 1 ? ', 1 partition' : ''}`,
     async start(folder) {
       const topic = await topics.make(partitions);
       const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': compression };
-      const server = await startKahe(folder, topic.name, { type: 'kafka', settings });
+      const server = await startKahe(folder, topic.name, { type: 'kafka', settings }, [], batch);
       return { ...server, countArrived: () => topic.remove() };
     },
   };
@@ -89,10 +89,10 @@ export const kaheToFiles: System = {
 };
 
 /** @param environment lines of it, besides those that every figure is for */
-export async function startKahe(folder: string, bucket: string, stream: object, environment: readonly string[] = []) {
+export async function startKahe(folder: string, bucket: string, stream: object, environment: readonly string[] = [], batch = BUCKET.batch) {
   const socketPath = path.join(folder, 'kahe.sock');
   writeFileSync(path.join(folder, '.env.dev.local'), [...ENVIRONMENT, ...environment, `SOCKET=${socketPath}`, ''].join('\n'));
-  writeFileSync(path.join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], ...BUCKET }] }));
+  writeFileSync(path.join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], ...BUCKET, batch }] }));
   const server = await ServerProcess.start([process.execPath, ...NODE_OPTIONS, MAIN], folder, socketPath);
   return {
     pid: server.pid,

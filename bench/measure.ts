@@ -14,24 +14,27 @@ export interface Run {
   /** Of the process under test, in that time. */
   readonly cpuSecondsPerMillion: number;
   readonly senderCpuSecondsPerMillion: number;
+  /** Of Kafka, in that time. */
+  readonly kafkaCpuSecondsPerMillion: number;
   readonly peakBytes: number;
   /** Why the figures mean nothing; undefined for a good run. */
   readonly invalid: string | undefined;
 }
 
-export async function measure(system: System, load: Load): Promise<Run> {
+/** @param kafka its pid */
+export async function measure(system: System, load: Load, kafka: number): Promise<Run> {
   return await inFolder(async (folder) => {
     const running = await system.start(folder);
-    const figures = await feed(running, load);
+    const figures = await feed(running, load, kafka);
     await running.stop();
     return { ...figures, invalid: figures.invalid ?? (await whatIsWrong(running, figures.frames)) };
   });
 }
 
-async function feed(running: RunningSystem, load: Load): Promise<Run> {
+async function feed(running: RunningSystem, load: Load, kafka: number): Promise<Run> {
   const senders = await Senders.connect(load, running.receiver);
   try {
-    const cpuBefore = cpuSeconds(running.pid);
+    const [cpuBefore, kafkaBefore] = [cpuSeconds(running.pid), cpuSeconds(kafka)];
     const startMs = monotonicMs();
     const { frames, framesPerSecond, cpuSeconds: senderCpuSeconds, wrongAnswers } = await senders.send();
     await running.untilArrived?.(frames);
@@ -41,6 +44,7 @@ async function feed(running: RunningSystem, load: Load): Promise<Run> {
       framesPerSecond: running.untilArrived === undefined ? framesPerSecond : (frames * 1000) / tookMs,
       cpuSecondsPerMillion: ((cpuSeconds(running.pid) - cpuBefore) * 1e6) / frames,
       senderCpuSecondsPerMillion: (senderCpuSeconds * 1e6) / frames,
+      kafkaCpuSecondsPerMillion: ((cpuSeconds(kafka) - kafkaBefore) * 1e6) / frames,
       peakBytes: peakResidentBytes(running.pid),
       invalid: wrongAnswers.length > 0 ? wrongAnswers.join('; ') : undefined,
     };

@@ -39,9 +39,9 @@ const BACK_DEADLINE_MS = 20_000;
 const END_DEADLINE_MS = 90_000;
 
 /** @throws when what arrived is not what was sent */
-export async function measureReplay(topics: Topics, frames: number): Promise<ReplayFigures> {
+export async function measureReplay(topics: Topics, frames: number, kafka: number): Promise<ReplayFigures> {
   const load: Load = { clients: CLIENTS, senders: 1, framesPerWrite: 50, frames, payload: LETTERS };
-  const live = await measure(kaheToKafka(topics, 'none', PARTITIONS), load);
+  const live = await measure(kaheToKafka(topics, 'none', PARTITIONS), load, kafka);
   if (live.invalid !== undefined) throw new Error(`live: ${live.invalid}`);
   const replays = [await measureOne(topics, load, 0), await measureOne(topics, load, INCOMING_PER_SECOND)];
   return { replays, live };

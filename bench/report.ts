@@ -38,7 +38,7 @@ const HOW_TO_READ = `Figures are medians with (least–most). The floor is a pla
 its run just before, for machines are noisy. CPU is user and system time of the whole process under test, in seconds for a million frames,
 without its start. Frames/s: the floor, until all is read; Kahe, until the first 90 % are acknowledged by receipts (the last, half-full batch
 waits for its batchTimeout, however fast all else went); rsyslog, until all are in the topic. Unless a line says otherwise one process writes for all clients, a system call for each write. Senders, receiver
-and Kafka share the cores, so frames/s also say what the others took: the column "senders" is their CPU-s for a million. Runs are long enough that what
+and Kafka share the cores, so frames/s also say what the others took: the columns "senders" and "Kafka" are their CPU-s for a million. Runs are long enough that what
 Node takes to compile the hot code is a small part of it. After each run the messages in the topic, or the
 frames in the files, were counted: they must be exactly those that were sent.
 `;
@@ -52,12 +52,12 @@ function renderLine(results: Results, line: Line): string[] {
   const base = baseName(line);
   const rows = summaries(results, line).map((summary) => renderSummary(summary, base));
   if (rows.length === 0) return [];
-  const head = ['', 'CPU-s per million', `× ${base}`, 'frames/s, thousands', `× ${base}`, 'peak MiB', 'senders', 'runs'];
+  const head = ['', 'CPU-s per million', `× ${base}`, 'frames/s, thousands', `× ${base}`, 'peak MiB', 'senders', 'Kafka', 'runs'];
   return [`## ${line.title} (\`${line.id}\`)\n`, ...(line.note === undefined ? [] : [`${line.note}\n`]), table(head, rows)];
 }
 
 function renderSummary(summary: Summary, base: string): string[] {
-  const { system, cpu, cpuRatio, framesPerSecond, speedRatio, peakBytes, senderCpu, runs } = summary;
+  const { system, cpu, cpuRatio, framesPerSecond, speedRatio, peakBytes, senderCpu, kafkaCpu, runs } = summary;
   const isBase = system === base;
   return [
     system,
@@ -67,6 +67,7 @@ function renderSummary(summary: Summary, base: string): string[] {
     isBase ? '1' : ranged(speedRatio, 2),
     (peakBytes / MIB).toFixed(0),
     senderCpu.toFixed(2),
+    kafkaCpu.toFixed(2),
     String(runs),
   ];
 }

@@ -42,6 +42,7 @@ export interface Summary {
   /** The most of any run. */
   readonly peakBytes: number;
   readonly senderCpu: number;
+  readonly kafkaCpu: number;
 }
 
 export function baseName(line: Line): string {
@@ -68,6 +69,7 @@ function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[])
     speedRatio: of(({ run, base }) => run.framesPerSecond / base.framesPerSecond),
     peakBytes: of(({ run }) => run.peakBytes).max,
     senderCpu: of(({ run }) => run.senderCpuSecondsPerMillion).median,
+    kafkaCpu: of(({ run }) => run.kafkaCpuSecondsPerMillion).median,
   };
 }
 

@@ -24,7 +24,7 @@ const only = values.only === undefined ? undefined : new RegExp(values.only);
 const isWanted = (id: string): boolean => only?.test(id) ?? true;
 
 const NO_SPOOL = 'no spool';
-const EVEN_ROUNDS = 3;
+const EVEN_ROUNDS = 2;
 const pairs: Pair[] = [];
 const invalid: string[] = [];
 const idleConnections: IdleConnections[] = [];
@@ -38,6 +38,7 @@ const startMs = performance.now();
 const machine = describeMachine();
 const lack = rsyslogLacks();
 const kafka = await startKafka();
+const kafkaPid = kafka.nodes[0]!.pid!;
 const topics = new Topics(kafka);
 const lines = scenario({ topics, isQuick: values.quick, hasRsyslog: lack === undefined }).filter(({ id }) => isWanted(id));
 for (const line of lines) await measureLine(line);
@@ -62,7 +63,7 @@ async function measureLine(line: Line): Promise<void> {
 /** undefined: the run counts for nothing, and what was wrong is noted. */
 async function tryToMeasure(system: System, line: Line): Promise<Run | undefined> {
   try {
-    const run = await measure(system, line.load);
+    const run = await measure(system, line.load, kafkaPid);
     console.log(`  ${system.name.padEnd(20)} ${run.cpuSecondsPerMillion.toFixed(2)} CPU-s per million, ${(run.framesPerSecond / 1000).toFixed(0)} thousand frames/s, ${(run.peakBytes / 1024 ** 2).toFixed(0)} MiB`);
     if (run.invalid === undefined) return run;
     noteInvalid(`${line.id}: ${system.name}: ${run.invalid}`);
@@ -114,7 +115,7 @@ async function measureAllReceipts(): Promise<void> {
 async function measureTheReplay(): Promise<void> {
   console.log('\nreplay');
   try {
-    replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000);
+    replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000, kafkaPid);
     for (const { frames, seconds, cameInPerSecond } of replay.replays) {
       console.log(`  ${frames} frames in ${seconds.toFixed(1)} s, ${(frames / seconds / 1000).toFixed(0)} thousand frames/s, ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s came in`);
     }

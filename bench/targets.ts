@@ -38,8 +38,8 @@ export function judge(results: Results): Verdict[] {
   return [
     ...MOST_CPU.map(({ line, system, ratio }) => cpuVerdict(find(line, system), `${line}: ${system}: CPU at most ${ratio} × the floor's`, ratio)),
     ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
-    ...['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find('one', system), system)),
-    ...EVEN_RATES.slice(1).map((rate) => evenVerdict(results, rate)),
+    ...['one', 'one-small-batches'].flatMap((line) => ['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find(line, system), `${line}: ${system}`))),
+    ...EVEN_RATES.map((rate) => evenVerdict(results, rate)),
     memoryVerdict(results),
     cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
     cpuVerdict(find('admin', 'Kahe, none, ADMIN'), `admin: Kahe, none: CPU with ADMIN on at most ${MOST_ADMIN_CPU} × that with it off`, MOST_ADMIN_CPU),
@@ -63,8 +63,8 @@ function peerVerdict(kahe: Summary | undefined, peer: Summary | undefined, line:
   return { target, measured, isMet: kahe.cpu.median < peer.cpu.median };
 }
 
-function speedVerdict(summary: Summary | undefined, system: string): Verdict {
-  const target = `one: ${system}: delivers at least ${LEAST_SPEED} × the frames/s that the floor reads`;
+function speedVerdict(summary: Summary | undefined, what: string): Verdict {
+  const target = `${what}: delivers at least ${LEAST_SPEED} × the frames/s that the floor reads`;
   if (summary === undefined) return { target, measured: undefined, isMet: false };
   const { median, min, max } = summary.speedRatio;
   return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median >= LEAST_SPEED };

@@ -423,7 +423,7 @@ describe('Backlog', () => {
         life.add(`${number}:${filler}`);
         life.destinations[1]!.settleAll();
         await life.onDisk();
-        await life.until('there is room', () => life.spool!.bytes <= MAX && !life.budget.isOver);
+        await life.until('there is room', () => !life.spool!.figures.isFull && !life.budget.isOver);
       }
       return life;
     }
@@ -443,10 +443,10 @@ describe('Backlog', () => {
       expect([life.files, life.spool!.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
     });
 
-    /** A life that ends with 15 batches in its spool. */
-    async function earlier(): Promise<Life> {
+    /** A life that ends with so many batches in its spool. */
+    async function earlier(batches = 15): Promise<Life> {
       const life = await new Life().start();
-      for (const number of numbers(0, 15)) life.add(`${number}:${filler}`);
+      for (const number of numbers(0, batches)) life.add(`${number}:${filler}`);
       await life.onDisk();
       await life.backlog.end();
       return life;
@@ -460,7 +460,7 @@ describe('Backlog', () => {
       for (const number of numbers(15, 30)) {
         life.add(`${number}:${filler}`);
         await life.onDisk();
-        await life.until('there is room', () => life.spool!.bytes <= MAX && !life.budget.isOver);
+        await life.until('there is room', () => !life.spool!.figures.isFull && !life.budget.isOver);
       }
       const dropped = life.accounts[0]!.discarded;
       expect(dropped).toBeGreaterThan(10);
@@ -474,7 +474,7 @@ describe('Backlog', () => {
       for (const number of numbers(0, 16)) life.add(`${number}:${filler}`);
       await life.onDisk();
       for (const number of numbers(16, 40)) life.add(`${number}:${filler}`);
-      await life.until('all is written', () => life.twins.at(-1)!.isComplete && life.spool!.bytes <= MAX);
+      await life.until('all is written', () => life.twins.at(-1)!.isComplete && !life.spool!.figures.isFull);
       const dropped = life.accounts[0]!.discarded;
       expect(life.destinations[0]!.told).toHaveLength(16);
       await life.deliverAll();
@@ -509,11 +509,30 @@ describe('Backlog', () => {
         life.add(`${number}:${filler}`);
         await life.until('it is written', () => life.twins.at(-1)!.isComplete);
       }
-      await life.until('there is room', () => life.spool!.bytes <= MAX);
+      // Until then it goes on to drop.
+      await life.until('there is room', () => !life.spool!.figures.isFull);
       const dropped = life.accounts[0]!.discarded;
       await life.deliverAll();
       expect(life.destinations[0]!.told.length + dropped).toBe(40);
       expect(life.lost.reduce((sum, { frames }) => sum + frames, 0)).toBe(dropped);
+    });
+
+    test('a stream that wants a batch while it is counted gets it, when it can\'t be dropped', async () => {
+      const first = await earlier(WINDOW + 1);
+      const last = new RegExp(`${first.files.at(-1)!}$`);
+      const life = await new Life({ maxSpool: MAX, folder: first.folder }).start();
+      const [only] = life.destinations as [Destination];
+      await life.until('its hands are full', () => only.held === WINDOW);
+      let goOn: () => void = () => undefined;
+      life.disk.fail({ call: 'read', path: last, times: 1, code: 'EIO', wait: new Promise<void>((resolve) => (goOn = resolve)) });
+      for (const number of numbers(0, 5)) life.add(`more ${number}:${filler}`);
+      await life.until('it is being counted', () => life.disk.count('read', last) === 1);
+      only.settleAll();
+      await turn();
+      goOn();
+      await life.until('it has had it', () => only.told.length > WINDOW);
+      expect(only.told[WINDOW]!.split(':')[0]).toBe(String(WINDOW));
+      await life.deliverAll();
     });
 
     test('a disk that is full makes room in the same way', async () => {
@@ -655,7 +674,8 @@ describe('Backlog', () => {
       life.disk.fail({ call: 'write', wait: new Promise<void>((resolve) => (goOn = resolve)) });
       for (const number of numbers(0, 3)) life.add(number);
       let hasEnded = false;
-      void life.backlog.end().then(() => (hasEnded = true));
+      // The disk is real and the time is not.
+      void life.backlog.end(3_600_000).then(() => (hasEnded = true));
       for (let i = 0; i < 10; i++) await turn();
       expect(hasEnded).toBe(false);
       goOn();

@@ -480,7 +480,8 @@ export class Backlog {
 
   async #drop(entry: Entry): Promise<void> {
     if (entry.left !== undefined && entry.frames === 0) await this.#countLeft(entry);
-    if (entry.heldBy > 0 || isSettled(entry) || this.#undroppable.has(entry)) return;
+    // A stream that came to it while it was counted has not been told of it.
+    if (entry.heldBy > 0 || isSettled(entry) || this.#undroppable.has(entry)) return this.#pump();
     this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
     this.#forget(entry);
     this.#removeFile(entry);

@@ -122,7 +122,10 @@ process, reading and backing those up too, had of the CPU. Live is the load of t
 function renderIdle({ idleConnections, idleDaemon }: Results): string[] {
   if (idleConnections.length === 0 && idleDaemon === undefined) return [];
   const rows = idleConnections.map(({ name, connections, bytesEach }) => [name, `${(bytesEach / 1024).toFixed(1)} KiB for each of ${connections} idle connections`]);
-  if (idleDaemon) rows.push(['Kahe, snappy', `${idleDaemon.percent.toFixed(2)} % of a core over ${idleDaemon.seconds} s, after traffic, connected to Kafka`]);
+  if (idleDaemon) {
+    const { percent, seconds, tidyingSeconds, tidyingCpuSeconds } = idleDaemon;
+    rows.push(['Kahe, snappy', `${percent.toFixed(2)} % of a core over ${seconds} s, connected to Kafka; in the ${tidyingSeconds} s before, after traffic, ${tidyingCpuSeconds.toFixed(2)} CPU-s once`]);
+  }
   return ['## Idle (`idle`)\n', table(['', ''], rows)];
 }
 

@@ -44,6 +44,8 @@ export class FailingDisk {
   readonly failures: number[] = [];
   /** Files that are open now. */
   openFiles = 0;
+  /** Calls that have not ended. */
+  underWay = 0;
   readonly fs: FileSystem;
   #faults: ActiveFault[] = [];
 
@@ -73,10 +75,15 @@ export class FailingDisk {
   }
 
   async #around<T>(call: DiskCall, path: string, run: (short: number | undefined) => Promise<T>): Promise<T> {
-    const { short, onDone } = await this.#call(call, path);
-    const result = await run(short);
-    for (const tell of onDone) tell();
-    return result;
+    this.underWay++;
+    try {
+      const { short, onDone } = await this.#call(call, path);
+      const result = await run(short);
+      for (const tell of onDone) tell();
+      return result;
+    } finally {
+      this.underWay--;
+    }
   }
 
   async #call(call: DiskCall, path: string): Promise<Verdict> {
@@ -109,7 +116,8 @@ export class FailingDisk {
       truncate: (length) => on('truncate', () => file.truncate(length)),
       facts: () => on('facts', () => file.facts()),
       close: async () => {
-        await file.close();
+        this.underWay++;
+        await file.close().finally(() => this.underWay--);
         this.openFiles--;
         await on('close', () => Promise.resolve());
       },

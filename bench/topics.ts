@@ -23,28 +23,25 @@ export class Topics {
     // Always of the same length, for it is part of every frame.
     const name = `kh_bench_${String(++this.#made).padStart(3, '0')}`;
     await this.#kafka.createTopic(name, { partitions });
-    // An admin of its own: kafkajs's asks again for every topic it was ever asked for, and fails when one of them is gone.
-    const client = new Kafka({ clientId: 'kahe-bench', brokers: this.bootstrap.split(','), logLevel: logLevel.NOTHING });
-    const admin = client.admin();
-    await admin.connect();
-    return new Topic(name, this.#kafka, admin);
+    return new Topic(name, this.#kafka);
   }
 }
 
 export class Topic {
   readonly name: string;
   readonly #kafka: KafkaServer;
-  readonly #admin: Admin;
+  /** Connected only once it is asked, for kafkajs wakes every millisecond then, on the cores that are measured. */
+  #admin: Promise<Admin> | undefined;
 
-  constructor(name: string, kafka: KafkaServer, admin: Admin) {
+  constructor(name: string, kafka: KafkaServer) {
     this.name = name;
     this.#kafka = kafka;
-    this.#admin = admin;
   }
 
   /** Messages in it. */
   async count(): Promise<number> {
-    const offsets = await this.#admin.fetchTopicOffsets(this.name);
+    this.#admin ??= connectedAdmin(this.#kafka.bootstrap);
+    const offsets = await (await this.#admin).fetchTopicOffsets(this.name);
     return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
   }
 
@@ -64,8 +61,16 @@ export class Topic {
   /** Counts a last time. */
   async remove(): Promise<number> {
     const messages = await this.count();
-    await this.#admin.disconnect();
+    await (await this.#admin)?.disconnect();
     await this.#kafka.deleteTopic(this.name);
     return messages;
   }
+}
+
+/** One for each topic: kafkajs's asks again for every topic it was ever asked for, and fails when one of them is gone. */
+async function connectedAdmin(bootstrap: string): Promise<Admin> {
+  const client = new Kafka({ clientId: 'kahe-bench', brokers: bootstrap.split(','), logLevel: logLevel.NOTHING });
+  const admin = client.admin();
+  await admin.connect();
+  return admin;
 }

@@ -12,7 +12,9 @@ import type { Account } from './streams/account.js';
 import type { SurplusLedger } from './limits/surplusLedger.js';
 import type { TurningPace } from './limits/turningPace.js';
 import { type BackupLedger, backupPlace } from './streams/backupLedger.js';
-import { StreamActor, type StreamActorOptions, type StreamMessage } from './streams/streamActor.js';
+import { StreamActor } from './streams/streamActor.js';
+import type { StreamMessage } from './streams/streamMessage.js';
+import type { StreamActorOptions } from './streams/streamOptions.js';
 
 /** What outlives the stream, should it end and come again: its account above all. */
 export interface StreamRecord extends StreamLook {

@@ -14,7 +14,7 @@ import type { Spool, SpoolFigures } from '../spool/spool.js';
 import type { BackedUp } from '../streamParts.js';
 import { type Account, newAccount } from '../streams/account.js';
 import { type KafkaFigures, LATENCY_BOUNDS } from '../streams/kafka/kafkaFigures.js';
-import type { StreamMessage } from '../streams/streamActor.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
 import type { Problem, StreamMode, StreamWatch, Written, WrittenTo } from '../streams/streamWatch.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
 import { added, bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';

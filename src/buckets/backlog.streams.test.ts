@@ -13,7 +13,7 @@ import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
-import type { StreamMessage } from '../streams/streamActor.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
 import { Backlog, type BacklogStream } from './backlog.js';
 
 const BUCKET = 'orders';

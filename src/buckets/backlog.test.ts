@@ -16,7 +16,7 @@ import { Spool } from '../spool/spool.js';
 import { FailingDisk } from '../disk/failingDisk.js';
 import { ReadTurns } from '../disk/readTurns.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
-import type { StreamMessage } from '../streams/streamActor.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
 import { type Account, newAccount } from '../streams/account.js';
 import { Backlog, type Lost } from './backlog.js';
 
@@ -367,6 +367,24 @@ describe('Backlog', () => {
     await next.deliverAll();
     expect(next.destinations[0]!.told).toEqual(numbers(0, 30));
     expect(next.destinations[1]!.told).toContain('20');
+  });
+
+  test('what is noted lies on disk: a note of a segment that is not there yet would not count after a crash', async () => {
+    const first = await new Life({ streams: 2 }).start();
+    for (const number of numbers(0, 5)) first.add(number);
+    await first.onDisk();
+    let goOn: () => void = () => undefined;
+    first.disk.fail({ call: 'write', path: /bckstm$/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    first.add('5');
+    const [fast, stuck] = first.destinations as [Destination, Destination];
+    stuck.isStuck = true;
+    fast.settleAll();
+    const notes = join(first.folder, BUCKET, 'settled.json');
+    const noted = (): string | undefined => (existsSync(notes) ? (JSON.parse(readFileSync(notes, 'utf8')) as Record<string, string>)['stream_0'] : undefined);
+    await first.until('it is noted', () => noted() !== undefined);
+    expect(noted()).toBe(first.files[4]!.slice(0, 22));
+    goOn();
+    await first.until('the last one is noted too', () => noted() === first.files[5]?.slice(0, 22));
   });
 
   test('a note of a segment that is newer than all there are is of another time', async () => {
@@ -855,7 +873,10 @@ describe('Backlog and Spool against a model', () => {
     const file = join(path, 'settled.json');
     const notes = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, string>;
     const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith('.bckstm')).sort() : [];
-    return (streams, found) => Array.from({ length: streams }, (_, stream) => (found.length === 0 ? [] : inFiles.flatMap((messages, i) => (names[i]!.slice(0, 22) <= (notes[`stream_${stream}`] ?? '') ? [] : messages))));
+    const newest = names.at(-1)?.slice(0, 22) ?? '';
+    // The file of the note's segment has gone, and one before it is just going.
+    const noteOf = (stream: number): string => (notes[`stream_${stream}`]! <= newest ? notes[`stream_${stream}`]! : '');
+    return (streams, found) => Array.from({ length: streams }, (_, stream) => (found.length === 0 ? [] : inFiles.flatMap((messages, i) => (names[i]!.slice(0, 22) <= noteOf(stream) ? [] : messages))));
   }
 
   /** What the files in a spool's folder hold, in their order; one that has nothing whole is empty. */

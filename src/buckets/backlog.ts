@@ -9,7 +9,7 @@ import type { Segment } from '../spool/segment.js';
 import type { SettledNotes } from '../spool/settledNotes.js';
 import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
-import type { StreamMessage } from '../streams/streamActor.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
 import { type Entry, isOnDisk, isSettled, newEntry, pathOf } from './entry.js';
 import { readBack } from './readBack.js';
 
@@ -192,7 +192,10 @@ export class Backlog {
     this.closed.frames += batch.frames;
     this.closed.bytes += batch.length;
     this.#push({ batch, twin, left: undefined });
-    void twin?.completed.then(() => this.#isTight() && this.evict());
+    void twin?.completed.then(() => {
+      if (this.#isTight()) this.evict();
+      this.#note();
+    });
   }
 
   /** A segment of an earlier life; these come before all else. */
@@ -383,7 +386,8 @@ export class Backlog {
   #note(): void {
     const { notes } = this.#options;
     if (notes === undefined || this.#streams.length - this.#gone.size === 1 || this.#hasUnread) return;
-    for (const [id, upTo] of this.#settledUpTo()) {
+    for (const [id, settled] of this.#settledUpTo()) {
+      const upTo = this.#onDiskUpTo(settled);
       if (upTo <= Math.max(this.#base, this.#noted.get(id) ?? 0)) continue;
       this.#noted.set(id, upTo);
       notes.note(id, pathOf(this.#entries[upTo - this.#base - 1]!));
@@ -400,6 +404,13 @@ export class Backlog {
       places.set(id, Math.min(upTo, places.get(id) ?? Infinity));
     });
     return places;
+  }
+
+  /** A note of a segment that is newer than all that are found would not count, so one whose file is still to come is not noted. */
+  #onDiskUpTo(place: number): number {
+    let upTo = place;
+    while (upTo > this.#base && !isOnDisk(this.#entries[upTo - this.#base - 1]!)) upTo--;
+    return upTo;
   }
 
   #leaveFront(): Entry {
@@ -481,7 +492,10 @@ export class Backlog {
   async #drop(entry: Entry): Promise<void> {
     if (entry.left !== undefined && entry.frames === 0) await this.#countLeft(entry);
     // A stream that came to it while it was counted has not been told of it.
-    if (entry.heldBy > 0 || isSettled(entry) || this.#undroppable.has(entry)) return this.#pump();
+    if (entry.heldBy > 0 || isSettled(entry) || this.#undroppable.has(entry)) {
+      this.#pump();
+      return;
+    }
     this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
     this.#forget(entry);
     this.#removeFile(entry);

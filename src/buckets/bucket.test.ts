@@ -8,7 +8,7 @@ import { ActorSystem } from '../actors/system.js';
 import type { Batch } from '../frames/batch.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
-import type { StreamMessage } from '../streams/streamActor.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
 import { newAccount } from '../streams/account.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';

@@ -11,7 +11,8 @@ import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, move, newAccount } from './account.js';
 import type { BackupReplay } from './stream.js';
-import { StreamActor, type StreamMessage } from './streamActor.js';
+import { StreamActor } from './streamActor.js';
+import type { StreamMessage } from './streamMessage.js';
 import { StreamWatch } from './streamWatch.js';
 
 const MB = 1024 * 1024;

@@ -9,7 +9,8 @@ import { ActorSystem } from '../actors/system.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, newAccount } from './account.js';
-import { StreamActor, type StreamMessage } from './streamActor.js';
+import { StreamActor } from './streamActor.js';
+import type { StreamMessage } from './streamMessage.js';
 import { StreamWatch } from './streamWatch.js';
 
 const WITHIN_MS = 5_000;

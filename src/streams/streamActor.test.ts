@@ -9,7 +9,9 @@ import type { ActorRef } from '../actors/actor.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, newAccount } from './account.js';
-import { StreamActor, type StreamActorOptions, type StreamMessage } from './streamActor.js';
+import { StreamActor } from './streamActor.js';
+import type { StreamMessage } from './streamMessage.js';
+import type { StreamActorOptions } from './streamOptions.js';
 import { StreamWatch } from './streamWatch.js';
 
 interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {

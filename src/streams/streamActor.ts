@@ -7,78 +7,16 @@
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import type { Batch } from '../frames/batch.js';
-import { type Account, move } from './account.js';
-import { type BackupReplay, DeliveryError, type Settled, type Stream } from './stream.js';
-import type { StreamMode, StreamWatch } from './streamWatch.js';
-import { type Waiting, accepted, giveBack, handedBack, sliced } from './waiting.js';
-
-export type StreamMessage =
-  /** A share: the actor releases it once it is settled here. */
-  | { readonly kind: 'batch'; readonly batch: Batch }
-  /** What a failed predecessor held, counted already. */
-  | { readonly kind: 'inherit'; readonly waiting: readonly Waiting[] }
-  | { readonly kind: 'opened'; readonly problem: string | undefined }
-  | { readonly kind: 'written'; readonly write: Write; readonly outcome: Settled | DeliveryError }
-  | { readonly kind: 'retry' }
-  | { readonly kind: 'probed'; readonly target: Target; readonly problem: string | undefined }
-  /** A run of the replay has ended. */
-  | { readonly kind: 'replayed'; readonly problem: string | undefined }
-  /** Memory is short: what only waits here is wanted back. */
-  | { readonly kind: 'giveBack' }
-  | { readonly kind: 'deadline' }
-  /** The primary has had its time, though more is to come: all goes to the backup from now on, or is left over. */
-  | { readonly kind: 'giveUpPrimary' }
-  /** The parts of the actor with this primary were changed: it ends them within this time, and a successor goes on with what is not settled. */
-  | { readonly kind: 'retire'; readonly primary: Stream; readonly withinMs: number }
-  | { readonly kind: 'retired' };
-
-type Target = 'primary' | 'backup';
-
-/** A batch given to a stream, until its outcome is known. */
-interface Write {
-  readonly what: Waiting;
-  readonly target: Target;
-  outcome: Settled | DeliveryError | undefined;
-}
-
-export interface StreamActorOptions {
-  /** Awaited before the streams are opened: others may be using what they use. */
-  readonly beforeOpen?: () => Promise<void>;
-  readonly primary: Stream;
-  readonly backup: Stream | undefined;
-  /** Sends what the backup holds; undefined: an operator does, or there is none. */
-  readonly replay?: BackupReplay | undefined;
-  /** The probability that a frame goes to this stream; 1 copies nothing. */
-  readonly slice: number;
-  /** How long between two tries of the primary in backup mode. */
-  readonly retryMs: number;
-  /** … and in error mode, where batches wait. */
-  readonly errorRetryMs: number;
-  /** At the end: how long batches are still tried before they go to the backup, or are left over. */
-  readonly stopTimeoutMs: () => number;
-  /** Why it ends, for what is left over then. Default: the daemon stopped. */
-  readonly endReason?: () => string;
-  readonly random?: () => number;
-  /** Called with what could be delivered nowhere when the time to stop was over. Returns where it stays. */
-  readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
-  /** It has use for batches again, after it gave some back. */
-  readonly onReady?: () => void;
-  /** It can't write what it holds, and would give it back. */
-  readonly onStuck?: () => void;
-  /** So near the end of the backup new batches wait for the rest of it: at most NEAR_END_BYTES, which it is when this says nothing. */
-  readonly nearEndBytes?: () => number | undefined;
-  /** What the primary has taken: `backedUp` where it is the backup of another stream, `delivered` when this is not given. */
-  readonly primaryCounts?: 'delivered' | 'backedUp';
-  readonly account: Account;
-  readonly watch: StreamWatch;
-}
-
-/** Time at the end that is kept for writing to the backup what the primary did not take. */
-const LAST_RESORT_MS = 3_000;
-/** A stream may end long before the daemon does (a bucket that was idle): whether that has begun is looked at so often. */
-const DEADLINE_CHECK_MS = 1_000;
-/** So near the end of the backup, new batches wait for the rest of it instead of joining its end: that comes to an end under any load. */
-const NEAR_END_BYTES = 2 * 1024 * 1024;
+import { move } from './account.js';
+import { CatchUp } from './catchUp.js';
+import { closeAll, closeWithin, openAll } from './openAndClose.js';
+import { Outstanding, type Target, type Write } from './outstanding.js';
+import { StopDeadline } from './stopDeadline.js';
+import { DeliveryError, type Settled, type Stream } from './stream.js';
+import type { StreamMessage } from './streamMessage.js';
+import type { StreamActorOptions } from './streamOptions.js';
+import type { StreamMode } from './streamWatch.js';
+import { type Waiting, accepted, giveBack, sliced } from './waiting.js';
 
 export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
@@ -86,19 +24,14 @@ export class StreamActor extends Actor<StreamMessage> {
   #mode: StreamMode = 'normal';
   /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. `retired`: a successor's. */
   #next: { readonly mode: StreamMode | 'retired'; readonly reason: string } | undefined;
-  #writes: Write[] = [];
+  readonly #writes = new Outstanding();
   #waiting: Waiting[] = [];
   #retry: Timer | undefined;
   #isProbing = false;
-  /** `sending`: while the backup grows. `resting`: nothing more is written to it, what is outstanding ends. `last`: what is left then. */
-  #replaying: 'no' | 'sending' | 'resting' | 'last' = 'no';
-  /** What the log has said last of a replay that does not go on. */
-  #notSent: { readonly problem: string; readonly leftFrames: number } | undefined;
+  readonly #catchUp: CatchUp;
   #hasGivenBack = false;
-  #deadline: Timer | undefined;
+  readonly #deadline: StopDeadline;
   #isPastDeadline = false;
-  /** Of the time at the end. */
-  #lastResortMs: number | undefined;
   readonly #opening: Promise<void>;
   #isOpen = false;
   #isClosing = false;
@@ -110,9 +43,11 @@ export class StreamActor extends Actor<StreamMessage> {
     super();
     this.#context = context;
     this.#options = options;
+    this.#catchUp = new CatchUp({ replay: options.replay, nearEndBytes: options.nearEndBytes, log: context.log, onEnded: (problem) => this.#tellSelf({ kind: 'replayed', problem }) });
+    this.#deadline = new StopDeadline(context.clock, options.stopTimeoutMs, () => this.#tellSelf({ kind: 'deadline' }));
     // Of a failed predecessor.
     options.watch.enter('normal', 'begins anew');
-    this.#opening = opened(options).then(
+    this.#opening = openAll(options).then(
       () => this.#tellSelf({ kind: 'opened', problem: undefined }),
       (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
     );
@@ -142,11 +77,10 @@ export class StreamActor extends Actor<StreamMessage> {
   override handBack(): readonly StreamMessage[] {
     this.#hasHandedBack = true;
     this.#retry?.cancel();
-    this.#deadline?.cancel();
+    this.#deadline.cancel();
     // Its runs are not its successor's.
-    void this.#options.replay?.stop();
-    const outstanding = this.#writes.flatMap((write) => leftOf(write));
-    return [{ kind: 'inherit', waiting: [...outstanding, ...this.#waiting] }];
+    void this.#catchUp.stop();
+    return [{ kind: 'inherit', waiting: [...this.#writes.takeLeft(), ...this.#waiting] }];
   }
 
   override abandon(message: StreamMessage, error: unknown): void {
@@ -155,26 +89,11 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   override drain(): void {
-    if (this.#isPastDeadline) this.#boundLastResort();
-    else this.#watchDeadline();
+    if (this.#isPastDeadline) this.#deadline.watchBackup();
+    else this.#deadline.watchPrimary();
     this.#pauseReplay();
     if (this.#mode !== 'normal') this.#probe();
     this.#pump();
-  }
-
-  #watchDeadline(): void {
-    const stopMs = this.#options.stopTimeoutMs();
-    // Of little time the primary has half.
-    if (Number.isFinite(stopMs)) this.#lastResortMs ??= Math.min(LAST_RESORT_MS, Math.max(0, stopMs / 2));
-    const leftMs = Math.max(0, stopMs - (this.#lastResortMs ?? LAST_RESORT_MS));
-    this.#deadline = this.#context.clock.after(Math.min(leftMs, DEADLINE_CHECK_MS), () => {
-      if (leftMs > DEADLINE_CHECK_MS) this.#watchDeadline();
-      else this.#tellSelf({ kind: 'deadline' });
-    });
-  }
-
-  #boundLastResort(): void {
-    this.#deadline = this.#context.clock.after(this.#lastResortMs ?? LAST_RESORT_MS, () => this.#tellSelf({ kind: 'deadline' }));
   }
 
   /** Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to anyone. */
@@ -187,7 +106,7 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#next?.mode === 'retired') return;
     this.#options.onReady?.();
     if (problem !== undefined) this.#enter({ mode: 'error', reason: problem });
-    else if (this.#mustReplay()) this.#beginInBackup();
+    else if (this.#catchUp.isDue) this.#beginInBackup();
     this.#pump();
   }
 
@@ -206,11 +125,11 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Writes what waits, as long as the mode stands and the stream has use for more. */
   #pump(): void {
-    while (this.#next === undefined && this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.what.batch.release();
-    while (this.#isOpen && this.#next === undefined && this.#replaying !== 'last' && this.#waiting.length > 0) {
+    if (this.#next === undefined) this.#writes.releaseEnded();
+    while (this.#isOpen && this.#next === undefined && this.#catchUp.phase !== 'last' && this.#waiting.length > 0) {
       const target = this.#mode === 'normal' ? 'primary' : 'backup';
       const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
-      if (stream === undefined || this.#writes.length >= stream.depth) break;
+      if (stream === undefined || this.#writes.count >= stream.depth) break;
       const what = this.#sliced(this.#waiting.shift()!);
       if (what.batch.frames > 0) this.#write(what, target, stream);
       else what.batch.release();
@@ -230,8 +149,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #write(what: Waiting, target: Target, stream: Stream): void {
     const { batch } = what;
-    const write: Write = { what, target, outcome: undefined };
-    this.#writes.push(write);
+    const write = this.#writes.begin(what, target);
     started(() => stream.write(batch)).then(
       (outcome) => this.#context.self.tell({ kind: 'written', write, outcome }),
       (error: unknown) => this.#context.self.tell({ kind: 'written', write, outcome: asDeliveryError(error, batch) }),
@@ -240,12 +158,11 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #onWritten(write: Write, outcome: Settled | DeliveryError): void {
     // A write of a failed predecessor: its batch was inherited and is written anew.
-    if (!this.#writes.includes(write)) return outcome instanceof DeliveryError ? outcome.undelivered.release() : undefined;
-    write.outcome = outcome;
+    if (!this.#writes.end(write, outcome)) return;
     this.#note(write, outcome);
     this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
     if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
-    if (this.#next !== undefined && this.#writes.every((w) => w.outcome !== undefined)) this.#turnTo(this.#next);
+    if (this.#next !== undefined && this.#writes.isKnown) this.#turnTo(this.#next);
     this.#pump();
   }
 
@@ -270,21 +187,22 @@ export class StreamActor extends Actor<StreamMessage> {
   /** Nothing is outstanding. */
   #turnTo({ mode, reason }: { readonly mode: StreamMode | 'retired'; readonly reason: string }): void {
     if (mode === 'retired') return this.#isRetired ? this.#context.renew() : undefined;
-    const next = { mode, reason };
-    if (this.#replaying === 'resting' && next.mode === 'normal') return this.#sendLast();
+    if (this.#catchUp.phase === 'resting' && mode === 'normal') {
+      this.#next = undefined;
+      return this.#catchUp.sendLast();
+    }
     // The backup failed while it was to rest.
-    if (this.#replaying === 'resting') this.#replaying = 'no';
-    this.#enter(next);
+    if (this.#catchUp.phase === 'resting') this.#catchUp.end();
+    this.#enter({ mode, reason });
   }
 
   /** Nothing is outstanding: what was handed back waits again, before all else, and the mode changes. */
   #enter(next: { readonly mode: StreamMode; readonly reason: string }): void {
-    this.#waiting = [...this.#writes.flatMap((write) => leftOf(write)), ...this.#waiting];
-    this.#writes = [];
+    this.#waiting = [...this.#writes.takeLeft(), ...this.#waiting];
     this.#next = undefined;
     this.#mode = next.mode;
     this.#options.watch.enter(next.mode, next.reason);
-    this.#notSent = undefined;
+    this.#catchUp.forgetWhatWasSaid();
     this.#logMode(next.reason);
     if (this.#mode !== 'error') this.#askForMore();
     else this.#options.onStuck?.();
@@ -312,7 +230,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Asks the primary whether it is back; in error mode also the backup, once the primary has said no. */
   #probe(): void {
-    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#replaying !== 'no') return;
+    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#catchUp.phase !== 'no') return;
     this.#isProbing = true;
     this.#ask('primary', this.#options.primary);
   }
@@ -336,55 +254,31 @@ export class StreamActor extends Actor<StreamMessage> {
       return this.#scheduleRetry();
     }
     if (this.#next !== undefined || this.#mode === 'normal') return;
-    if (target === 'primary' && this.#mustReplay()) return this.#startReplay();
+    if (target === 'primary' && this.#catchUp.isDue) return this.#startReplay();
     this.#next = target === 'primary' ? { mode: 'normal', reason: 'the primary is back' } : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
-    if (this.#writes.length === 0) this.#turnTo(this.#next);
+    if (this.#writes.count === 0) this.#turnTo(this.#next);
     this.#pump();
-  }
-
-  #mustReplay(): boolean {
-    const { replay } = this.#options;
-    return replay !== undefined && (!replay.isKnown || replay.leftBytes > 0);
   }
 
   /** What an earlier life has backed up goes first. */
   #beginInBackup(): void {
-    const { isKnown, leftFrames } = this.#options.replay!;
-    const found = isKnown ? `an earlier life of the daemon has left ${leftFrames} frames in the backup, which go first` : 'what the backup holds can\'t be found out yet, and it goes first';
-    this.#enter({ mode: 'backup', reason: found });
+    this.#enter({ mode: 'backup', reason: this.#catchUp.whatWasLeft });
     this.#probe();
   }
 
   /** The primary is back. At the end of its life a stream leaves its backup to the next one, unless that can't be written either. */
   #startReplay(): void {
     if (this.#context.self.state === 'draining' && this.#mode === 'backup') return;
-    const { leftFrames } = this.#options.replay!;
-    if (this.#notSent?.leftFrames !== leftFrames) this.#context.log.info(`the primary is back: ${leftFrames} frames in the backup are sent to it first`);
-    this.#replaying = this.#mode === 'error' ? 'last' : 'sending';
-    this.#runReplay();
-  }
-
-  #runReplay(): void {
-    started(() => this.#options.replay!.send(this.#replaying === 'last' ? 0 : Math.min(this.#options.nearEndBytes?.() ?? NEAR_END_BYTES, NEAR_END_BYTES))).then(
-      () => this.#tellSelf({ kind: 'replayed', problem: undefined }),
-      (error: unknown) => this.#tellSelf({ kind: 'replayed', problem: textOf(error) }),
-    );
-  }
-
-  #sendLast(): void {
-    this.#replaying = 'last';
-    this.#next = undefined;
-    this.#runReplay();
+    this.#catchUp.start(this.#mode === 'backup');
   }
 
   #onReplayed(problem: string | undefined): void {
-    const ended = this.#replaying;
-    this.#replaying = 'no';
+    const ended = this.#catchUp.end();
     if (this.#next?.mode === 'retired') return;
     if (problem !== undefined) {
-      this.#sayNotSent(problem);
+      this.#catchUp.sayNotSent(problem);
       this.#scheduleRetry();
-    } else if (ended === 'last' && !this.#mustReplay()) {
+    } else if (ended === 'last' && !this.#catchUp.isDue) {
       this.#enter({ mode: 'normal', reason: 'the primary is back, and has had what was backed up' });
     } else if (!this.#isPastDeadline && (this.#context.self.state !== 'draining' || this.#mode === 'error')) {
       this.#restBackup();
@@ -392,34 +286,28 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#pump();
   }
 
-  /** Once, until something has changed: in error mode it is tried every second. */
-  #sayNotSent(problem: string): void {
-    const { leftFrames } = this.#options.replay!;
-    if (this.#notSent?.problem === problem && this.#notSent.leftFrames === leftFrames) return;
-    this.#notSent = { problem, leftFrames };
-    this.#context.log.warn(`the backup is not sent yet: ${problem}; ${leftFrames} frames are left in it, and it is tried again`);
-  }
-
   /** Near the end of the backup: what comes waits, so that there is an end. */
   #restBackup(): void {
-    this.#replaying = 'resting';
+    this.#catchUp.rest();
     this.#next ??= { mode: 'normal', reason: 'the primary is back' };
-    if (this.#writes.length === 0) this.#turnTo(this.#next);
+    if (this.#writes.count === 0) this.#turnTo(this.#next);
   }
 
   /** At the end of the daemon's life: the next one goes on. */
   #pauseReplay(): void {
-    if (this.#replaying === 'no') return;
-    if (this.#replaying === 'resting') {
-      this.#replaying = 'no';
-      if (this.#next?.mode === 'normal') this.#next = undefined;
-    } else if (this.#replaying === 'sending') {
-      void this.#options.replay?.stop();
+    switch (this.#catchUp.phase) {
+      case 'sending': return void this.#catchUp.stop();
+      case 'resting':
+        this.#catchUp.end();
+        if (this.#next?.mode === 'normal') this.#next = undefined;
+        return;
+      // Nothing joins the backup any more, and what waits is waiting for it.
+      case 'last': case 'no': return;
     }
   }
 
   #cutReplay(): void {
-    void this.#options.replay?.stop();
+    void this.#catchUp.stop();
     void this.#options.primary.close({ deadlineMs: 0 });
   }
 
@@ -442,11 +330,11 @@ export class StreamActor extends Actor<StreamMessage> {
   #onDeadline(): void {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
-    if (this.#replaying !== 'no') this.#cutReplay();
+    if (this.#catchUp.phase !== 'no') this.#cutReplay();
     if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
-    if (late === 'primary') this.#boundLastResort();
+    if (late === 'primary') this.#deadline.watchBackup();
     this.#pump();
   }
 
@@ -454,7 +342,7 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#isPastDeadline) return;
     this.#isPastDeadline = true;
     this.#retry?.cancel();
-    if (this.#replaying !== 'no') this.#cutReplay();
+    if (this.#catchUp.phase !== 'no') this.#cutReplay();
     if (!this.#hasNowhereToGo) void this.#options.primary.close({ deadlineMs: 0 });
     this.#pump();
   }
@@ -469,32 +357,12 @@ export class StreamActor extends Actor<StreamMessage> {
     if (primary !== this.#options.primary || this.#next?.mode === 'retired' || this.#context.self.state === 'draining') return;
     this.#next = { mode: 'retired', reason: 'its configuration has changed' };
     this.#retry?.cancel();
-    void this.#closeWithin(withinMs).then(() => this.#tellSelf({ kind: 'retired' }));
+    void closeWithin(withinMs, { ...this.#options, opening: this.#opening, clock: this.#context.clock }).then(() => this.#tellSelf({ kind: 'retired' }));
   }
 
   #onRetired(): void {
     this.#isRetired = true;
-    if (this.#writes.every(({ outcome }) => outcome !== undefined)) this.#turnTo(this.#next!);
-  }
-
-  /** What is outstanding has this time to end; then it is handed back. */
-  async #closeWithin(withinMs: number): Promise<void> {
-    const { primary, backup, replay } = this.#options;
-    const { clock } = this.#context;
-    const untilMs = clock.now() + withinMs;
-    // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends with the piece that it sends.
-    await this.#within(withinMs, this.#opening);
-    if (replay !== undefined) await this.#within(Math.max(0, untilMs - clock.now()), replay.stop());
-    await primary.close({ deadlineMs: Math.max(0, untilMs - clock.now()) });
-    // Now that the primary has handed it back.
-    await replay?.stop();
-    await backup?.close({ deadlineMs: withinMs });
-  }
-
-  async #within(ms: number, work: Promise<void>): Promise<void> {
-    let timer: Timer | undefined;
-    await Promise.race([work, new Promise<void>((resolve) => (timer = this.#context.clock.after(ms, resolve)))]);
-    timer?.cancel();
+    if (this.#writes.isKnown) this.#turnTo(this.#next!);
   }
 
   #giveUp(reason: string): void {
@@ -514,30 +382,12 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #finishDraining(): void {
-    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.length > 0 || this.#waiting.length > 0 || this.#replaying !== 'no') return;
+    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.count > 0 || this.#waiting.length > 0 || this.#catchUp.phase !== 'no') return;
     this.#isClosing = true;
     this.#retry?.cancel();
-    this.#deadline?.cancel();
-    void this.#close().then(() => this.#context.drained());
+    this.#deadline.cancel();
+    void closeAll(this.#options).then(() => this.#context.drained());
   }
-
-  async #close(): Promise<void> {
-    await this.#options.replay?.stop();
-    const streams = [this.#options.primary, ...(this.#options.backup === undefined ? [] : [this.#options.backup])];
-    await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
-  }
-}
-
-async function opened({ beforeOpen, primary, backup }: StreamActorOptions): Promise<void> {
-  await beforeOpen?.();
-  await Promise.all([primary.open(), backup?.open()]);
-}
-
-/** Of a write, what must be written anew; what is settled is let go. */
-function leftOf({ what, outcome }: Write): Waiting[] {
-  if (outcome === undefined) return [what];
-  what.batch.release();
-  return outcome instanceof DeliveryError ? [handedBack(what, outcome.undelivered)] : [];
 }
 
 /** What a call comes to, even when it throws before it has made a promise. */

@@ -1,0 +1,37 @@
+// The streams of an actor, opened and closed together, each in an order that keeps frames.
+import type { Clock, Timer } from '../clock.js';
+import { LAST_RESORT_MS } from './stopDeadline.js';
+import type { StreamActorOptions } from './streamOptions.js';
+
+/** @throws Error what a person must mend */
+export async function openAll({ beforeOpen, primary, backup }: StreamActorOptions): Promise<void> {
+  await beforeOpen?.();
+  await Promise.all([primary.open(), backup?.open()]);
+}
+
+/** Nothing is outstanding any more. */
+export async function closeAll({ replay, primary, backup }: StreamActorOptions): Promise<void> {
+  await replay?.stop();
+  const streams = backup === undefined ? [primary] : [primary, backup];
+  await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
+}
+
+/** What is outstanding has this time to end; then it is handed back. */
+export async function closeWithin(withinMs: number, parts: Pick<StreamActorOptions, 'primary' | 'backup' | 'replay'> & { readonly opening: Promise<void>; readonly clock: Clock }): Promise<void> {
+  const { primary, backup, replay, opening, clock } = parts;
+  const untilMs = clock.now() + withinMs;
+  const leftMs = (): number => Math.max(0, untilMs - clock.now());
+  // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends with the piece that it sends.
+  await doneOrAfter(withinMs, opening, clock);
+  if (replay !== undefined) await doneOrAfter(leftMs(), replay.stop(), clock);
+  await primary.close({ deadlineMs: leftMs() });
+  // Now that the primary has handed it back.
+  await replay?.stop();
+  await backup?.close({ deadlineMs: withinMs });
+}
+
+async function doneOrAfter(ms: number, work: Promise<void>, clock: Clock): Promise<void> {
+  let timer: Timer | undefined;
+  await Promise.race([work, new Promise<void>((resolve) => (timer = clock.after(ms, resolve)))]);
+  timer?.cancel();
+}

@@ -1,0 +1,58 @@
+// What a stream actor has given to its streams, in that order, until each outcome is known and can be acted on.
+import { DeliveryError, type Settled } from './stream.js';
+import { type Waiting, handedBack } from './waiting.js';
+
+/** Where a batch is written. */
+export type Target = 'primary' | 'backup';
+
+/** A batch given to a stream, until its outcome is known. */
+export interface Write {
+  readonly what: Waiting;
+  readonly target: Target;
+  outcome: Settled | DeliveryError | undefined;
+}
+
+export class Outstanding {
+  #writes: Write[] = [];
+
+  get count(): number {
+    return this.#writes.length;
+  }
+
+  /** No outcome is awaited any more. */
+  get isKnown(): boolean {
+    return this.#writes.every(({ outcome }) => outcome !== undefined);
+  }
+
+  begin(what: Waiting, target: Target): Write {
+    const write: Write = { what, target, outcome: undefined };
+    this.#writes.push(write);
+    return write;
+  }
+
+  /** @returns false: it is not one of these, and a hold on what it handed back is let go */
+  end(write: Write, outcome: Settled | DeliveryError): boolean {
+    if (!this.#writes.includes(write)) {
+      if (outcome instanceof DeliveryError) outcome.undelivered.release();
+      return false;
+    }
+    write.outcome = outcome;
+    return true;
+  }
+
+  /** Lets go what has ended, from the front on; only while none has failed. */
+  releaseEnded(): void {
+    while (this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.what.batch.release();
+  }
+
+  /** Takes out what must be written anew, in its order; what is settled is let go. */
+  takeLeft(): readonly Waiting[] {
+    return this.#writes.splice(0).flatMap((write) => leftOf(write));
+  }
+}
+
+function leftOf({ what, outcome }: Write): Waiting[] {
+  if (outcome === undefined) return [what];
+  what.batch.release();
+  return outcome instanceof DeliveryError ? [handedBack(what, outcome.undelivered)] : [];
+}

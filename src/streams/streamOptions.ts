@@ -1,0 +1,37 @@
+// What a stream actor is made of.
+import type { Batch } from '../frames/batch.js';
+import type { Account } from './account.js';
+import type { BackupReplay, Stream } from './stream.js';
+import type { StreamWatch } from './streamWatch.js';
+
+export interface StreamActorOptions {
+  /** Awaited before the streams are opened: others may be using what they use. */
+  readonly beforeOpen?: () => Promise<void>;
+  readonly primary: Stream;
+  readonly backup: Stream | undefined;
+  /** Sends what the backup holds; undefined: an operator does, or there is none. */
+  readonly replay?: BackupReplay | undefined;
+  /** The probability that a frame goes to this stream; 1 copies nothing. */
+  readonly slice: number;
+  /** How long between two tries of the primary in backup mode. */
+  readonly retryMs: number;
+  /** … and in error mode, where batches wait. */
+  readonly errorRetryMs: number;
+  /** At the end: how long batches are still tried before they go to the backup, or are left over. */
+  readonly stopTimeoutMs: () => number;
+  /** Why it ends, for what is left over then. Default: the daemon stopped. */
+  readonly endReason?: () => string;
+  readonly random?: () => number;
+  /** Called with what could be delivered nowhere when the time to stop was over. Returns where it stays. */
+  readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
+  /** It has use for batches again, after it gave some back. */
+  readonly onReady?: () => void;
+  /** It can't write what it holds, and would give it back. */
+  readonly onStuck?: () => void;
+  /** So near the end of the backup new batches wait for the rest of it (catchUp.ts). */
+  readonly nearEndBytes?: () => number | undefined;
+  /** What the primary has taken: `backedUp` where it is the backup of another stream, `delivered` when this is not given. */
+  readonly primaryCounts?: 'delivered' | 'backedUp';
+  readonly account: Account;
+  readonly watch: StreamWatch;
+}

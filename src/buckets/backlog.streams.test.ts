@@ -14,7 +14,8 @@ import { MemoryBudget } from '../memoryBudget.js';
 import { Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
-import { Backlog, type BacklogStream } from './backlog.js';
+import { Backlog } from './backlog.js';
+import type { BacklogStream } from './taker.js';
 
 const BUCKET = 'orders';
 let folder: string;

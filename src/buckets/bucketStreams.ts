@@ -6,7 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { stopAll } from '../actors/actor.js';
 import type { Clock } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
-import type { Backlog, BacklogStream } from './backlog.js';
+import type { Backlog } from './backlog.js';
+import type { BacklogStream } from './taker.js';
 
 export interface BucketStream extends BacklogStream {
   readonly config: StreamConfig;

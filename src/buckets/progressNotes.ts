@@ -1,0 +1,68 @@
+// When one stream of a bucket is ahead of another, how far it is must outlive the daemon, or it would get all that again: it is noted then.
+import type { SettledNotes } from '../spool/settledNotes.js';
+import type { Entries } from './entries.js';
+import { isOnDisk, pathOf } from './entry.js';
+import type { Taker } from './taker.js';
+
+export class ProgressNotes {
+  readonly #notes: SettledNotes;
+  readonly #entries: Entries;
+  readonly #takers: readonly Taker[];
+  /** By stream's id: the place up to which it is noted to have settled all. */
+  readonly #noted = new Map<string, number>();
+  #isStopped = false;
+
+  constructor(notes: SettledNotes, entries: Entries, takers: readonly Taker[]) {
+    this.#notes = notes;
+    this.#entries = entries;
+    this.#takers = takers;
+  }
+
+  /** Had the stream settled this segment before this life began? */
+  hasSettled(id: string, segmentPath: string): boolean {
+    return this.#notes.hasSettled(id, segmentPath);
+  }
+
+  /** A file stays that could not be read: a note of what comes behind it would say that it is settled too. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  note(): void {
+    if (this.#isStopped || this.#takers.filter(({ isGone }) => !isGone).length === 1) return;
+    for (const [id, settled] of this.#settledUpTo()) {
+      const upTo = this.#onDiskUpTo(settled);
+      if (upTo <= this.#notedUpTo(id)) continue;
+      this.#noted.set(id, upTo);
+      this.#notes.note(id, pathOf(this.#entries.at(upTo - 1)!));
+    }
+  }
+
+  /** Resolves when all is noted on the disk, or could not be, which is said. */
+  async flush(): Promise<void> {
+    await this.#notes.flush();
+  }
+
+  /** By stream's id: the place up to which it has settled all; of one that was taken out and is there again: both of them. */
+  #settledUpTo(): ReadonlyMap<string, number> {
+    const places = new Map<string, number>();
+    this.#takers.forEach(({ isGone, stream: { id } }, number) => {
+      if (isGone) return;
+      let upTo = this.#notedUpTo(id);
+      while (this.#entries.at(upTo)?.at[number] === 'settled') upTo++;
+      places.set(id, Math.min(upTo, places.get(id) ?? Infinity));
+    });
+    return places;
+  }
+
+  #notedUpTo(id: string): number {
+    return Math.max(this.#entries.first, this.#noted.get(id) ?? 0);
+  }
+
+  /** A note of a segment that is newer than all that are found would not count, so one whose file is still to come is not noted. */
+  #onDiskUpTo(place: number): number {
+    let upTo = place;
+    while (upTo > this.#entries.first && !isOnDisk(this.#entries.at(upTo - 1)!)) upTo--;
+    return upTo;
+  }
+}

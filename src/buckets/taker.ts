@@ -1,0 +1,43 @@
+// A stream of a bucket, as its backlog knows it: who it is, and how far it has come.
+import type { ActorRef } from '../actors/actor.js';
+import type { Account } from '../streams/account.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
+
+export interface BacklogStream {
+  /** As in the configuration. */
+  readonly id: string;
+  readonly ref: ActorRef<StreamMessage>;
+  readonly account: Account;
+}
+
+export class Taker {
+  /** The place of the entry that it is told next. */
+  next: number;
+  /** Batches that it was told of and has not settled. */
+  held = 0;
+  /** What comes from this place on is not for it: it ends. */
+  until = Infinity;
+  /** It gave batches back, and gets none before it asks. */
+  isAway = false;
+  /** It has ended, and its number goes to the next one that comes. */
+  isGone = false;
+
+  constructor(readonly stream: BacklogStream, next: number) {
+    this.next = next;
+  }
+
+  /** Is what comes now for it? */
+  get takesMore(): boolean {
+    return this.until === Infinity;
+  }
+
+  /** @param added how many entries were added in all */
+  isToldAll(added: number): boolean {
+    return this.isGone || this.next >= Math.min(this.until, added);
+  }
+
+  giveBack(): void {
+    const { ref } = this.stream;
+    if (this.held > 0 && ref.state === 'running') ref.tell({ kind: 'giveBack' });
+  }
+}

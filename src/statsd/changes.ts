@@ -22,6 +22,7 @@ export class Changes {
       ...Array.from(counters, ([name, value]) => this.#counterLine(name, rounded(value))).filter((line) => line !== undefined),
       ...Array.from(downtimes, ([name, downtime]) => this.#downtimeLines(name, downtime)).flat(),
       ...Array.from(gauges, ([name, value]) => this.#gaugeLine(name, rounded(value))).filter((line) => line !== undefined),
+      ...this.#lastGaugeLines(gauges),
     ];
   }
 
@@ -35,6 +36,12 @@ export class Changes {
   #gaugeLine(name: string, value: number): Line | undefined {
     if (value === 0 && this.#gauges.get(name) === 0) return undefined;
     return { text: `${name}:${printed(Math.max(0, value))}|g`, told: () => this.#gauges.set(name, value) };
+  }
+
+  /** Of what is there no more, a bucket that was taken out say: a server would show for ever how it stood last. */
+  #lastGaugeLines(gauges: ReadonlyMap<string, number>): Line[] {
+    const gone = [...this.#gauges].filter(([name, value]) => value !== 0 && !gauges.has(name));
+    return gone.map(([name]) => ({ text: `${name}:0|g`, told: () => this.#gauges.delete(name) }));
   }
 
   /** A line for each return; of several since the last time each has the same part. */

@@ -68,6 +68,15 @@ describe('Changes', () => {
     ]);
   });
 
+  test('a gauge of what is there no more is 0 once, and as it stands when it is there again', () => {
+    const tell = telling();
+    const held = withStream({ account: { ...newAccount(), received: 4, queued: 4 } });
+    const told = (now: Snapshot, isSent = true): string[] => about(tell(now, isSent), 'stream_held_frames.orders.kafka.queued');
+    const without = snapshot({ buckets: [] });
+    const [four, zero] = [['kahe.stream_held_frames.orders.kafka.queued:4|g'], ['kahe.stream_held_frames.orders.kafka.queued:0|g']];
+    expect([told(held), told(without, false), told(without), told(without), told(held)]).toEqual([four, zero, zero, [], four]);
+  });
+
   test('fractions add up to what was counted, and none has an exponent', () => {
     const tell = telling();
     let told = 0;

@@ -31,17 +31,17 @@ export class Topic {
   readonly name: string;
   readonly #kafka: KafkaServer;
   /** Connected only once it is asked, for kafkajs wakes every millisecond then, on the cores that are measured. */
-  #admin: Promise<Admin> | undefined;
+  #admin: Admin | undefined;
 
   constructor(name: string, kafka: KafkaServer) {
     this.name = name;
     this.#kafka = kafka;
   }
 
-  /** Messages in it. */
+  /** Messages in it. The first call connects: before the run, where it is asked during the run. */
   async count(): Promise<number> {
-    this.#admin ??= connectedAdmin(this.#kafka.bootstrap);
-    const offsets = await (await this.#admin).fetchTopicOffsets(this.name);
+    this.#admin ??= await connectedAdmin(this.#kafka.bootstrap);
+    const offsets = await this.#admin.fetchTopicOffsets(this.name);
     return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
   }
 
@@ -61,7 +61,7 @@ export class Topic {
   /** Counts a last time. */
   async remove(): Promise<number> {
     const messages = await this.count();
-    await (await this.#admin)?.disconnect();
+    await this.#admin?.disconnect();
     await this.#kafka.deleteTopic(this.name);
     return messages;
   }

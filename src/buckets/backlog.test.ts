@@ -1,6 +1,6 @@
 import { appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn, untilSo } from '../../test/support/fakeClock.js';
@@ -385,6 +385,25 @@ describe('Backlog', () => {
     expect(noted()).toBe(first.files[4]!.slice(0, 22));
     goOn();
     await first.until('the last one is noted too', () => noted() === first.files[5]?.slice(0, 22));
+  });
+
+  test('what is written only at the end is noted then', async () => {
+    const first = await new Life({ streams: 2 }).start();
+    let goOn: () => void = () => undefined;
+    first.disk.fail({ call: 'write', path: /bckstm$/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    first.add('0');
+    first.destinations[0]!.settleAll();
+    await turn();
+    let hasEnded = false;
+    // The disk is real and the time is not.
+    void first.backlog.end(3_600_000).then(() => (hasEnded = true));
+    for (let i = 0; i < 10; i++) await turn();
+    expect(hasEnded).toBe(false);
+    goOn();
+    await first.until('the end', () => hasEnded);
+    const next = await new Life({ streams: 2, folder: first.folder }).start();
+    await next.deliverAll();
+    expect(next.destinations.map(({ told }) => told)).toEqual([[], ['0']]);
   });
 
   test('a note of a segment that is newer than all there are is of another time', async () => {
@@ -801,7 +820,7 @@ describe('Backlog and Spool against a model', () => {
           const old = life;
           old.destinations.forEach(({ settled }, stream) => settled.forEach((message) => everSettled[stream]!.add(message)));
           const inFiles = await peek(folder);
-          const noted = notedFrames(folder, inFiles);
+          const noted = notedFrames(folder, inFiles, old);
           life = await new Life({ ...options, folder, nowMs: old.clock.now() - act.backMs }).start();
           // Files with nothing whole, and nothing else, are taken away at once.
           const found = life.backlog.added === 0 ? [] : inFiles;
@@ -868,14 +887,20 @@ describe('Backlog and Spool against a model', () => {
   }
 
   /** By stream, what of the files is to be told in another life: not what its note says it has settled. */
-  function notedFrames(folder: string, inFiles: readonly string[][]): (streams: number, found: readonly string[][]) => string[][] {
+  function notedFrames(folder: string, inFiles: readonly string[][], old: Life): (streams: number, found: readonly string[][]) => string[][] {
     const path = join(folder, BUCKET);
     const file = join(path, 'settled.json');
     const notes = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, string>;
     const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith('.bckstm')).sort() : [];
     const newest = names.at(-1)?.slice(0, 22) ?? '';
-    // The file of the note's segment has gone, and one before it is just going.
-    const noteOf = (stream: number): string => (notes[`stream_${stream}`]! <= newest ? notes[`stream_${stream}`]! : '');
+    const noteOf = (stream: number): string => {
+      const note = notes[`stream_${stream}`] ?? '';
+      if (note <= newest) return note;
+      // Its file was there, and has gone while one before it is just going.
+      const twin = old.twins.find(({ path: file }) => basename(file).startsWith(note));
+      expect(twin?.safeBytes).not.toBe(0);
+      return '';
+    };
     return (streams, found) => Array.from({ length: streams }, (_, stream) => (found.length === 0 ? [] : inFiles.flatMap((messages, i) => (names[i]!.slice(0, 22) <= noteOf(stream) ? [] : messages))));
   }
 

@@ -68,7 +68,7 @@ export class Backlog {
   readonly #listening: (() => void)[] = [];
   #isLeaving = false;
   #isEnding = false;
-  readonly #handingOver = new Conditions();
+  readonly #telling = new Conditions();
   readonly closed: Closed;
   /** The batch that the bucket is filling: for who counts what is held. */
   open: Batch | undefined;
@@ -144,7 +144,7 @@ export class Backlog {
   /** Resolves when a stream that ends was told of all that is for it, or nobody is told any more: was it? */
   async toldAll(stream: number): Promise<boolean> {
     const taker = this.#takers[stream]!;
-    await this.#handingOver.when(() => taker.isToldAll(this.added));
+    await this.#telling.when(() => taker.isToldAll(this.added));
     return taker.isToldAll(this.added);
   }
 
@@ -204,7 +204,7 @@ export class Backlog {
       const isOver = new Promise<void>((resolve) => (stopWaiting = resolve));
       // The bucket may end long before the daemon does, and then there is time without end.
       const timer = Number.isFinite(withinMs) ? this.#options.clock.after(withinMs, stopWaiting) : undefined;
-      await Promise.race([isOver, this.#handingOver.when(() => this.#takers.every((taker) => taker.isToldAll(this.added)))]);
+      await Promise.race([isOver, this.#telling.when(() => this.#takers.every((taker) => taker.isToldAll(this.added)))]);
       timer?.cancel();
     }
     this.#tellNoMore();
@@ -212,7 +212,7 @@ export class Backlog {
 
   #tellNoMore(): void {
     this.#isEnding = true;
-    this.#handingOver.end();
+    this.#telling.end();
   }
 
   /** When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk fails: then it is told. */
@@ -220,7 +220,10 @@ export class Backlog {
     this.#tellNoMore();
     for (const end of this.#listening) end();
     this.#sayWhatIsMissed();
-    const isDone = await this.#within(withinMs, Promise.all([...this.entries.map((entry) => entry.twin?.completed), ...this.#removals, this.#progress?.flush()]));
+    const twins = Promise.all(this.entries.map(async ({ twin }) => twin?.completed));
+    // What becomes complete only now is noted by that.
+    const notes = twins.then(() => this.#progress?.flush());
+    const isDone = await this.#within(withinMs, Promise.all([notes, ...this.#removals, this.#progress?.flush()]));
     if (isDone) return;
     for (const { twin, batch } of this.entries) {
       if (twin === undefined || twin.isComplete || batch === undefined) continue;
@@ -269,7 +272,7 @@ export class Backlog {
 
   #pump(): void {
     this.#takers.forEach((taker, number) => this.#feed(taker, number));
-    this.#handingOver.look();
+    this.#telling.look();
   }
 
   #feed(taker: Taker, number: number): void {
@@ -409,7 +412,7 @@ export class Backlog {
     });
   }
 
-  /** It was thrown away, for the spool was full. */
+  /** Throws it away, for the spool is full. */
   async #discard(entry: Entry): Promise<void> {
     this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
     this.#forget(entry);

@@ -22,7 +22,7 @@ export class Conditions {
     for (const { resolve } of due) resolve();
   }
 
-  /** From now on all is taken for so. */
+  /** Nothing is waited for any more. */
   end(): void {
     this.#isOver = true;
     this.look();

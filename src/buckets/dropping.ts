@@ -32,16 +32,17 @@ export class Dropping {
   }
 
   async #drop(entry: Entry): Promise<void> {
+    entry.isLoading = true;
     if (entry.left !== undefined && entry.frames === 0) await this.#count(entry);
+    // Until here nobody else begins to read it.
+    entry.isLoading = false;
     if (this.#mayGo(entry)) await this.#parts.discard(entry);
     else this.#parts.onKept();
   }
 
   /** What an earlier life has left was not read yet. */
   async #count(entry: Entry): Promise<void> {
-    entry.isLoading = true;
     const { batch, mayGo } = await this.#parts.spool.read(pathOf(entry)).catch(() => ({ batch: undefined, mayGo: false }));
-    entry.isLoading = false;
     entry.frames = batch?.frames ?? 0;
     batch?.release();
     if (!mayGo) this.#uncountable.add(entry);

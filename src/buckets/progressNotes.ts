@@ -1,7 +1,7 @@
 // When one stream of a bucket is ahead of another, how far it is must outlive the daemon, or it would get all that again: it is noted then.
 import type { SettledNotes } from '../spool/settledNotes.js';
 import type { Entries } from './entries.js';
-import { isOnDisk, pathOf } from './entry.js';
+import { type Entry, pathOf } from './entry.js';
 import type { Taker } from './taker.js';
 
 export class ProgressNotes {
@@ -31,7 +31,7 @@ export class ProgressNotes {
   note(): void {
     if (this.#isStopped || this.#takers.filter(({ isGone }) => !isGone).length === 1) return;
     for (const [id, settled] of this.#settledUpTo()) {
-      const upTo = this.#onDiskUpTo(settled);
+      const upTo = this.#foundUpTo(settled);
       if (upTo <= this.#notedUpTo(id)) continue;
       this.#noted.set(id, upTo);
       this.#notes.note(id, pathOf(this.#entries.at(upTo - 1)!));
@@ -59,10 +59,15 @@ export class ProgressNotes {
     return Math.max(this.#entries.first, this.#noted.get(id) ?? 0);
   }
 
-  /** A note of a segment that is newer than all that are found would not count, so one whose file is still to come is not noted. */
-  #onDiskUpTo(place: number): number {
+  /** A note of a segment that is newer than all that are found would not count, so one whose file is still to come, or has gone, is not noted. */
+  #foundUpTo(place: number): number {
     let upTo = place;
-    while (upTo > this.#entries.first && !isOnDisk(this.#entries.at(upTo - 1)!)) upTo--;
+    while (upTo > this.#entries.first && !hasFile(this.#entries.at(upTo - 1)!)) upTo--;
     return upTo;
   }
+}
+
+/** Would it be found after a crash? */
+function hasFile({ mustStay, left, twin }: Entry): boolean {
+  return !mustStay && (left !== undefined || (twin?.safeBytes ?? 0) > 0);
 }

@@ -70,6 +70,7 @@ class Bench {
   /** What the pacer was told. */
   readonly reads: { readonly frames: number; readonly bytes: number }[] = [];
   asked = 0;
+  newcomers = 0;
   readonly pacer = new ReadPacer(() => this.counts.awaited > 0);
   readonly rejected: { frame: Buffer; reason: string }[] = [];
   readonly path: string;
@@ -86,7 +87,7 @@ class Bench {
   }
 
   async listen(): Promise<void> {
-    const [read, asked] = [this.pacer.read.bind(this.pacer), this.pacer.asked.bind(this.pacer)];
+    const [read, asked, accepted] = [this.pacer.read.bind(this.pacer), this.pacer.asked.bind(this.pacer), this.pacer.accepted.bind(this.pacer)];
     this.pacer.read = (frames, bytes) => {
       this.reads.push({ frames, bytes });
       read(frames, bytes);
@@ -94,6 +95,10 @@ class Bench {
     this.pacer.asked = () => {
       this.asked++;
       asked();
+    };
+    this.pacer.accepted = () => {
+      this.newcomers++;
+      accepted();
     };
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const manager = system.spawn<ManagerMessage>('manager', (context) => (this.manager = new Manager(context)));
@@ -423,12 +428,13 @@ describe('Client: receipts', () => {
 });
 
 describe('Listener: the pace of reading', () => {
-  test('the pacer is told of the whole frames and the bytes of each read, and of questions', async () => {
+  test('the pacer is told of the whole frames and the bytes of each read, of questions, and of each who connects', async () => {
     bench.manager.isQuick = false;
     const peer = await bench.connect();
     const bytes = Buffer.concat([framesOf('a', ['1', '2']), QUESTION, framesOf('b', ['3']), encodeFrame('b', null, 'half').subarray(0, 5)]);
     await peer.write(bytes);
     await until(() => bench.manager.fences.length === 1);
+    expect(bench.newcomers).toBe(1);
     expect([bench.reads, bench.asked, bench.counts.awaited]).toEqual([[{ frames: 3, bytes: bytes.length }], 1, 1]);
     bench.manager.fences[0]!.receipt.letGo();
     await until(() => peer.answers.length === 1);

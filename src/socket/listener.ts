@@ -114,6 +114,7 @@ export class Listener extends Actor<ListenerMessage> {
 
   #accept(socket: Socket): void {
     this.#activity++;
+    this.#options.pacer.accepted();
     if (this.#clients.size >= this.#maxConnections) return this.#turnAway(socket);
     this.#acceptedMs = this.#context.clock.now();
     const { manager, rejected, budget, maxFrameBytes, counts, pacer } = this.#options;

@@ -54,6 +54,15 @@ describe('ReadPacer', () => {
     for (const afterMs of [50, 1, 0.4, 7, 0.3]) expect(round(afterMs, 1)).toBe(0);
   });
 
+  test('while clients connect there is none, for each round takes one of them', () => {
+    round(0, 1);
+    for (let i = 0; i < 5; i++) {
+      pacer.accepted();
+      expect(round(0.05, 8)).toBe(0);
+    }
+    expect(round(0.05, 8)).toBe(1);
+  });
+
   test('when it gets quiet the pauses end', () => {
     round(0, 1);
     for (let i = 0; i < 10; i++) expect(round(0.05, 8)).toBe(1);

@@ -33,7 +33,7 @@ export class SettledNotes {
 
   /**
    * What an earlier life has noted.
-   * @param newestPath the newest segment that is there: a note of a newer one is not about these, for that one's file is removed last
+   * @param newestPath the newest segment that is there: a note of a newer one may be of another time; should it be of this one, frames come twice
    */
   async load(newestPath: string): Promise<this> {
     try {

@@ -5,7 +5,7 @@
 import type { Log } from '../log.js';
 import type { BackupReplay } from './stream.js';
 
-export type CatchUpPhase = 'no' | 'sending' | 'resting' | 'last';
+export type CatchUpPhase = 'none' | 'sending' | 'resting' | 'last';
 
 export interface CatchUpParts {
   /** Undefined: nothing is ever sent. */
@@ -22,7 +22,7 @@ const NEAR_END_BYTES = 2 * 1024 * 1024;
 
 export class CatchUp {
   readonly #parts: CatchUpParts;
-  #phase: CatchUpPhase = 'no';
+  #phase: CatchUpPhase = 'none';
   /** What the log has said last of a replay that does not go on. */
   #notSent: { readonly problem: string; readonly leftFrames: number } | undefined;
 
@@ -66,7 +66,7 @@ export class CatchUp {
   /** Returns the phase that is over with that. */
   end(): CatchUpPhase {
     const ended = this.#phase;
-    this.#phase = 'no';
+    this.#phase = 'none';
     return ended;
   }
 
@@ -92,15 +92,15 @@ export class CatchUp {
   #run(phase: 'sending' | 'last'): void {
     this.#phase = phase;
     const { onEnded } = this.#parts;
-    this.#send(phase === 'last' ? 0 : this.#nearEndBytes).then(
+    this.#send(phase).then(
       () => onEnded(undefined),
       (error: unknown) => onEnded(error instanceof Error ? error.message : String(error)),
     );
   }
 
   /** A replay that throws before it has made a promise fails like any other. */
-  async #send(enoughBytes: number): Promise<void> {
-    await this.#parts.replay!.send(enoughBytes);
+  async #send(phase: 'sending' | 'last'): Promise<void> {
+    await this.#parts.replay!.send(phase === 'last' ? 0 : this.#nearEndBytes);
   }
 
   get #nearEndBytes(): number {

@@ -20,7 +20,7 @@ export class Outstanding {
   }
 
   /** No outcome is awaited any more. */
-  get isKnown(): boolean {
+  get haveEnded(): boolean {
     return this.#writes.every(({ outcome }) => outcome !== undefined);
   }
 

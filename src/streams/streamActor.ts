@@ -162,7 +162,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#note(write, outcome);
     this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
     if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
-    if (this.#next !== undefined && this.#writes.isKnown) this.#turnTo(this.#next);
+    if (this.#next !== undefined && this.#writes.haveEnded) this.#turnTo(this.#next);
     this.#pump();
   }
 
@@ -230,7 +230,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Asks the primary whether it is back; in error mode also the backup, once the primary has said no. */
   #probe(): void {
-    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#catchUp.phase !== 'no') return;
+    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#catchUp.phase !== 'none') return;
     this.#isProbing = true;
     this.#ask('primary', this.#options.primary);
   }
@@ -302,7 +302,7 @@ export class StreamActor extends Actor<StreamMessage> {
         if (this.#next?.mode === 'normal') this.#next = undefined;
         return;
       // Nothing joins the backup any more, and what waits is waiting for it.
-      case 'last': case 'no': return;
+      case 'last': case 'none': return;
     }
   }
 
@@ -330,7 +330,7 @@ export class StreamActor extends Actor<StreamMessage> {
   #onDeadline(): void {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
-    if (this.#catchUp.phase !== 'no') this.#cutReplay();
+    if (this.#catchUp.phase !== 'none') this.#cutReplay();
     if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
@@ -342,7 +342,7 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#isPastDeadline) return;
     this.#isPastDeadline = true;
     this.#retry?.cancel();
-    if (this.#catchUp.phase !== 'no') this.#cutReplay();
+    if (this.#catchUp.phase !== 'none') this.#cutReplay();
     if (!this.#hasNowhereToGo) void this.#options.primary.close({ deadlineMs: 0 });
     this.#pump();
   }
@@ -362,7 +362,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #onRetired(): void {
     this.#isRetired = true;
-    if (this.#writes.isKnown) this.#turnTo(this.#next!);
+    if (this.#writes.haveEnded) this.#turnTo(this.#next!);
   }
 
   #giveUp(reason: string): void {
@@ -382,7 +382,7 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #finishDraining(): void {
-    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.count > 0 || this.#waiting.length > 0 || this.#catchUp.phase !== 'no') return;
+    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.count > 0 || this.#waiting.length > 0 || this.#catchUp.phase !== 'none') return;
     this.#isClosing = true;
     this.#retry?.cancel();
     this.#deadline.cancel();

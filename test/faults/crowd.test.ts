@@ -1,6 +1,7 @@
 // Clients in numbers, as PHP-FPM makes them: each connects, writes one frame and leaves; ten thousand that stay; and some that never end
 // what they began.
 import { describe, expect, test } from 'vitest';
+import { errnoOf } from '../../src/disk/fileSystem.js';
 import { frame, numberedFrames, range, type DaemonClient, type TestDaemon } from '../support/daemon.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { mostOpenFiles } from '../support/daemonIdleClients.js';
@@ -10,6 +11,19 @@ import { isFull } from './sizes.js';
 
 const TO_FILES = bucketsTo(fileStream('data', { fsync: false }), { batch: 1000 });
 
+/** Whoever connects faster than the daemon takes connections is asked to come again, by the kernel. */
+async function connected(daemon: TestDaemon, onAgain: () => void): Promise<DaemonClient> {
+  for (;;) {
+    try {
+      return await daemon.connect();
+    } catch (error) {
+      if (errnoOf(error) !== 'EAGAIN') throw error;
+      onAgain();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
 async function end(daemon: TestDaemon): Promise<Map<string, number[]>> {
   await untilSpoolEmpty(daemon, 60_000);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
@@ -17,18 +31,19 @@ async function end(daemon: TestDaemon): Promise<Map<string, number[]>> {
 }
 
 test('connect, one frame, close, again and again with a spool: every frame arrives, and nothing stays open', async () => {
-  const [lanes, each] = [20, isFull ? 3_000 : 50];
+  const [lanes, each] = [20, isFull ? 3_000 : 400];
   const daemon = await launchReady({ buckets: TO_FILES, env: { SPOOL: './spool' } });
   const before = daemon.openFiles;
   const startedMs = Date.now();
+  let again = 0;
   await Promise.all(range(0, lanes).map(async (lane) => {
     for (const number of range(0, each)) {
-      const client = await daemon.connect();
+      const client = await connected(daemon, () => again++);
       await client.send(numberedFrames(BUCKET, `lane${lane}`, { from: number, count: 1, bytes: 500 }));
       client.destroy();
     }
   }));
-  note('connect, one frame, close', { clients: lanes * each, 'per second': Math.round((1000 * lanes * each) / (Date.now() - startedMs)) });
+  note('connect, one frame, close', { clients: lanes * each, 'came again': again, 'per second': Math.round((1000 * lanes * each) / (Date.now() - startedMs)) });
   await daemon.until('as few open files as before', () => daemon.openFiles <= before + 3);
   const found = await end(daemon);
   expect(found.size).toBe(lanes);

@@ -1,7 +1,10 @@
 // Only the stream's own files are ever removed, and what a crash leaves is put in order.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFile, copyFile, mkdir, readFile, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { processMark } from '../../disk/processMark.js';
 import type { StreamChoice } from './workbench.js';
 import { Workbench } from './workbench.js';
 
@@ -35,6 +38,44 @@ async function atCrash(run: () => Promise<void>): Promise<void> {
   await bench.stop();
   await writeFile(await journalPath(), crashed);
 }
+
+describe('FileStream: another process', () => {
+  /** The journal as that process would have written it. */
+  async function heldBy(holder: string): Promise<void> {
+    const journal = JSON.parse(await readFile(await journalPath(), 'utf8')) as { holder: string };
+    await writeFile(await journalPath(), JSON.stringify({ ...journal, holder }));
+  }
+
+  it('that runs keeps its files: they are neither cut nor removed, and all goes on once it has ended', async () => {
+    await wrote({ maxFiles: 1 }, ['1']);
+    // What it is just writing.
+    await appendFile(inOut('orders'), 'half a frame');
+    const other = spawn('sleep', ['60']);
+    await heldBy(processMark(other.pid)!);
+    const stream = bench.stream({ maxFiles: 1 });
+    await expect(stream.open()).rejects.toThrow(`process ${other.pid}, which is running, has the files of this stream`);
+    expect(await bench.write(stream, '2')).toMatchObject({ code: 'IO', undelivered: ['2'] });
+    await expect(stream.probe()).rejects.toThrow('stop that one, or give this one a path of its own');
+    expect((await readFile(inOut('orders'), 'utf8')).endsWith('half a frame')).toBe(true);
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+    await stream.probe();
+    expect(await bench.write(stream, '2')).toBeUndefined();
+  });
+
+  it('that came while nothing was written yet keeps its files too', async () => {
+    const stream = await bench.opened();
+    expect(await bench.write(stream, '1')).toBeUndefined();
+    const other = spawn('sleep', ['60']);
+    await heldBy(processMark(other.pid)!);
+    const before = await readFile(await journalPath(), 'utf8');
+    await stream.finishFile();
+    expect(await bench.write(stream, '2')).toMatchObject({ code: 'IO', undelivered: ['2'] });
+    expect(await readFile(await journalPath(), 'utf8')).toBe(before);
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+  });
+});
 
 describe('FileStream: maxFiles', () => {
   it('removes the oldest own file before it opens one more, and reports its frames', async () => {

@@ -1,9 +1,10 @@
 // The result page, for people.
 import { EVEN_CLIENTS, EVEN_RATES } from './even.js';
 import { KAHE_SETTINGS } from './kahe.js';
-import { baseName, evenSpread, type Results, type Spread, type Summary, summaries } from './results.js';
+import { baseName, evenSpread, type Results, type Spread, type Summary, summaries, visitSpread } from './results.js';
 import type { Line } from './scenario.js';
 import { judge, type Verdict } from './targets.js';
+import { AT_ONCE, VISITS } from './visits.js';
 
 export interface Circumstances {
   readonly command: string;
@@ -27,6 +28,7 @@ export function renderReport(results: Results, circumstances: Circumstances): st
     renderVerdicts(judge(results)),
     ...results.lines.flatMap((line) => renderLine(results, line)),
     ...renderEven(results),
+    ...renderVisits(results),
     ...renderReceipts(results),
     ...renderReplay(results),
     ...renderIdle(results),
@@ -84,6 +86,20 @@ function renderEven({ evenCosts }: Results): string[] {
 }
 
 const EVEN_NOTE = `100 B letters, one frame a write, from ${EVEN_CLIENTS} connections, each frame at its moment, over four seconds: what the process takes of one core.
+`;
+
+function renderVisits({ visitCosts }: Results): string[] {
+  const names = [...new Set(visitCosts.map(({ name }) => name))];
+  if (names.length === 0) return [];
+  const rows = names.map((name) => [
+    name,
+    ranged(visitSpread(visitCosts, name, ({ visitsPerSecond }) => visitsPerSecond)!, 1, 1e-3),
+    ranged(visitSpread(visitCosts, name, ({ cpuMicrosecondsEach }) => cpuMicrosecondsEach)!, 0),
+  ]);
+  return ['## Connections with one frame each (`visits`)\n', VISITS_NOTE, table(['', 'connections/s, thousands', 'CPU, µs each'], rows)];
+}
+
+const VISITS_NOTE = `Connect, write one frame of 100 B letters, close: ${VISITS} times, ${AT_ONCE} at a time, as PHP-FPM workers without persistent connections do.
 `;
 
 function renderReceipts({ receipts }: Results): string[] {

@@ -5,6 +5,7 @@ import type { Run } from './measure.js';
 import type { ReceiptWaits } from './receipts.js';
 import type { ReplayFigures } from './replay.js';
 import type { Line } from './scenario.js';
+import type { VisitCost } from './visits.js';
 
 /** A system's run and the one of the line's base just before it. */
 export interface Pair {
@@ -20,6 +21,7 @@ export interface Results {
   /** Of runs, or pairs, that count for nothing. */
   readonly invalid: readonly string[];
   readonly evenCosts: readonly EvenCost[];
+  readonly visitCosts: readonly VisitCost[];
   readonly receipts: readonly ReceiptWaits[];
   readonly replay: ReplayFigures | undefined;
   readonly idleConnections: readonly IdleConnections[];
@@ -77,6 +79,12 @@ function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[])
 export function evenSpread(costs: readonly EvenCost[], name: string, rate: number): Spread | undefined {
   const own = costs.filter((cost) => cost.name === name && cost.rate === rate);
   return own.length === 0 ? undefined : spread(own.map(({ percentOfCore }) => percentOfCore));
+}
+
+/** undefined: not measured. */
+export function visitSpread(costs: readonly VisitCost[], name: string, figure: (cost: VisitCost) => number): Spread | undefined {
+  const own = costs.filter((cost) => cost.name === name);
+  return own.length === 0 ? undefined : spread(own.map(figure));
 }
 
 function spread(values: readonly number[]): Spread {

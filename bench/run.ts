@@ -18,6 +18,7 @@ import { rsyslog, rsyslogLacks, rsyslogVersion } from './rsyslog.js';
 import { type Line, scenario } from './scenario.js';
 import type { System } from './system.js';
 import { Topics } from './topics.js';
+import { measureVisits, type VisitCost } from './visits.js';
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } } });
 const only = values.only === undefined ? undefined : new RegExp(values.only);
@@ -25,10 +26,12 @@ const isWanted = (id: string): boolean => only?.test(id) ?? true;
 
 const NO_SPOOL = 'no spool';
 const EVEN_ROUNDS = 2;
+const VISIT_ROUNDS = 3;
 const pairs: Pair[] = [];
 const invalid: string[] = [];
 const idleConnections: IdleConnections[] = [];
 const evenCosts: EvenCost[] = [];
+const visitCosts: VisitCost[] = [];
 const receipts: ReceiptWaits[] = [];
 let replay: ReplayFigures | undefined;
 let idleDaemon: IdleDaemon | undefined;
@@ -43,6 +46,7 @@ const topics = new Topics(kafka);
 const lines = scenario({ topics, isQuick: values.quick, hasRsyslog: lack === undefined }).filter(({ id }) => isWanted(id));
 for (const line of lines) await measureLine(line);
 if (isWanted('even')) await measureAllEven();
+if (isWanted('visits')) await measureAllVisits();
 if (isWanted('receipts')) await measureAllReceipts();
 if (isWanted('replay')) await measureTheReplay();
 if (isWanted('idle')) await measureIdle();
@@ -96,6 +100,22 @@ async function measureOneEven(system: System, rate: number): Promise<void> {
   }
 }
 
+async function measureAllVisits(): Promise<void> {
+  console.log('\nvisits');
+  const systems = [floor, kaheToKafka(topics, 'none', 4), ...(lack === undefined ? [rsyslog(topics, 4)] : [])];
+  for (let round = 0; round < (values.quick ? 1 : VISIT_ROUNDS); round++) {
+    for (const system of systems) {
+      try {
+        const cost = await measureVisits(system);
+        console.log(`  ${cost.name.padEnd(20)} ${(cost.visitsPerSecond / 1000).toFixed(1)} thousand connections/s, ${cost.cpuMicrosecondsEach.toFixed(0)} µs each`);
+        visitCosts.push(cost);
+      } catch (error) {
+        noteInvalid(`visits: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  }
+}
+
 async function measureAllReceipts(): Promise<void> {
   console.log('\nreceipts');
   for (const sync of ['batch', 'never', 'always', undefined] as const) {
@@ -136,7 +156,7 @@ async function measureIdle(): Promise<void> {
 }
 
 function finish(): void {
-  const results: Results = { lines, pairs, invalid, evenCosts, receipts, replay, idleConnections, idleDaemon };
+  const results: Results = { lines, pairs, invalid, evenCosts, visitCosts, receipts, replay, idleConnections, idleDaemon };
   const report = renderReport(results, {
     command: ['npx tsx bench/run.ts', ...process.argv.slice(2)].join(' '),
     machine,

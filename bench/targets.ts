@@ -2,7 +2,7 @@
 import { EVEN_RATES } from './even.js';
 import { RECEIPTS_LOAD_PER_SECOND } from './receipts.js';
 import { INCOMING_PER_SECOND } from './replay.js';
-import { evenSpread, type Results, type Summary, summaries } from './results.js';
+import { evenSpread, type Results, type Summary, summaries, visitSpread } from './results.js';
 
 export interface Verdict {
   readonly target: string;
@@ -40,6 +40,7 @@ export function judge(results: Results): Verdict[] {
     ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
     ...['one', 'one-small-batches'].flatMap((line) => ['Kahe, none', 'Kahe, snappy'].map((system) => speedVerdict(find(line, system), `${line}: ${system}`))),
     ...EVEN_RATES.map((rate) => evenVerdict(results, rate)),
+    visitVerdict(results),
     memoryVerdict(results),
     cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
     cpuVerdict(find('admin', 'Kahe, none, ADMIN'), `admin: Kahe, none: CPU with ADMIN on at most ${MOST_ADMIN_CPU} × that with it off`, MOST_ADMIN_CPU),
@@ -68,6 +69,16 @@ function speedVerdict(summary: Summary | undefined, what: string): Verdict {
   if (summary === undefined) return { target, measured: undefined, isMet: false };
   const { median, min, max } = summary.speedRatio;
   return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median >= LEAST_SPEED };
+}
+
+/** Below that something holds up who connects. */
+const LEAST_VISITS = 0.7;
+
+function visitVerdict({ visitCosts }: Results): Verdict {
+  const target = `visits: Kahe, none: takes at least ${LEAST_VISITS} × the connections/s that the floor takes`;
+  const [kahe, base] = ['Kahe, none', 'floor'].map((name) => visitSpread(visitCosts, name, ({ visitsPerSecond }) => visitsPerSecond)?.median);
+  if (kahe === undefined || base === undefined) return { target, measured: undefined, isMet: false };
+  return { target, measured: (kahe / base).toFixed(2), isMet: kahe / base >= LEAST_VISITS };
 }
 
 function evenVerdict({ evenCosts }: Results, rate: number): Verdict {

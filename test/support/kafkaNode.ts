@@ -59,6 +59,8 @@ export interface NodeSettings {
   /** server.properties without node.id and log.dirs. */
   readonly properties: Readonly<Record<string, string>>;
   /** As kafka.tools.StorageTool's --add-scram takes them. */
+  /** Default: what starts soonest. */
+  readonly jvm?: Jvm | undefined;
   readonly scramCredentials: readonly string[];
 }
 
@@ -101,7 +103,7 @@ export class LocalNode implements KafkaNode {
     const scram = scramCredentials.flatMap((credential) => ['--add-scram', credential]);
     const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', clusterId, '-c', this.#propertiesFile, ...scram];
     try {
-      await run('java', [...javaOptions(), ...format]);
+      await run('java', [...javaOptions('soon'), ...format]);
     } catch (error) {
       throw new Error(`formatting the storage of broker ${id} failed: ${(error as Error).message}`, { cause: error });
     }
@@ -110,7 +112,7 @@ export class LocalNode implements KafkaNode {
   async start(): Promise<void> {
     if (this.#process) throw new Error(`broker ${this.id} is already running`);
     const log = openSync(this.logFile, 'a');
-    const [command, ...args] = [...dieWithParent(), 'java', ...javaOptions(), 'kafka.Kafka', this.#propertiesFile];
+    const [command, ...args] = [...dieWithParent(), 'java', ...javaOptions(this.#settings.jvm ?? 'soon'), 'kafka.Kafka', this.#propertiesFile];
     const child = spawn(command, args, { stdio: ['ignore', log, log], cwd: this.#settings.folder });
     closeSync(log);
     this.#process = child;
@@ -201,12 +203,18 @@ function dieWithParent(): string[] {
 }
 let deathSignal: string[] | undefined;
 
-function javaOptions(): string[] {
+/** `soon`: starts soonest, and never gets fast. `asShipped`: as kafka-server-start.sh starts it. */
+export type Jvm = 'soon' | 'asShipped';
+
+const JVM_OPTIONS: Readonly<Record<Jvm, readonly string[]>> = {
+  soon: ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'],
+  asShipped: ['-Xmx1G', '-Xms1G', '-server', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:InitiatingHeapOccupancyPercent=35', '-XX:+ExplicitGCInvokesConcurrent'],
+};
+
+function javaOptions(jvm: Jvm): string[] {
   const logger = Object.entries({ defaultLogLevel: 'warn', logFile: 'System.out', showDateTime: true, dateTimeFormat: 'HH:mm:ss.SSS' });
   return [
-    '-Xmx512m',
-    '-XX:+UseSerialGC',
-    '-XX:TieredStopAtLevel=1',
+    ...JVM_OPTIONS[jvm],
     ...logger.map(([name, value]) => `-Dorg.slf4j.simpleLogger.${name}=${value}`),
     '-cp',
     path.join(LIBS, '*'),

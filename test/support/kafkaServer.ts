@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { makeCertificates, type Certificates } from './certificates.js';
 import { freePorts } from './freePorts.js';
-import { fetchKafka, LocalNode, type KafkaNode } from './kafkaNode.js';
+import { fetchKafka, type Jvm, LocalNode, type KafkaNode } from './kafkaNode.js';
 import { brokerProperties, scramCredentials, type NodePorts } from './kafkaProperties.js';
 import { createTopic, deleteTopic, describeTopic, waitInSync, type TopicOptions } from './kafkaTopics.js';
 
@@ -23,6 +23,8 @@ export interface StartKafkaOptions {
   readonly properties?: Readonly<Record<string, string>>;
   /** Adds a SASL_PLAINTEXT and an SSL listener. Default false. */
   readonly security?: boolean;
+  /** Default: what starts soonest. */
+  readonly jvm?: Jvm;
   /** Ports, one a broker, that the PLAINTEXT listeners tell clients to use, so that a proxy can stand in front. Default: the real ones. */
   readonly advertisedPorts?: readonly number[];
   /** The caller never disturbs the broker: when KAFKA_BOOTSTRAP is set, that Kafka is used and none is started. Default false. */
@@ -165,6 +167,7 @@ async function configure(folder: string, options: StartKafkaOptions): Promise<{ 
       port: own.plain,
       internalPort: own.internal,
       properties,
+      jvm: options.jvm,
       scramCredentials: scram,
     });
   });

@@ -62,6 +62,7 @@ class Bench {
   readonly idle: string[] = [];
   /** The streams that it was told to turn to, each time. */
   readonly turnedTo: unknown[] = [];
+  failsToTurn = false;
   readonly ref: ActorRef<BucketMessage>;
 
   constructor(choice: Partial<BucketOptions> & { streams?: number; idleMs?: number } = {}) {
@@ -92,7 +93,10 @@ class Bench {
       ...options,
     }, {
       streams: {
-        turnTo: async (configs) => void this.turnedTo.push(configs),
+        turnTo: async (configs) => {
+          this.turnedTo.push(configs);
+          if (this.failsToTurn) throw new Error('it does not turn');
+        },
         end: async () => {
           for (const ref of refs) ref.stop();
           await Promise.all(refs.map(({ stopped }) => stopped));
@@ -494,6 +498,27 @@ describe('Bucket: a failed one', () => {
 
 describe('Bucket: is configured otherwise', () => {
   const settings = { batchFrames: 3, batchBytes: 1_000, batchTimeoutMs: 200 };
+
+  test('an error under way is told, the reload does not wait for ever, and the bucket goes on', async () => {
+    const bench = new Bench();
+    let taken = 0;
+    bench.failsToTurn = true;
+    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
+    await turn();
+    expect(taken).toBe(1);
+    expect(bench.lines.filter((line) => line.includes('a reload failed here: Error: it does not turn'))).toHaveLength(1);
+    const fails = (): never => {
+      throw new Error('no limit can be made');
+    };
+    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: fails, onTaken: () => taken++ });
+    bench.clock.advance(60_000);
+    await turn();
+    expect(taken).toBe(2);
+    bench.run(...numbered(0, 3));
+    bench.clock.advance(500);
+    expect(bench.stream.batches).toEqual([numbered(0, 3)]);
+    await bench.stop();
+  });
 
   test('what came before is closed for the streams that there were, and what comes keeps to the new limits', async () => {
     const bench = new Bench();

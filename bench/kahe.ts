@@ -65,7 +65,6 @@ export function kaheToTopic(topics: Topics, spoolSync?: SpoolSync): System {
       const topic = await topics.make(PARTITIONS);
       const spool = spoolSync && { sync: spoolSync, folder: makeDiskFolder('spool') };
       const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': 'none' };
-      await topic.count();
       const server = await startKahe(folder, topic.name, { type: 'kafka', settings }, spool ? [`SPOOL=${spool.folder}`, `SPOOL_SYNC=${spool.sync}`] : []);
       return {
         ...server,

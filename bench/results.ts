@@ -82,9 +82,9 @@ export function evenSpread(costs: readonly EvenCost[], name: string, rate: numbe
 }
 
 /** undefined: not measured. */
-export function visitSpread(costs: readonly VisitCost[], name: string, figure: (cost: VisitCost) => number): Spread | undefined {
-  const own = costs.filter((cost) => cost.name === name);
-  return own.length === 0 ? undefined : spread(own.map(figure));
+export function visitSpread(costs: readonly VisitCost[], name: string, figure: (cost: VisitCost) => number | undefined): Spread | undefined {
+  const own = costs.filter((cost) => cost.name === name).map(figure).filter((value) => value !== undefined);
+  return own.length === 0 ? undefined : spread(own);
 }
 
 function spread(values: readonly number[]): Spread {

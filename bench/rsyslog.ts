@@ -27,7 +27,6 @@ export function rsyslog(topics: Topics, partitions: number): System {
     name: 'rsyslog, snappy',
     async start(folder) {
       const topic = await topics.make(partitions);
-      await topic.count();
       const socketPath = path.join(folder, 'rsyslog.sock');
       const configFile = path.join(folder, 'rsyslog.conf');
       writeFileSync(configFile, configuration(folder, socketPath, topic.name, topics.bootstrap));

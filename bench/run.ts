@@ -107,12 +107,12 @@ async function measureOneEven(system: System, rate: number): Promise<void> {
 
 async function measureAllVisits(): Promise<void> {
   console.log('\nvisits');
-  const systems = [floor, kaheToKafka(topics, 'none', 4), ...(lack === undefined ? [rsyslog(topics, 4)] : [])];
+  const systems = [floor, kaheToTopic(topics), ...(lack === undefined ? [rsyslog(topics, 4)] : [])];
   for (let round = 0; round < (values.quick ? 1 : VISIT_ROUNDS); round++) {
     for (const system of systems) {
       try {
         const cost = await measureVisits(system);
-        console.log(`  ${cost.name.padEnd(20)} ${(cost.visitsPerSecond / 1000).toFixed(1)} thousand connections/s, ${cost.cpuMicrosecondsEach.toFixed(0)} µs each`);
+        console.log(`  ${cost.name.padEnd(20)} ${cost.visitsPerSecond === undefined ? '' : `${(cost.visitsPerSecond / 1000).toFixed(1)} thousand connections/s, `}${cost.cpuMicrosecondsEach.toFixed(0)} µs each`);
         visitCosts.push(cost);
       } catch (error) {
         noteInvalid(`visits: ${error instanceof Error ? error.message : String(error)}`);

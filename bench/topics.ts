@@ -38,7 +38,7 @@ export class Topic {
     this.#kafka = kafka;
   }
 
-  /** Messages in it. The first call connects: before the run, where it is asked during the run. */
+  /** Messages in it. */
   async count(): Promise<number> {
     this.#admin ??= await connectedAdmin(this.#kafka.bootstrap);
     const offsets = await this.#admin.fetchTopicOffsets(this.name);

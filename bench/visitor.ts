@@ -1,4 +1,5 @@
-// Visits, as PHP-FPM workers without persistent connections make them: connect, write one frame, close; some at a time, again and again.
+// Visits, as PHP-FPM workers without persistent connections make them: connect, write one frame, close, again and again, in some rows beside
+// each other. Nobody waits for the close.
 import { performance } from 'node:perf_hooks';
 import { Connection } from './connection.js';
 import { makeWrites, type Payload, type Wire } from './payload.js';
@@ -7,13 +8,13 @@ import type { Finish } from './sender.js';
 export interface VisitorOptions {
   readonly path: string;
   readonly visits: number;
-  readonly atOnce: number;
+  readonly rows: number;
   readonly payload: Payload;
   readonly wire: Wire;
   readonly finish: Finish;
 }
 
-/** Sent to the parent: when it may say 'go', then when the last visit was taken. */
+/** Sent to the parent: when it may say 'go', then when the last visit was taken, or, where nobody answers, made. */
 export type VisitorReport = { readonly kind: 'ready' } | { readonly kind: 'done'; readonly seconds: number };
 
 const options = JSON.parse(process.argv[2]!) as VisitorOptions;
@@ -41,7 +42,7 @@ function report(message: VisitorReport): void {
 
 process.once('message', () => {
   const startMs = performance.now();
-  void Promise.all(Array.from({ length: options.atOnce }, () => visitAgainAndAgain(options.visits / options.atOnce))).then(last).then(() => {
+  void Promise.all(Array.from({ length: options.rows }, () => visitAgainAndAgain(options.visits / options.rows))).then(last).then(() => {
     report({ kind: 'done', seconds: (performance.now() - startMs) / 1000 });
     process.disconnect();
   });

@@ -67,7 +67,7 @@ export class ProgressNotes {
   }
 }
 
-/** Would it be found after a crash? */
+/** Would it be found after a crash of this process? */
 function hasFile({ mustStay, left, twin }: Entry): boolean {
   return !mustStay && (left !== undefined || (twin?.safeBytes ?? 0) > 0);
 }

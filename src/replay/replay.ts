@@ -76,7 +76,8 @@ export class Replay implements BackupReplay {
   }
 
   get isKnown(): boolean {
-    return this.#options.backup.own.isLoaded;
+    const { isLoaded, areInUse } = this.#options.backup.own;
+    return isLoaded || areInUse;
   }
 
   async send(enoughBytes: number): Promise<void> {

@@ -40,8 +40,9 @@ export class Changes {
 
   /** Of what is there no more, a bucket that was taken out say: a server would show for ever how it stood last. */
   #lastGaugeLines(gauges: ReadonlyMap<string, number>): Line[] {
-    const gone = [...this.#gauges].filter(([name, value]) => value !== 0 && !gauges.has(name));
-    return gone.map(([name]) => ({ text: `${name}:0|g`, told: () => this.#gauges.delete(name) }));
+    const gone = [...this.#gauges].filter(([name]) => !gauges.has(name));
+    for (const [name, value] of gone) if (value === 0) this.#gauges.delete(name);
+    return gone.filter(([, value]) => value !== 0).map(([name]) => ({ text: `${name}:0|g`, told: () => this.#gauges.delete(name) }));
   }
 
   /** A line for each return; of several since the last time each has the same part. */

@@ -58,9 +58,9 @@ export interface NodeSettings {
   readonly internalPort: number;
   /** server.properties without node.id and log.dirs. */
   readonly properties: Readonly<Record<string, string>>;
-  /** As kafka.tools.StorageTool's --add-scram takes them. */
   /** Default: what starts soonest. */
   readonly jvm?: Jvm | undefined;
+  /** As kafka.tools.StorageTool's --add-scram takes them. */
   readonly scramCredentials: readonly string[];
 }
 

@@ -11,8 +11,7 @@ import { nodeFileSystem } from '../../disk/fileSystem.js';
 import type { FileSystem } from '../../disk/fileSystem.js';
 import { makeFolders } from '../../disk/folders.js';
 import { explained, needsAPerson } from '../../disk/ioAdvice.js';
-import { JournalInUse } from './journal.js';
-import { OwnFiles } from './ownFiles.js';
+import { FilesInUse, OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
 import { proveWritable } from '../../disk/proof.js';
 import { RotatingBatches } from './rotatingBatches.js';
@@ -111,8 +110,9 @@ export class FileStream implements Stream {
       await makeFolders(this.#fs, path, '.');
       await this.#files.load();
     } catch (error) {
-      if (needsAPerson(error) || error instanceof JournalInUse) throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, { cause: error });
-      log.warn(`${path} can't be written now: ${explained(error)}; it is tried with the first batch: make room, or mend the disk`);
+      if (needsAPerson(error)) throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, { cause: error });
+      const advice = error instanceof FilesInUse ? '' : ': make room, or mend the disk';
+      log.warn(`${path} can't be written now: ${explained(error)}; it is tried with the first batch${advice}`);
     }
   }
 
@@ -200,6 +200,7 @@ export class FileStream implements Stream {
     await ended(this.#rotating);
     await this.#resumed?.close();
     await this.#times?.close();
+    this.#files.release();
   }
 
   /** Did `work` end before the deadline? */

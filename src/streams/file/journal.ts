@@ -1,6 +1,5 @@
 // The journal of a file stream: one small JSON file, `<path>/.kahe/<bucket>.<hash>.json`, that says which files are the stream's own.
-// It is replaced as a whole (new file, fsync, rename, fsync of the folder), so that after a crash it is the old one or the new one. It names the
-// process that wrote it: while that runs, no other has the stream's files, for it would cut and remove what the first one is writing.
+// It is replaced as a whole (new file, fsync, rename, fsync of the folder), so that after a crash it is the old one or the new one.
 import { join } from 'node:path';
 import type { Log } from '../../log.js';
 import { errnoOf } from '../../disk/fileSystem.js';
@@ -8,7 +7,6 @@ import type { FileSystem } from '../../disk/fileSystem.js';
 import { safeName, shortHash, shortened } from '../../disk/names.js';
 import { NOTES_FOLDER } from './fileName.js';
 import { makeFolders } from '../../disk/folders.js';
-import { mark, otherRunning } from '../../disk/processMark.js';
 import { readWholeFile, replaceWholeFile } from '../../disk/wholeFile.js';
 
 /** A file that this stream made. */
@@ -43,30 +41,23 @@ export interface JournalOwner {
   readonly streamId: string;
 }
 
-/** Another process has the stream's files. */
-export class JournalInUse extends Error {
-  override readonly name = 'JournalInUse';
-}
-
 const VERSION = 1;
 
 export class Journal {
   readonly #file: string;
+  /** Says whose it is, in few characters. */
+  readonly hash: string;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(readonly owner: JournalOwner, readonly fs: FileSystem, readonly log: Log) {
     const { path, fileNameTemplate, bucket, streamId } = owner;
-    const hash = shortHash(JSON.stringify([fileNameTemplate, bucket, streamId]));
-    this.#file = join(path, NOTES_FOLDER, `${shortened(safeName(bucket), 160)}.${hash}.json`);
+    this.hash = shortHash(JSON.stringify([fileNameTemplate, bucket, streamId]));
+    this.#file = join(path, NOTES_FOLDER, `${shortened(safeName(bucket), 160)}.${this.hash}.json`);
   }
 
-  /**
-   * What is known of earlier files. A journal that can't be understood is put aside: its files are strangers' then, and stay.
-   * @throws {JournalInUse}
-   */
+  /** What is known of earlier files. A journal that can't be understood is put aside: its files are strangers' then, and stay. */
   async load(nowMs: number): Promise<JournalContent> {
     const text = await this.#read();
-    this.#refuseOther(text);
     if (text === undefined) return { files: [], numbers: new Map() };
     const content = parse(text);
     if (content !== undefined) return content;
@@ -87,16 +78,7 @@ export class Journal {
     }
   }
 
-  #refuseOther(text: string | undefined): void {
-    const pid = otherRunning(holderOf(text));
-    if (pid === undefined) return;
-    throw new JournalInUse(`process ${pid}, which is running, has the files of this stream (${this.#file}); stop that one, or give this one a path of its own`);
-  }
-
-  /**
-   * Saves what `content` holds when its turn comes: one save at a time.
-   * @throws {JournalInUse}
-   */
+  /** Saves what `content` holds when its turn comes: one save at a time. */
   save(content: JournalContent): Promise<void> {
     const saved = this.#saving.then(() => this.#replace(content));
     this.#saving = saved.catch(() => undefined);
@@ -105,16 +87,10 @@ export class Journal {
 
   async #replace({ files, numbers }: JournalContent): Promise<void> {
     const { fileNameTemplate, bucket, streamId } = this.owner;
-    const text = `${JSON.stringify({ version: VERSION, fileNameTemplate, bucket, streamId, holder: mark(), numbers: [...numbers], files })}\n`;
+    const text = `${JSON.stringify({ version: VERSION, fileNameTemplate, bucket, streamId, numbers: [...numbers], files })}\n`;
     await makeFolders(this.fs, this.owner.path, NOTES_FOLDER);
-    this.#refuseOther(await this.#read());
     await replaceWholeFile(this.fs, this.#file, text, { lasts: true });
   }
-}
-
-/** Which process wrote it; of a journal that can't be understood nobody. */
-function holderOf(text: string | undefined): string {
-  return /"holder":"([^"]*)"/.exec(text ?? '')?.[1] ?? '';
 }
 
 function parse(text: string): JournalContent | undefined {

@@ -1,10 +1,9 @@
 // Only the stream's own files are ever removed, and what a crash leaves is put in order.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, copyFile, mkdir, readFile, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, readFile, readdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { processMark } from '../../disk/processMark.js';
 import type { StreamChoice } from './workbench.js';
 import { Workbench } from './workbench.js';
 
@@ -40,40 +39,53 @@ async function atCrash(run: () => Promise<void>): Promise<void> {
 }
 
 describe('FileStream: another process', () => {
-  /** The journal as that process would have written it. */
-  async function heldBy(holder: string): Promise<void> {
-    const journal = JSON.parse(await readFile(await journalPath(), 'utf8')) as { holder: string };
-    await writeFile(await journalPath(), JSON.stringify({ ...journal, holder }));
+  /** A process that has the lock of the stream's files, as a second daemon would. @returns the way to kill it */
+  async function other(): Promise<() => Promise<void>> {
+    const { dev, ino } = await stat(inOut(), { bigint: true });
+    const hash = (await journalPath()).split('.').at(-2)!;
+    const program = `require('net').createServer().on('error', ({ code }) => console.log(code)).listen('\\0kahe-files-${hash}-${dev}-${ino}', () => console.log('has it'))`;
+    const child = spawn(process.execPath, ['-e', program]);
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    if (said.toString() !== 'has it\n') throw new Error(said.toString());
+    return async () => {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    };
   }
 
-  it('that runs keeps its files: they are neither cut nor removed, and all goes on once it has ended', async () => {
+  it('that runs keeps its files: they are neither cut, removed nor forgotten, and all goes on once it has ended', async () => {
     await wrote({ maxFiles: 1 }, ['1']);
-    // What it is just writing.
+    const kill = await other();
+    const stream = await bench.opened({ maxFiles: 1, fileNameTemplate: '{bucket}' });
+    expect(bench.lines.filter((line) => line.includes('another process that is running has the files of stream file_01 and bucket orders'))).toHaveLength(1);
+    // What it writes meanwhile.
     await appendFile(inOut('orders'), 'half a frame');
-    const other = spawn('sleep', ['60']);
-    await heldBy(processMark(other.pid)!);
-    const stream = bench.stream({ maxFiles: 1 });
-    await expect(stream.open()).rejects.toThrow(`process ${other.pid}, which is running, has the files of this stream`);
+    const journal = await readFile(await journalPath(), 'utf8');
     expect(await bench.write(stream, '2')).toMatchObject({ code: 'IO', undelivered: ['2'] });
     await expect(stream.probe()).rejects.toThrow('stop that one, or give this one a path of its own');
+    expect(stream.own.areInUse).toBe(true);
     expect((await readFile(inOut('orders'), 'utf8')).endsWith('half a frame')).toBe(true);
-    other.kill('SIGKILL');
-    await once(other, 'exit');
+    // It ends in good order, with one file more.
+    await writeFile(inOut('mine'), '');
+    const { ino } = await stat(inOut('mine'), { bigint: true });
+    const { files, ...rest } = JSON.parse(journal) as { files: object[] };
+    await writeFile(await journalPath(), JSON.stringify({ ...rest, files: [{ ...files[0], name: 'mine', inode: String(ino), frames: 0, bytes: 0 }] }));
+    await kill();
     await stream.probe();
+    expect(stream.own.areInUse).toBe(false);
+    expect(stream.files.map(({ name }) => name)).toEqual(['mine']);
     expect(await bench.write(stream, '2')).toBeUndefined();
+    expect(await bench.names()).toEqual(['orders', 'orders-2']);
   });
 
-  it('that came while nothing was written yet keeps its files too', async () => {
-    const stream = await bench.opened();
+  it('gets them when the stream is closed, and not before', async () => {
+    const [stream, successor] = [await bench.opened(), await bench.opened()];
     expect(await bench.write(stream, '1')).toBeUndefined();
-    const other = spawn('sleep', ['60']);
-    await heldBy(processMark(other.pid)!);
-    const before = await readFile(await journalPath(), 'utf8');
-    await stream.finishFile();
-    expect(await bench.write(stream, '2')).toMatchObject({ code: 'IO', undelivered: ['2'] });
-    expect(await readFile(await journalPath(), 'utf8')).toBe(before);
-    other.kill('SIGKILL');
-    await once(other, 'exit');
+    await stream.close({ deadlineMs: 1000 });
+    // One that follows on a reload has them still.
+    await expect(other()).rejects.toThrow('EADDRINUSE');
+    await successor.close({ deadlineMs: 1000 });
+    await (await other())();
   });
 });
 

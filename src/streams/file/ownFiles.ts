@@ -8,6 +8,7 @@ import { NOTES_FOLDER, expandTemplate } from './fileName.js';
 import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, readFully, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
 import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
+import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
 import { shortHash } from '../../disk/names.js';
 import { makeFolders } from '../../disk/folders.js';
 import { PREFIX_BYTES } from '../../frames/frame.js';
@@ -45,6 +46,11 @@ export interface OwnFilesOptions {
   readonly times?: ArrivalTimes | undefined;
 }
 
+/** Another process has the files of this stream: as long as it runs they are not looked at, let alone cut or removed. */
+export class FilesInUse extends Error {
+  override readonly name = 'FilesInUse';
+}
+
 /** Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be forgotten. */
 const MOST_NUMBERS = 1000;
 const COPY_BYTES = 256 * 1024;
@@ -54,6 +60,8 @@ export class OwnFiles {
   readonly #journal: Journal;
   #content: JournalContent | undefined;
   #loading: Promise<JournalContent> | undefined;
+  #lock: Unlock | undefined;
+  #isInUse = false;
   #found = new Set<OwnFile>();
   #beingSent: OwnFile | undefined;
 
@@ -79,7 +87,10 @@ export class OwnFiles {
     return join(this.#options.path, file.name);
   }
 
-  /** Reads the journal, once, and puts in order what a crash left: half a frame is cut off, an empty file goes. */
+  /**
+   * Reads the journal, once, and puts in order what a crash left: half a frame is cut off, an empty file goes.
+   * @throws {FilesInUse}
+   */
   async load(): Promise<JournalContent> {
     if (this.#content !== undefined) return this.#content;
     this.#loading ??= this.#load().finally(() => (this.#loading = undefined));
@@ -87,6 +98,7 @@ export class OwnFiles {
   }
 
   async #load(): Promise<JournalContent> {
+    this.#lock ??= await this.#lockJournal();
     const content = await this.#journal.load(this.#options.clock.now());
     for (const file of content.files.filter(({ open }) => open)) {
       // One that can't be looked at now must not keep the others from being used.
@@ -96,6 +108,26 @@ export class OwnFiles {
     this.#found = new Set(content.files);
     this.#options.onFound?.(this.unsent.frames);
     return content;
+  }
+
+  async #lockJournal(): Promise<Unlock> {
+    const { path, bucket, streamId, fs } = this.#options;
+    await makeFolders(fs, path, '.');
+    const lock = await lockInFolder(fs, path, `files-${this.#journal.hash}`);
+    this.#isInUse = lock === undefined;
+    if (lock === undefined) throw new FilesInUse(`another process that is running has the files of stream ${streamId} and bucket ${bucket} below ${path}; stop that one, or give this one a path of its own`);
+    return lock;
+  }
+
+  /** When this was looked at last, another process had them. */
+  get areInUse(): boolean {
+    return this.#isInUse;
+  }
+
+  /** Its stream is closed: another process may have them. */
+  release(): void {
+    this.#lock?.();
+    this.#lock = undefined;
   }
 
   /** The file that is being read to be sent: it is not removed for `maxFiles` meanwhile. */

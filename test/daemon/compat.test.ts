@@ -54,6 +54,7 @@ describe('environment, BUCKETS_FILE, LOG_LEVEL', () => {
 
   test('log lines are LEVEL | date time | text, at the level asked for; an unknown level is INFO', async () => {
     const daemon = await startDaemon({ buckets: toFiles(), env: { LOG_LEVEL: 'verbose' } });
+    await daemon.line(/ listens on /);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(daemon.lines.every((line) => LOG_LINE.test(line))).toBe(true);
     expect(daemon.lines[0]).toMatch(/^WARN \| .* LOG_LEVEL: "verbose" is not one of .*; INFO is used$/);

@@ -60,6 +60,16 @@ describe('the verdict', () => {
     expect(verdictOf(twice, { duplicatesAtMost: 7 }).buckets.get('b')).toMatchObject({ kafka: { distinct: 20, alsoElsewhere: 2 }, backup: { distinct: 2, alsoElsewhere: 2 } });
   });
 
+  test('what is in the backup and comes to Kafka late is a copy; anything else that comes late is a disorder', () => {
+    const own = frames('s', 'a');
+    const late = [...own.slice(0, 5), ...own.slice(10), ...own.slice(5, 10)];
+    const backedUp = { ...inKafka('a', own.slice(5, 10)), place: 'backup' as const };
+    expect(verdictOf([inKafka('a', late), WHOLE[1]!, backedUp], { duplicatesAtMost: 5 })).toMatchObject({ disordered: 0, keylessDisordered: 0, duplicated: 5, problems: [] });
+    const some = { ...backedUp, frames: backedUp.frames.slice(0, 4) };
+    expect(verdictOf([inKafka('a', late), WHOLE[1]!, some], { duplicatesAtMost: 4 })).toMatchObject({ duplicated: 4, lost: 0 });
+    expect(verdictOf([inKafka('a', late), WHOLE[1]!, some], { duplicatesAtMost: 4 }).problems).toHaveLength(1);
+  });
+
   test('a batch that comes again as a whole is no disorder; one that comes late is', () => {
     const own = frames('s', 'a');
     const again = [...own.slice(0, 10), ...own.slice(5, 10), ...own.slice(10)];

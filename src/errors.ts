@@ -19,3 +19,8 @@ export class FrameError extends Error {
     super(message);
   }
 }
+
+/** Of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

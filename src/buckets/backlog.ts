@@ -1,6 +1,6 @@
 // What a bucket has closed and its streams have not settled, in order. With a spool each stream has a few batches at a time, and the rest
 // may lie on disk: memory first, disk as overflow. Without one all is in memory, and goes to every stream at once.
-import type { Clock } from '../clock.js';
+import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
@@ -200,12 +200,9 @@ export class Backlog {
   /** Resolves when every stream has been told of all there is, or the time is over; after that they are told no more. */
   async handedOver(withinMs: number): Promise<void> {
     if (withinMs > 0) {
-      let stopWaiting = (): void => undefined;
-      const isOver = new Promise<void>((resolve) => (stopWaiting = resolve));
+      const told = this.#telling.when(() => this.#takers.every((taker) => taker.isToldAll(this.added)));
       // The bucket may end long before the daemon does, and then there is time without end.
-      const timer = Number.isFinite(withinMs) ? this.#options.clock.after(withinMs, stopWaiting) : undefined;
-      await Promise.race([isOver, this.#telling.when(() => this.#takers.every((taker) => taker.isToldAll(this.added)))]);
-      timer?.cancel();
+      await (Number.isFinite(withinMs) ? doneWithin(this.#options.clock, withinMs, told) : told);
     }
     this.#tellNoMore();
   }
@@ -223,26 +220,13 @@ export class Backlog {
     const twins = Promise.all(this.entries.map(async ({ twin }) => twin?.completed));
     // What becomes complete only now is noted by that.
     const notes = twins.then(() => this.#progress?.flush());
-    const isDone = await this.#within(withinMs, Promise.all([notes, ...this.#removals, this.#progress?.flush()]));
+    const isDone = await doneWithin(this.#options.clock, withinMs, Promise.all([notes, ...this.#removals, this.#progress?.flush()]));
     if (isDone) return;
     for (const { twin, batch } of this.entries) {
       if (twin === undefined || twin.isComplete || batch === undefined) continue;
       this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest goes to REJECTED`);
       this.#options.onUnkept?.(batch, twin.safeBytes, `its twin in the spool could not be written before the end: ${twin.path}`);
     }
-  }
-
-  async #within(ms: number, work: Promise<unknown>): Promise<boolean> {
-    let isDone = false;
-    await new Promise<void>((resolve) => {
-      const timer = this.#options.clock.after(ms, resolve);
-      void work.then(() => {
-        isDone = true;
-        timer.cancel();
-        resolve();
-      });
-    });
-    return isDone;
   }
 
   /** A stream that was taken out will not be there to get it from the spool in the daemon's next life. */

@@ -4,7 +4,7 @@
 // up: the rest goes to its backup, or is left over.
 import { isDeepStrictEqual } from 'node:util';
 import { stopAll } from '../actors/actor.js';
-import type { Clock } from '../clock.js';
+import { type Clock, doneWithin } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { Backlog } from './backlog.js';
 import type { BacklogStream } from './taker.js';
@@ -130,11 +130,7 @@ export class BucketStreams {
 
   async #isToldAllWithin(ms: number, number: number): Promise<boolean> {
     const { backlog, clock } = this.#options;
-    let markLate = (): void => undefined;
-    const late = new Promise<boolean>((resolve) => (markLate = () => resolve(false)));
-    const timer = clock.after(ms, markLate);
-    const isTold = await Promise.race([backlog.toldAll(number), late]);
-    timer.cancel();
-    return isTold;
+    const told = backlog.toldAll(number);
+    return (await doneWithin(clock, ms, told)) && (await told);
   }
 }

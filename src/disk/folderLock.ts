@@ -25,27 +25,21 @@ export async function lockFolder(fs: FileSystem, folder: string): Promise<Unlock
  */
 export async function lockInFolder(fs: FileSystem, folder: string, thing: string): Promise<Unlock | undefined> {
   const name = `${thing}-${await identity(fs, folder)}`;
-  let lock = shared.get(name);
-  if (lock === undefined) shared.set(name, (lock = { users: 0, taken: take(name) }));
-  const own = lock;
-  own.users++;
-  let isHeld = true;
-  const letGo = (unlock?: Unlock): void => {
-    if (!isHeld) return;
-    isHeld = false;
-    if (--own.users > 0) return;
-    if (shared.get(name) === own) shared.delete(name);
+  const lock = shared.get(name) ?? { users: 0, taken: take(name) };
+  shared.set(name, lock);
+  lock.users++;
+  let unlock: Unlock | undefined;
+  const leave = (): void => {
+    if (--lock.users > 0) return;
+    shared.delete(name);
     unlock?.();
   };
   try {
-    const unlock = await own.taken;
-    if (unlock !== undefined) return () => letGo(unlock);
-  } catch (error) {
-    letGo();
-    throw error;
+    unlock = await lock.taken;
+    return unlock && leave;
+  } finally {
+    if (unlock === undefined) leave();
   }
-  letGo();
-  return undefined;
 }
 
 async function identity(fs: FileSystem, folder: string): Promise<string> {

@@ -1,5 +1,6 @@
 // What a person does about a system call's error: the end of every message that says a file can't be written.
 import { errnoOf } from './fileSystem.js';
+import { messageOf } from '../errors.js';
 
 const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: 'free space (or inodes) on that disk',
@@ -16,7 +17,7 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /** `ENOSPC: no space left on device, write; free space …` */
 export function explained(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   const advice = ADVICE[errnoOf(error) ?? ''];
   return advice === undefined ? text : `${text}; ${advice}`;
 }

@@ -3,6 +3,7 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import type { BackupReplay, Stream } from '../streams/stream.js';
+import { messageOf } from '../errors.js';
 
 export interface SurplusReplayOptions {
   readonly replay: BackupReplay;
@@ -73,7 +74,7 @@ export class SurplusReplay {
     if (this.#isStopped) return;
     const { log, replay, retryMs } = this.#options;
     const isKnown = this.#problem !== undefined;
-    this.#problem = error instanceof Error ? error.message : String(error);
+    this.#problem = messageOf(error);
     if (!isKnown) log.warn(`what was over the rate limit is not sent yet: ${this.#problem}; ${replay.leftFrames} frames are left, tried again every ${retryMs} ms`);
   }
 }

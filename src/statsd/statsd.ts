@@ -2,13 +2,14 @@
 // the server, its name or the network is one warning in the log, and no frame feels it.
 import { hostname } from 'node:os';
 import type { Snapshot } from '../admin/snapshot.js';
-import type { Clock, Timer } from '../clock.js';
+import { type Clock, type Timer, doneWithin } from '../clock.js';
 import type { StatsdSettings } from '../config/statsd.js';
 import type { Log } from '../log.js';
 import { Changes } from './changes.js';
 import { figuresOf } from './figures.js';
 import { statLevel } from './statName.js';
 import { UdpSender } from './udpSender.js';
+import { messageOf } from '../errors.js';
 
 export interface StatsdParts {
   readonly settings: StatsdSettings;
@@ -43,23 +44,13 @@ export class Statsd {
   /** The last figures, and the end. Never rejects. */
   async close(): Promise<void> {
     this.#timer.cancel();
-    await this.#inTime(this.#last());
+    await doneWithin(this.#parts.clock, LAST_MS, this.#last());
     this.#sender.close();
   }
 
   async #last(): Promise<void> {
     await this.#pushing;
     await this.#push();
-  }
-
-  async #inTime(work: Promise<void>): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = this.#parts.clock.after(LAST_MS, resolve);
-      void work.then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
   }
 
   /** One at a time: what comes while one is on its way goes with the next. */
@@ -82,7 +73,7 @@ export class Statsd {
 
   #warn(error: unknown): void {
     const { settings: { host, port, intervalMs }, log } = this.#parts;
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     log.warn(`no figures can be sent to ${host}:${port} (STATSD): ${why}; tried again every ${intervalMs} ms. What was counted meanwhile is sent then; frames don't depend on it`);
   }
 }

@@ -4,6 +4,7 @@
 //   last     what is left then; when the primary has had it, nothing is behind it but what waits.
 import type { Log } from '../log.js';
 import type { BackupReplay } from './stream.js';
+import { messageOf } from '../errors.js';
 
 export type CatchUpPhase = 'none' | 'sending' | 'resting' | 'last';
 
@@ -94,7 +95,7 @@ export class CatchUp {
     const { onEnded } = this.#parts;
     this.#send(phase).then(
       () => onEnded(undefined),
-      (error: unknown) => onEnded(error instanceof Error ? error.message : String(error)),
+      (error: unknown) => onEnded(messageOf(error)),
     );
   }
 

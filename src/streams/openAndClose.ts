@@ -1,5 +1,5 @@
 // The streams of an actor, opened and closed together, each in an order that keeps frames.
-import type { Clock, Timer } from '../clock.js';
+import { type Clock, doneWithin } from '../clock.js';
 import { LAST_RESORT_MS } from './stopDeadline.js';
 import type { StreamActorOptions } from './streamOptions.js';
 
@@ -22,16 +22,10 @@ export async function closeWithin(withinMs: number, parts: Pick<StreamActorOptio
   const untilMs = clock.now() + withinMs;
   const leftMs = (): number => Math.max(0, untilMs - clock.now());
   // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends with the piece that it sends.
-  await doneOrAfter(withinMs, opening, clock);
-  if (replay !== undefined) await doneOrAfter(leftMs(), replay.stop(), clock);
+  await doneWithin(clock, withinMs, opening);
+  if (replay !== undefined) await doneWithin(clock, leftMs(), replay.stop());
   await primary.close({ deadlineMs: leftMs() });
   // Now that the primary has handed it back.
   await replay?.stop();
   await backup?.close({ deadlineMs: withinMs });
-}
-
-async function doneOrAfter(ms: number, work: Promise<void>, clock: Clock): Promise<void> {
-  let timer: Timer | undefined;
-  await Promise.race([work, new Promise<void>((resolve) => (timer = clock.after(ms, resolve)))]);
-  timer?.cancel();
 }

@@ -6,6 +6,7 @@
 // primary has had all that lies in the backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
+import { messageOf } from '../errors.js';
 import type { Batch } from '../frames/batch.js';
 import { move } from './account.js';
 import { CatchUp } from './catchUp.js';
@@ -49,7 +50,7 @@ export class StreamActor extends Actor<StreamMessage> {
     options.watch.enter('normal', 'begins anew');
     this.#opening = openAll(options).then(
       () => this.#tellSelf({ kind: 'opened', problem: undefined }),
-      (error: unknown) => this.#tellSelf({ kind: 'opened', problem: textOf(error) }),
+      (error: unknown) => this.#tellSelf({ kind: 'opened', problem: messageOf(error) }),
     );
   }
 
@@ -238,7 +239,7 @@ export class StreamActor extends Actor<StreamMessage> {
   #ask(target: Target, stream: Stream): void {
     started(() => stream.probe()).then(
       () => this.#tellSelf({ kind: 'probed', target, problem: undefined }),
-      (error: unknown) => this.#tellSelf({ kind: 'probed', target, problem: textOf(error) }),
+      (error: unknown) => this.#tellSelf({ kind: 'probed', target, problem: messageOf(error) }),
     );
   }
 
@@ -393,10 +394,6 @@ export class StreamActor extends Actor<StreamMessage> {
 /** What a call comes to, even when it throws before it has made a promise. */
 async function started<T>(call: () => Promise<T>): Promise<T> {
   return call();
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** Streams throw nothing but DeliveryError; should one break its word, nothing is lost by it. */

@@ -1,6 +1,6 @@
 // Sends what a survey found in one file: in order, never more than the flight's limits unconfirmed, and what is safe is noted. When the target
 // goes away it is waited for, and all goes on from the last safe place.
-import type { Clock } from '../../clock.js';
+import { type Clock, doneWithin } from '../../clock.js';
 import { AwayError } from '../daemonLink.js';
 import { Flight, type FlightLimits } from './flight.js';
 import type { Pace } from './pace.js';
@@ -99,7 +99,7 @@ export class Transfer {
         if (flight.isEmpty) this.#sinceMs = clock.now();
         this.#launch(flight, piece);
       }
-      await (stop.hasStopped() ? this.#within(GRACE_MS, flight.empty()) : this.#emptied(flight));
+      await (stop.hasStopped() ? doneWithin(clock, GRACE_MS, flight.empty()) : this.#emptied(flight));
     } finally {
       watch.cancel();
       flight.end();
@@ -111,15 +111,8 @@ export class Transfer {
     const done = flight.empty();
     const stopped = new Promise<void>((resolve) => void this.#options.stop.onStop(resolve));
     await Promise.race([done, stopped]);
-    if (this.#options.stop.hasStopped()) await this.#within(GRACE_MS, done);
+    if (this.#options.stop.hasStopped()) await doneWithin(this.#options.clock, GRACE_MS, done);
     else await done;
-  }
-
-  async #within(ms: number, work: Promise<void>): Promise<void> {
-    let end: () => void = () => undefined;
-    const timer = this.#options.clock.after(ms, () => end());
-    await Promise.race([work, new Promise<void>((resolve) => (end = resolve))]).finally(() => timer.cancel());
-    work.catch(() => undefined);
   }
 
   #launch(flight: Flight, piece: Piece): void {

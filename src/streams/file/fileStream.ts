@@ -1,7 +1,7 @@
 // A stream that ends in files below `path`. A write is settled when its batch is whole on the disk; files hold whole batches only, never get
 // the name of another, and only the stream's own are ever removed.
 import type { Batch } from '../../frames/batch.js';
-import type { Clock } from '../../clock.js';
+import { type Clock, doneWithin } from '../../clock.js';
 import type { Log } from '../../log.js';
 import { DeliveryError } from '../stream.js';
 import type { DeliveryErrorCode, Settled, Stream } from '../stream.js';
@@ -9,7 +9,6 @@ import type { BatchFile } from './batchFile.js';
 import { checkTemplate } from './fileName.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import type { FileSystem } from '../../disk/fileSystem.js';
-import { makeFolders } from '../../disk/folders.js';
 import { explained, needsAPerson } from '../../disk/ioAdvice.js';
 import { FilesInUse, OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
@@ -107,7 +106,6 @@ export class FileStream implements Stream {
   async open(): Promise<void> {
     const { settings: { path }, log } = this.#options;
     try {
-      await makeFolders(this.#fs, path, '.');
       await this.#files.load();
     } catch (error) {
       if (needsAPerson(error)) throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, { cause: error });
@@ -189,8 +187,8 @@ export class FileStream implements Stream {
   }
 
   async #close(deadlineMs: number): Promise<void> {
-    const inTime = await this.#within(deadlineMs, this.#drain());
-    if (inTime) return;
+    const drained = this.#drain().catch((error: unknown) => this.#options.log.error(`the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`));
+    if (await doneWithin(this.#options.clock, deadlineMs, drained)) return;
     this.#options.log.warn(`not closed within ${deadlineMs} ms: ${this.#outstanding.length} batches are handed back, and may be in a file too`);
     this.#rotating?.destroy();
     this.#handBack('CLOSED', `the file stream was closed, and the disk did not take the batch within ${deadlineMs} ms`);
@@ -201,24 +199,6 @@ export class FileStream implements Stream {
     await this.#resumed?.close();
     await this.#times?.close();
     this.#files.release();
-  }
-
-  /** Did `work` end before the deadline? */
-  async #within(deadlineMs: number, work: Promise<void>): Promise<boolean> {
-    let inTime = false;
-    await new Promise<void>((resolve) => {
-      const timer = this.#options.clock.after(deadlineMs, resolve);
-      const end = (): void => {
-        inTime = true;
-        timer.cancel();
-        resolve();
-      };
-      work.then(end, (error: unknown) => {
-        this.#options.log.error(`the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`);
-        end();
-      });
-    });
-    return inTime;
   }
 }
 

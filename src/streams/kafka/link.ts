@@ -9,6 +9,7 @@ import { KafkaFailure } from './failure.js';
 import { type PartitionAnswer, type ProduceRequest, produceBody } from './produceRequest.js';
 import type { KafkaSettings } from './settings.js';
 import type { KafkaTls } from './tlsSettings.js';
+import { messageOf } from '../../errors.js';
 
 export interface TopicMetadata {
   readonly topic: string;
@@ -264,7 +265,7 @@ function readMetadata(raw: RawMetadata): Metadata {
 
 function asKafkaFailure(error: unknown, name: string): KafkaFailure {
   if (error instanceof KafkaFailure) return error;
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause ?? (cause as { originalError?: unknown }).originalError) {
     const { name: errorName, type } = cause as Error & { type?: string };
     if (errorName === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED' || type === 'UNSUPPORTED_SASL_MECHANISM') {

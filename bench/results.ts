@@ -77,14 +77,16 @@ function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[])
 
 /** undefined: not measured. */
 export function evenSpread(costs: readonly EvenCost[], name: string, rate: number): Spread | undefined {
-  const own = costs.filter((cost) => cost.name === name && cost.rate === rate);
-  return own.length === 0 ? undefined : spread(own.map(({ percentOfCore }) => percentOfCore));
+  return spreadOfAny(costs.filter((cost) => cost.name === name && cost.rate === rate).map(({ percentOfCore }) => percentOfCore));
 }
 
 /** undefined: not measured. */
 export function visitSpread(costs: readonly VisitCost[], name: string, figure: (cost: VisitCost) => number | undefined): Spread | undefined {
-  const own = costs.filter((cost) => cost.name === name).map(figure).filter((value) => value !== undefined);
-  return own.length === 0 ? undefined : spread(own);
+  return spreadOfAny(costs.filter((cost) => cost.name === name).map(figure).filter((value) => value !== undefined));
+}
+
+function spreadOfAny(values: readonly number[]): Spread | undefined {
+  return values.length === 0 ? undefined : spread(values);
 }
 
 function spread(values: readonly number[]): Spread {

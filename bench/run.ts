@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { messageOf } from '../src/errors.js';
 import { startKafka } from '../test/support/kafkaServer.js';
 import { EVEN_RATES, type EvenCost, measureEven } from './even.js';
 import { floor } from './floor.js';
@@ -77,9 +78,14 @@ async function tryToMeasure(system: System, line: Line): Promise<Run | undefined
     if (run.invalid === undefined) return run;
     noteInvalid(`${line.id}: ${system.name}: ${run.invalid}`);
   } catch (error) {
-    noteInvalid(`${line.id}: ${system.name}: ${error instanceof Error ? error.message : String(error)}`);
+    noteInvalid(`${line.id}: ${system.name}: ${messageOf(error)}`);
   }
   return undefined;
+}
+
+/** Whatever it throws is noted, and the next one goes on. */
+async function attempt(what: string, run: () => Promise<void>): Promise<void> {
+  await run().catch((error: unknown) => noteInvalid(`${what}: ${messageOf(error)}`));
 }
 
 function noteInvalid(text: string): void {
@@ -96,13 +102,11 @@ async function measureAllEven(): Promise<void> {
 }
 
 async function measureOneEven(system: System, rate: number): Promise<void> {
-  try {
+  await attempt('even', async () => {
     const cost = await measureEven(system, rate);
     console.log(`  ${rate} frames/s: ${cost.name.padEnd(20)} ${cost.percentOfCore.toFixed(1)} % of a core`);
     evenCosts.push(cost);
-  } catch (error) {
-    noteInvalid(`even: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  });
 }
 
 async function measureAllVisits(): Promise<void> {
@@ -110,13 +114,11 @@ async function measureAllVisits(): Promise<void> {
   const systems = [floor, kaheToTopic(topics), ...(lack === undefined ? [rsyslog(topics, 4)] : [])];
   for (let round = 0; round < (values.quick ? 1 : VISIT_ROUNDS); round++) {
     for (const system of systems) {
-      try {
+      await attempt('visits', async () => {
         const cost = await measureVisits(system);
         console.log(`  ${cost.name.padEnd(20)} ${cost.visitsPerSecond === undefined ? '' : `${(cost.visitsPerSecond / 1000).toFixed(1)} thousand connections/s, `}${cost.cpuMicrosecondsEach.toFixed(0)} µs each`);
         visitCosts.push(cost);
-      } catch (error) {
-        noteInvalid(`visits: ${error instanceof Error ? error.message : String(error)}`);
-      }
+      });
     }
   }
 }
@@ -127,37 +129,31 @@ async function measureAllReceipts(): Promise<void> {
     const name = sync === undefined ? NO_SPOOL : `SPOOL_SYNC=${sync}`;
     // What the target is about is asked longest.
     const seconds = values.quick ? 5 : sync === 'batch' ? 20 : 10;
-    try {
+    await attempt(`receipts: ${name}`, async () => {
       const waits = await measureReceipts(name, kaheToTopic(topics, sync), seconds);
       console.log(`  ${name.padEnd(20)} ${waits.questions} questions, p50 ${waits.p50Ms.toFixed(2)} ms, p99 ${waits.p99Ms.toFixed(2)} ms, at most ${waits.maxMs.toFixed(1)} ms, beside ${waits.framesPerSecond.toFixed(0)} frames/s`);
       receipts.push(waits);
-    } catch (error) {
-      noteInvalid(`receipts: ${name}: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    });
   }
 }
 
 async function measureTheReplay(): Promise<void> {
   console.log('\nreplay');
-  try {
+  await attempt('replay', async () => {
     replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000, kafkaPid);
     for (const { frames, seconds, cameInPerSecond } of replay.replays) {
       console.log(`  ${frames} frames in ${seconds.toFixed(1)} s, ${(frames / seconds / 1000).toFixed(0)} thousand frames/s, ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s came in`);
     }
-  } catch (error) {
-    noteInvalid(`replay: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  });
 }
 
 async function measureIdle(): Promise<void> {
   console.log('\nidle');
   const kahe = kaheToKafka(topics, 'snappy', 4);
-  try {
+  await attempt('idle', async () => {
     for (const system of [floor, kahe]) idleConnections.push(await measureIdleConnections(system));
     idleDaemon = await measureIdleDaemon(kahe);
-  } catch (error) {
-    noteInvalid(`idle: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  });
 }
 
 function finish(): void {

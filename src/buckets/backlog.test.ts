@@ -13,7 +13,7 @@ import { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import { recoverSegment } from '../spool/recover.js';
 import { Spool } from '../spool/spool.js';
-import { FailingDisk } from '../disk/failingDisk.js';
+import { FailingDisk, type Fault } from '../disk/failingDisk.js';
 import { ReadTurns } from '../disk/readTurns.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
@@ -187,6 +187,20 @@ class Life {
       return this.backlog.isEmpty;
     });
     await this.backlog.end();
+  }
+
+  /** Such a call of the disk waits. Returns the way to let it go on. */
+  hold(fault: Fault): () => void {
+    let goOn: () => void = () => undefined;
+    this.disk.fail({ ...fault, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    return goOn;
+  }
+
+  /** Begins the end. Returns whether it has come to it; the disk is real and the time is not. */
+  ending(): () => boolean {
+    let hasEnded = false;
+    void this.backlog.end(3_600_000).then(() => (hasEnded = true));
+    return () => hasEnded;
   }
 
   /** Ends what may be going on, so that the folder can be removed. */
@@ -373,8 +387,7 @@ describe('Backlog', () => {
     const first = await new Life({ streams: 2 }).start();
     for (const number of numbers(0, 5)) first.add(number);
     await first.onDisk();
-    let goOn: () => void = () => undefined;
-    first.disk.fail({ call: 'write', path: /bckstm$/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const goOn = first.hold({ call: 'write', path: /bckstm$/ });
     first.add('5');
     const [fast, stuck] = first.destinations as [Destination, Destination];
     stuck.isStuck = true;
@@ -389,18 +402,15 @@ describe('Backlog', () => {
 
   test('what is written only at the end is noted then', async () => {
     const first = await new Life({ streams: 2 }).start();
-    let goOn: () => void = () => undefined;
-    first.disk.fail({ call: 'write', path: /bckstm$/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    const goOn = first.hold({ call: 'write', path: /bckstm$/ });
     first.add('0');
     first.destinations[0]!.settleAll();
     await turn();
-    let hasEnded = false;
-    // The disk is real and the time is not.
-    void first.backlog.end(3_600_000).then(() => (hasEnded = true));
+    const hasEnded = first.ending();
     for (let i = 0; i < 10; i++) await turn();
-    expect(hasEnded).toBe(false);
+    expect(hasEnded()).toBe(false);
     goOn();
-    await first.until('the end', () => hasEnded);
+    await first.until('the end', hasEnded);
     const next = await new Life({ streams: 2, folder: first.folder }).start();
     await next.deliverAll();
     expect(next.destinations.map(({ told }) => told)).toEqual([[], ['0']]);
@@ -560,8 +570,7 @@ describe('Backlog', () => {
       const life = await new Life({ maxSpool: MAX, folder: first.folder }).start();
       const [only] = life.destinations as [Destination];
       await life.until('its hands are full', () => only.held === WINDOW);
-      let goOn: () => void = () => undefined;
-      life.disk.fail({ call: 'read', path: last, times: 1, code: 'EIO', wait: new Promise<void>((resolve) => (goOn = resolve)) });
+      const goOn = life.hold({ call: 'read', path: last, times: 1, code: 'EIO' });
       for (const number of numbers(0, 5)) life.add(`more ${number}:${filler}`);
       await life.until('it is being counted', () => life.disk.count('read', last) === 1);
       only.settleAll();
@@ -691,32 +700,26 @@ describe('Backlog', () => {
       const life = await new Life().start();
       for (const number of numbers(0, 10)) life.add(number);
       await life.onDisk();
-      let goOn: () => void = () => undefined;
-      life.disk.fail({ call: 'unlink', wait: new Promise<void>((resolve) => (goOn = resolve)) });
+      const goOn = life.hold({ call: 'unlink' });
       life.destinations[0]!.settleAll();
       await turn();
-      let hasEnded = false;
-      // The disk is real and the time is not.
-      void life.backlog.end(3_600_000).then(() => (hasEnded = true));
+      const hasEnded = life.ending();
       await turn();
-      expect(hasEnded).toBe(false);
+      expect(hasEnded()).toBe(false);
       goOn();
-      await life.until('the end', () => hasEnded);
+      await life.until('the end', hasEnded);
       expect(life.files).toEqual([]);
     });
 
     test('end waits for what is not settled to be whole on disk', async () => {
       const life = await new Life().start();
-      let goOn: () => void = () => undefined;
-      life.disk.fail({ call: 'write', wait: new Promise<void>((resolve) => (goOn = resolve)) });
+      const goOn = life.hold({ call: 'write' });
       for (const number of numbers(0, 3)) life.add(number);
-      let hasEnded = false;
-      // The disk is real and the time is not.
-      void life.backlog.end(3_600_000).then(() => (hasEnded = true));
+      const hasEnded = life.ending();
       for (let i = 0; i < 10; i++) await turn();
-      expect(hasEnded).toBe(false);
+      expect(hasEnded()).toBe(false);
       goOn();
-      await life.until('the end', () => hasEnded);
+      await life.until('the end', hasEnded);
       const next = await new Life({ folder: life.folder }).start();
       await next.deliverAll();
       expect(next.destinations[0]!.told).toEqual(numbers(0, 3));

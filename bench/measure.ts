@@ -1,4 +1,4 @@
-// One run: a fresh process of one system takes one load. Start-up is not counted, and what arrived is.
+// One run: a fresh process of one system takes one load. Start-up and warming up are not counted, and what arrived is.
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -21,23 +21,28 @@ export interface Run {
   readonly invalid: string | undefined;
 }
 
+/** So many frames, of those that are measured, come before them: a daemon that runs for months has long been compiled. */
+const WARM_UP_SHARE = 0.2;
+
 /** @param kafka its pid */
 export async function measure(system: System, load: Load, kafka: number): Promise<Run> {
   return await inFolder(async (folder) => {
     const running = await system.start(folder);
-    const figures = await feed(running, load, kafka);
+    const warmUp = await feed(running, { ...load, frames: load.frames * WARM_UP_SHARE }, kafka, 0);
+    const figures = await feed(running, load, kafka, warmUp.frames);
     await running.stop();
-    return { ...figures, invalid: figures.invalid ?? (await whatIsWrong(running, figures.frames)) };
+    return { ...figures, invalid: warmUp.invalid ?? figures.invalid ?? (await whatIsWrong(running, warmUp.frames + figures.frames)) };
   });
 }
 
-async function feed(running: RunningSystem, load: Load, kafka: number): Promise<Run> {
+/** @param earlier frames that were fed before */
+async function feed(running: RunningSystem, load: Load, kafka: number, earlier: number): Promise<Run> {
   const senders = await Senders.connect(load, running.receiver);
   try {
     const [cpuBefore, kafkaBefore] = [cpuSeconds(running.pid), cpuSeconds(kafka)];
     const startMs = monotonicMs();
     const { frames, framesPerSecond, cpuSeconds: senderCpuSeconds, wrongAnswers } = await senders.send();
-    await running.untilArrived?.(frames);
+    await running.untilArrived?.(earlier + frames);
     const tookMs = monotonicMs() - startMs;
     return {
       frames,

@@ -38,11 +38,10 @@ export function renderReport(results: Results, circumstances: Circumstances): st
 
 const HOW_TO_READ = `Figures are medians with (least–most). The floor is a plain Node server that reads in the usual way and throws away; × floor compares with
 its run just before, for machines are noisy. CPU is user and system time of the whole process under test, in seconds for a million frames,
-without its start. Frames/s: the floor, until all is read; Kahe, until the first 90 % are acknowledged by receipts (the last, half-full batch
+without its start and the warming up: a fifth as many frames again, before. Frames/s: the floor, until all is read; Kahe, until the first 90 % are acknowledged by receipts (the last, half-full batch
 waits for its batchTimeout, however fast all else went); rsyslog, until all are in the topic. Unless a line says otherwise one process writes for all clients, a system call for each write. Senders, receiver
-and Kafka share the cores, so frames/s also say what the others took: the columns "senders" and "Kafka" are their CPU-s for a million. Runs are long enough that what
-Node takes to compile the hot code is a small part of it. After each run the messages in the topic, or the
-frames in the files, were counted: they must be exactly those that were sent.
+and Kafka share the cores, so frames/s also say what the others took: the columns "senders" and "Kafka" are their CPU-s for a million. After
+each run the messages in the topic, or the frames in the files, were counted: they must be exactly those that were sent.
 `;
 
 function renderVerdicts(verdicts: readonly Verdict[]): string {

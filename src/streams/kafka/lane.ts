@@ -201,8 +201,9 @@ export class Lane implements SendingLane {
     const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
     const plainEnd = HEADER_BYTES + encoded.length;
     let [buffer, end, codec] = [out, plainEnd, 0];
-    if (compress !== undefined && gauge.isWorthTrying()) {
-      const result = compress(out.subarray(HEADER_BYTES, plainEnd));
+    const plain = out.subarray(HEADER_BYTES, plainEnd);
+    if (compress !== undefined && (await gauge.isWorthTrying(plain, compress))) {
+      const result = compress(plain);
       const compressed = result instanceof Promise ? await result : result;
       if (gauge.wasWorthIt(encoded.length, compressed.length)) {
         [end, codec] = [HEADER_BYTES + compressed.length, codecId];

@@ -31,7 +31,7 @@ export class MemoryBudget {
     this.#encodedLimit = Math.floor(limitBytes / 4);
     this.#pauseAt = Math.floor((limitBytes * 5) / 8);
     this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
-    this.#pool = new BufferPool(Math.floor(limitBytes / 4));
+    this.#pool = new BufferPool(Math.floor(limitBytes / 8));
   }
 
   /** Bytes held now, encoded requests among them. */

@@ -15,6 +15,7 @@ import { statusOf } from '../systemd/status.js';
 import type { Statsd } from '../statsd/statsd.js';
 import type { Environment } from '../config/env.js';
 import { Reloads } from './reloads.js';
+import { keepYoungGenerationSmall } from './youngGeneration.js';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
 /** systemd hands descriptors over from this number on. */
@@ -46,6 +47,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
   log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
+  keepYoungGenerationSmall();
   tellReady();
   reloads.begin((changed) => daemon.reload(changed));
   const { reason, exitCode } = await end;

@@ -1,5 +1,6 @@
 // Buffers used again: batches and requests come and go by the megabyte, and leaving them to the garbage collector costs time and
 // doubles the memory, for it learns late of what lies outside its heap.
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 const SMALLEST_BYTES = 4 * 1024;
 const LARGEST_BYTES = 1024 * 1024;
@@ -10,7 +11,7 @@ export class BufferPool {
   /** The least that lay unused since the last `trim`: so much was not needed. */
   #leastFreeBytes = 0;
 
-  /** @param keptBytes how much may lie unused; what is over is left to the garbage collector */
+  /** @param keptBytes how much may lie unused; what is over is freed */
   constructor(readonly keptBytes: number) {}
 
   get freeBytes(): number {
@@ -27,10 +28,10 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Gives a buffer back that nobody reads or writes any more, neither here nor in the kernel. */
+  /** Gives a buffer back, whole, that nobody reads or writes any more, neither here nor in the kernel: it may be empty afterwards. */
   recycle(buffer: Buffer): void {
     const size = buffer.length;
-    if (size > LARGEST_BYTES || size !== pooledSize(size) || this.#freeBytes + size > this.keptBytes) return;
+    if (size > LARGEST_BYTES || size !== pooledSize(size) || this.#freeBytes + size > this.keptBytes) return letGo(buffer);
     const free = this.#free.get(size);
     if (free === undefined) this.#free.set(size, [buffer]);
     else free.push(buffer);
@@ -42,7 +43,7 @@ export class BufferPool {
     let surplus = this.#leastFreeBytes / 2;
     for (const [size, free] of this.#free) {
       for (; surplus >= size && free.length > 0; surplus -= size) {
-        free.pop();
+        letGo(free.pop()!);
         this.#freeBytes -= size;
       }
     }
@@ -54,4 +55,19 @@ export class BufferPool {
 export function pooledSize(bytes: number): number {
   if (bytes > LARGEST_BYTES) return bytes;
   return bytes <= SMALLEST_BYTES ? SMALLEST_BYTES : 2 ** Math.ceil(Math.log2(bytes));
+}
+
+/** What is sent to a port whose other end is closed is thrown away at once. */
+const nowhere = ((): MessagePort => {
+  const { port1, port2 } = new MessageChannel();
+  port2.close();
+  return port1;
+})();
+
+/**
+ * Frees the buffer's memory now. The garbage collector may take minutes, for some dozens of megabytes outside its heap don't press it, and who
+ * needs new ones meanwhile has both.
+ */
+function letGo(buffer: Buffer): void {
+  nowhere.postMessage(undefined, [buffer.buffer as ArrayBuffer]);
 }

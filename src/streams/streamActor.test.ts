@@ -6,6 +6,7 @@ import { FakeStream } from '../../test/support/fakeStream.js';
 import { batchOf, messagesIn } from '../../test/support/frames.js';
 import { ActorSystem } from '../actors/system.js';
 import type { ActorRef } from '../actors/actor.js';
+import type { Batch } from '../frames/batch.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, newAccount } from './account.js';
@@ -638,6 +639,31 @@ describe('StreamActor: a failed one', () => {
     expect([...new Set(bench.primary.delivered)]).toEqual(['a', 'b', 'c']);
     expect(bench.settled).toEqual(['a', 'b', 'c']);
     expect(bench.account).toEqual({ ...newAccount(), received: 3, delivered: 3 });
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('a batch that its successor has delivered stays as it is while a stream still reads it', async () => {
+    const bench = await Bench.opened();
+    const given: Batch[] = [];
+    const write = bench.backup!.write.bind(bench.backup!);
+    bench.backup!.write = (batch) => {
+      given.push(batch);
+      return write(batch);
+    };
+    bench.primary.fail();
+    bench.tell('a');
+    await turn();
+    bench.ref.tell(poison);
+    bench.primary.state = 'well';
+    await bench.advance(1_000);
+    bench.primary.deliver();
+    await turn();
+    expect(bench.primary.delivered).toEqual(['a']);
+    expect(given.map((batch) => messagesIn(batch.view()))).toEqual([['a']]);
+    bench.backup!.fail('the disk is full');
+    await turn();
+    expect(bench.settled).toEqual(['a']);
+    expect(bench.account).toEqual({ ...newAccount(), received: 1, delivered: 1 });
     expect(bench.budget.heldBytes).toBe(0);
   });
 

@@ -151,10 +151,13 @@ export class StreamActor extends Actor<StreamMessage> {
   #write(what: Waiting, target: Target, stream: Stream): void {
     const { batch } = what;
     const write = this.#writes.begin(what, target);
-    started(() => stream.write(batch)).then(
-      (outcome) => this.#context.self.tell({ kind: 'written', write, outcome }),
-      (error: unknown) => this.#context.self.tell({ kind: 'written', write, outcome: asDeliveryError(error, batch) }),
-    );
+    // The stream reads it until the outcome is known, even when this actor has failed meanwhile and its successor is done with the batch.
+    batch.retain();
+    const end = (outcome: Settled | DeliveryError): void => {
+      batch.release();
+      this.#context.self.tell({ kind: 'written', write, outcome });
+    };
+    started(() => stream.write(batch)).then(end, (error: unknown) => end(asDeliveryError(error, batch)));
   }
 
   #onWritten(write: Write, outcome: Settled | DeliveryError): void {

@@ -339,9 +339,8 @@ export class Backlog {
     if (entry.mustStay) return;
     entry.mustStay = true;
     if (twin === undefined && left === undefined) return;
-    const remove = (): Promise<void> => twin?.remove() ?? this.#options.spool!.remove(left!);
-    const keeping = this.#options.keeping?.();
-    const removal = keeping === undefined ? remove() : keeping.then(remove);
+    const kept = this.#options.keeping?.();
+    const removal = twin?.remove(kept) ?? Promise.resolve(kept).then(() => this.#options.spool!.remove(left!));
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
   }

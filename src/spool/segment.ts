@@ -113,8 +113,11 @@ export class Segment {
     if (this.#state === 'paced') this.#hurry();
   }
 
-  /** Every stream has settled the batch: the file is not wanted any more, nor is it waited for. Resolves when it is gone. */
-  async remove(): Promise<void> {
+  /**
+   * Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits for it. Resolves when the file is gone.
+   * @param kept the file stays until then: frames of it that were rejected are being kept elsewhere
+   */
+  async remove(kept?: Promise<void>): Promise<void> {
     this.#state = 'gone';
     this.#timer?.cancel();
     for (const { run } of this.#waiters.splice(0)) run();
@@ -123,6 +126,7 @@ export class Segment {
     this.#leaveTrouble();
     this.#options.onGone();
     await this.#work;
+    await kept;
     await this.#discardOld();
     await this.#discardFile();
   }

@@ -118,6 +118,13 @@ describe('Batch: holders', () => {
     expect(budget.heldBytes).toBe(0);
   });
 
+  test('what all have released is not to be had again', () => {
+    const batch = add(new Batch('orders', budget), 1, 'a');
+    batch.release();
+    expect(() => batch.retain()).toThrow('batch of orders retained after all have released it');
+    expect(budget.heldBytes).toBe(0);
+  });
+
   test('it is settled when those picked from it are, and those picked from these; the memory goes as it can', () => {
     const batch = add(new Batch('orders', budget), 1, 'a', 'b', 'c');
     const settled: string[] = [];

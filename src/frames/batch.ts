@@ -124,7 +124,7 @@ export class Batch {
 
   /** One more holder; each calls `release` once. */
   retain(): this {
-    if (this.#holders === 0) throw new Error(`batch of ${this.bucket} retained after all have released it`);
+    if (this.#holders < 1) throw new Error(`batch of ${this.bucket} retained after all have released it`);
     this.#holders++;
     return this;
   }

@@ -516,6 +516,19 @@ describe('Backlog', () => {
       expect(life.files).toEqual([]);
     });
 
+    test('one that has gone is not noted as settled: a note of what is newer than all files would not count after a crash', async () => {
+      const life = await new Life({ streams: 2, maxSpool: 16.5 * filler.length }).start();
+      // Both streams hold all but the last, which is one too many.
+      for (const number of numbers(0, 17)) life.add(`${number}:${filler}`);
+      await life.until('the oldest that nobody holds is gone', () => life.accounts[1]!.discarded === 1 && life.files.length === 16);
+      life.destinations[1]!.settleAll();
+      const notes = join(life.folder, BUCKET, 'settled.json');
+      await life.until('it is noted', () => existsSync(notes));
+      expect(JSON.parse(readFileSync(notes, 'utf8'))).toEqual({ stream_1: life.files[15]!.slice(0, 22) });
+      await life.deliverAll();
+      expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([numbers(0, 16), numbers(0, 16)]);
+    });
+
     test('what a stream is busy with stays, and then clients wait', async () => {
       const life = await new Life({ maxSpool: MAX }).start();
       for (const number of numbers(0, 16)) life.add(`${number}:${filler}`);

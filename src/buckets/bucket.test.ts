@@ -542,6 +542,7 @@ describe('Bucket: is configured otherwise', () => {
     bench.clock.advance(1_000);
     expect(bench.idle).toEqual([KEY]);
     configure();
+    expect(bench.clock.timers).toBe(0);
     bench.clock.advance(10_000);
     expect(bench.idle).toEqual([KEY]);
     await bench.stop();

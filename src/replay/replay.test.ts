@@ -263,6 +263,20 @@ describe('Replay', () => {
     expect(await bench.names()).toEqual([]);
   });
 
+  test('a piece of which nothing was delivered is not held until it goes on, but read again', async () => {
+    const life = await Life.start(bench);
+    await life.backUp(numbered(0, 10));
+    life.primary.left = 0;
+    for (let i = 0; i < 3; i++) {
+      await expect(life.replay.send(0)).rejects.toThrow('nothing answers');
+      expect(bench.budget.heldBytes).toBe(0);
+    }
+    life.primary.left = Infinity;
+    await life.replay.send(0);
+    expect(life.primary.delivered).toEqual(numbered(0, 10));
+    life.expectBalance();
+  });
+
   test('another life goes on where the last one stood: a crash repeats one piece at most', async () => {
     const first = await Life.start(bench);
     await first.backUp(numbered(0, 35, 'x'.repeat(100_000)));

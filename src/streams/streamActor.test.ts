@@ -619,6 +619,20 @@ describe('StreamActor: the end', () => {
     expect(bench.leftOver).toEqual(['late']);
     bench.expectClean();
   });
+
+  test('so is one told while the streams are being closed', async () => {
+    const bench = await Bench.opened();
+    let closed: () => void = () => undefined;
+    bench.primary.close = () => new Promise((resolve) => (closed = resolve));
+    bench.stop();
+    await turn();
+    bench.tell('late');
+    expect([bench.ref.state, bench.leftOver, bench.reasons]).toEqual(['draining', ['late'], ['it came when the stream was closing']]);
+    closed();
+    await turn();
+    bench.expectClean();
+    expect([bench.primary.written, bench.backup!.written]).toEqual([[], []]);
+  });
 });
 
 describe('StreamActor: a failed one', () => {

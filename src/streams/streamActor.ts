@@ -210,7 +210,6 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#logMode(next.reason);
     if (this.#mode !== 'error') this.#askForMore();
     else this.#options.onStuck?.();
-    if (this.#isPastDeadline && this.#mode === 'error') return this.#giveUp(next.reason);
     this.#scheduleRetry();
   }
 

@@ -476,6 +476,18 @@ describe('KafkaStream: closing and probing', () => {
     expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual([...numbered(12), ...numbered(3, 'next')].map(frame));
   });
 
+  it('closing while a record batch is being compressed hands it back, and the room that it had', async () => {
+    const stream = await opened('one', { 'compression.codec': 'gzip' });
+    await write(stream, 'one', ['warm']);
+    const messages = numbered(5_000, 'much the same ');
+    const writing = write(stream, 'one', messages);
+    while (bench.budget.encodedBytes === 0) await new Promise((resolve) => setImmediate(resolve));
+    await stream.close({ deadlineMs: 0 });
+    const { error, undelivered } = await writing;
+    expect([error?.code, undelivered]).toEqual(['CLOSED', messages.map(frame)]);
+    await expect.poll(() => bench.budget.encodedBytes).toBe(0);
+  });
+
   it('closing while the topic is searched for hands back', async () => {
     const stream = await opened('missing');
     const writing = write(stream, 'missing', numbered(3));

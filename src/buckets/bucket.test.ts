@@ -447,6 +447,33 @@ describe('Bucket: a failed one', () => {
     expect(bench.budget.heldBytes).toBe(0);
   });
 
+  test('a question that fails it again and again gets no answer while frames are not settled: that would be a lie', async () => {
+    const bench = new Bench();
+    let reads = 0;
+    let answers = 0;
+    const tell = (): void => {
+      const receipt = new Receipt(0, () => answers++);
+      receipt.hold();
+      reads = 0;
+      bench.ref.tell({
+        kind: 'fence',
+        get receipt(): Receipt {
+          if (++reads <= 3) throw new Error('a fault of our own');
+          return receipt;
+        },
+      });
+      receipt.letGo();
+      for (let i = 0; i < 5; i++) bench.clock.advance(10_000);
+    };
+    bench.run('a');
+    tell();
+    expect([reads, answers]).toEqual([3, 0]);
+    bench.stream.settleAll();
+    await turn();
+    tell();
+    expect([reads, answers]).toEqual([4, 1]);
+  });
+
   test('a run that fails it once is taken by its successor, behind what was there before', async () => {
     const bench = new Bench({ batchBytes: 100_000 });
     bench.run('1');

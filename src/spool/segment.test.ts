@@ -170,6 +170,17 @@ describe('Segment', () => {
     expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
   });
 
+  test('who asks when all is written is answered at once, and nothing is written for it', async () => {
+    const twin = bench.twin();
+    twin.add(1);
+    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    expect(twin.ask().calls).toBe(1);
+    twin.segment.seal();
+    await twin.segment.completed;
+    expect(twin.ask().calls).toBe(1);
+    expect(bench.disk.count('write')).toBe(1);
+  });
+
   test('a clock that is set back by an hour does not hold a write up', async () => {
     const twin = bench.twin();
     twin.add(1);

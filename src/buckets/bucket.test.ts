@@ -447,6 +447,14 @@ describe('Bucket: a failed one', () => {
     expect(bench.budget.heldBytes).toBe(0);
   });
 
+  test('its successor alone watches for idleness', () => {
+    const bench = new Bench({ idleMs: 60_000 });
+    expect(bench.clock.timers).toBe(1);
+    bench.ref.tell(poison);
+    for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
+    expect([bench.ref.state, bench.clock.timers]).toEqual(['running', 1]);
+  });
+
   test('a question that fails it again and again gets no answer while frames are not settled: that would be a lie', async () => {
     const bench = new Bench();
     let reads = 0;

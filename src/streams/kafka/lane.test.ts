@@ -1,0 +1,113 @@
+// One partition's lane by itself: whose time counts, and what is told when nothing of it is sent any more. What arrives: kafkaStream.test.ts.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ErrorCode } from '../../../test/support/fakeBroker.js';
+import { FakeClock } from '../../../test/support/fakeClock.js';
+import { batchOf } from '../../../test/support/frames.js';
+import { decodeRecordBatch } from '../../../test/support/recordBatchDecoder.js';
+import type { Batch } from '../../frames/batch.js';
+import { MemoryBudget } from '../../memoryBudget.js';
+import { CompressionGauge } from './compression.js';
+import { KafkaFailure } from './failure.js';
+import { Lane, type Part } from './lane.js';
+import { partitionBatch } from './partitioning.js';
+import { partitionerNamed } from './partitioner.js';
+import { recordEncoder } from './recordEncoder.js';
+
+const MESSAGE_TIMEOUT_MS = 10_000;
+const FIRST_BACK_OFF_MS = 100;
+const LONGEST_BACK_OFF_MS = 200;
+
+let clock: FakeClock;
+let budget: MemoryBudget;
+let lane: Lane;
+let offers: number;
+let quiets: number;
+let retries: string[];
+let failures: string[];
+let delivered: number;
+let batches: Batch[];
+
+beforeEach(() => {
+  clock = new FakeClock();
+  budget = new MemoryBudget(64 * 1024 * 1024);
+  [offers, quiets, delivered] = [0, 0, 0];
+  [retries, failures, batches] = [[], [], []];
+  lane = new Lane({
+    topic: 'orders', partition: 0, acks: -1, requestTimeoutMs: 5_000, socketTimeoutMs: 60_000, messageTimeoutMs: MESSAGE_TIMEOUT_MS,
+    retryBackoffMs: FIRST_BACK_OFF_MS, retryBackoffMaxMs: LONGEST_BACK_OFF_MS, maxFrames: 1_000, maxBytes: 900_000, encoder: recordEncoder(), codecId: 0,
+    compress: undefined, gauge: new CompressionGauge(), budget, clock, random: () => 0.5,
+    offer: () => offers++,
+    onFailed: ({ code, message }) => failures.push(`${code}: ${message}`),
+    onQuiet: () => quiets++,
+    onRetry: (reason) => retries.push(reason),
+  });
+});
+
+afterEach(() => {
+  for (const batch of batches) batch.release();
+  expect([budget.heldBytes, clock.timers]).toEqual([0, 0]);
+});
+
+function part(...messages: string[]): Part {
+  const batch = batchOf('orders', messages, budget);
+  batches.push(batch);
+  const range = partitionBatch(batch, 1, partitionerNamed('consistent_random'), 0).get(0)!;
+  return { range, onDelivered: (frames) => (delivered += frames), onRejected: () => expect.unreachable() };
+}
+
+async function sent(): Promise<string[]> {
+  const frozen = await lane.freeze();
+  return decodeRecordBatch(frozen!.records).records.map(({ value }) => value!.toString());
+}
+
+describe('Lane', () => {
+  test('each record batch has all of message.timeout.ms, and as many tries: what was sent before it does not count', async () => {
+    let tries = 0;
+    for (const message of ['a', 'b']) {
+      lane.push(part(message));
+      for (const passedMs of [0, MESSAGE_TIMEOUT_MS - 1_000]) {
+        expect(offers).toBe(++tries);
+        expect(await sent()).toEqual([message]);
+        clock.advance(passedMs);
+        lane.settle(new KafkaFailure('CONNECTION', 'the connection broke'));
+        clock.advance(passedMs === 0 ? FIRST_BACK_OFF_MS : LONGEST_BACK_OFF_MS);
+      }
+      expect(offers).toBe(++tries);
+      expect(await sent()).toEqual([message]);
+      lane.settle({ errorCode: 0 });
+      clock.advance(3_600_000);
+    }
+    expect([delivered, retries, failures]).toEqual([2, Array(4).fill('the connection broke'), []]);
+  });
+
+  test('when its time is over it says so, with the last reason, and gives back all, in order', async () => {
+    const [first, second] = [part('a'), part('b')];
+    lane.push(first);
+    lane.push(second);
+    expect(await sent()).toEqual(['a']);
+    clock.advance(MESSAGE_TIMEOUT_MS);
+    lane.settle({ errorCode: ErrorCode.notEnoughReplicas });
+    expect([retries, failures]).toEqual([[], [`UNREACHABLE: orders[0]: NOT_ENOUGH_REPLICAS; tried for ${MESSAGE_TIMEOUT_MS} ms (message.timeout.ms)`]]);
+    expect(lane.takeBack().map(({ part: left }) => left)).toEqual([first, second]);
+  });
+
+  test('offered and not taken yet when its stream fails, it sends nothing, and says that nothing is on its way: the stream waits for that', async () => {
+    const only = part('a');
+    lane.push(only);
+    lane.stop();
+    expect([lane.isSending, quiets]).toEqual([true, 0]);
+    expect(await lane.freeze()).toBeUndefined();
+    expect([lane.isSending, quiets]).toEqual([false, 1]);
+    expect(lane.takeBack().map(({ part: left }) => left)).toEqual([only]);
+  });
+
+  test('stopped while it waits for its next try, it is not offered again', async () => {
+    lane.push(part('a'));
+    await sent();
+    lane.settle(new KafkaFailure('CONNECTION', 'the connection broke'));
+    lane.takeBack();
+    expect(clock.timers).toBe(0);
+    clock.advance(LONGEST_BACK_OFF_MS);
+    expect(offers).toBe(1);
+  });
+});

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
+import { PIECE_BYTES } from '../../src/replay/pieceReader.js';
 import { filesOf, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
 import { appendRecord, endOffset, isFull, judge, Workload, type JudgeOptions, type Verdict, type WorkloadPlan } from './oracle.js';
@@ -19,6 +20,8 @@ export function arrangements(...quick: readonly Arrangement[]): readonly Arrange
 /** Frames of a batch, so also of what is in flight for one partition. */
 export const BATCH = 100;
 export const PARTITIONS = 3;
+/** Frames of the piece of a backup that is in flight while it is replayed: the usual ones have a message of 512 bytes. */
+const PIECE = Math.ceil(PIECE_BYTES / 512);
 
 export interface StageOptions {
   readonly fault: string;
@@ -140,7 +143,7 @@ export class Stage {
     if (!isStuck) await this.#settles();
     const peakRssMb = Math.round(daemon.peakRssBytes / MB);
     const exit = await daemon.stop();
-    const inFlight = topics.length * PARTITIONS * BATCH;
+    const inFlight = topics.length * (PARTITIONS * BATCH + (this.hasReplay ? PIECE : 0));
     const verdict = await judge({
       workloads: [workload],
       daemon,

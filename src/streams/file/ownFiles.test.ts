@@ -43,7 +43,8 @@ describe('FileStream: another process', () => {
   async function other(): Promise<() => Promise<void>> {
     const { dev, ino } = await stat(inOut(), { bigint: true });
     const hash = (await journalPath()).split('.').at(-2)!;
-    const program = `require('net').createServer().on('error', ({ code }) => console.log(code)).listen('\\0kahe-files-${hash}-${dev}-${ino}', () => console.log('has it'))`;
+    // Ends with this process, too: a test that fails kills nobody.
+    const program = `process.stdin.resume().on('end', () => process.exit()); require('net').createServer().on('error', ({ code }) => console.log(code)).listen('\\0kahe-files-${hash}-${dev}-${ino}', () => console.log('has it'))`;
     const child = spawn(process.execPath, ['-e', program]);
     const [said] = (await once(child.stdout, 'data')) as [Buffer];
     if (said.toString() !== 'has it\n') throw new Error(said.toString());

@@ -175,6 +175,15 @@ class Life {
     }
   }
 
+  get notesFile(): string {
+    return join(this.folder, BUCKET, 'settled.json');
+  }
+
+  /** By stream: the segment up to which it is noted to have settled all; undefined: nothing is noted. */
+  get noted(): Record<string, string> | undefined {
+    return existsSync(this.notesFile) ? (JSON.parse(readFileSync(this.notesFile, 'utf8')) as Record<string, string>) : undefined;
+  }
+
   unstick(stream: number): void {
     this.destinations[stream]!.isStuck = false;
     this.backlog.ready(stream);
@@ -355,7 +364,7 @@ describe('Backlog', () => {
       fast.settleAll();
       return fast.told.length === 30;
     });
-    await life.until('it is noted', () => existsSync(join(life.folder, BUCKET, 'settled.json')) && readFileSync(join(life.folder, BUCKET, 'settled.json'), 'utf8').includes('stream_1'));
+    await life.until('it is noted', () => life.noted?.['stream_1'] !== undefined);
     await life.backlog.end();
     const next = await new Life({ streams: 2, folder: life.folder }).start();
     await next.deliverAll();
@@ -392,8 +401,7 @@ describe('Backlog', () => {
     const [fast, stuck] = first.destinations as [Destination, Destination];
     stuck.isStuck = true;
     fast.settleAll();
-    const notes = join(first.folder, BUCKET, 'settled.json');
-    const noted = (): string | undefined => (existsSync(notes) ? (JSON.parse(readFileSync(notes, 'utf8')) as Record<string, string>)['stream_0'] : undefined);
+    const noted = (): string | undefined => first.noted?.['stream_0'];
     await first.until('it is noted', () => noted() !== undefined);
     expect(noted()).toBe(first.files[4]!.slice(0, 22));
     goOn();
@@ -421,7 +429,7 @@ describe('Backlog', () => {
     for (const number of numbers(0, 5)) life.add(number);
     await life.onDisk();
     await life.backlog.end();
-    writeFileSync(join(life.folder, BUCKET, 'settled.json'), JSON.stringify({ stream_0: '9999999999999-00000001', stream_1: life.files[1]!.slice(0, 22) }));
+    writeFileSync(life.notesFile, JSON.stringify({ stream_0: '9999999999999-00000001', stream_1: life.files[1]!.slice(0, 22) }));
     const next = await new Life({ streams: 2, folder: life.folder }).start();
     await next.deliverAll();
     expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 5), numbers(2, 5)]);
@@ -432,9 +440,9 @@ describe('Backlog', () => {
     for (const number of numbers(0, 5)) life.add(number);
     await life.onDisk();
     life.destinations[0]!.settleAll();
-    await life.until('it is noted', () => existsSync(join(life.folder, BUCKET, 'settled.json')));
+    await life.until('it is noted', () => life.noted !== undefined);
     await life.backlog.end();
-    writeFileSync(join(life.folder, BUCKET, 'settled.json'), '{"stream_0": 7, "x": "9"');
+    writeFileSync(life.notesFile, '{"stream_0": 7, "x": "9"');
     const next = await new Life({ streams: 2, folder: life.folder }).start();
     await next.deliverAll();
     expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 5), numbers(0, 5)]);
@@ -522,9 +530,8 @@ describe('Backlog', () => {
       for (const number of numbers(0, 17)) life.add(`${number}:${filler}`);
       await life.until('the oldest that nobody holds is gone', () => life.accounts[1]!.discarded === 1 && life.files.length === 16);
       life.destinations[1]!.settleAll();
-      const notes = join(life.folder, BUCKET, 'settled.json');
-      await life.until('it is noted', () => existsSync(notes));
-      expect(JSON.parse(readFileSync(notes, 'utf8'))).toEqual({ stream_1: life.files[15]!.slice(0, 22) });
+      await life.until('it is noted', () => life.noted !== undefined);
+      expect(life.noted).toEqual({ stream_1: life.files[15]!.slice(0, 22) });
       await life.deliverAll();
       expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([numbers(0, 16), numbers(0, 16)]);
     });

@@ -143,13 +143,14 @@ export class Stage {
     if (!isStuck) await this.#settles();
     const peakRssMb = Math.round(daemon.peakRssBytes / MB);
     const exit = await daemon.stop();
-    const inFlight = topics.length * (PARTITIONS * BATCH + (this.hasReplay ? PIECE : 0));
+    const inFlight = topics.length * PARTITIONS * BATCH;
+    const replayed = this.hasReplay ? topics.length * PIECE : 0;
     const verdict = await judge({
       workloads: [workload],
       daemon,
       topics,
       bootstrap: this.#options.readFrom ?? this.#options.bootstrap,
-      duplicatesAtMost: runs * inFlight,
+      duplicatesAtMost: runs * (inFlight + replayed),
       // A replay sends the frames of a backup in other pieces than they came in, and so perhaps to another partition.
       keylessDisorderedAtMost: this.hasBackup ? runs * inFlight : 0,
       ...rules,

@@ -1,6 +1,6 @@
 # Kahe. `make` alone prints the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-faults lint kafka demo bench encoder install uninstall deb clean
+.PHONY: help run build test test-faults lint kafka demo bench picture encoder install uninstall deb clean
 
 SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 MODULES := node_modules/.package-lock.json
@@ -45,6 +45,11 @@ demo: build ## show it all at work: a Kafka, the daemon, senders, an outage, and
 bench: build ## measure, and write bench/RESULTS.md
 	@sh test/tools.sh kafka
 	@exec npx tsx bench/run.ts
+
+picture: build ## make docs/status-page.png anew, with Chromium
+	@sh test/tools.sh all
+	@sh test/kafka/fetch.sh
+	@KAHE_PICTURE=docs/status-page.png node_modules/.bin/vitest run test/admin/page.test.ts -t 'one stream in backup'
 
 encoder: $(MODULES) ## compile what encodes records to WebAssembly, after a change in src/streams/kafka/assembly
 	node_modules/.bin/tsx src/streams/kafka/assembly/compile.ts

@@ -1,7 +1,26 @@
 // Whether the daemon should be given work: every stream delivers or has a backup that takes what comes, and sockets are read.
+// In words it is the same for `kahe status`, `kahe top` and the status page.
+import type { StreamMode } from '../streams/streamWatch.js';
 import type { Snapshot } from './snapshot.js';
 
 const MOST_NAMED = 20;
+
+export interface Readiness {
+  /** `normal` and `backup`: it is ready; `error`: it is not. */
+  readonly state: StreamMode;
+  /** As `ready, 1 stream in backup`. */
+  readonly text: string;
+  /** Why it is not ready. */
+  readonly reasons: readonly string[];
+}
+
+export function readinessOf(snapshot: Snapshot): Readiness {
+  const reasons = reasonsNotReady(snapshot);
+  if (reasons.length > 0) return { state: 'error', text: 'not ready', reasons };
+  const inBackup = snapshot.buckets.flatMap(({ streams }) => streams).filter(({ isAlive, mode }) => isAlive && mode === 'backup').length;
+  if (inBackup === 0) return { state: 'normal', text: 'ready', reasons };
+  return { state: 'backup', text: `ready, ${inBackup} stream${inBackup === 1 ? '' : 's'} in backup`, reasons };
+}
 
 /** Why it is not ready, a line each; none: it is. */
 export function reasonsNotReady(snapshot: Snapshot): readonly string[] {
@@ -19,5 +38,5 @@ function streamsInError({ buckets }: Snapshot): readonly string[] {
     return `bucket ${JSON.stringify(name)}, stream ${id}: mode error: ${lastProblem?.text ?? 'no reason is known'}`;
   }));
   const more = reasons.length - MOST_NAMED;
-  return more <= 0 ? reasons : [...reasons.slice(0, MOST_NAMED), `and ${more} streams more in mode error`];
+  return more <= 0 ? reasons : [...reasons.slice(0, MOST_NAMED), `and ${more} more stream${more === 1 ? '' : 's'} in mode error`];
 }

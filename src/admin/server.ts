@@ -7,7 +7,7 @@ import type { Log } from '../log.js';
 import { type Answer, type Stream, TEXT, send } from './answer.js';
 import { Metrics } from './metrics.js';
 import { PAGE, PAGE_POLICY } from './page/page.js';
-import { reasonsNotReady } from './readiness.js';
+import { readinessOf, reasonsNotReady } from './readiness.js';
 import type { Snapshot } from './snapshot.js';
 import { NOT_ON_A_PORT, TAIL_PATH, type Tails } from './tail/tails.js';
 
@@ -83,7 +83,7 @@ export class AdminServer {
       case '/': return { status: 200, type: 'text/html; charset=utf-8', body: PAGE, headers: { 'Content-Security-Policy': PAGE_POLICY } };
       case '/healthz': return { status: 200, type: TEXT, body: 'ok\n' };
       case '/readyz': return this.#readiness();
-      case '/status.json': return this.#see((snapshot) => ({ status: 200, type: 'application/json', body: JSON.stringify(snapshot) }));
+      case '/status.json': return this.#see((snapshot) => ({ status: 200, type: 'application/json', body: JSON.stringify({ ...snapshot, readiness: readinessOf(snapshot) }) }));
       case '/metrics': return this.#see(async (snapshot) => ({ status: 200, type: this.#metrics.contentType, body: await this.#metrics.text(snapshot) }));
       default: return { status: 404, type: TEXT, body: 'here are: /  /metrics  /healthz  /readyz  /status.json  /tail/BUCKET\n' };
     }

@@ -44,7 +44,7 @@ describe('kahe status', () => {
   test('ready: all of it at one look, and exit code 0', async () => {
     await openFakeDoor(socket, showing(BUSY));
     expect(await status()).toEqual({ code: 0, err: '', out: `Kahe 1.2.3 on host, process 1, up 1m40s
-ready
+ready, 1 stream in backup
   received     12,000 frames, 120 a second since the start; 3 bad
   connections  4 open, 1,500 since the start
   memory       1.2 MB of 250 MB held; the process has 1 B
@@ -77,7 +77,9 @@ requests  kafka   5s ago: no broker\\u{1b}[2J answers
 
   test('colour is only for a terminal that has it', async () => {
     await openFakeDoor(socket, showing(BUSY));
-    expect((await status([], { isTerminal: true, hasColour: true, columns: 200 })).out).toContain('\u001b[32mready\u001b[0m');
+    expect((await status([], { isTerminal: true, hasColour: true, columns: 200 })).out).toContain('\u001b[33mready, 1 stream in backup\u001b[0m');
+    await openFakeDoor(join(folder, 'quiet.sock'), showing(snapshot()));
+    expect((await status(['--admin', './quiet.sock'], { isTerminal: true, hasColour: true })).out).toContain('\u001b[32mready\u001b[0m');
     expect((await status([], { isTerminal: true, hasColour: false })).out).not.toContain('\u001b');
   });
 

@@ -1,5 +1,5 @@
 // The streams of a daemon's buckets, a row each, as `kahe status` and `kahe top` show them: with rates, which are what lies between two looks.
-import { reasonsNotReady } from '../admin/readiness.js';
+import { readinessOf } from '../admin/readiness.js';
 import type { Snapshot, StreamSnapshot } from '../admin/snapshot.js';
 import type { Column } from './table.js';
 import { type Output, painted } from './io.js';
@@ -75,10 +75,11 @@ export function problemText({ stream: { lastProblem }, nowMs }: StreamRow): stri
   return lastProblem === undefined ? '' : `${durationText(Math.max(0, nowMs - lastProblem.atMs))} ago: ${escaped(lastProblem.text)}`;
 }
 
-/** `ready`, or why not, a line each. */
+/** `ready`, with how many streams are in backup, or why it is not, a line each. */
 export function readinessLines(snapshot: Snapshot, output: Output): string[] {
-  const reasons = reasonsNotReady(snapshot);
-  return reasons.length === 0 ? [painted(output, 'green', 'ready')] : reasons.map((reason) => painted(output, 'red', `not ready: ${escaped(reason)}`));
+  const { state, text, reasons } = readinessOf(snapshot);
+  if (state === 'error') return reasons.map((reason) => painted(output, 'red', `${text}: ${escaped(reason)}`));
+  return [painted(output, state === 'backup' ? 'yellow' : 'green', text)];
 }
 
 export function titleOf({ program, startedAtMs, takenAtMs }: Snapshot): string {

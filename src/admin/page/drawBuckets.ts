@@ -112,6 +112,6 @@ function drawStream(parts, bucket, stream, before, now) {
   if (parts.backup === undefined) return;
   const isSent = backedUp !== undefined && backedUp.isBeingSent;
   parts.backupArrow(streamRate(before, now, bucket, stream, (s) => s.written.backup.frames), isSent ? 'being sent back' : '');
-  setText(parts.backup, count(account.backedUp) + ' frames' + (backedUp === undefined ? '' : ' · ' + backedUp.files + ' files · ' + bytes(backedUp.bytes)));
+  setText(parts.backup, counted(account.backedUp, 'frame') + (backedUp === undefined ? '' : ' · ' + counted(backedUp.files, 'file') + ' · ' + bytes(backedUp.bytes)));
 }
 `;

@@ -39,6 +39,7 @@ function scaled(value, base, units) {
 }
 
 const count = (value) => scaled(value, 1000, ['', 'k', 'M', 'G', 'T']);
+const counted = (value, noun) => count(value) + ' ' + noun + (value === 1 ? '' : 's');
 const rate = (value) => (value > 0 && value < 0.1 ? '<0.1' : count(value >= 10 ? Math.round(value) : Math.round(value * 10) / 10));
 const bytes = (value) => scaled(value, 1024, [' B', ' KB', ' MB', ' GB', ' TB']);
 const seconds = (value) => (value >= 1 ? value.toFixed(2) + ' s' : (value * 1000).toFixed(value >= 0.01 ? 0 : 1) + ' ms');
@@ -84,28 +85,12 @@ function tile(name, value, note, share) {
   }
 }
 
-function reasonsOf(snapshot) {
-  const reasons = [];
-  if (snapshot.isStopping) reasons.push('it is being stopped');
-  if (snapshot.paused.isForMemory) reasons.push('clients wait: memory is full');
-  if (snapshot.paused.isForSpool) reasons.push('clients wait: the spool is full, or its disk fails');
-  for (const bucket of snapshot.buckets) {
-    for (const stream of bucket.streams) {
-      if (stream.isAlive && stream.mode === 'error') reasons.push('bucket ' + bucket.name + ', stream ' + stream.id + ': mode error: ' + (stream.lastProblem ? stream.lastProblem.text : ''));
-    }
-  }
-  return reasons;
-}
-
 function drawHead(before, now) {
-  const { program } = now;
+  const { program, readiness } = now;
   setText(byId('host'), program.hostname + ' · ' + now.socket.path + ' · ' + program.version + ' · pid ' + program.pid + ' · up ' + ago(now.takenAtMs - now.startedAtMs));
-  const reasons = reasonsOf(now);
   const problem = now.reloads && now.reloads.problem;
-  const told = (problem ? ['the configuration was not reloaded: ' + problem] : []).concat(reasons.slice(0, 20));
-  const inBackup = allStreams(now).filter((stream) => stream.isAlive && stream.mode === 'backup').length;
-  const state = reasons.length > 0 ? 'error' : inBackup > 0 ? 'backup' : 'normal';
-  showState(state, reasons.length > 0 ? 'not ready' : inBackup > 0 ? 'ready, ' + inBackup + ' in mode backup' : 'ready');
+  const told = (problem ? ['the configuration was not reloaded: ' + problem] : []).concat(readiness.reasons);
+  showState(readiness.state, readiness.text);
   byId('reasons').hidden = told.length === 0;
   if (byId('reasons').textContent !== told.join('')) byId('reasons').replaceChildren(...told.map((reason) => {
     const item = document.createElement('li');
@@ -123,14 +108,14 @@ function showState(state, text) {
 function drawTiles(before, now) {
   const queued = sum(allStreams(now), (stream) => stream.account.queued);
   const backedUp = sum(allStreams(now), (stream) => stream.account.backedUp);
-  tile('in', rate(grownPerSecond(before, now, (s) => s.socket.received)) + '/s', count(now.socket.received) + ' frames in all');
+  tile('in', rate(grownPerSecond(before, now, (s) => s.socket.received)) + '/s', counted(now.socket.received, 'frame') + ' in all');
   tile('delivered', rate(grownPerSecond(before, now, (s) => sum(allStreams(s), (stream) => stream.account.delivered))) + '/s', count(sum(allStreams(now), (stream) => stream.account.delivered)) + ' in all');
   tile('queued', count(queued), 'frames');
   tile('backed up', count(backedUp), 'frames in files');
   tile('memory', bytes(now.memory.heldBytes), 'of ' + bytes(now.memory.limitBytes), now.memory.heldBytes / now.memory.limitBytes);
   if (now.spool) tile('spool', bytes(now.spool.bytes), 'of ' + bytes(now.spool.maxBytes), now.spool.bytes / now.spool.maxBytes);
   tile('connections', count(now.socket.open), count(now.socket.accepted) + ' in all');
-  tile('clients waited', ago(now.paused.ms), now.paused.times + ' times');
+  tile('clients waited', ago(now.paused.ms), counted(now.paused.times, 'time'));
   tile('discarded', count(sum(now.discards, (d) => d.frames)), 'frames');
   tile('rejected', count(sum(now.rejected.reasons, (r) => r.frames)), 'frames');
   const cpu = grownPerSecond(before, now, (s) => s.process.userCpuSeconds + s.process.systemCpuSeconds);

@@ -11,7 +11,7 @@ export async function withFile<T>(path: string, look: (window: FileWindow) => Pr
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const facts = fstatSync(fd);
-    if (!facts.isFile()) throw new Error(facts.isDirectory() ? 'it is a folder' : 'it is no plain file');
+    if (!facts.isFile()) throw new Error(facts.isDirectory() ? 'no .bckstm file is in this folder' : 'it is no plain file');
     return await look(new FileWindow(fd, facts.size));
   } finally {
     closeSync(fd);

@@ -1,5 +1,5 @@
 // `kahe inspect`, as it is typed: what it prints, and with which code it ends.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -16,6 +16,12 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 async function file(name: string, ...parts: Uint8Array[]): Promise<string> {
   const path = join(folder, name);
   await writeFile(path, Buffer.concat(parts));
+  return path;
+}
+
+async function emptyFolder(name: string): Promise<string> {
+  const path = join(folder, name);
+  await mkdir(path);
   return path;
 }
 
@@ -67,11 +73,26 @@ describe('kahe inspect: the table', () => {
     const frame = encodeFrame('a', null, 'm');
     const torn = await file('torn.bckstm', frame, frame.subarray(0, 5));
     const sound = await file('sound.bckstm', frame);
-    const ran = await inspect(torn, join(folder, 'missing'), folder, sound);
+    const ran = await inspect(torn, join(folder, 'missing'), await emptyFolder('empty'), sound);
     expect(ran.code).toBe(1);
     expect(ran.out).toContain(`${torn}: torn at offset 8: expected a frame of 8 bytes, the file has 5 more; the last 5 bytes are no whole frame\n`);
     expect(ran.out).toContain(`${sound}: 1 frame, 8 B\n`);
-    expect(ran.err).toMatch(/^kahe inspect: .*missing: ENOENT.*\nkahe inspect: .*: it is a folder\n$/);
+    expect(ran.err).toMatch(/^kahe inspect: .*missing: ENOENT.*\nkahe inspect: .*empty: no .bckstm file is in this folder\n$/);
+  });
+
+  test('of a folder, all .bckstm files in and below it, the oldest first; notes and what was put aside are none', async () => {
+    const below = await emptyFolder('below');
+    const later = await file('below/b.bckstm', encodeFrame('a', null, 'second'));
+    const earlier = await file('c.bckstm', encodeFrame('a', null, 'first'));
+    await file('notes.jsonl', encodeFrame('a', null, 'no'));
+    await mkdir(join(folder, 'damaged'));
+    await file('damaged/d.bckstm', encodeFrame('a', null, 'no'));
+    await utimes(later, 2_000, 2_000);
+    await utimes(earlier, 1_000, 1_000);
+    const ran = await inspect(folder);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(rows(ran).filter((cells) => cells[1] === 'frame').map((cells) => cells[5])).toEqual(['first', 'second']);
+    expect(objects(await inspect('--json', below))).toEqual([{ file: later, offset: 0, kind: 'frame', bucket: 'a', key: null, size: 6, message: 'second' }]);
   });
 
   test('a segment of the spool: checkpoints, their time, whether they fit, and what is damaged', async () => {
@@ -128,7 +149,7 @@ describe('kahe inspect --json', () => {
 });
 
 test.each([
-  [[], 'name one file or more'],
+  [[], 'name a file or a folder'],
   [['--jsn', 'a'], 'no option "--jsn"; did you mean "--json"?'],
   [['--bucket'], '--bucket needs a value: --bucket NAME'],
   [['--json=1', 'a'], '--json is a switch, and takes no value'],

@@ -19,14 +19,18 @@ export function inputFiles(operands: readonly string[]): InputFile[] {
   });
 }
 
+export function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
 function statOf(path: string): BigIntStats {
   const facts = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (facts === undefined) throw new CommandError(`${path}: no such file or folder`);
   return facts;
 }
 
-/** In a spool, folders called damaged hold what was put aside; names with a dot are notes and the like. */
-function filesBelow(folder: string): InputFile[] {
+/** The .bckstm files in and below it, oldest first. In a spool, folders called damaged hold what was put aside; names with a dot are notes and the like. */
+export function filesBelow(folder: string): InputFile[] {
   const found: (InputFile & { readonly ns: bigint })[] = [];
   const look = (below: string): void => {
     for (const entry of readdirSync(below, { withFileTypes: true })) {

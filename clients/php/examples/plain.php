@@ -4,17 +4,26 @@
 function kahe_send(string $bucket, string $message, string $key = '', string $socket = '/tmp/kahego.sock'): bool
 {
     static $streams = [];
+    $stream = &$streams[$socket];
     $body = chr(strlen($bucket)) . $bucket . chr(strlen($key)) . $key . $message;
     [$left, $end] = [pack('V', strlen($body)) . $body, hrtime(true) + 200_000_000];
-    is_resource($streams[$socket] ?? null) || $streams[$socket] = @stream_socket_client("unix://$socket", timeout: 0.2);
-    $stream = $streams[$socket];
-    while ($stream && $left !== '' && hrtime(true) < $end) {
-        [$read, $write, $except] = [[], [$stream], []];
-        stream_set_blocking($stream, false);
-        $taken = stream_select($read, $write, $except, 0, 10_000) ? @fwrite($stream, $left) : 0;
-        $left = substr($left, (int) $taken);
-        if ($taken === false) break;
+    set_error_handler(fn () => true); // The application's own may throw.
+    try {
+        while (!is_resource($stream) && hrtime(true) < $end) {
+            $stream = stream_socket_client("unix://$socket", $code, $reason, 0.2);
+            if (!$stream && !in_array($code, [11, 35])) return false;
+            $stream || usleep(2_000); // EAGAIN: too many connect at this moment.
+        }
+        while (is_resource($stream) && $left !== '' && hrtime(true) < $end) {
+            [$read, $write, $except] = [[], [$stream], []];
+            stream_set_blocking($stream, false);
+            $taken = stream_select($read, $write, $except, 0, 10_000) ? fwrite($stream, $left) : 0;
+            if ($taken === false) break;
+            $left = substr($left, $taken);
+        }
+    } finally {
+        restore_error_handler();
+        if (is_resource($stream) && $left !== '') fclose($stream); // Never another frame after half of one.
     }
-    if ($stream && $left !== '') fclose($stream); // Never another frame after half of one.
     return $left === '';
 }

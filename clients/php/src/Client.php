@@ -212,6 +212,16 @@ final class Client
     /** Writes the frames, over a new connection where the old one broke; or gives them up. */
     private function transmit(string $frames, Deadline $deadline): void
     {
+        try {
+            $this->tryToTransmit($frames, $deadline);
+        } catch (\Throwable $thrown) {
+            $this->keep($frames, $thrown);
+        }
+    }
+
+    /** @param string $frames what is left of them */
+    private function tryToTransmit(string &$frames, Deadline $deadline): void
+    {
         if (hrtime(true) < $this->pausedUntilNs) {
             $this->giveUp($frames, new ConnectionFailed(ConnectionFailed::LATE, "is not tried for $this->retryAfterMs ms after a deadline"));
             return;
@@ -244,6 +254,17 @@ final class Client
      */
     private function settle(Deadline $deadline): int|ConnectionFailed
     {
+        $frames = '';
+        try {
+            return $this->tryToSettle($frames, $deadline);
+        } catch (\Throwable $thrown) {
+            $this->keep($frames, $thrown);
+        }
+    }
+
+    /** @param string $frames those that are neither written nor given up */
+    private function tryToSettle(string &$frames, Deadline $deadline): int|ConnectionFailed
+    {
         for ($try = 1; ; $try++) {
             try {
                 $this->connection->open($deadline);
@@ -261,10 +282,21 @@ final class Client
                     return $failure;
                 }
                 if ($frames !== '') {
-                    $this->transmit($frames, $deadline);
+                    $this->tryToTransmit($frames, $deadline);
+                    $frames = '';
                 }
             }
         }
+    }
+
+    /** What is no NotSent was thrown by the application (by a signal handler): the frames wait for the next call. */
+    private function keep(string $frames, \Throwable $thrown): never
+    {
+        if (!$thrown instanceof NotSent) {
+            $this->connection->close();
+            $this->buffer = $this->takeBack($frames, 0) . $this->buffer;
+        }
+        throw $thrown;
     }
 
     private function noteSent(string $frames): void

@@ -60,16 +60,7 @@ final class Connection
     {
         $this->markBusy();
         $this->writeAll($question, $deadline);
-        for ($answer = ''; strlen($answer) < $bytes; $answer .= $read) {
-            if (!$this->wait($deadline, forReading: true)) {
-                throw $this->failed(ConnectionFailed::LATE, "gave no receipt within {$deadline->ms} ms");
-            }
-            $read = (string) @fread($this->stream, $bytes - strlen($answer));
-            // Not feof(): on an open socket it waits for default_socket_timeout.
-            if ($read === '' && stream_get_meta_data($this->stream)['eof']) {
-                throw $this->failed(ConnectionFailed::LOST, 'closed the connection before the receipt');
-            }
-        }
+        $answer = $this->readAll($bytes, $deadline);
         $this->markIdle();
 
         return $answer;
@@ -100,8 +91,11 @@ final class Connection
     private function connect(Deadline $deadline)
     {
         $flags = STREAM_CLIENT_CONNECT | ($this->isPersistent ? STREAM_CLIENT_PERSISTENT : 0);
+        $tryOnce = function () use (&$code, &$reason, $deadline, $flags) {
+            return stream_socket_client("unix://$this->socket", $code, $reason, $deadline->leftUs() / 1e6, $flags);
+        };
         while (true) {
-            $stream = @stream_socket_client("unix://$this->socket", $code, $reason, $deadline->leftUs() / 1e6, $flags);
+            $stream = Warnings::off($tryOnce);
             if ($stream !== false) {
                 return $stream;
             }
@@ -122,7 +116,7 @@ final class Connection
         $written = 0;
         while ($written < $total) {
             $piece = $written === 0 && $total <= self::CHUNK_BYTES ? $bytes : substr($bytes, $written, self::CHUNK_BYTES);
-            $taken = @fwrite($this->stream, $piece);
+            $taken = Warnings::off(fn () => fwrite($this->stream, $piece));
             if ($taken === false) {
                 throw $this->failed(ConnectionFailed::LOST, "closed the connection after $written of $total bytes", $written);
             }
@@ -131,6 +125,23 @@ final class Connection
                 throw $this->failed(ConnectionFailed::LATE, "took $written of $total bytes within {$deadline->ms} ms", $written);
             }
         }
+    }
+
+    /** @throws ConnectionFailed */
+    private function readAll(int $bytes, Deadline $deadline): string
+    {
+        for ($answer = ''; strlen($answer) < $bytes; $answer .= $read) {
+            if (!$this->wait($deadline, forReading: true)) {
+                throw $this->failed(ConnectionFailed::LATE, "gave no receipt within {$deadline->ms} ms");
+            }
+            $read = (string) Warnings::off(fn () => fread($this->stream, $bytes - strlen($answer)));
+            // Not feof(): on an open socket it waits for default_socket_timeout.
+            if ($read === '' && stream_get_meta_data($this->stream)['eof']) {
+                throw $this->failed(ConnectionFailed::LOST, 'closed the connection before the receipt');
+            }
+        }
+
+        return $answer;
     }
 
     /** Two clients of one process share a persistent stream: the other one may have closed it. */
@@ -162,10 +173,12 @@ final class Connection
         if ($leftUs === 0) {
             return false;
         }
-        $reads = $forReading ? [$this->stream] : null;
-        $writes = $forReading ? null : [$this->stream];
-        $others = null;
-        if (@stream_select($reads, $writes, $others, intdiv($leftUs, 1_000_000), $leftUs % 1_000_000) === false) {
+        $select = function () use ($forReading, $leftUs): int|false {
+            [$reads, $writes, $others] = $forReading ? [[$this->stream], null, null] : [null, [$this->stream], null];
+
+            return stream_select($reads, $writes, $others, intdiv($leftUs, 1_000_000), $leftUs % 1_000_000);
+        };
+        if (Warnings::off($select) === false) {
             usleep(min(1000, $leftUs));
         }
 

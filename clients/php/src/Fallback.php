@@ -52,15 +52,35 @@ final class Fallback
     private function appendTo(string $bucket, string $frames): void
     {
         [$file, $path] = $this->openLocked($bucket);
+        $before = fstat($file)['size'];
+        $isWhole = false;
         try {
-            $before = fstat($file)['size'];
-            if (@fwrite($file, $frames) !== strlen($frames)) {
-                ftruncate($file, $before);
-                throw new \UnexpectedValueException("$path could not be written in full (disk full?) and was cut back");
-            }
+            $isWhole = Warnings::off(static fn () => fwrite($file, $frames), $warning) === strlen($frames);
         } finally {
+            // A signal handler of the application may throw here too.
+            $state = $isWhole ? '' : $this->cutBack($file, $path, $before);
             fclose($file);
         }
+        if (!$isWhole) {
+            throw new \UnexpectedValueException("$path could not be written in full (" . ($warning ?: 'disk full?') . ") and $state");
+        }
+    }
+
+    /**
+     * Half a frame must not be followed by another: where it can't be cut off, the file gets a name that nobody writes to.
+     *
+     * @param resource $file
+     * @return string what was done
+     */
+    private function cutBack($file, string $path, int $bytes): string
+    {
+        if (Warnings::off(static fn () => ftruncate($file, $bytes))) {
+            return 'was cut back';
+        }
+        $torn = substr($path, 0, -strlen('.bckstm')) . '-' . self::randomToken() . '.bckstm';
+        $isMoved = Warnings::off(static fn () => rename($path, $torn));
+
+        return 'could not be cut back: ' . ($isMoved ? "it is $torn now, and" : 'it') . ' ends in half a frame';
     }
 
     /**
@@ -75,7 +95,7 @@ final class Fallback
         for ($opens = 1; $opens <= self::MAX_OPENS; $opens++) {
             $path = $this->folder . '/' . self::safeName($bucket) . '-' . getmypid() . "-$token.bckstm";
             clearstatcache(true, $path);
-            $isNew = !file_exists($path);
+            $isNew = !Warnings::off(static fn () => file_exists($path));
             $file = $this->open($path);
             if (!flock($file, LOCK_EX | LOCK_NB)) {
                 $token = self::randomToken();
@@ -93,17 +113,22 @@ final class Fallback
     /** @return resource */
     private function open(string $path)
     {
-        if (!is_dir($this->folder) && !@mkdir($this->folder, self::FOLDER_MODE, true) && !is_dir($this->folder)) {
-            throw new \UnexpectedValueException("the folder $this->folder can't be made");
+        $isFolder = fn () => is_dir($this->folder);
+        $makeFolder = fn () => mkdir($this->folder, self::FOLDER_MODE, true);
+        if (!Warnings::off($isFolder) && !Warnings::off($makeFolder, $warning) && !Warnings::off($isFolder)) {
+            throw new \UnexpectedValueException("the folder $this->folder can't be made ($warning)");
         }
-        if (is_link($path)) {
+        if (Warnings::off(static fn () => is_link($path))) {
             throw new \UnexpectedValueException("$path is a symbolic link, which is not followed");
         }
         $umask = umask(self::UMASK);
-        $file = @fopen($path, 'ab');
-        umask($umask);
+        try {
+            $file = Warnings::off(static fn () => fopen($path, 'ab'), $warning);
+        } finally {
+            umask($umask);
+        }
         if ($file === false) {
-            throw new \UnexpectedValueException("$path can't be opened");
+            throw new \UnexpectedValueException("$path can't be opened ($warning)");
         }
 
         return $file;
@@ -113,7 +138,7 @@ final class Fallback
     private static function isFileAt($file, string $path): bool
     {
         clearstatcache(true, $path);
-        $atPath = @lstat($path);
+        $atPath = Warnings::off(static fn () => lstat($path));
         $opened = fstat($file);
 
         return $atPath !== false && $atPath['ino'] === $opened['ino'] && $atPath['dev'] === $opened['dev'];
@@ -136,11 +161,10 @@ final class Fallback
         if ($pid === getmypid()) {
             return $token;
         }
-        $pid = getmypid();
-        $stat = @file_get_contents('/proc/self/stat');
+        $stat = Warnings::off(static fn () => file_get_contents('/proc/self/stat'));
         // Fields 3 and on follow the program's name, which stands in brackets; field 22 is the time of its start.
         $started = $stat === false ? null : explode(' ', substr($stat, strrpos($stat, ')') + 2))[22 - 3] ?? null;
-        $token = $started === null ? self::randomToken() : hash('crc32b', gethostname() . ' ' . $started);
+        [$pid, $token] = [getmypid(), $started === null ? self::randomToken() : hash('crc32b', gethostname() . ' ' . $started)];
 
         return $token;
     }

@@ -24,10 +24,7 @@ test('Deadline: a daemon that never reads does not hold the request', function (
 
 test('Deadline: a daemon that never accepts does not hold the request', function (): void {
     $server = new FakeServer(['accepts' => false]);
-    $waiting = [];
-    while (($stream = @stream_socket_client("unix://$server->socket", $code, $reason, 0.1)) !== false) {
-        $waiting[] = $stream;
-    }
+    $waiting = fillBacklog($server->socket);
     $client = new Client($server->socket, deadlineMs: 100);
     $ms = timed(fn () => throws(DeadlineExceeded::class, fn () => $client->send('b', 'm')));
     isTrue($ms >= 90 && $ms < LONG_MS, "the deadline is kept ($ms ms)");
@@ -77,3 +74,46 @@ test('Deadline: what was written whole counts as sent, the rest is handed back, 
     same(md5(substr($all, $whole, strlen($error->frames))), md5($error->frames), 'the rest begins with the cut frame');
     same(frame('b', 'after'), $second);
 });
+
+// A real listener with room for one connection, which is full. It is drained in the pause after the first refusal, and the clock
+// moves only in these pauses.
+const FULL_BACKLOG = '
+    $GLOBALS["listener"] = stream_socket_server("unix://$folder/full.sock", context: stream_context_create(["socket" => ["backlog" => 1]]));
+    $waiting = Kahe\Tests\fillBacklog("$folder/full.sock");
+    $GLOBALS["us"] = $GLOBALS["pauses"] = 0;
+    function pause(int $us) {
+        $GLOBALS["us"] += $us;
+        while ($GLOBALS["pauses"] === $GLOBALS["drainedAt"] && count($GLOBALS["accepted"] ?? []) < count($GLOBALS["waiting"])) {
+            $GLOBALS["accepted"][] = stream_socket_accept($GLOBALS["listener"]);
+        }
+        $GLOBALS["pauses"]++;
+    }
+    function clocked(string $namespace, string $more = "") {
+        eval("namespace $namespace; function usleep(int \$us) { \\pause(\$us); } function hrtime(bool \$ns) { return \$GLOBALS[\"us\"] * 1000; } $more");
+    }
+';
+
+test('Deadline: connects again while the queue of new connections is full', function (): void {
+    $run = inProcess(FULL_BACKLOG . '
+        $drainedAt = 0;
+        clocked("Kahe");
+        $client = new Kahe\Client("$folder/full.sock");
+        $client->send("b", "m");
+        $client->close();
+        echo $pauses, " ", bin2hex(stream_get_contents(stream_socket_accept($listener)));
+    ');
+    same('1 ' . bin2hex(frame('b', 'm')), $run['output']);
+});
+
+foreach (['drained at once' => [0, 1, 'true'], 'drained after 180 ms' => [90, 91, 'true'], 'never drained' => [-1, 100, 'false']] as $when => [$drainedAt, $pauses, $sent]) {
+    test("README: its copy-and-paste function connects again while the queue of new connections is full: $when", function () use ($drainedAt, $pauses, $sent): void {
+        $plain = var_export(substr(file_get_contents(__DIR__ . '/../examples/plain.php'), strlen('<?php')), true);
+        $run = inProcess(FULL_BACKLOG . "
+            \$drainedAt = $drainedAt;
+            clocked('Copied', $plain);
+            \$wasSent = Copied\\kahe_send('b', 'm', '', \"\$folder/full.sock\");
+            echo json_encode(\$wasSent), ' ', \$pauses;
+        ");
+        same("$sent $pauses", $run['output']);
+    });
+}

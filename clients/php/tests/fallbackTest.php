@@ -8,6 +8,9 @@ use Kahe\Client;
 use Kahe\FallbackFailed;
 use Kahe\Frame;
 
+// The shell's limit is in blocks of 512 or 1024 bytes; a write beyond it is cut short, as on a full disk.
+const FULL_DISK = "trap '' XFSZ; ulimit -f 8;";
+
 test('Fallback: the frames of an outage are in one file per bucket, as plain frames', function (): void {
     $client = new Client(folder() . '/nobody.sock', fallbackDir: folder() . '/deep/fallback');
     $client->send('requests', 'one', '0');
@@ -155,18 +158,37 @@ test('Fallback: when the folder cannot be made the frames come back', function (
 });
 
 test('Fallback: a full disk leaves no torn frame, and the frames come back', function (): void {
-    // The shell's limit is in blocks of 512 or 1024 bytes; a write beyond it is cut short.
     $run = inProcess('
         $client = new Kahe\Client("$folder/nobody.sock", fallbackDir: "$folder/fallback");
         $client->send("b", "fits");
         try {
             $client->send("b", str_repeat("m", 50_000));
         } catch (Kahe\FallbackFailed $error) {
-            echo Kahe\Frame::count($error->frames), " ", $client->framesInFallback();
+            echo Kahe\Frame::count($error->frames), " ", $client->framesInFallback(), " ", $error->getMessage(), " ";
         }
-    ', "trap '' XFSZ; ulimit -f 8;");
-    same('1 1', $run['output']);
-    same(frame('b', 'fits'), contentsOf(folder() . '/fallback'));
+        $client->send("b", "fits again");
+        echo $client->framesInFallback();
+    ', FULL_DISK);
+    same(1, preg_match('/^1 1 .*File too large.* and was cut back\. .* 2$/D', $run['output']), $run['output']);
+    same(frame('b', 'fits') . frame('b', 'fits again'), contentsOf(folder() . '/fallback'));
+});
+
+test('Fallback: half a frame that cannot be cut off is never followed by another', function (): void {
+    $run = inProcess('
+        eval("namespace Kahe; function ftruncate() { return false; }");
+        $client = new Kahe\Client("$folder/nobody.sock", fallbackDir: "$folder/fallback");
+        $client->send("b", "fits");
+        try {
+            $client->send("b", str_repeat("m", 50_000));
+        } catch (Kahe\FallbackFailed $error) {
+            echo $error->getMessage();
+        }
+        $client->send("b", "next");
+    ', FULL_DISK);
+    [$torn, $next] = filesIn(folder() . '/fallback');
+    isTrue(str_contains($run['output'], "it is " . folder() . "/fallback/$torn now, and ends in half a frame"), $run['output']);
+    isTrue(str_starts_with(file_get_contents(folder() . "/fallback/$torn"), frame('b', 'fits')), 'what was whole is kept');
+    same(frame('b', 'next'), file_get_contents(folder() . "/fallback/$next"));
 });
 
 test('Fallback: many processes at once keep their frames whole', function (): void {

@@ -10,6 +10,10 @@
 
 declare(strict_types=1);
 
+use Kahe\Warnings;
+
+require __DIR__ . '/../autoload.php';
+
 final class Server
 {
     private const SLOW_BYTES = 16 * 1024;
@@ -28,7 +32,7 @@ final class Server
     /** @param array<string, mixed> $options */
     public function __construct(private readonly array $options)
     {
-        @unlink($options['socket']);
+        Warnings::off(static fn () => unlink($options['socket']));
         $context = stream_context_create(['socket' => ['backlog' => $this->accepts() ? 511 : 1]]);
         $this->listener = stream_socket_server("unix://{$options['socket']}", $code, $error, STREAM_SERVER_BIND | STREAM_SERVER_LISTEN, $context);
         $this->isStuck = ($options['read'] ?? 'fast') === 'stuck';
@@ -76,7 +80,7 @@ final class Server
 
     private function accept(float $timeout = 1): bool
     {
-        $stream = @stream_socket_accept($this->listener, $timeout);
+        $stream = Warnings::off(fn () => stream_socket_accept($this->listener, $timeout));
         if ($stream === false) {
             return false;
         }
@@ -114,7 +118,7 @@ final class Server
             if ($length > 0) {
                 $frames++;
             } elseif ($this->options['answers'] ?? true) {
-                @fwrite($this->open[$id], pack('P', $frames));
+                Warnings::off(fn () => fwrite($this->open[$id], pack('P', $frames)));
             }
         }
         $this->counted[$id] = ['at' => $at, 'frames' => $frames];

@@ -6,6 +6,8 @@ declare(strict_types=1);
 
 namespace Kahe\Tests;
 
+use Kahe\Warnings;
+
 final class Failed extends \Exception
 {
 }
@@ -115,7 +117,15 @@ function folder(): string
 
 function errorLog(): string
 {
-    return (string) @file_get_contents(folder() . '/error.log');
+    $path = folder() . '/error.log';
+
+    return file_exists($path) ? file_get_contents($path) : '';
+}
+
+/** An application's error handler of the strictest kind: it throws for every warning, also for one that `@` silences. */
+function throwAlways(int $level, string $message, string $file, int $line): never
+{
+    throw new \ErrorException($message, 0, $level, $file, $line);
 }
 
 /** Milliseconds that it took. */
@@ -135,6 +145,17 @@ function frame(string $bucket, string $message, string $key = ''): string
     return pack('V', strlen($body)) . $body;
 }
 
+/** Connects until the listener's queue is full. @return non-empty-list<resource> the connections */
+function fillBacklog(string $socket): array
+{
+    $connect = static fn () => stream_socket_client("unix://$socket", $code, $reason, 0.1);
+    for ($waiting = []; ($stream = Warnings::off($connect)) !== false;) {
+        $waiting[] = $stream;
+    }
+
+    return $waiting;
+}
+
 /** @return list<string> the files of a folder, sorted */
 function filesIn(string $folder): array
 {
@@ -151,8 +172,9 @@ function contentsOf(string $folder): string
 function inProcess(string $code, string $shellBefore = ''): array
 {
     $script = folder() . '/process-' . bin2hex(random_bytes(4)) . '.php';
-    $preamble = '<?php require ' . var_export(dirname(__DIR__) . '/autoload.php', true) . ';'
-        . ' $folder = ' . var_export(folder(), true) . '; ini_set("error_log", "$folder/error.log");';
+    $preamble = '<?php require ' . var_export(dirname(__DIR__) . '/autoload.php', true) . '; require ' . var_export(__FILE__, true) . ';'
+        . ' $folder = ' . var_export(folder(), true) . '; ini_set("error_log", "$folder/error.log");'
+        . ' set_error_handler(Kahe\Tests\throwAlways(...));';
     file_put_contents($script, "$preamble\n$code");
     exec("$shellBefore exec " . escapeshellarg(PHP_BINARY) . ' ' . escapeshellarg($script) . ' 2>&1', $lines, $exit);
 

@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import { withBroker } from './kafkajsBroker.js';
 
 const run = promisify(execFile);
-const LIBS = path.resolve(import.meta.dirname, '../../.cache/kafka/libs');
+/** For Java: Kafka, and all that it needs. */
+export const KAFKA_CLASSES = path.resolve(import.meta.dirname, '../../.cache/kafka/libs', '*');
 const FETCH = path.resolve(import.meta.dirname, '../kafka/fetch.sh');
 
 const START_DEADLINE_MS = 60_000;
@@ -217,6 +218,6 @@ function javaOptions(jvm: Jvm): string[] {
     ...JVM_OPTIONS[jvm],
     ...logger.map(([name, value]) => `-Dorg.slf4j.simpleLogger.${name}=${value}`),
     '-cp',
-    path.join(LIBS, '*'),
+    KAFKA_CLASSES,
   ];
 }

@@ -3,7 +3,8 @@
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { KafkaBroker } from './brokerList.js';
-import { KafkaFailure, errorName } from './failure.js';
+import { errorText } from './errorCodes.js';
+import { KafkaFailure } from './failure.js';
 import { KafkaFigures } from './kafkaFigures.js';
 import { Link, type LinkSettings, type Metadata, type TopicMetadata } from './link.js';
 import type { KafkaSettings } from './settings.js';
@@ -78,7 +79,8 @@ export class Cluster {
   async ask(topic: string): Promise<TopicLayout> {
     const holds = this.#brokers().map(({ host, port }) => this.#backOff.get(`${host}:${port}`));
     const waitMs = Math.min(...holds.map((hold) => (hold === undefined || hold.failure.code === 'AUTH' ? 0 : this.#leftMs(hold))));
-    if (waitMs > 0 && this.#metadataLink?.isOpen !== true) await new Promise<void>((resolve) => void this.#clock.after(waitMs, resolve));
+    // A timer may end a millisecond before the clock says so.
+    if (waitMs > 0 && this.#metadataLink?.isOpen !== true) await new Promise<void>((resolve) => void this.#clock.after(waitMs + 1, resolve));
     return this.refresh(topic);
   }
 
@@ -168,7 +170,7 @@ export class Cluster {
       return;
     }
     this.#layouts.delete(topic);
-    const what = errorCode === UNKNOWN_TOPIC ? 'does not exist' : `can't be written to (${errorName(errorCode)})`;
+    const what = errorCode === UNKNOWN_TOPIC ? 'does not exist: make it, or set allow.auto.create.topics' : `can't be written to: ${errorText(errorCode)}`;
     for (const { reject } of waiters) reject(new KafkaFailure('TOPIC', `topic ${topic} ${what}`));
   }
 

@@ -16,6 +16,8 @@ import { recordEncoder } from './recordEncoder.js';
 const MESSAGE_TIMEOUT_MS = 10_000;
 const FIRST_BACK_OFF_MS = 100;
 const LONGEST_BACK_OFF_MS = 200;
+const STORAGE_ERROR = 56;
+const THROTTLED = 89;
 
 let clock: FakeClock;
 let budget: MemoryBudget;
@@ -78,6 +80,22 @@ describe('Lane', () => {
       clock.advance(3_600_000);
     }
     expect([delivered, retries, failures]).toEqual([2, Array(4).fill('the connection broke'), []]);
+  });
+
+  test('what passes only later is tried after the longest wait from the first time on; what may pass at once, sooner', async () => {
+    for (const [errorCode, waitMs] of [[ErrorCode.notEnoughReplicas, FIRST_BACK_OFF_MS], [THROTTLED, LONGEST_BACK_OFF_MS], [STORAGE_ERROR, LONGEST_BACK_OFF_MS]] as const) {
+      lane.push(part('a'));
+      await sent();
+      const before = offers;
+      lane.settle({ errorCode });
+      clock.advance(waitMs - 1);
+      expect([errorCode, offers]).toEqual([errorCode, before]);
+      clock.advance(1);
+      expect([errorCode, offers]).toEqual([errorCode, before + 1]);
+      await sent();
+      lane.settle({ errorCode: 0 });
+    }
+    expect([delivered, failures]).toEqual([3, []]);
   });
 
   test('when its time is over it says so, with the last reason, and gives back all, in order', async () => {

@@ -4,7 +4,8 @@ import type { Clock, Timer } from '../../clock.js';
 import { pooledSize } from '../../frames/bufferPool.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
-import { KafkaFailure, errorName, verdictOf } from './failure.js';
+import { errorName, errorText, verdictOf } from './errorCodes.js';
+import { KafkaFailure } from './failure.js';
 import { type FrameRange, HEADER_BYTES, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
 import type { RecordEncoder } from './recordEncoder.js';
 import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
@@ -107,7 +108,7 @@ export class Lane implements SendingLane {
     // All was taken back already: should this have arrived, it arrives once more. At least once.
     if (this.#state === 'stopped') return;
     if (outcome instanceof KafkaFailure) {
-      this.#retry(outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE', outcome.message, true);
+      this.#retry(outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE', outcome.message);
     } else {
       this.#judge(outcome.errorCode);
     }
@@ -218,14 +219,13 @@ export class Lane implements SendingLane {
   }
 
   #judge(errorCode: number): void {
-    const reason = `${this.topic}[${this.partition}]: ${errorName(errorCode)}`;
+    const where = `${this.topic}[${this.partition}]`;
     switch (verdictOf(errorCode)) {
       case 'delivered': return this.#delivered();
-      case 'retry': return this.#retry('UNREACHABLE', reason, false);
-      case 'moved': return this.#retry('UNREACHABLE', reason, true);
-      case 'park': return this.#retry('REFUSED', reason, true);
-      case 'split': return this.#split(reason);
-      case 'reject': return this.#rejectAll(reason);
+      case 'again': return this.#retry('UNREACHABLE', `${where}: ${errorName(errorCode)}`);
+      case 'later': return this.#retryLater(`${where}: ${errorName(errorCode)}`);
+      case 'person': return this.#retry('REFUSED', `${where}: ${errorText(errorCode)}`);
+      case 'never': return this.#split(`${where}: ${errorName(errorCode)}`);
     }
   }
 
@@ -252,14 +252,20 @@ export class Lane implements SendingLane {
     if (isDone) this.#options.budget.recycle(flight.buffer);
   }
 
-  #retry(code: 'UNREACHABLE' | 'REFUSED', message: string, refresh: boolean): void {
+  /** Asking at once would only add to what the broker has to do; its longest wait stays until the record batch is through. */
+  #retryLater(message: string): void {
+    this.#tries = Infinity;
+    this.#retry('UNREACHABLE', message);
+  }
+
+  #retry(code: 'UNREACHABLE' | 'REFUSED', message: string): void {
     this.#state = this.#isStopping ? 'stopped' : 'waiting';
     if (this.#isStopping) return;
     if (this.#triedForMs() >= this.#options.messageTimeoutMs) {
       return this.#options.onFailed({ code, message: `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)` });
     }
     this.#options.onRetry(message);
-    this.#timer = this.#options.clock.after(this.#backOffMs(), () => this.#offerAgain(refresh));
+    this.#timer = this.#options.clock.after(this.#backOffMs(), () => this.#offerAgain(true));
   }
 
   /** Grows with each try, with jitter so that many lanes don't come back at the same moment, and never past the deadline. */
@@ -282,14 +288,6 @@ export class Lane implements SendingLane {
       const half = frames >> 1;
       this.#queue.unshift({ ...flight.part, range: firstOf(range, half) }, { ...flight.part, range: firstOf(skipFrames(range, half), frames - half) });
     }
-    this.#goOn();
-  }
-
-  #rejectAll(reason: string): void {
-    const flight = this.#flight!;
-    this.#endFlight(flight, true);
-    if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
-    for (let i = 0, { range } = flight.part; i < flight.frozen.frames; i++, range = skipFrames(range, 1)) flight.part.onRejected(startOf(range), reason);
     this.#goOn();
   }
 }

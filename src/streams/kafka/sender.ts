@@ -1,7 +1,8 @@
 // Brings record batches to the node that leads their partitions. What is ready for the same node at the same moment travels in one request;
 // each partition has at most one in flight, so order is kept without idempotence.
 import type { Cluster } from './cluster.js';
-import { KafkaFailure, errorName } from './failure.js';
+import { errorName } from './errorCodes.js';
+import { KafkaFailure } from './failure.js';
 import type { BrokerFigures } from './kafkaFigures.js';
 import type { PartitionAnswer, PartitionRecords } from './produceRequest.js';
 

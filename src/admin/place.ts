@@ -45,6 +45,6 @@ async function listen({ host, port }: TcpPlace, server: Server): Promise<void> {
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new ConfigError(`ADMIN: can't listen on ${host}:${port}: ${ADVICE[code ?? ''] ?? message}`);
+    throw new ConfigError(`ADMIN: can't listen on ${host}:${port}: ${ADVICE[code ?? ''] ?? message}`, { cause: error });
   }
 }

@@ -1,8 +1,10 @@
 // `kahe check`, as it is typed.
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type Ran, runHere } from '../../test/support/cliIo.js';
 
 let folder: string;
@@ -68,7 +70,8 @@ describe('kahe check', () => {
 
   test('a group that is not there: the daemon would not start', async () => {
     const { code, out } = await check([], { env: 'SOCKET=./it.sock\nSOCKET_GROUP=no-such-group' });
-    expect([code, out.split('\n')[0]]).toEqual([1, 'SOCKET_GROUP: there is no group "no-such-group"; make it with groupadd, or name another']);
+    expect(code).toBe(1);
+    expect(out).toContain(`FAIL SOCKET, ${join(folder, 'it.sock')}: SOCKET_GROUP: there is no group "no-such-group"; make it with groupadd, or name another\n`);
   });
 
   test('with an environment that is wrong, the file that it names is read all the same', async () => {
@@ -90,23 +93,72 @@ describe('kahe check', () => {
       problems: [],
       environment: { socket: { path: join(folder, 'it.sock') }, maxMemoryBytes: 250 * 1024 ** 2 },
       buckets: [{ id: 'orders', batchFrames: 10_000, streams: [{ id: 'kafka', type: 'kafka', slice: 1, backup: { type: 'file', replay: 'manual' } }, { id: 'copies', slice: 0.5, backup: null }] }, { id: null }],
+      places: expect.arrayContaining([{ what: `SOCKET, ${join(folder, 'it.sock')}`, ok: true, state: 'ok', says: 'it can be made' }]) as object,
       connect: [],
     });
     expect(out).not.toContain('geheim');
     expect(JSON.parse((await check(['--json'], { env: 'MAXCPUS=0' })).out)).toMatchObject({ ok: false, problems: [expect.stringContaining('MAXCPUS')], environment: null });
   });
 
-  test('--connect: a Kafka that does not answer, folders that can be written, made, or not; and it leaves nothing behind', async () => {
+  test('places that can be used, made, or not; and it leaves nothing behind', async () => {
     await mkdir(join(folder, 'data'));
     await writeFile(join(folder, 'backup'), 'a file where the folder should be');
     const before = await readdir(folder);
+    const { code, out } = await check([], { env: 'SOCKET=./it.sock\nSPOOL=./deep/spool\nADMIN=./admin.sock' });
+    expect(code).toBe(1);
+    expect(out.split('\n').filter((line) => /^(ok|FAIL|warn)/.test(line))).toEqual([
+      `ok   SOCKET, ${join(folder, 'it.sock')}: it can be made`,
+      `ok   ADMIN, ${join(folder, 'admin.sock')}: it can be had`,
+      `ok   SPOOL, folder ${join(folder, 'deep/spool')}: it is not there yet; it can be made, because ${folder} can be written`,
+      `ok   REJECTED, folder ${join(folder, 'rejected')}: it is not there yet; it can be made, because ${folder} can be written`,
+      `FAIL backup of stream kafka, folder ${join(folder, 'backup')}: ${join(folder, 'backup')} is not a folder; move it away`,
+      `ok   stream copies, folder ${join(folder, 'data/copies')}: it is not there yet; it can be made, because ${join(folder, 'data')} can be written`,
+    ]);
+    expect((await readdir(folder)).sort()).toEqual([...new Set([...before, '.env.dev.local', 'buckets.json'])].sort());
+  });
+
+  test('a folder that is a symlink to nothing', async () => {
+    await symlink(join(folder, 'nothing'), join(folder, 'backup'));
+    expect(await check([])).toMatchObject({ code: 1, out: expect.stringContaining(`${join(folder, 'backup')} is a symlink that leads nowhere`) as string });
+  });
+
+  describe('what systemd makes before it starts the daemon is no problem while it is not there', () => {
+    const systemctl = (says: string): Promise<void> => writeFile(join(folder, 'systemctl'), `#!/bin/sh\n[ "$1" = show ] && cat <<'END'\n${says}\nEND\n`, { mode: 0o755 });
+    const places = async (): Promise<string[]> => {
+      await writeFile(join(folder, '.env.dev.local'), ['SOCKET=./run/kahe.sock', 'ADMIN=/run/kahe-nowhere/admin/admin.sock', 'SPOOL=/proc/kahe-state/spool', 'REJECTED=./rejected'].join('\n'));
+      await writeFile(join(folder, 'buckets.json'), JSON.stringify({ ...BUCKETS, streamsConfigs: { ...BUCKETS.streamsConfigs, kafka: { ...BUCKETS.streamsConfigs.kafka, backup: undefined } } }));
+      const { out } = await runHere(['check'], { cwd: folder, env: { PATH: `${folder}:${process.env['PATH']!}` } });
+      return out.split('\n').filter((line) => /^(ok|FAIL|warn) +(SOCKET|ADMIN|SPOOL)/.test(line));
+    };
+
+    test('the socket of kahe.socket, and the folders of kahe.service', async () => {
+      await systemctl(`Listen=${folder}/run/kahe.sock (Stream)\n\nRuntimeDirectory=kahe-nowhere/admin\nStateDirectory=../../proc/kahe-state`);
+      expect(await places()).toEqual([
+        `ok   SOCKET, ${folder}/run/kahe.sock: systemd makes it when it starts kahe`,
+        'ok   ADMIN, /run/kahe-nowhere/admin/admin.sock: systemd makes it when it starts kahe',
+        'ok   SPOOL, folder /proc/kahe-state/spool: systemd makes it when it starts kahe',
+      ]);
+    });
+
+    test('but not other places', async () => {
+      await systemctl('Listen=/run/kahe/kahe.sock (Stream)\n\nRuntimeDirectory=kahe/admin\nStateDirectory=kahe');
+      expect((await places()).map((line) => line.split(',')[0])).toEqual(['FAIL SOCKET', 'FAIL ADMIN', 'FAIL SPOOL']);
+    });
+  });
+
+  test('a socket at which systemd listens is not connected to: that would start the daemon', async () => {
+    let connections = 0;
+    const server = createServer(() => connections++).listen(join(folder, 'it.sock'));
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    expect(await check([])).toMatchObject({ code: 0, out: expect.stringContaining(`ok   SOCKET, ${join(folder, 'it.sock')}: somebody listens there: a daemon that is running, or systemd for it\n`) as string });
+    expect(connections).toBe(0);
+  });
+
+  test('--connect: a Kafka that does not answer', async () => {
     const { code, out } = await check(['--connect']);
     expect(code).toBe(1);
     expect(out).toMatch(/^FAIL stream kafka, Kafka 127\.0\.0\.1:1: no broker answers: /m);
-    expect(out).toContain(`FAIL backup of stream kafka, folder ${join(folder, 'backup')}: ${join(folder, 'backup')} is not a folder; move it away\n`);
-    expect(out).toContain(`ok   stream copies, folder ${join(folder, 'data/copies')}: it is not there yet; it can be made, for ${join(folder, 'data')} can be written\n`);
-    expect(out).toContain(`ok   socket, folder ${folder}: it can be written\n`);
-    expect((await readdir(folder)).sort()).toEqual([...new Set([...before, '.env.dev.local', 'buckets.json'])].sort());
   });
 
   test('operands are a wrong command line', async () => {

@@ -1,4 +1,5 @@
-// `kahe check`: is the configuration sound, and what was understood of it? With --connect also: does everything in it answer?
+// `kahe check`: is the configuration sound, what was understood of it, and could a daemon start with it here? With --connect also: does every
+// Kafka in it answer?
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parse } from 'dotenv';
@@ -9,21 +10,22 @@ import { envFileOf } from '../config/envFile.js';
 import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
 import { ConfigError } from '../errors.js';
-import { groupId } from '../socket/group.js';
-import { type Probed, probeAll } from './checkConnect.js';
+import { probeKafkas } from './checkConnect.js';
+import { tryPlaces, userText } from './checkPlaces.js';
 import { type Command, type CommandLine, UsageError, columns } from './command.js';
 import { type Io, painted } from './io.js';
+import type { Probed } from './probed.js';
 import { bytesText, durationText } from './units.js';
 
 export const checkCommand: Command = {
   name: 'check',
-  summary: 'checks .env and buckets.json, and shows what was understood',
+  summary: 'checks .env, buckets.json and whether a daemon could start with them here, and shows what was understood',
   options: {
-    connect: { help: 'also asks every Kafka cluster (is it reached, does the login work, are the topics there) and tries to write to every folder' },
+    connect: { help: 'also asks every Kafka cluster: is it reached, does the login work, are the topics there' },
     json: { help: 'the same as one JSON object' },
   },
   examples: ['environment=prod kahe check', 'kahe check --connect'],
-  exitCodes: { 0: 'all is well', 1: 'something is wrong: a line for each problem', 2: 'a wrong command line' },
+  exitCodes: { 0: 'all is well, warnings aside', 1: 'something is wrong: a line for each problem', 2: 'a wrong command line' },
   run: check,
 };
 
@@ -35,21 +37,27 @@ interface Reading {
   readonly problems: readonly string[];
 }
 
+/** What came of trying it. */
+interface Tried {
+  readonly places: readonly Probed[];
+  readonly connect: readonly Probed[];
+  readonly isWell: boolean;
+}
+
 async function check(line: CommandLine, io: Io): Promise<number> {
   if (line.operands.length > 0) throw new UsageError(`it takes no ${JSON.stringify(line.operands[0])}: the environment and its files say what is checked`);
   const reading = read(io);
   const { environment, buckets, problems } = reading;
-  const probed = line.has('connect') && environment !== undefined && buckets !== undefined ? await probeAll(environment, buckets) : [];
-  const isWell = problems.length === 0 && probed.every(({ isWell }) => isWell);
-  await io.out.write(line.has('json') ? `${JSON.stringify(asJson(reading, probed, isWell))}\n` : asText(reading, probed, io));
+  const places = environment !== undefined && buckets !== undefined ? await tryPlaces(environment, buckets, io.env) : [];
+  const connect = line.has('connect') && buckets !== undefined && environment !== undefined ? await probeKafkas(buckets) : [];
+  const isWell = problems.length === 0 && [...places, ...connect].every(({ state }) => state !== 'failure');
+  await io.out.write(line.has('json') ? `${JSON.stringify(asJson(reading, { places, connect, isWell }))}\n` : asText(reading, [...places, ...connect], io));
   return isWell ? 0 : 1;
 }
 
 function read({ cwd, env }: Io): Reading {
   const problems: string[] = [];
   const environment = attempt(problems, () => loadEnvironment({ cwd, env }));
-  // The daemon asks for it when it makes its socket.
-  attempt(problems, () => groupId(environment?.socket.group));
   // The other file's mistakes are shown at once too.
   const buckets = attempt(problems, () => loadBuckets(environment?.bucketsFile ?? likelyBucketsFile(cwd, env), cwd));
   return { environment, buckets, problems };
@@ -83,9 +91,12 @@ function asText({ environment, buckets, problems }: Reading, probed: readonly Pr
   if (problems.length === 0 && environment !== undefined && buckets !== undefined) {
     lines.push(`${environment.file} and ${environment.bucketsFile} are sound`, columns(factsOf(environment)), '', ...bucketRows(buckets));
   }
-  lines.push(...probed.map(({ isWell, what, says }) => `${isWell ? painted(out, 'green', 'ok  ') : painted(out, 'red', 'FAIL')} ${what}: ${says}`));
+  if (probed.length > 0) lines.push('', userText(), ...probed.map(({ state, what, says }) => `${painted(out, COLOUR[state], SHOWN[state])} ${what}: ${says}`));
   return `${lines.join('\n')}\n`;
 }
+
+const SHOWN = { ok: 'ok  ', warning: 'warn', failure: 'FAIL' } as const;
+const COLOUR = { ok: 'green', warning: 'yellow', failure: 'red' } as const;
 
 function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs, admin, statsd }: Environment): [string, string][] {
   return [
@@ -130,7 +141,7 @@ function backupText({ backup }: StreamConfig): string {
 }
 
 /** Without passwords: only what is listed here. */
-function asJson({ environment, buckets, problems }: Reading, probed: readonly Probed[], isWell: boolean): object {
+function asJson({ environment, buckets, problems }: Reading, { places, connect, isWell }: Tried): object {
   const named = buckets === undefined ? [] : [...buckets.buckets, ...(buckets.defaultBucket === undefined ? [] : [{ ...buckets.defaultBucket, id: null }])];
   return {
     ok: isWell,
@@ -138,8 +149,13 @@ function asJson({ environment, buckets, problems }: Reading, probed: readonly Pr
     warnings: [...(environment?.warnings ?? []), ...(buckets?.warnings ?? [])],
     environment: environment === undefined ? null : { ...environment, warnings: undefined },
     buckets: named.map((bucket) => ({ ...bucket, streams: bucket.streams.map((id) => streamJson(buckets!.streamsConfigs[id]!)) })),
-    connect: probed.map(({ what, isWell: ok, says }) => ({ what, ok, says })),
+    places: places.map(probedJson),
+    connect: connect.map(probedJson),
   };
+}
+
+function probedJson({ what, state, says }: Probed): object {
+  return { what, ok: state !== 'failure', state, says };
 }
 
 function streamJson({ id, type, slice, backup, ...rest }: StreamConfig): object {

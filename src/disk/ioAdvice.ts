@@ -31,3 +31,8 @@ export function isPassing(error: unknown): boolean {
 export function needsAPerson(error: unknown): boolean {
   return ['EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '');
 }
+
+/** Room is what lacks, or a quota: it may come back by itself. */
+export function isDiskFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '');
+}

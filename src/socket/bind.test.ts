@@ -1,6 +1,6 @@
 // The socket's file: who may have it, who gets it when several want it, and that it is never open wider than asked.
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type Server, createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { turn } from '../../test/support/fakeClock.js';
 import { ConfigError } from '../errors.js';
-import { AlreadyRunningError, type BoundSocket, type SocketPlace, bindSocket, inheritSockets } from './bind.js';
+import { AlreadyRunningError, type BoundSocket, type SocketPlace, bindSocket, inheritSockets, tryToBind } from './bind.js';
 import { groupId } from './group.js';
 
 let folder: string;
@@ -130,6 +130,35 @@ describe('bindSocket', () => {
     expect(lstatSync(path).isSymbolicLink()).toBe(true);
     expect(existsSync(real)).toBe(what !== 'nothing');
     if (what === 'a file') expect(readFileSync(real, 'utf8')).toBe('precious');
+  });
+
+  test.runIf(process.getuid!() === 0)('a stale socket of another user in a folder as /tmp is told, for it can\'t be replaced', async () => {
+    await stale();
+    lchownSync(path, 1, 1);
+    chmodSync(folder, 0o1777);
+    process.seteuid!(65_534);
+    try {
+      for (const attempt of [bind, () => tryToBind({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined })]) {
+        await expect(attempt()).rejects.toThrow(`SOCKET: ${path} was left by user 1, and only that user, the owner of ${folder} or root can remove it; remove it, or choose another path`);
+      }
+    } finally {
+      process.seteuid!(0);
+    }
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+    await bind();
+  });
+
+  test('trying to bind says the same, takes nothing over and leaves nothing', async () => {
+    const place = { setting: 'SOCKET', path, mode: 0o660, groupId: undefined } as const;
+    await tryToBind(place);
+    expect(readdirSync(folder)).toEqual([]);
+    await stale();
+    const { ino } = statSync(path);
+    await tryToBind(place);
+    expect([readdirSync(folder), statSync(path).ino]).toEqual([['kahe.sock'], ino]);
+    await bind();
+    await expect(tryToBind(place)).rejects.toThrow(AlreadyRunningError);
+    expect(await connects()).toBe(true);
   });
 
   test('a folder that is not there is told with what to do', async () => {

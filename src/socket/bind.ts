@@ -1,7 +1,7 @@
 // The socket's file: bound under another name and renamed, so that it is never open wider than asked; a live daemon is left alone, a stale
 // file is taken over, anything else refused. Exactly one of several starters wins.
 import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { ConfigError } from '../errors.js';
 
@@ -38,35 +38,65 @@ const LONGEST_PATH = 107;
  * @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used
  */
 export async function bindSocket(place: SocketPlace, server: Server = newServer()): Promise<BoundSocket> {
-  const temporary = `${place.path}.${process.pid}`;
-  if (Buffer.byteLength(temporary) > LONGEST_PATH) throw new ConfigError(`${place.setting}: ${place.path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
-  const unlock = lock(`${place.path}.lock`, place.setting);
+  return inTurn(place, async () => {
+    const temporary = await bindAside(place, server);
+    const { dev, ino } = statSync(temporary);
+    renameSync(temporary, place.path);
+    return { server, unlink: () => unlinkOwn(place.path, dev, ino) };
+  });
+}
+
+/**
+ * All of it but the name: for those who want to know whether it could be bound. Nobody can connect, and nothing is left.
+ * @throws as bindSocket
+ */
+export async function tryToBind(place: SocketPlace): Promise<void> {
+  await inTurn(place, async () => {
+    const server = createServer();
+    await bindAside(place, server);
+    await new Promise((resolve) => server.close(resolve));
+  });
+}
+
+/** While no other starter does the same, and nobody is there. */
+async function inTurn<T>(place: SocketPlace, bind: () => Promise<T>): Promise<T> {
+  const { path, setting } = place;
+  if (Buffer.byteLength(asideOf(path)) > LONGEST_PATH) throw new ConfigError(`${setting}: ${path} is too long for a Unix socket; ${LONGEST_PATH} bytes is the most, with ".${process.pid}" for starting`);
+  const unlock = lock(`${path}.lock`, setting);
   try {
     await checkPlace(place);
-    await listen(server, temporary, place);
-    const { dev, ino } = statSync(temporary);
-    try {
-      open(temporary, place);
-    } catch (error) {
-      // Closing takes the temporary file away too.
-      server.close();
-      throw error;
-    }
-    return { server, unlink: () => unlinkOwn(place.path, dev, ino) };
+    return await bind();
   } finally {
     unlock();
   }
 }
 
-/** Gives the socket to those who may use it, and its name. */
-function open(temporary: string, { path, mode, groupId }: SocketPlace): void {
+/** Listens under another name, with the mode and the group that it is to have. @returns that name */
+async function bindAside(place: SocketPlace, server: Server): Promise<string> {
+  const temporary = asideOf(place.path);
+  await listen(server, temporary, place);
+  try {
+    giveAway(temporary, place);
+    return temporary;
+  } catch (error) {
+    // Closing takes the temporary file away too.
+    server.close();
+    throw error;
+  }
+}
+
+function asideOf(path: string): string {
+  return `${path}.${process.pid}`;
+}
+
+/** To those who may use it. */
+function giveAway(temporary: string, { path, mode, groupId }: SocketPlace): void {
   try {
     if (groupId !== undefined) chownSync(temporary, process.getuid!(), groupId);
   } catch (error) {
     throw new ConfigError(`SOCKET_GROUP: can't give ${path} to group ${String(groupId)}: ${(error as Error).message}; the user Kahe runs as must be in that group`);
   }
   chmodSync(temporary, mode);
-  renameSync(temporary, path);
 }
 
 /**
@@ -136,6 +166,14 @@ async function checkPlace({ path, setting }: SocketPlace): Promise<void> {
   if (found === undefined) return;
   if (!found.isSocket()) throw new ConfigError(`${setting}: ${path} exists and is no socket; move it away or choose another path`);
   if (await isAnswering(path)) throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another ${setting}`);
+  if (isOthers(path, found.uid)) throw new ConfigError(`${setting}: ${path} was left by user ${found.uid}, and only that user, the owner of ${dirname(path)} or root can remove it; remove it, or choose another path`);
+}
+
+/** In a folder as /tmp (its sticky bit is set) nobody takes another's file away. */
+function isOthers(path: string, uid: number): boolean {
+  const folder = statSync(dirname(path));
+  const own = process.geteuid!();
+  return (folder.mode & 0o1000) !== 0 && ![uid, folder.uid, 0].includes(own);
 }
 
 function isAnswering(path: string): Promise<boolean> {

@@ -14,7 +14,7 @@ import type { BucketKey } from '../buckets/messages.js';
 import { ConfigError } from '../errors.js';
 import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
-import { explained, needsAPerson } from '../disk/ioAdvice.js';
+import { explained, isDiskFull, needsAPerson } from '../disk/ioAdvice.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
@@ -65,7 +65,6 @@ const RESUME_SHARE = 0.95;
 const DROP_BYTES = 4 * 1024 * 1024;
 /** A disk that was full is written to again after a second (segment.ts): only if that did not help, more has to go. */
 const AGAIN_MS = 1_500;
-const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;
 
@@ -124,7 +123,7 @@ export class Spool {
       await this.#proveWritable(path);
       return await this.#find(path);
     } catch (error) {
-      throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
+      throw unusable(path, error);
     }
   }
 
@@ -138,9 +137,9 @@ export class Spool {
       await this.#fs.makeFolder(path, { parents: true });
       this.#unlock = await lockFolder(this.#fs, path);
     } catch (error) {
-      throw new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
+      throw unusable(path, error);
     }
-    if (this.#unlock === undefined) throw new ConfigError(`SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`);
+    if (this.#unlock === undefined) throw takenSpool(path);
   }
 
   /** The end: another daemon may have it. */
@@ -322,7 +321,7 @@ export class Spool {
 
   /** Throwing away what is safe helps against a disk that is full, and against nothing else. */
   #noteError(error: unknown): void {
-    this.#hasNoSpace = NO_SPACE.has(errnoOf(error) ?? '');
+    this.#hasNoSpace = isDiskFull(error);
     if (this.#hasNoSpace) this.#dropSoon();
   }
 
@@ -366,4 +365,12 @@ export class Spool {
 /** The name of a bucket's folder: no two buckets have the same one, and none is a path. */
 function folderOf(bucket: string): string {
   return shortened(safeName(bucket), LONGEST_NAME);
+}
+
+export function unusable(path: string, error: unknown): ConfigError {
+  return new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
+}
+
+export function takenSpool(path: string): ConfigError {
+  return new ConfigError(`SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`);
 }

@@ -104,7 +104,7 @@ function configuredPlaces(io: Io): readonly AdminPlace[] {
     }
     const { admin, file } = loadEnvironment(io);
     if (admin.length > 0) return admin;
-    throw new NoDaemonError(`ADMIN is not set (${file}), so the daemon can't be asked: set it, as ADMIN=./admin.sock, and restart the daemon; or say --admin PLACE, if another one is meant`);
+    throw new NoDaemonError(`ADMIN is not set (${file ?? 'there is no .env file'}), so the daemon can't be asked: set it, as ADMIN=./admin.sock, and restart the daemon; or say --admin PLACE, if another one is meant`);
   } catch (error) {
     if (error instanceof ConfigError) throw new NoDaemonError(`where the daemon is can't be found out; say --admin PLACE, or mend this:\n${error.message}`);
     throw error;

@@ -79,6 +79,14 @@ describe('kahe check', () => {
     expect(out).toContain('elsewhere.json: not found');
   });
 
+  test('no .env file is needed when the environment says all: what it says is checked', async () => {
+    await writeFile(join(folder, 'its.json'), JSON.stringify(BUCKETS));
+    const env = { BUCKETS_FILE: './its.json', SOCKET: './it.sock' };
+    expect(await runHere(['check'], { cwd: folder, env })).toMatchObject({ code: 0, out: expect.stringContaining(`the environment and ${join(folder, 'its.json')} are sound`) as string });
+    expect(JSON.parse((await runHere(['check', '--json'], { cwd: folder, env })).out)).toMatchObject({ ok: true, environment: { socket: { path: join(folder, 'it.sock') } } });
+    expect(await runHere(['check'], { cwd: folder, env: { ...env, MAXCPUS: '0' } })).toMatchObject({ code: 1, out: expect.stringContaining('environment variable MAXCPUS: "0"') as string });
+  });
+
   test('no .env file: it says so; warnings are shown and are no problem', async () => {
     await writeFile(join(folder, 'buckets.json'), JSON.stringify(BUCKETS));
     expect(await runHere(['check'], { cwd: folder })).toMatchObject({ code: 1, out: expect.stringContaining('.env.dev.local: not found') as string });

@@ -89,7 +89,7 @@ function asText({ environment, buckets, problems }: Reading, probed: readonly Pr
   const warnings = [...(environment?.warnings ?? []), ...(buckets?.warnings ?? [])];
   lines.push(...warnings.map((warning) => painted(out, 'yellow', `warning: ${warning}`)), ...(buckets?.notes ?? []).map((note) => `note: ${note}`));
   if (problems.length === 0 && environment !== undefined && buckets !== undefined) {
-    lines.push(`${environment.file} and ${environment.bucketsFile} are sound`, columns(factsOf(environment)), '', ...bucketRows(buckets));
+    lines.push(`${environment.file ?? 'the environment'} and ${environment.bucketsFile} are sound`, columns(factsOf(environment)), '', ...bucketRows(buckets));
   }
   if (probed.length > 0) lines.push('', userText(), ...probed.map(({ state, what, says }) => `${painted(out, COLOUR[state], SHOWN[state])} ${what}: ${says}`));
   return `${lines.join('\n')}\n`;

@@ -126,8 +126,9 @@ export class Reloads {
   #checkEnvironment(): void {
     const { environment, source, log } = this.#options;
     try {
-      if (isDeepStrictEqual(loadEnvironment(source), environment)) return;
-      log.warn(`SIGHUP: ${environment.file} has changed: what is in it needs a restart`);
+      const now = loadEnvironment(source);
+      if (isDeepStrictEqual(now, environment)) return;
+      log.warn(`SIGHUP: ${now.file ?? environment.file ?? 'the environment'} has changed: what is in it needs a restart`);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       for (const line of error.message.split('\n')) log.warn(`SIGHUP: ${line}; it would keep the daemon from starting again`);

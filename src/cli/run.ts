@@ -33,6 +33,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   // However it ends: even a second signal, or a start that fails.
   process.once('exit', closeLog);
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
+  if (environment.file === undefined) log.info('there is no .env file: what the environment does not set has its default');
   for (const note of buckets.notes) log.info(note);
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);

@@ -84,11 +84,38 @@ REJECTED_MAX=1GB
     expect(load('SOCKET=/d.sock', { environment: '' }).socket.path).toBe('/d.sock');
   });
 
-  test('COMPAT environment: a missing file is fatal, and named', () => {
-    expect(() => loadEnvironment({ cwd, env: { environment: 'prod' } })).toThrow(new ConfigError(
-      `${cwd}/.env.prod.local: not found; make this file (it may be empty: every variable has a default), or start in its folder, ` +
-      'or set the environment variable "environment" to NAME to use .env.NAME.local',
-    ));
+  describe('a missing file', () => {
+    const without = (env: Record<string, string>): Environment => loadEnvironment({ cwd, env });
+
+    test('COMPAT environment: is fatal, and named', () => {
+      expect(() => without({})).toThrow(new ConfigError(
+        `${cwd}/.env.dev.local: not found; make this file (it may be empty: every variable has a default), or start in its folder, or set the environment variable ` +
+        '"environment" to NAME to use .env.NAME.local; no file is needed when BUCKETS_FILE or SOCKET is set in the environment',
+      ));
+    });
+
+    test.each([[{ BUCKETS_FILE: '/etc/kahe.json' }], [{ SOCKET: '/run/kahe.sock' }]])('is not needed with %j, as in a container: all comes from the environment', (env) => {
+      expect(without({ ...env, MAXCPUS: '4' })).toMatchObject({ file: undefined, maxCpus: 4, maxMemoryBytes: 250 * MB });
+      expect(() => without({ ...env, MAXCPUS: 'many' })).toThrow(/^environment variable MAXCPUS: "many"/);
+    });
+
+    test.each([[{ MAXMEMORY: '1GB' }], [{ BUCKETS_FILE: '', SOCKET: ' ' }]])('is fatal with %j: that does not say where anything is', (env) => {
+      expect(() => without(env)).toThrow(/\.env\.dev\.local: not found; make this file/);
+    });
+
+    test('is fatal when `environment` names it, whatever else is set', () => {
+      expect(() => without({ environment: 'prod', BUCKETS_FILE: '/etc/kahe.json', SOCKET: '/run/kahe.sock' })).toThrow(new ConfigError(
+        `${cwd}/.env.prod.local: not found, because the environment variable "environment" names it; make it (it may be empty), start in its folder, or unset "environment"`,
+      ));
+      expect(without({ environment: '', BUCKETS_FILE: '/etc/kahe.json' }).file).toBeUndefined();
+    });
+
+    test('is fatal where another one is that may be meant: its settings are not passed over', () => {
+      writeFileSync(join(cwd, '.env.prod.local'), 'SPOOL=/spool');
+      expect(() => without({ SOCKET: '/run/kahe.sock' })).toThrow(new ConfigError(
+        `${cwd}/.env.dev.local: not found, but .env.prod.local is here; set the environment variable "environment" to prod, or make this file too`,
+      ));
+    });
   });
 
   test('a file that is a folder can not be read', () => {

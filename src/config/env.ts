@@ -6,16 +6,18 @@ import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import { type AdminPlace, type TcpPlace, parseAdminPlaces, parseTcpPlace } from './adminPlace.js';
 import { parseDuration } from './duration.js';
-import { envFileOf, readEnvFile } from './envFile.js';
+import { type EnvironmentSource, findEnvFile, readEnvFile } from './envFile.js';
 import { Problems } from './problems.js';
 import { formatSize, parseSize } from './size.js';
 import { checkSocketPath } from './socketPath.js';
 import { type StatsdSettings, parseInterval, parsePrefix } from './statsd.js';
 import { deepFreeze, describeValue, parseChoice, parseInteger } from './values.js';
 
+export type { EnvironmentSource } from './envFile.js';
+
 export interface Environment {
-  /** The `.env` file that was read. */
-  readonly file: string;
+  /** The `.env` file that was read; undefined: there is none, the real environment says all. */
+  readonly file: string | undefined;
   /** Absolute, as every path here. */
   readonly bucketsFile: string;
   readonly socket: {
@@ -45,12 +47,6 @@ export interface Environment {
   readonly warnings: readonly string[];
 }
 
-export interface EnvironmentSource {
-  /** The folder that holds the `.env` file, and that relative paths start from. */
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-}
-
 const MB = 1024 ** 2;
 const SPOOL_SYNCS = ['never', 'batch', 'always'] as const;
 /** When the spool's files are synced: never, when a batch is closed, or after each write. */
@@ -65,10 +61,11 @@ const KNOWN = [
 ] as const;
 
 /** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
-export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
+export function loadEnvironment(source: EnvironmentSource): Environment {
+  const { cwd, env } = source;
   const problems = new Problems();
-  const file = envFileOf(cwd, env['environment']);
-  const variables = new Variables(file, readEnvFile(file, KNOWN, problems), env, problems);
+  const file = findEnvFile(source);
+  const variables = new Variables(file, file === undefined ? new Map() : readEnvFile(file, KNOWN, problems), env, problems);
   const maxMemoryBytes = variables.read('MAXMEMORY', (text) => parseSize(text, { minBytes: 16 * MB }), 250 * MB);
   const environment: Environment = {
     file,
@@ -100,12 +97,12 @@ export function loadEnvironment({ cwd, env }: EnvironmentSource): Environment {
 /** Looks a variable up where it counts: the real environment first, then the file. An empty value means the default. */
 class Variables {
   readonly warnings: string[] = [];
-  readonly #file: string;
+  readonly #file: string | undefined;
   readonly #fromFile: ReadonlyMap<string, string>;
   readonly #env: EnvironmentSource['env'];
   readonly #problems: Problems;
 
-  constructor(file: string, fromFile: ReadonlyMap<string, string>, env: EnvironmentSource['env'], problems: Problems) {
+  constructor(file: string | undefined, fromFile: ReadonlyMap<string, string>, env: EnvironmentSource['env'], problems: Problems) {
     this.#file = file;
     this.#fromFile = fromFile;
     this.#env = env;
@@ -128,7 +125,7 @@ class Variables {
   }
 
   #where(name: string): string {
-    return this.#env[name] === undefined ? `${this.#file}: ${name}` : `environment variable ${name}`;
+    return this.#file === undefined || this.#env[name] !== undefined ? `environment variable ${name}` : `${this.#file}: ${name}`;
   }
 }
 

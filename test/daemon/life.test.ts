@@ -257,7 +257,7 @@ describe('a configuration that can not be used: exit 1, nothing is started, and 
     expect((await readdir(daemon.folder)).sort()).toEqual(['.env.dev.local', 'buckets.json']);
   });
 
-  test('no .env file: it is named', async () => {
+  test('no .env file, though `environment` names one: it is named', async () => {
     const folder = await daemonFolder();
     const daemon = await spawnDaemon(folder, { environment: 'prod' });
     expect(await daemon.exited).toMatchObject({ code: 1 });

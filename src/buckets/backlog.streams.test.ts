@@ -112,6 +112,7 @@ describe.each([['without a spool', false], ['with a spool', true]])('Backlog, %s
     const [first, second] = [new Destination('first'), new Destination('second')];
     const bench = new Bench(hasSpool, [first]);
     bench.add(5);
+    await bench.until('the first has them', () => first.told.length === 5);
     const number = bench.backlog.addStream(second);
     expect([number, bench.backlog.waiting.map(({ frames }) => frames)]).toEqual([1, [0, 0]]);
     bench.add(5);
@@ -177,6 +178,7 @@ describe('Backlog, with a spool: what is noted', () => {
     bench.backlog.endStream(1);
     bench.backlog.addStream(again);
     bench.add(2);
+    await bench.until('it has both', () => again.held.length === 2);
     again.settle();
     old.settle(1);
     await bench.until('another note', () => bench.notes['twice'] === bench.segments[3]!.slice(0, 22));
@@ -191,6 +193,7 @@ describe('Backlog, with a spool: what is noted', () => {
     const bench = new Bench(true, [first, gone]);
     bench.add(30);
     bench.backlog.endStream(1);
+    await bench.until('both have a window', () => first.held.length === 16 && gone.held.length === 16);
     first.settle();
     const toldAll = bench.backlog.toldAll(1);
     await bench.backlog.handedOver(0);

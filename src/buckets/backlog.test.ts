@@ -259,10 +259,11 @@ describe('Backlog', () => {
     const life = await new Life({ streams: 2 }).start();
     const [slow, fast] = life.destinations as [Destination, Destination];
     for (const number of numbers(0, 100)) life.add(number);
-    for (let i = 0; i < 200; i++) {
+    await life.until('both have a window', () => slow.held === WINDOW && fast.held === WINDOW);
+    await life.until('the fast one has had all', () => {
       fast.settle();
-      await turn();
-    }
+      return fast.told.length === 100 && fast.held === 0;
+    });
     expect(fast.told).toEqual(numbers(0, 100));
     expect(slow.told).toEqual(numbers(0, WINDOW));
     expect([slow.mostHeld, fast.mostHeld]).toEqual([WINDOW, WINDOW]);
@@ -270,6 +271,29 @@ describe('Backlog', () => {
     expect(slow.told).toEqual(numbers(0, 100));
     expect(life.files).toEqual([]);
     expect(life.budget.heldBytes).toBe(0);
+  });
+
+  test('no stream has a batch before all of it is safe in the spool', async () => {
+    const life = await new Life().start();
+    const goOn = life.hold({ call: 'write', path: /bckstm$/ });
+    for (const number of numbers(0, 3)) life.add(number);
+    for (let i = 0; i < 10; i++) await turn();
+    expect(life.destinations[0]!.told).toEqual([]);
+    goOn();
+    await life.until('it has them', () => life.destinations[0]!.told.length === 3);
+    expect(life.destinations[0]!.told).toEqual(numbers(0, 3));
+    await life.deliverAll();
+  });
+
+  test('while the disk fails batches are sent from memory, and in order', async () => {
+    const life = await new Life().start();
+    life.disk.fail({ call: 'write', path: /bckstm$/, code: 'EIO' });
+    for (const number of numbers(0, 3)) life.add(number);
+    await life.until('it has them', () => life.destinations[0]!.told.length === 3);
+    expect(life.destinations[0]!.told).toEqual(numbers(0, 3));
+    life.disk.heal();
+    await life.deliverAll();
+    expect(life.files).toEqual([]);
   });
 
   test('a file goes when all streams have settled its batch, and not before', async () => {
@@ -396,28 +420,30 @@ describe('Backlog', () => {
     const first = await new Life({ streams: 2 }).start();
     for (const number of numbers(0, 5)) first.add(number);
     await first.onDisk();
-    const goOn = first.hold({ call: 'write', path: /bckstm$/ });
+    first.disk.fail({ call: 'write', path: /bckstm$/, code: 'EIO' });
     first.add('5');
     const [fast, stuck] = first.destinations as [Destination, Destination];
     stuck.isStuck = true;
+    await first.until('it is sent, because the disk fails', () => fast.told.length === 6);
     fast.settleAll();
     const noted = (): string | undefined => first.noted?.['stream_0'];
     await first.until('it is noted', () => noted() !== undefined);
     expect(noted()).toBe(first.files[4]!.slice(0, 22));
-    goOn();
+    first.disk.heal();
     await first.until('the last one is noted too', () => noted() === first.files[5]?.slice(0, 22));
   });
 
   test('what is written only at the end is noted then', async () => {
     const first = await new Life({ streams: 2 }).start();
-    const goOn = first.hold({ call: 'write', path: /bckstm$/ });
+    first.disk.fail({ call: 'write', path: /bckstm$/, code: 'EIO' });
     first.add('0');
+    await first.until('it is sent, because the disk fails', () => first.destinations[0]!.told.length === 1);
     first.destinations[0]!.settleAll();
     await turn();
     const hasEnded = first.ending();
     for (let i = 0; i < 10; i++) await turn();
     expect(hasEnded()).toBe(false);
-    goOn();
+    first.disk.heal();
     await first.until('the end', hasEnded);
     const next = await new Life({ streams: 2, folder: first.folder }).start();
     await next.deliverAll();
@@ -702,6 +728,7 @@ describe('Backlog', () => {
     test('handedOver gives up when the time is over, and then nothing more is told', async () => {
       const life = await new Life().start();
       for (const number of numbers(0, 40)) life.add(number);
+      await life.until('a window is told', () => life.destinations[0]!.held === WINDOW);
       let isOver = false;
       void life.backlog.handedOver(500).then(() => (isOver = true));
       life.clock.advance(499);

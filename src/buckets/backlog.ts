@@ -90,6 +90,7 @@ export class Backlog {
       options.budget.onPressure((pressure) => (pressure === 'over' ? this.#makeRoom() : this.#pump())),
       options.budget.onSqueeze(() => this.#makeRoom()),
       spool.onFull(oldest),
+      spool.onFailing(() => this.#pump()),
     ];
   }
 
@@ -171,6 +172,7 @@ export class Backlog {
     this.closed.frames += batch.frames;
     this.closed.bytes += batch.length;
     this.#push({ batch, twin, left: undefined });
+    if (twin?.isWritten === false) twin.whenWritten(() => this.#pump());
     void twin?.completed.then(() => {
       if (this.#isTight()) this.evict();
       this.#progress?.note();
@@ -268,9 +270,18 @@ export class Backlog {
         continue;
       }
       if (entry.batch === undefined) return this.#load(entry);
+      if (!this.#isSendable(entry)) return;
       taker.next++;
       this.#tell(taker, number, entry, entry.batch);
     }
+  }
+
+  /**
+   * Once all of it is safe in the spool: or, after a crash, a later frame of a sender could be in Kafka and an earlier one nowhere. While the
+   * disk fails a batch is sent all the same, because then the stream is the only place where it can become safe.
+   */
+  #isSendable({ twin }: Entry): boolean {
+    return twin === undefined || twin.isWritten || this.#options.spool!.isFailing;
   }
 
   /** A stream has at least one batch; more only while memory is no matter. */

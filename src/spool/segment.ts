@@ -151,8 +151,7 @@ export class Segment {
     this.#timer?.cancel();
     if (this.#previous?.isWritten === false) {
       this.#state = 'behind';
-      this.#previous.#whenWritten.push(() => this.#state === 'behind' && this.#write());
-      return;
+      return this.#previous.whenWritten(() => this.#state === 'behind' && this.#write());
     }
     this.#previous = undefined;
     this.#state = 'writing';
@@ -214,9 +213,15 @@ export class Segment {
   #isWanted(): boolean { return this.#state !== 'gone'; }
   get #fileLength(): number { return this.#file?.length ?? 0; }
 
-  /** All of the closed batch is in a file: the bucket's next segment may be written. */
+  /** All of the closed batch is safe in a file: streams may have it, and the bucket's next segment may be written. */
   get isWritten(): boolean {
     return this.#state === 'gone' || (this.#isSealed && this.#safeBytes >= this.#options.batch.length);
+  }
+
+  /** Calls once that is so. */
+  whenWritten(run: () => void): void {
+    if (this.isWritten) run();
+    else this.#whenWritten.push(run);
   }
 
   #tellIfWritten(): void {

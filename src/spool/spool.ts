@@ -86,6 +86,7 @@ export class Spool {
   readonly #notes = new Map<BucketKey, SettledNotes>();
   /** Each says which of its segments could go first. */
   readonly #holders = new Set<() => Droppable | undefined>();
+  readonly #whenFailing = new Set<() => void>();
   #dropping: Promise<void> | undefined;
   readonly #removals: Removals;
   #again: Timer | undefined;
@@ -218,6 +219,17 @@ export class Spool {
     return () => this.#holders.delete(oldest);
   }
 
+  /** The disk does not take all segments just now. */
+  get isFailing(): boolean {
+    return this.#inTrouble > 0;
+  }
+
+  /** Called each time when that begins. Returns the way to end it. */
+  onFailing(run: () => void): () => void {
+    this.#whenFailing.add(run);
+    return () => this.#whenFailing.delete(run);
+  }
+
   /** The twin of a batch that was just opened. */
   twin(batch: Batch): Segment {
     const { bucket } = batch;
@@ -317,6 +329,7 @@ export class Spool {
     this.#inTrouble += isInTrouble ? 1 : -1;
     if (this.#inTrouble === 0) this.#hasNoSpace = false;
     this.#block();
+    if (isInTrouble && this.#inTrouble === 1) for (const run of this.#whenFailing) run();
   }
 
   /** Throwing away what is safe helps against a disk that is full, and against nothing else. */

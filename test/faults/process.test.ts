@@ -7,9 +7,10 @@ import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { daemonFolder, filesOf, frame, launchDaemon, numberedFrames, numbersBySender, range, type DaemonClient, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
+import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
 import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
 import { bucketsTo, everyFile, expectNoOrphans, isUp, kafkaAway, launchOnBadDisk, launchReady, segments, untilSpoolEmpty } from './machines.js';
-import { BATCH, BUCKET, WINDOW, bySender, judge, note, randomOf, record, senders, sentBy, sum, type Sender, type Sent } from './senders.js';
+import { BATCH, BUCKET, WINDOW, bySender, judge, judgeSpread, note, randomOf, record, senders, sentBy, sum, type Sender, type Sent } from './senders.js';
 import { isFull } from './sizes.js';
 
 const { bootstrap } = inject('kafka');
@@ -78,6 +79,40 @@ describe('kill -9 at random moments under load', () => {
     record('kill -9 at random moments, Kafka there or away', hasSpool ? 'spool' : 'no spool, no backup', { runs: KILLS, sent: sentBy(all), duplicated: repeated, recoverMs: Math.max(...startsMs) });
     note(`kill -9, ${kind}, seed ${seed}`, { kills: KILLS, sent: sentBy(all), receipted: sum(all.map(({ receipted }) => receipted)), 'came twice': repeated, 'slowest start ms': Math.max(...startsMs) });
   }, 120_000);
+});
+
+describe('kill -9 of Kahe over kill -9 of the broker', () => {
+  const [LIVES, PARTITIONS] = [isFull ? 19 : 5, 4];
+
+  test.each(range(0, isFull ? 4 : 1).map((i) => 20_310 + 7 * i))('keyed, four partitions, a spool: no hole (seed %i)', async (seed) => {
+    const random = randomOf(seed);
+    const kafka = await startKafka();
+    onTestFinished(() => kafka.close());
+    const [broker] = kafka.nodes as [KafkaServer['nodes'][number]];
+    const topic = await newTopic(kafka.bootstrap, 'faults-both', PARTITIONS);
+    const buckets = bucketsTo(kafkaStream(kafka.bootstrap, { 'message.timeout.ms': 2000 }), { bucket: topic, batch: 100 });
+    const options = { buckets, env: { SPOOL: './spool' }, folder: await daemonFolder() };
+    const all: Sender[] = [];
+    for (const life of range(0, LIVES)) {
+      const daemon = await launchReady(options);
+      const own = await senders(daemon, `life${life}`, random, { count: 3, bucket: topic, keys: 50 });
+      all.push(...own);
+      await pause(random(400));
+      const isOfBoth = life % 2 === 1;
+      if (isOfBoth) await broker.kill();
+      await pause(random(100));
+      await daemon.kill9();
+      await Promise.all(own.map(({ ended }) => ended));
+      if (isOfBoth) await broker.start();
+    }
+    const last = await launchReady(options);
+    await untilSpoolEmpty(last, 60_000);
+    expect(await last.stop()).toMatchObject({ code: 0 });
+    const partitions = [...(await readTopic(kafka.bootstrap, topic)).values()].map((messages) => numbersBySender(messages.map(({ value }) => value!.toString())));
+    const repeated = judgeSpread(all, partitions, `seed ${seed}`);
+    record('kill -9 of Kahe over kill -9 of the broker', 'spool', { runs: LIVES, sent: sentBy(all), duplicated: repeated });
+    note(`kill -9 of both, seed ${seed}`, { kills: LIVES, sent: sentBy(all), 'came twice': repeated });
+  }, 240_000);
 });
 
 describe('SIGTERM at random moments', () => {

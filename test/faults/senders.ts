@@ -37,7 +37,8 @@ export class Sender implements Sent {
   readonly ended: Promise<void>;
   #isStopped = false;
 
-  constructor(readonly client: DaemonClient, readonly name: string, random: (below: number) => number, readonly bucket = BUCKET) {
+  /** @param keys how many different ones its frames have; 0: none */
+  constructor(readonly client: DaemonClient, readonly name: string, random: (below: number) => number, readonly bucket = BUCKET, readonly keys = 0) {
     this.ended = this.#send(random).catch(() => undefined);
   }
 
@@ -49,7 +50,7 @@ export class Sender implements Sent {
   async #send(random: (below: number) => number): Promise<void> {
     while (!this.#isStopped) {
       const count = 1 + random(BATCH);
-      const bytes = numberedFrames(this.bucket, this.name, { from: this.sent, count, bytes: 30 + random(300) });
+      const bytes = numberedFrames(this.bucket, this.name, { from: this.sent, count, bytes: 30 + random(300), key: (number) => (this.keys === 0 ? '' : `${this.name}-${number % this.keys}`) });
       this.sent += count;
       // In two pieces, so that the end may well be half a frame.
       const cut = random(bytes.length);
@@ -62,9 +63,9 @@ export class Sender implements Sent {
 }
 
 /** Some senders at once; none, when the daemon is gone already. */
-export async function senders(daemon: TestDaemon, name: string, random: (below: number) => number, { count = 3, bucket = BUCKET } = {}): Promise<Sender[]> {
+export async function senders(daemon: TestDaemon, name: string, random: (below: number) => number, { count = 3, bucket = BUCKET, keys = 0 } = {}): Promise<Sender[]> {
   const clients = await Promise.all(range(0, count).map(() => daemon.connect().catch(() => undefined)));
-  return clients.flatMap((client, i) => (client === undefined ? [] : [new Sender(client, `${name}c${i}`, random, bucket)]));
+  return clients.flatMap((client, i) => (client === undefined ? [] : [new Sender(client, `${name}c${i}`, random, bucket, keys)]));
 }
 
 /** All a test's senders against what was delivered. @returns how many frames came more than once */
@@ -81,6 +82,19 @@ export function judge(all: readonly Sent[], delivered: ReadonlyMap<string, reado
     repeated += numbers.length - firstTimes.length;
   }
   return repeated;
+}
+
+/** As judge, of senders whose frames were spread over partitions: each partition keeps their order, and all partitions together have no hole. */
+export function judgeSpread(all: readonly Sent[], partitions: readonly ReadonlyMap<string, readonly number[]>[], what: string): number {
+  const together = new Map(all.map(({ name }): [string, number[]] => [name, []]));
+  for (const partition of partitions) {
+    for (const [name, numbers] of partition) {
+      const firstTimes = [...new Set(numbers)];
+      expect(firstTimes, `${what}: ${name} keeps its order in each partition`).toEqual(firstTimes.toSorted((a, b) => a - b));
+      together.set(name, [...(together.get(name) ?? []), ...numbers]);
+    }
+  }
+  return judge(all, new Map([...together].map(([name, numbers]) => [name, numbers.toSorted((a, b) => a - b)])), what);
 }
 
 export function bySender(frames: readonly Frame[]): Map<string, number[]> {

@@ -134,6 +134,7 @@ describe('bindSocket', () => {
 
   test.runIf(process.getuid!() === 0)('a stale socket of another user in a folder as /tmp is told, for it can\'t be replaced', async () => {
     await stale();
+    chmodSync(path, 0o777);
     lchownSync(path, 1, 1);
     chmodSync(folder, 0o1777);
     process.seteuid!(65_534);

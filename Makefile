@@ -9,12 +9,8 @@ CONFIG := dist/buckets.json dist/.env.dev.local
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-run: build ## build, start the daemon on ./buckets.json and ./.env.dev.local, and say how to send it a frame
-	@printf '%s\n' '' 'Once it listens, in another terminal:' '' \
-	  "  cd '$(CURDIR)' && node dist/main.js send requests 'hello' user-7" \
-	  "  cd '$(CURDIR)' && node dist/main.js inspect data/requests/*.bckstm" '' \
-	  'The first sends a frame and waits until it is safe; the second shows it in its file. Ctrl-C ends the daemon.' ''
-	@exec node dist/main.js
+run: build ## build, start the daemon on ./buckets.json and ./.env.dev.local, and say how to send it a frame and see it
+	@exec sh test/demo/start.sh
 
 build: dist/.built $(CONFIG) ## compile into dist/, with buckets.json and .env.dev.local beside it
 
@@ -33,9 +29,9 @@ lint: $(MODULES) ## check types and style
 	node_modules/.bin/tsc --noEmit
 	node_modules/.bin/eslint . --max-warnings 0
 
-kafka: $(MODULES) ## start a Kafka to play with on 127.0.0.1:9092, until Ctrl-C
+kafka: $(MODULES) ## start a Kafka to play with on 127.0.0.1:9092 (or KAFKA_PORT), with the topic requests, until Ctrl-C
 	@sh test/tools.sh kafka
-	@exec node_modules/.bin/tsx test/kafka/run.ts
+	@KAFKA_PORT='$(KAFKA_PORT)' exec node_modules/.bin/tsx test/kafka/run.ts
 
 demo: build ## show it all at work: a Kafka, the daemon, senders, an outage, and what arrived where
 	@sh test/tools.sh kafka

@@ -22,7 +22,7 @@ test('topics that are there, and one that is not: which it does not make either'
   const bad = await runCli(['check', '--connect'], { cwd: folder });
   expect(bad).toMatchObject({ code: 1, err: '' });
   expect(bad.out).toContain(`ok   stream kafka, Kafka ${bootstrap}: topic ${topic} has 3 partitions\n`);
-  expect(bad.out).toContain(`FAIL stream kafka, Kafka ${bootstrap}: topic ${missing} does not exist\n`);
+  expect(bad.out).toContain(`FAIL stream kafka, Kafka ${bootstrap}: topic ${missing} does not exist`);
   expect(bad.out).toContain(`ok   stream any, Kafka ${bootstrap}: it answers\n`);
   expect(bad.out).toContain(`ok   backup of stream kafka, folder ${join(folder, 'backup')}: it can be written\n`);
   expect(await describeTopic([bootstrap], missing)).toBeUndefined();

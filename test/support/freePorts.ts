@@ -18,6 +18,15 @@ export async function freePorts(count: number): Promise<number[]> {
   return [...ports];
 }
 
+/** The first of `count` ports that follow each other, as freePorts. */
+export async function freePortsInARow(count: number): Promise<number> {
+  for (;;) {
+    const [first] = (await freePorts(1)) as [number];
+    const others = Array.from({ length: count - 1 }, (_, index) => isFree(first + 1 + index));
+    if (!(await Promise.all(others)).includes(false)) return first;
+  }
+}
+
 async function isFree(port: number): Promise<boolean> {
   const server = net.createServer().listen(port, '127.0.0.1');
   try {

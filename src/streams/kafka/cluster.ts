@@ -170,8 +170,13 @@ export class Cluster {
       return;
     }
     this.#layouts.delete(topic);
-    const what = errorCode === UNKNOWN_TOPIC ? 'does not exist: make it, or set allow.auto.create.topics' : `can't be written to: ${errorText(errorCode)}`;
+    const what = errorCode === UNKNOWN_TOPIC ? this.#missingTopic() : `can't be written to: ${errorText(errorCode)}`;
     for (const { reject } of waiters) reject(new KafkaFailure('TOPIC', `topic ${topic} ${what}`));
+  }
+
+  #missingTopic(): string {
+    if (this.#settings.allowAutoCreateTopics) return 'does not exist, and the cluster does not make it (auto.create.topics.enable of its brokers): make it';
+    return 'does not exist: make it, or set allow.auto.create.topics';
   }
 
   #forgetMovedNodes(nodes: ReadonlyMap<number, KafkaBroker>): void {

@@ -377,9 +377,11 @@ describe('KafkaStream: the deadline', () => {
     for (let i = 0; i < rounds; i++) expect((await write(other, 'one', numbered(5, `round ${i}`))).error).toBeUndefined();
     const { error, undelivered } = await missing;
     expect(error?.code).toBe('REFUSED');
-    expect(error?.message).toContain('topic missing does not exist');
+    expect(error?.message).toContain('topic missing does not exist: make it, or set allow.auto.create.topics');
     expect(undelivered).toEqual(numbered(5).map(frame));
     await expect(stream.probe()).rejects.toThrow('does not exist');
+    const asking = await opened('unmade', { ...BRIEF, 'allow.auto.create.topics': true });
+    await expect(asking.probe()).rejects.toThrow('topic unmade does not exist, and the cluster does not make it (auto.create.topics.enable of its brokers): make it');
     expect(appended('one')).toHaveLength(rounds * 5);
     cluster.setTopic('missing', [1]);
     await stream.probe();

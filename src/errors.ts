@@ -20,7 +20,9 @@ export class FrameError extends Error {
   }
 }
 
-/** Of whatever was thrown. */
+/** Of whatever was thrown; never empty. What failed in several ways, as a connection to a name with several addresses, says all of them. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof AggregateError && error.message === '') return [...new Set(error.errors.map(messageOf))].join('; ') || 'AggregateError';
+  if (!(error instanceof Error)) return String(error);
+  return error.message || (error as NodeJS.ErrnoException).code || error.name;
 }

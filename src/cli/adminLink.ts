@@ -8,7 +8,7 @@ import { type AdminPlace, describePlace, parseAdminPlace, parseAdminPlaces } fro
 import { loadEnvironment } from '../config/env.js';
 import { envFileOf } from '../config/envFile.js';
 import { errnoOf } from '../disk/fileSystem.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, messageOf } from '../errors.js';
 import { type CommandLine, type OptionSpec, UsageError } from './command.js';
 import type { Io } from './io.js';
 import { escaped } from './units.js';
@@ -123,7 +123,7 @@ function get(place: AdminPlace, options: RequestOptions): Promise<IncomingMessag
 }
 
 function noAnswer(failures: readonly (readonly [AdminPlace, unknown])[]): NoDaemonError {
-  const said = failures.map(([place, error]) => `${describePlace(place)}: ${WHY[errnoOf(error) ?? ''] ?? escaped((error as Error).message)}`);
+  const said = failures.map(([place, error]) => `${describePlace(place)}: ${WHY[errnoOf(error) ?? ''] ?? escaped(messageOf(error))}`);
   return new NoDaemonError(`no daemon answers on ${said.join('; nor on ')}. Does it run, with ADMIN there? (start it with: kahe)`);
 }
 

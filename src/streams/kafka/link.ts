@@ -5,6 +5,7 @@ import * as net from 'node:net';
 import * as tls from 'node:tls';
 import type { Log } from '../../log.js';
 import type { KafkaBroker } from './brokerList.js';
+import { dial } from './dial.js';
 import { KafkaFailure } from './failure.js';
 import { type PartitionAnswer, type ProduceRequest, produceBody } from './produceRequest.js';
 import type { KafkaSettings } from './settings.js';
@@ -32,7 +33,10 @@ export class Link {
   readonly #connection: Connection;
   readonly #settings: LinkSettings;
   #lookup: Lookup | undefined;
+  /** The TCP connection, and what is spoken on: the same without TLS. */
+  #wire: net.Socket | undefined;
   #socket: net.Socket | undefined;
+  readonly #dialling = new AbortController();
   #closedBy: KafkaFailure | undefined;
   readonly #onClosed = new Set<(why: KafkaFailure) => void>();
 
@@ -115,7 +119,9 @@ export class Link {
     this.#connection.connectionStatus = 'disconnected';
     this.#connection.requestQueue.rejectAll(why);
     this.#connection.requestQueue.destroy();
+    this.#dialling.abort(why);
     this.#socket?.destroy();
+    this.#wire?.destroy();
     for (const tell of this.#onClosed) tell(why);
     return why;
   }
@@ -125,6 +131,7 @@ export class Link {
   }
 
   async #setUp(): Promise<void> {
+    this.#wire = await this.#dial();
     await this.#connection.connect();
     const versions = await this.#askVersions();
     this.#connection.setVersions(versions);
@@ -176,11 +183,21 @@ export class Link {
     socket.uncork();
   }
 
+  async #dial(): Promise<net.Socket> {
+    try {
+      return await dial(this.broker, this.#dialling.signal);
+    } catch (error) {
+      throw error instanceof KafkaFailure ? error : new KafkaFailure('CONNECTION', `${this.#name} can't be reached: ${messageOf(error)}`);
+    }
+  }
+
   #connect(onConnect: () => void): net.Socket {
-    const { host, port } = this.broker;
+    const { host } = this.broker;
     const { tls: secure } = this.#settings.security;
-    const socket = secure === undefined ? net.connect({ host, port, noDelay: true }, onConnect) : tls.connect(tlsOptions(host, port, secure), onConnect);
-    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    const wire = this.#wire!;
+    wire.setKeepAlive(true, KEEP_ALIVE_MS);
+    const socket = secure === undefined ? wire : tls.connect(tlsOptions(wire, host, secure), onConnect);
+    if (secure === undefined) queueMicrotask(onConnect);
     // kafkajs has no handler for 'close': a socket that goes without 'end' or 'error' would leave its requests hanging.
     socket.on('close', () => this.destroy(new KafkaFailure('CONNECTION', `${this.#name} closed the connection`)));
     this.#socket = socket;
@@ -225,10 +242,10 @@ export class Link {
   }
 }
 
-function tlsOptions(host: string, port: number, secure: KafkaTls): tls.ConnectionOptions {
+function tlsOptions(wire: net.Socket, host: string, secure: KafkaTls): tls.ConnectionOptions {
   return {
+    socket: wire,
     host,
-    port,
     ...(net.isIP(host) === 0 ? { servername: host } : {}),
     ...(secure.ca === undefined ? {} : { ca: secure.ca }),
     ...(secure.certificate === undefined ? {} : { cert: secure.certificate, key: secure.key }),

@@ -20,10 +20,11 @@ interface SendResult {
   readonly sent: number;
   readonly inFallback: number;
   readonly receipt: number | null;
+  readonly report: object | null;
   readonly error: string | null;
 }
 
-/** A daemon that takes frames, answers receipts, and remembers per connection what came. */
+/** A daemon that takes frames, answers receipts and reports, and remembers per connection what came. */
 class FakeKahe {
   readonly connections: { readonly frames: Frame[]; rest: Buffer; isEnded: boolean }[] = [];
   readonly #sockets = new Set<Socket>();
@@ -66,6 +67,8 @@ class FakeKahe {
           const answer = Buffer.alloc(8);
           answer.writeBigUInt64LE(BigInt(connection.frames.length));
           socket.write(answer);
+        } else if (body[0] === 0) {
+          socket.write(reportOf(parseBody(body).message, connection.frames.length));
         } else {
           connection.frames.push(parseBody(body));
         }
@@ -83,6 +86,17 @@ function parseBody(body: Buffer): Frame {
     key: body.toString('utf8', bucketEnd + 1, keyEnd),
     message: body.toString('utf8', keyEnd),
   };
+}
+
+/** All is well: what was asked, and the frames of the connection. */
+function reportOf(asked: string, frames: number): Buffer {
+  const isSettled = asked === 'settled';
+  const outcomes = { [isSettled ? 'delivered' : 'safe']: frames, rejected: 0, discarded: 0 };
+  const json = JSON.stringify({ level: isSettled ? 'settled' : 'safe', frames, outcomes, reasons: [] });
+  const answer = Buffer.alloc(4 + json.length);
+  answer.writeUInt32LE(json.length, 0);
+  answer.write(json, 4);
+  return answer;
 }
 
 function payloads(worker: string, count: number): string[] {
@@ -128,6 +142,11 @@ describe('PhpFpm', () => {
 
   it('asks for a receipt', async () => {
     expect(await send({ count: 7, receipt: 1 })).toMatchObject({ sent: 7, receipt: 7, error: null });
+  });
+
+  it.each(['safe', 'settled'])('asks for a report of what is %s', async (report) => {
+    const outcomes = { [report === 'safe' ? 'safe' : 'delivered']: 7, rejected: 0, discarded: 0 };
+    expect(await send({ count: 7, report })).toMatchObject({ sent: 7, report: { level: report, frames: 7, outcomes, reasons: [] }, error: null });
   });
 
   it('runs many requests at once, on all its workers', async () => {

@@ -27,18 +27,13 @@ final class Client
     private static ?\WeakMap $unfinished = null;
 
     private readonly Connection $connection;
+    private readonly Questions $questions;
     private readonly ?Fallback $fallback;
     private int $pid;
 
     /** Frames that were not written yet. */
     private string $buffer = '';
-    /** With `confirm`: frames that were written, but are not known to be safe. */
-    private string $unconfirmed = '';
-    /** Frames on the present connection since its last receipt, and on connections that ended before their receipt. */
-    private int $withoutReceipt = 0;
-    private int $inDoubt = 0;
-
-    private int $framesSent = 0;
+    private Written $written;
     private int $framesInFallback = 0;
     private int $pausedUntilNs = 0;
 
@@ -74,7 +69,9 @@ final class Client
     ) {
         $this->checkOptions($fallbackDir);
         $this->connection = new Connection($socket, $persistent);
+        $this->questions = new Questions($this->connection, false);
         $this->fallback = $fallbackDir === null ? null : new Fallback(rtrim($fallbackDir, '/'));
+        $this->written = new Written($confirm);
         $this->pid = getmypid();
         if ($bufferBytes > 0 || $confirm) {
             self::flushAtEndOfRequest($this);
@@ -139,7 +136,7 @@ final class Client
     {
         $this->forgetAfterFork();
         $this->writeBuffer(new Deadline($this->deadlineMs));
-        if ($this->unconfirmed !== '') {
+        if ($this->written->heldBytes() > 0) {
             $this->settle(new Deadline($this->receiptDeadlineMs));
         }
     }
@@ -150,6 +147,7 @@ final class Client
      * @return int how many frames of this connection are safe; a persistent connection also counts earlier requests'
      * @throws DeadlineExceeded the answer did not come in time (kahego, which knows no receipts, never answers)
      * @throws Unavailable      the daemon is away, or frames were written to a connection that broke before their receipt
+     * @throws Discarded        the daemon did not keep all of them
      * @throws FallbackFailed
      */
     public function receipt(?int $deadlineMs = null): int
@@ -157,16 +155,31 @@ final class Client
         $this->forgetAfterFork();
         $this->writeBuffer(new Deadline($this->deadlineMs));
         $answer = $this->settle(new Deadline($deadlineMs ?? $this->receiptDeadlineMs));
-        $inDoubt = $this->inDoubt;
-        $this->inDoubt = 0;
-        if ($answer instanceof ConnectionFailed) {
-            throw $this->notSent($answer, '', $inDoubt);
-        }
-        if ($inDoubt > 0) {
-            throw $this->notSent(new ConnectionFailed(ConnectionFailed::LOST, 'closed a connection before its receipt'), '', $inDoubt);
-        }
 
-        return $answer;
+        return $this->forAllFrames(
+            $answer,
+            $this->written->takeInDoubt(),
+            'frame(s) were written but not confirmed, and may be lost: send them again, or use the option confirm',
+        );
+    }
+
+    /**
+     * flush(), then asks what became of the frames of this connection; a persistent connection also counts earlier requests'.
+     *
+     * @param bool     $settled    false: answered when all of them are safe; true: when every stream has settled them
+     * @param int|null $deadlineMs instead of receiptDeadlineMs
+     *
+     * @return array{level: string, frames: int, outcomes: array<string, int>, reasons: list<array{outcome: string, reason: string, frames: int}>}
+     * @throws DeadlineExceeded the answer did not come in time (a daemon that does not know the question never answers)
+     * @throws Unavailable      the daemon is away, or frames were written to a connection that ended before a report
+     * @throws FallbackFailed
+     */
+    public function report(bool $settled = false, ?int $deadlineMs = null): array
+    {
+        $this->flush();
+        $answer = $this->tryToReport($settled, new Deadline($deadlineMs ?? $this->receiptDeadlineMs));
+
+        return $this->forAllFrames($answer, $this->written->takeUnreported(), 'frame(s) were written, and what became of them is not known');
     }
 
     /** flush(), then lets the connection go; a persistent one stays open for the next request. @throws NotSent */
@@ -176,13 +189,14 @@ final class Client
             $this->flush();
         } finally {
             $this->connection->release();
+            $this->written->forgetConnection();
         }
     }
 
     /** Frames that were written to the daemon's socket. */
     public function framesSent(): int
     {
-        return $this->framesSent;
+        return $this->written->frames();
     }
 
     /** Frames that went to the fallback files instead. */
@@ -204,7 +218,7 @@ final class Client
         $frames = $this->buffer;
         $this->buffer = '';
         $this->transmit($frames, $deadline);
-        if (strlen($this->unconfirmed) >= self::MAX_UNCONFIRMED_BYTES) {
+        if ($this->written->heldBytes() >= self::MAX_UNCONFIRMED_BYTES) {
             $this->settle(new Deadline($this->receiptDeadlineMs));
         }
     }
@@ -230,10 +244,10 @@ final class Client
             try {
                 $this->connection->open($deadline);
                 $this->connection->write($frames, $deadline);
-                $this->noteSent($frames);
+                $this->written->add($frames);
                 return;
             } catch (ConnectionFailed $failure) {
-                $frames = $this->takeBack($frames, $failure->written);
+                $frames = $this->written->takeBack($frames, $failure->written);
                 if ($failure->kind === ConnectionFailed::LOST && $try < self::MAX_TRIES) {
                     continue;
                 }
@@ -268,13 +282,12 @@ final class Client
         for ($try = 1; ; $try++) {
             try {
                 $this->connection->open($deadline);
-                $answer = unpack('P', $this->connection->ask(Frame::RECEIPT, 8, $deadline))[1];
-                $this->unconfirmed = '';
-                $this->withoutReceipt = 0;
-                return $answer;
+                $safe = $this->questions->safeFrames($this->written->onConnection(), $deadline);
+                $this->written->confirm();
+                return $safe;
             } catch (ConnectionFailed $failure) {
-                $frames = $this->takeBack('', 0);
-                $mayRetry = $failure->kind === ConnectionFailed::LOST && $this->inDoubt === 0 && $try < self::MAX_TRIES;
+                $frames = $this->written->takeBack('', 0);
+                $mayRetry = $failure->kind === ConnectionFailed::LOST && !$this->written->areInDoubt() && $try < self::MAX_TRIES;
                 if (!$mayRetry) {
                     if ($frames !== '') {
                         $this->giveUp($frames, $failure);
@@ -289,53 +302,54 @@ final class Client
         }
     }
 
+    /** @return array<string, mixed>|ConnectionFailed */
+    private function tryToReport(bool $settled, Deadline $deadline): array|ConnectionFailed
+    {
+        try {
+            $this->connection->open($deadline);
+            return $this->questions->report($settled, $deadline);
+        } catch (ConnectionFailed $failure) {
+            $this->written->takeBack('', 0);
+            return $failure;
+        } catch (\Throwable $thrown) {
+            $this->keep('', $thrown);
+        }
+    }
+
+    /**
+     * @template T of int|array
+     * @param T|ConnectionFailed $answer
+     * @param int                $others how many frames it does not speak of, as their connection has ended
+     * @return T
+     * @throws NotSent
+     */
+    private function forAllFrames(int|array|ConnectionFailed $answer, int $others, string $fate): int|array
+    {
+        if ($others > 0 && !$answer instanceof ConnectionFailed) {
+            $answer = new ConnectionFailed(ConnectionFailed::LOST, 'closed a connection before it answered');
+        }
+        if ($answer instanceof ConnectionFailed) {
+            throw $this->notSent($answer, '', $others > 0 ? "$others $fate" : '');
+        }
+
+        return $answer;
+    }
+
     /** What is no NotSent was thrown by the application (by a signal handler): the frames wait for the next call. */
     private function keep(string $frames, \Throwable $thrown): never
     {
         if (!$thrown instanceof NotSent) {
             $this->connection->close();
-            $this->buffer = $this->takeBack($frames, 0) . $this->buffer;
+            $this->buffer = $this->written->takeBack($frames, 0) . $this->buffer;
         }
         throw $thrown;
-    }
-
-    private function noteSent(string $frames): void
-    {
-        $count = Frame::count($frames);
-        $this->framesSent += $count;
-        if ($this->confirm) {
-            $this->unconfirmed .= $frames;
-        } else {
-            $this->withoutReceipt += $count;
-        }
-    }
-
-    /**
-     * The connection is gone: which frames have to be sent again? The daemon drops the frame that was cut in half,
-     * so that one goes again as a whole. Those before it count as sent, unless we promised to see a receipt.
-     */
-    private function takeBack(string $frames, int $written): string
-    {
-        if ($this->confirm) {
-            $frames = $this->unconfirmed . $frames;
-            $this->framesSent -= Frame::count($this->unconfirmed);
-            $this->unconfirmed = '';
-
-            return $frames;
-        }
-        $whole = Frame::wholeBytes($frames, $written);
-        $this->noteSent(substr($frames, 0, $whole));
-        $this->inDoubt += $this->withoutReceipt;
-        $this->withoutReceipt = 0;
-
-        return substr($frames, $whole);
     }
 
     /** To the fallback, or else back to the caller. */
     private function giveUp(string $frames, ConnectionFailed $failure): void
     {
         if ($this->fallback === null) {
-            throw $this->notSent($failure, $frames, 0);
+            throw $this->notSent($failure, $frames, '');
         }
         try {
             $this->fallback->append($frames);
@@ -346,19 +360,27 @@ final class Client
         $this->framesInFallback += Frame::count($frames);
     }
 
-    private function notSent(ConnectionFailed $failure, string $frames, int $inDoubt): NotSent
+    private function notSent(ConnectionFailed $failure, string $frames, string $doubt): NotSent
     {
         $message = "Kahe at $this->socket {$failure->getMessage()}";
         if ($frames !== '') {
             $message .= '; ' . Frame::count($frames) . ($this->confirm ? ' frame(s) are not confirmed' : ' frame(s) were not sent');
         }
-        if ($inDoubt > 0) {
-            $message .= "; $inDoubt frame(s) were written but not confirmed, and may be lost: send them again, or use the option confirm";
+        if ($doubt !== '') {
+            $message .= "; $doubt";
         }
 
-        return $failure->kind === ConnectionFailed::LATE
-            ? new DeadlineExceeded("$message. See the daemon's log, allow it more time, or set fallbackDir.", $frames, $failure)
-            : new Unavailable("$message. Check that the daemon runs and that this user may use its socket, or set fallbackDir.", $frames, $failure);
+        return match ($failure->kind) {
+            ConnectionFailed::LATE => new DeadlineExceeded(
+                "$message. See the daemon's log, allow it more time, or set fallbackDir.", $frames, $failure,
+            ),
+            ConnectionFailed::DISCARDED => new Discarded(
+                "$message. Make room in the daemon's folder REJECTED, or set its REJECTED_FULL=hold.", $frames, $failure,
+            ),
+            default => new Unavailable(
+                "$message. Check that the daemon runs and that this user may use its socket, or set fallbackDir.", $frames, $failure,
+            ),
+        };
     }
 
     /** @throws InvalidFrame */
@@ -382,8 +404,9 @@ final class Client
         }
         $this->pid = getmypid();
         $this->connection->close();
-        $this->buffer = $this->unconfirmed = '';
-        $this->withoutReceipt = $this->inDoubt = $this->framesSent = $this->framesInFallback = 0;
+        $this->buffer = '';
+        $this->written = new Written($this->confirm);
+        $this->framesInFallback = 0;
     }
 
     private static function flushAtEndOfRequest(self $client): void

@@ -19,6 +19,8 @@ final class Connection
     /** One fwrite copies at most this much of a large write. */
     private const CHUNK_BYTES = 256 * 1024;
 
+    private const MAX_ANSWER_BYTES = 1024 * 1024;
+
     /** How long to wait when the daemon's queue of new connections is full, and the kernel offers nothing to wait for. */
     private const FULL_QUEUE_PAUSE_US = 2000;
 
@@ -55,11 +57,20 @@ final class Connection
         $this->markIdle();
     }
 
-    /** Writes a question and reads the answer of exactly $bytes bytes. @throws ConnectionFailed */
-    public function ask(string $question, int $bytes, Deadline $deadline): string
+    /**
+     * Writes a question and reads the answer.
+     *
+     * @param int|null $bytes of the answer; null: it begins with a u32 LE that says how many follow
+     * @throws ConnectionFailed
+     */
+    public function ask(string $question, ?int $bytes, Deadline $deadline): string
     {
         $this->markBusy();
         $this->writeAll($question, $deadline);
+        $bytes ??= unpack('V', $this->readAll(4, $deadline))[1];
+        if ($bytes > self::MAX_ANSWER_BYTES) {
+            throw $this->failed(ConnectionFailed::LOST, "announced an answer of $bytes bytes, which can't be");
+        }
         $answer = $this->readAll($bytes, $deadline);
         $this->markIdle();
 
@@ -132,12 +143,12 @@ final class Connection
     {
         for ($answer = ''; strlen($answer) < $bytes; $answer .= $read) {
             if (!$this->wait($deadline, forReading: true)) {
-                throw $this->failed(ConnectionFailed::LATE, "gave no receipt within {$deadline->ms} ms");
+                throw $this->failed(ConnectionFailed::LATE, "gave no answer within {$deadline->ms} ms");
             }
             $read = (string) Warnings::off(fn () => fread($this->stream, $bytes - strlen($answer)));
             // Not feof(): on an open socket it waits for default_socket_timeout.
             if ($read === '' && stream_get_meta_data($this->stream)['eof']) {
-                throw $this->failed(ConnectionFailed::LOST, 'closed the connection before the receipt');
+                throw $this->failed(ConnectionFailed::LOST, 'closed the connection before the answer');
             }
         }
 
@@ -185,8 +196,8 @@ final class Connection
         return true;
     }
 
-    /** @param ConnectionFailed::* $kind */
-    private function failed(string $kind, string $what, int $written = 0): ConnectionFailed
+    /** Closes for real. @param ConnectionFailed::* $kind */
+    public function failed(string $kind, string $what, int $written = 0): ConnectionFailed
     {
         $this->close();
 

@@ -17,9 +17,11 @@ final class ConnectionFailed extends \Exception
     public const LATE = 'late';
     /** The connection broke, as it does when the daemon restarts: a new one may work. */
     public const LOST = 'lost';
+    /** The daemon answered, and it did not keep all frames. */
+    public const DISCARDED = 'discarded';
 
     /**
-     * @param self::AWAY|self::LATE|self::LOST $kind
+     * @param self::AWAY|self::LATE|self::LOST|self::DISCARDED $kind
      * @param int $written bytes of the failed write that the kernel took
      */
     public function __construct(public readonly string $kind, string $message, public readonly int $written = 0)

@@ -112,3 +112,11 @@ test('Persistent: one client of the process may fail without breaking the other'
     endPersistent($server);
     same([frame('b', 'one') . frame('b', 'other') . Frame::RECEIPT, frame('b', 'goes on')], $server->received());
 });
+
+test('Persistent: a report counts earlier requests too', function (): void {
+    $server = new FakeServer();
+    (new Client($server->socket, persistent: true))->send('b', 'of an earlier request');
+    $client = new Client($server->socket, persistent: true);
+    $client->send('b', 'one');
+    same(2, $client->report()['frames']);
+});

@@ -4,7 +4,10 @@
 //   socket, report   paths
 //   read             "fast" (default), "slow" (a little at a time), "stuck" (accepts, reads only after "read" on stdin)
 //   closeAfter       closes each connection once it has read this many bytes of it
-//   answers          false: leaves receipts unanswered, as kahego does
+//   answers          false: leaves receipts and reports unanswered, as kahego does
+//   reports          false: takes the report question for a bad frame, as an older daemon does; "close": ends the connection at it;
+//                    other text: answers with this instead of JSON
+//   discards         it keeps so many of each connection's frames not, and says so
 //   accepts          false: never accepts, with a queue of one
 // "finish" on stdin: reads until every connection has ended, then writes what came to the report, and exits.
 
@@ -114,14 +117,40 @@ final class Server
         ['at' => $at, 'frames' => $frames] = $this->counted[$id];
         $end = strlen($this->bytes[$id]);
         while ($at + 4 <= $end && $at + 4 + ($length = unpack('V', $this->bytes[$id], $at)[1]) <= $end) {
+            $body = substr($this->bytes[$id], $at + 4, $length);
             $at += 4 + $length;
-            if ($length > 0) {
-                $frames++;
-            } elseif ($this->options['answers'] ?? true) {
-                Warnings::off(fn () => fwrite($this->open[$id], pack('P', $frames)));
+            $answer = match (true) {
+                $body === '' => pack('P', $frames - min($frames, $this->options['discards'] ?? 0)),
+                str_starts_with($body, "\0\5kahe?") => $this->report($id, substr($body, 7), $frames),
+                default => '',
+            };
+            $frames += $body !== '' && $body[0] !== "\0" ? 1 : 0;
+            if ($answer !== '' && ($this->options['answers'] ?? true)) {
+                Warnings::off(fn () => fwrite($this->open[$id], $answer));
             }
         }
         $this->counted[$id] = ['at' => $at, 'frames' => $frames];
+    }
+
+    private function report(int $id, string $asked, int $frames): string
+    {
+        $reports = $this->options['reports'] ?? true;
+        if ($reports === 'close') {
+            stream_socket_shutdown($this->open[$id], STREAM_SHUT_RDWR);
+        }
+        if ($reports !== true) {
+            return $reports === 'close' ? '' : (string) $reports;
+        }
+        $discarded = min($frames, $this->options['discards'] ?? 0);
+        $kept = [$asked === 'settled' ? 'delivered' : 'safe' => $frames - $discarded];
+        $json = json_encode([
+            'level' => $asked === 'settled' ? 'settled' : 'safe',
+            'frames' => $frames,
+            'outcomes' => $kept + ['rejected' => 0, 'discarded' => $discarded],
+            'reasons' => $discarded > 0 ? [['outcome' => 'discarded', 'reason' => 'the topic is away', 'frames' => $discarded]] : [],
+        ]);
+
+        return pack('V', strlen($json)) . $json;
     }
 }
 

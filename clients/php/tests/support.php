@@ -145,6 +145,12 @@ function frame(string $bucket, string $message, string $key = ''): string
     return pack('V', strlen($body)) . $body;
 }
 
+/** As the protocol has it: an ordinary frame of no bucket, with a key of its own. */
+function reportQuestion(string $level = ''): string
+{
+    return frame('', $level, 'kahe?');
+}
+
 /** Connects until the listener's queue is full. @return non-empty-list<resource> the connections */
 function fillBacklog(string $socket): array
 {

@@ -9,8 +9,9 @@
 //   padding   bytes of filler in every payload; default 0
 //   mode      one: a send() each · many: one sendMany() · plain: the README's function; default one
 //   receipt   1: ask for one at the end
+//   report    safe, settled: ask for one at the end
 //   bufferBytes, persistent, confirm, deadlineMs, receiptDeadlineMs, fallbackDir: options of the client
-// Answer: {"pid", "sent", "inFallback", "receipt": number or null, "error": class and message or null, "ms"}
+// Answer: {"pid", "sent", "inFallback", "receipt": number or null, "report": array or null, "error": class and message or null, "ms"}
 
 declare(strict_types=1);
 
@@ -38,11 +39,11 @@ function clientFrom(array $query): Kahe\Client
     return new Kahe\Client(...$options, ...array_map('intval', $numbers), ...array_map('boolval', $flags));
 }
 
-/** @return array{sent: int, inFallback: int, receipt: int|null, error: string|null} */
+/** @return array{sent: int, inFallback: int, receipt: int|null, report: array|null, error: string|null} */
 function sendWithClient(array $query, string $bucket, iterable $payloads, ?string $key): array
 {
     $client = clientFrom($query);
-    $receipt = $error = null;
+    $receipt = $report = $error = null;
     try {
         if (($query['mode'] ?? 'one') === 'many') {
             $client->sendMany($bucket, withKey($payloads, $key));
@@ -53,11 +54,12 @@ function sendWithClient(array $query, string $bucket, iterable $payloads, ?strin
         }
         $client->flush();
         $receipt = ($query['receipt'] ?? '0') === '1' ? $client->receipt() : null;
+        $report = isset($query['report']) ? $client->report($query['report'] === 'settled') : null;
     } catch (Kahe\Exception $exception) {
         $error = $exception::class . ': ' . $exception->getMessage();
     }
 
-    return ['sent' => $client->framesSent(), 'inFallback' => $client->framesInFallback(), 'receipt' => $receipt, 'error' => $error];
+    return ['sent' => $client->framesSent(), 'inFallback' => $client->framesInFallback(), 'receipt' => $receipt, 'report' => $report, 'error' => $error];
 }
 
 /** @return Generator<array{message: string, key: string|null}> */
@@ -68,7 +70,7 @@ function withKey(iterable $payloads, ?string $key): Generator
     }
 }
 
-/** @return array{sent: int, inFallback: int, receipt: null, error: string|null} */
+/** @return array{sent: int, inFallback: int, receipt: null, report: null, error: string|null} */
 function sendPlain(string $socket, string $bucket, iterable $payloads, ?string $key): array
 {
     [$sent, $error] = [0, null];
@@ -76,7 +78,7 @@ function sendPlain(string $socket, string $bucket, iterable $payloads, ?string $
         kahe_send($bucket, $payload, $key ?? '', $socket) ? $sent++ : $error = "frame after $sent was not sent";
     }
 
-    return ['sent' => $sent, 'inFallback' => 0, 'receipt' => null, 'error' => $error];
+    return ['sent' => $sent, 'inFallback' => 0, 'receipt' => null, 'report' => null, 'error' => $error];
 }
 
 $before = hrtime(true);

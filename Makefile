@@ -33,7 +33,7 @@ kafka: $(MODULES) ## start a Kafka to play with on 127.0.0.1:9092 (or KAFKA_PORT
 	@sh test/tools.sh kafka
 	@KAFKA_PORT='$(KAFKA_PORT)' exec node_modules/.bin/tsx test/kafka/run.ts
 
-demo: build ## show it all at work: a Kafka, the daemon, senders, an outage, and what arrived where
+demo: build ## show it all at work: a Kafka, the daemon, senders, an outage, a replay, and what arrived where; a page to look at until Enter
 	@sh test/tools.sh kafka
 	@sh test/kafka/fetch.sh
 	@exec node_modules/.bin/tsx test/demo/run.ts

@@ -29,7 +29,7 @@ async function sendWithPhp({ socket, bucket, sender, first, count }: Sending): P
   return Number(stdout);
 }
 
-async function sendWithNode({ socket, bucket, sender, first, count }: Sending): Promise<number> {
+export async function sendWithNode({ socket, bucket, sender, first, count }: Sending): Promise<number> {
   const frames = Array.from({ length: count }, (_, i) => {
     const id = first + i;
     return encodeFrame(bucket, bucket === 'orders' ? `user-${id % 100}` : null, JSON.stringify({ sender, id }));
@@ -38,7 +38,7 @@ async function sendWithNode({ socket, bucket, sender, first, count }: Sending): 
 }
 
 /** Writes whole frames, asks whether they are safe, and resolves to the answer. */
-export async function sendBytes(socketPath: string, frames: readonly Buffer[]): Promise<number> {
+async function sendBytes(socketPath: string, frames: readonly Buffer[]): Promise<number> {
   const socket = createConnection(socketPath);
   await once(socket, 'connect');
   for (const frame of frames) if (!socket.write(frame)) await once(socket, 'drain');

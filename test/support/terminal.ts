@@ -89,9 +89,13 @@ export class TestTerminal {
 }
 
 /** @param args as they are typed behind `kahe` */
-export async function openTerminal(args: readonly string[], { cwd, env = {}, rows = 24, columns = 100 }: TerminalOptions): Promise<TestTerminal> {
-  const command = [PTY, String(rows), String(columns), process.execPath, await builtDaemon(), ...args];
-  const child = spawn('python3', command, { cwd, env: { PATH: process.env['PATH'], TERM: 'xterm-256color', ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+export async function openTerminal(args: readonly string[], options: TerminalOptions): Promise<TestTerminal> {
+  return openTerminalFor([process.execPath, await builtDaemon(), ...args], options);
+}
+
+/** @param command any program */
+export function openTerminalFor(command: readonly string[], { cwd, env = {}, rows = 24, columns = 100 }: TerminalOptions): TestTerminal {
+  const child = spawn('python3', [PTY, String(rows), String(columns), ...command], { cwd, env: { PATH: process.env['PATH'], TERM: 'xterm-256color', ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   const terminal = new TestTerminal(child, rows, columns);
   onTestFinished(async () => {
     child.kill('SIGKILL');

@@ -38,7 +38,7 @@ describe('environment', () => {
       maxFrameBytes: 16 * MB,
       maxBuckets: 1000,
       stopTimeoutMs: 20_000,
-      rejected: { path: join(cwd, 'rejected'), maxBytes: 100 * MB },
+      rejected: { path: join(cwd, 'rejected'), maxBytes: 100 * MB, isSynced: true },
       admin: [],
       warnings: [],
     });
@@ -70,7 +70,7 @@ REJECTED_MAX=1GB
       maxFrameBytes: MB,
       maxBuckets: 7,
       stopTimeoutMs: 500,
-      rejected: { path: '/var/lib/kahe/rejected', maxBytes: 1024 * MB },
+      rejected: { path: '/var/lib/kahe/rejected', maxBytes: 1024 * MB, isSynced: true },
     });
   });
 
@@ -259,5 +259,11 @@ describe('values', () => {
     expect(load('SPOOL=/spool\nSPOOL_SYNC=ALWAYS\nSPOOL_MAX=1GB\nSPOOL_FULL=drop-oldest').spool).toEqual({ path: '/spool', maxBytes: 1024 ** 3, sync: 'always', whenFull: 'drop-oldest' });
     expect(() => load('SPOOL=/spool\nSPOOL_FULL=explode')).toThrow(/SPOOL_FULL: "explode" is not one of wait, drop-oldest/);
     expect(() => load('SPOOL=/spool\nSPOOL_SYNC=sometimes')).toThrow(/SPOOL_SYNC: "sometimes" is not one of never, batch, always/);
+  });
+
+  test('SPOOL_SYNC=never is said for REJECTED too, with a spool or without one', () => {
+    const isSynced = (text: string): boolean => load(text).rejected.isSynced;
+    expect(['', 'SPOOL=/spool', 'SPOOL=/spool\nSPOOL_SYNC=batch', 'SPOOL_SYNC=always'].map(isSynced)).toEqual([true, true, true, true]);
+    expect(['SPOOL_SYNC=never', 'SPOOL=/spool\nSPOOL_SYNC=never'].map(isSynced)).toEqual([false, false]);
   });
 });

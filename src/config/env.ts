@@ -36,7 +36,7 @@ export interface Environment {
   readonly maxBuckets: number;
   readonly stopTimeoutMs: number;
   /** The folder that keeps rejected frames, and how much it may hold. */
-  readonly rejected: { readonly path: string; readonly maxBytes: number };
+  readonly rejected: { readonly path: string; readonly maxBytes: number; readonly isSynced: boolean };
   /** Where open batches have a twin on disk; undefined: there is no spool. */
   readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
   /** Where metrics, health and the status page are; none: nowhere. */
@@ -67,6 +67,7 @@ export function loadEnvironment(source: EnvironmentSource): Environment {
   const file = findEnvFile(source);
   const variables = new Variables(file, file === undefined ? new Map() : readEnvFile(file, KNOWN, problems), env, problems);
   const maxMemoryBytes = variables.read('MAXMEMORY', (text) => parseSize(text, { minBytes: 16 * MB }), 250 * MB);
+  const sync = variables.read('SPOOL_SYNC', (text) => parseChoice(text, SPOOL_SYNCS), 'batch' as const);
   const environment: Environment = {
     file,
     bucketsFile: resolve(cwd, variables.read('BUCKETS_FILE', String, './buckets.json')),
@@ -81,8 +82,9 @@ export function loadEnvironment(source: EnvironmentSource): Environment {
     rejected: {
       path: resolve(cwd, variables.read('REJECTED', String, './rejected')),
       maxBytes: variables.read('REJECTED_MAX', (text) => parseSize(text, { minBytes: 1024 }), 100 * MB),
+      isSynced: sync !== 'never',
     },
-    spool: readSpool(variables, cwd),
+    spool: readSpool(variables, cwd, sync),
     admin: variables.read<readonly AdminPlace[]>('ADMIN', (text) => parseAdminPlaces(text, cwd), []),
     statsd: readStatsd(variables),
     warnings: variables.warnings,
@@ -129,11 +131,11 @@ class Variables {
   }
 }
 
-function readSpool(variables: Variables, cwd: string): Environment['spool'] {
+function readSpool(variables: Variables, cwd: string, sync: SpoolSync): Environment['spool'] {
   const spool = {
     path: resolve(cwd, variables.read('SPOOL', String, '.')),
     maxBytes: variables.read('SPOOL_MAX', (text) => parseSize(text, { minBytes: 16 * MB }), 10 * 1024 * MB),
-    sync: variables.read('SPOOL_SYNC', (text) => parseChoice(text, SPOOL_SYNCS), 'batch' as const),
+    sync,
     whenFull: variables.read('SPOOL_FULL', (text) => parseChoice(text, SPOOL_FULLS), 'wait' as const),
   };
   return variables.text('SPOOL') === undefined ? undefined : spool;

@@ -2,7 +2,7 @@
 import { nodeFileSystem } from './fileSystem.js';
 import type { FileSystem, OpenFile } from './fileSystem.js';
 
-/** `write` is also one of several pieces. */
+/** `write` is also one of several pieces, `sync` also that of a folder. */
 export type DiskCall = 'open' | 'write' | 'read' | 'datasync' | 'sync' | 'truncate' | 'close' | 'facts' | 'makeFolder' | 'list' | 'rename' | 'unlink' | 'removeFolder';
 
 export interface Fault {
@@ -59,6 +59,7 @@ export class FailingDisk {
       rename: (from, to) => on('rename', from, () => real.rename(from, to)),
       unlink: (path) => on('unlink', path, () => real.unlink(path)),
       removeFolder: (path) => on('removeFolder', path, () => real.removeFolder(path)),
+      syncFolder: (path) => on('sync', path, () => real.syncFolder(path)),
     };
   }
 

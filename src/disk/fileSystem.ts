@@ -39,6 +39,8 @@ export interface FileSystem {
   unlink(path: string): Promise<void>;
   /** @throws ENOTEMPTY there is something in it */
   removeFolder(path: string): Promise<void>;
+  /** Makes names in a folder last: a file that is synced while its name is not can be gone after a power cut. */
+  syncFolder(folder: string): Promise<void>;
 }
 
 export const FILE_MODE = 0o640;
@@ -62,6 +64,14 @@ export const nodeFileSystem: FileSystem = {
   rename,
   unlink,
   removeFolder: rmdir,
+  async syncFolder(folder) {
+    const handle = await open(folder, READ_FOLDER);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
 };
 
 async function makeFolder(path: string): Promise<void> {
@@ -137,16 +147,6 @@ export async function writeAll(file: OpenFile, pieces: readonly Uint8Array[]): P
       left = left.slice(1);
     }
     if (written > 0) left = [left[0]!.subarray(written), ...left.slice(1)];
-  }
-}
-
-/** Makes names in a folder last: a file that is synced while its name is not can be gone after a power cut. */
-export async function syncFolder(fs: FileSystem, folder: string): Promise<void> {
-  const handle = await fs.open(folder, READ_FOLDER);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

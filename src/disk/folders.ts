@@ -1,6 +1,6 @@
 // The folders below those that are configured: `path` is the operator's and may be a symlink; below it everything is a real folder, made by us or found so.
 import { dirname, join } from 'node:path';
-import { errnoOf, factsIfThere, syncFolder } from './fileSystem.js';
+import { errnoOf, factsIfThere } from './fileSystem.js';
 import type { FileSystem } from './fileSystem.js';
 
 /** Makes `relative` below `root`, with `root` itself. Refuses a symlink on the way: it could lead a client's file anywhere. */
@@ -33,7 +33,7 @@ async function makeOne(fs: FileSystem, folder: string): Promise<void> {
     // Another stream with the same folder was faster.
     if (errnoOf(error) !== 'EEXIST') throw error;
   }
-  await syncFolder(fs, dirname(folder));
+  await fs.syncFolder(dirname(folder));
 }
 
 function refusal(code: string, message: string): Error {

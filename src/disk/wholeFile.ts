@@ -1,6 +1,6 @@
 // Files that are read and replaced as a whole: journals and notes. After a crash there is the old one or the new one, never a part of either.
 import { dirname } from 'node:path';
-import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, readFully, syncFolder, unlinkIfThere, writeWhole } from './fileSystem.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, readFully, unlinkIfThere, writeWhole } from './fileSystem.js';
 
 /**
  * @param longest of a file that is larger no more is read: nothing of ours is
@@ -28,5 +28,5 @@ export async function replaceWholeFile(fs: FileSystem, path: string, text: strin
     await file.close();
   }
   await fs.rename(draft, path);
-  if (lasts) await syncFolder(fs, dirname(path));
+  if (lasts) await fs.syncFolder(dirname(path));
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { randomName } from '../disk/names.js';
-import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, syncFolder, writeWhole } from '../disk/fileSystem.js';
+import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, writeWhole } from '../disk/fileSystem.js';
 import type { FileSystem, OpenFile } from '../disk/fileSystem.js';
 import { makeFolders } from '../disk/folders.js';
 import { explained } from '../disk/ioAdvice.js';
@@ -129,7 +129,7 @@ export class RejectedFiles {
     const frames = await fs.open(`${path}.bckstm`, NEW_FILE, FILE_MODE);
     try {
       const reasons = await fs.open(`${path}.reasons.jsonl`, NEW_FILE, FILE_MODE);
-      await syncFolder(fs, folder);
+      await fs.syncFolder(folder);
       return { day, path: `${path}.bckstm`, frames, reasons, frameBytes: 0, reasonBytes: 0 };
     } catch (error) {
       await frames.close();

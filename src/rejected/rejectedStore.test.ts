@@ -63,8 +63,8 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-function open(maxBytes = 1e9): RejectedStore {
-  const store = new RejectedStore({ path, maxBytes, budget, log: new Log('INFO', (line) => lines.push(line)), clock, fs: disk.fs });
+function open(maxBytes = 1e9, isSynced = true): RejectedStore {
+  const store = new RejectedStore({ path, maxBytes, isSynced, budget, log: new Log('INFO', (line) => lines.push(line)), clock, fs: disk.fs });
   stores.push(store);
   return store;
 }
@@ -238,6 +238,26 @@ describe('RejectedStore: bounds', () => {
     expect(store.counts.get('other reasons')?.frames).toBe(936);
     expect(Math.max(...[...store.counts.keys()].map((reason) => reason.length))).toBeLessThan(320);
     expect(lines.length).toBeLessThan(70);
+  });
+
+  it('a file system without fsync keeps them all the same, with one warning', async () => {
+    for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code: 'ENOTSUP' });
+    const store = open();
+    for (const message of ['a', 'b']) {
+      reject(store, 'r', message);
+      await store.flush();
+    }
+    expect(store.lostFrames).toBe(0);
+    expect((await kept()).messages).toEqual(['a', 'b']);
+    expect(lines.filter((line) => line.includes('no fsync'))).toHaveLength(1);
+  });
+
+  it('what is not to be synced is not', async () => {
+    const store = open(1e9, false);
+    reject(store, 'r', 'a');
+    await store.flush();
+    expect((await kept()).messages).toEqual(['a']);
+    expect(disk.count('datasync') + disk.count('sync')).toBe(0);
   });
 
   it.each(['write', 'datasync', 'open', 'makeFolder', 'sync'] as const)('a failing %s loses that write\'s frames, counted, and no half frame stays', async (call) => {

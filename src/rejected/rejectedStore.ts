@@ -11,12 +11,15 @@ import { RejectedReport } from './rejectedReport.js';
 import type { RejectedCount } from './rejectedReport.js';
 import { nodeFileSystem } from '../disk/fileSystem.js';
 import type { FileSystem } from '../disk/fileSystem.js';
+import { syncing } from '../disk/syncing.js';
 import type { RejectedFrames } from '../streams/stream.js';
 
 export interface RejectedOptions {
   readonly path: string;
   /** Of all its files in the folder together; none is ever removed. */
   readonly maxBytes: number;
+  /** false: what is kept is never synced to the disk. */
+  readonly isSynced: boolean;
   readonly budget: MemoryBudget;
   readonly log: Log;
   readonly clock: Clock;
@@ -42,7 +45,7 @@ export class RejectedStore implements RejectedFrames {
 
   constructor(options: RejectedOptions) {
     this.#options = options;
-    this.#files = new RejectedFiles({ ...options, fs: options.fs ?? nodeFileSystem });
+    this.#files = new RejectedFiles({ ...options, fs: syncing(options.fs ?? nodeFileSystem, { ...options, place: options.path }) });
     this.#report = new RejectedReport(options.log, options.clock);
     // One eighth: a flood of bad frames must not stop the good ones.
     this.#mostUnwritten = Math.max(options.budget.limitBytes / 8, 1024 * 1024);

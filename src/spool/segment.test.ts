@@ -11,6 +11,7 @@ import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { FailingDisk, type DiskCall } from '../disk/failingDisk.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
+import { syncing } from '../disk/syncing.js';
 import { recoverSegment } from './recover.js';
 import { Segment } from './segment.js';
 
@@ -48,7 +49,7 @@ class Bench {
       folder: join(folder, 'orders'),
       batch,
       sync,
-      fs: this.disk.fs,
+      fs: syncing(this.disk.fs, { place: folder, isSynced: sync !== 'never', log: SILENT }),
       clock: this.clock,
       log: new Log('DEBUG', (line) => this.lines.push(line)),
       onSize: (bytes) => (this.bytes += bytes),

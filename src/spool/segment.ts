@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../clock.js';
 import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
-import { type FileSystem, syncFolder } from '../disk/fileSystem.js';
+import type { FileSystem } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import { SegmentFile } from './segmentFile.js';
 
@@ -172,8 +172,8 @@ export class Segment {
   async #writePiece(): Promise<void> {
     const { fs, folder, batch, sync, onSize, clock } = this.#options;
     if (this.#file === undefined) {
-      this.#file = await SegmentFile.create(fs, this.path, { folder, lasts: sync !== 'never' });
-      if (sync === 'always') await syncFolder(fs, folder);
+      this.#file = await SegmentFile.create(fs, this.path, folder);
+      if (sync === 'always') await fs.syncFolder(folder);
       // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a crash.
       if (!this.#isWanted()) return;
     }
@@ -193,7 +193,7 @@ export class Segment {
     if (this.#file?.isOpen !== true) return;
     if (sync === 'batch') {
       await this.#file.datasync();
-      await syncFolder(fs, folder);
+      await fs.syncFolder(folder);
     }
     await this.#file.close();
   }

@@ -4,7 +4,7 @@ import type { Batch } from '../frames/batch.js';
 import { CHECKPOINT_BYTES, encodeCheckpoint } from '../frames/checkpoint.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import { refuseLink } from '../disk/folders.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, syncFolder, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
+import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
 
 /** Frames of one piece have one time of arrival; those that came so much later get a piece of their own. */
 const SPREAD_MS = 10;
@@ -23,15 +23,15 @@ export class SegmentFile {
   }
 
   /**
-   * @param lasts the folder, when it is made for it, must outlive a power cut
+   * @param folder is made when it is not there, and lasts as the file system's rule says
    * @throws Error the folder is a symlink: who led it away decides what becomes of frames, and the next start would not look there
    */
-  static async create(fs: FileSystem, path: string, { folder, lasts }: { readonly folder: string; readonly lasts: boolean }): Promise<SegmentFile> {
+  static async create(fs: FileSystem, path: string, folder: string): Promise<SegmentFile> {
     await refuseLink(fs, folder);
     const file = await fs.open(path, NEW_FILE, FILE_MODE).catch(async (error: unknown) => {
       if (errnoOf(error) !== 'ENOENT') throw error;
       await fs.makeFolder(folder, { parents: true });
-      if (lasts) await syncFolder(fs, dirname(folder));
+      await fs.syncFolder(dirname(folder));
       return fs.open(path, NEW_FILE, FILE_MODE);
     });
     return new SegmentFile(fs, path, file);

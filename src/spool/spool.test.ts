@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
 import { framesOf, messagesIn } from '../../test/support/frames.js';
+import type { SpoolSync } from '../config/env.js';
 import { ConfigError } from '../errors.js';
 import { Batch } from '../frames/batch.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
@@ -36,8 +37,8 @@ afterEach(async () => {
   rmSync(join(folder, '..'), { recursive: true });
 });
 
-function makeSpool(maxBytes = 1e9): Spool {
-  return new Spool({ path: folder, sync: 'never', maxBytes, whenFull: 'wait' }, { log: new Log('DEBUG', (line) => lines.push(line)), clock, budget, turns: new ReadTurns(budget, clock), fs: disk.fs });
+function makeSpool(maxBytes = 1e9, sync: SpoolSync = 'never'): Spool {
+  return new Spool({ path: folder, sync, maxBytes, whenFull: 'wait' }, { log: new Log('DEBUG', (line) => lines.push(line)), clock, budget, turns: new ReadTurns(budget, clock), fs: disk.fs });
 }
 
 /** A closed batch with its twin. */
@@ -222,6 +223,27 @@ describe('Spool', () => {
     const opening = makeSpool().open();
     await expect(opening).rejects.toThrow(ConfigError);
     await expect(opening).rejects.toThrow(`SPOOL: ${folder} can't be used: ${code}`);
+  });
+
+  test.each(['batch', 'always'] as const)('on a file system without fsync (SPOOL_SYNC=%s) it is opened and written, and one warning says that a power cut is not covered', async (sync) => {
+    for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code: 'EINVAL' });
+    const spool = makeSpool(1e9, sync);
+    await spool.open();
+    for (const bucket of ['a', 'b']) await written(spool, bucket, '1', '2');
+    expect(await found()).toEqual(new Map([['a', ['1', '2']], ['b', ['1', '2']]]));
+    expect(budget.isOver).toBe(false);
+    expect(lines).toEqual([expect.stringMatching(new RegExp(`WARN .*${folder}: its file system has no fsync \\(EINVAL.*a power cut may take it`))]);
+  });
+
+  test('with SPOOL_SYNC=never nothing at all is synced', async () => {
+    const spool = makeSpool();
+    await spool.open();
+    await written(spool, 'orders', '1');
+    const notes = spool.notes('orders');
+    notes.note('kafka', '0000000000001-00000001.bckstm');
+    await notes.flush();
+    expect(await found()).toEqual(new Map([['orders', ['1']]]));
+    expect(disk.count('datasync') + disk.count('sync')).toBe(0);
   });
 
   test.each(['/proc/spool', '/proc/spool/below', '/dev/null', '/dev/null/below'])('a path that can\'t be a folder (%s) is refused at once', async (path) => {

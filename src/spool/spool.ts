@@ -18,6 +18,7 @@ import { explained, isDiskFull, needsAPerson } from '../disk/ioAdvice.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
+import { syncing } from '../disk/syncing.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Removals } from './removals.js';
 import { Segment } from './segment.js';
@@ -94,7 +95,7 @@ export class Spool {
 
   constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly turns: ReadTurns; readonly fs?: FileSystem }) {
     this.#settings = settings;
-    this.#fs = parts.fs ?? nodeFileSystem;
+    this.#fs = syncing(parts.fs ?? nodeFileSystem, { place: settings.path, isSynced: settings.sync !== 'never', log: parts.log });
     this.#log = parts.log;
     this.#clock = parts.clock;
     this.#budget = parts.budget;

@@ -226,6 +226,43 @@ describe('a limit of the file size, 512 KiB', () => {
   }, 90_000);
 });
 
+describe('a file system without fsync', () => {
+  /** As CIFS and FUSE answer: for files, or folders alone. */
+  const without = (calls: readonly DiskCall[], code: string): readonly PlannedFault[] => calls.map((call) => ({ call, code, path: '.' }));
+
+  test.each([
+    ['EINVAL, folders alone', without(['sync'], 'EINVAL')],
+    ['EINVAL', without(['sync', 'datasync'], 'EINVAL')],
+    ['ENOTSUP', without(['sync', 'datasync'], 'ENOTSUP')],
+    ['ENOSYS', without(['sync', 'datasync'], 'ENOSYS')],
+  ])('%s: the spool, the backup and rejected frames go on, each says once that a power cut is not covered, and killed it loses nothing', async (_, faults) => {
+    const [folder, env] = [await daemonFolder(), { SPOOL: './spool', SPOOL_SYNC: 'always', STOP_TIMEOUT: '8s' }];
+    const backup = { ...fileStream('backup'), replay: 'manual' };
+    const first = await launchOnBadDisk({ buckets: bucketsTo(await kafkaAway({ backup }), { batch: 50 }), env, folder }, faults);
+    await isUp(first);
+    const client = await first.connect();
+    await client.send(numberedFrames(BUCKET, 'c', { count: 400 }), numberedFrames('unknown', 'r', { count: 3 }));
+    expect(await client.receipt()).toBe(403);
+    const warning = (place: string): RegExp => new RegExp(`WARN.*${path.join(folder, place)}: its file system has no fsync`);
+    for (const place of ['spool', 'backup', 'rejected']) await first.line(warning(place));
+    await first.kill9();
+    const next = await launchOnBadDisk({ buckets: bucketsTo(fileStream('data'), { batch: 50 }), env, folder }, faults);
+    await isUp(next);
+    const late = await next.connect();
+    await late.send(numberedFrames(BUCKET, 'late', { count: 10 }));
+    expect(await late.receipt()).toBe(10);
+    await untilSpoolEmpty(next);
+    expect(await next.stop()).toMatchObject({ code: 0 });
+    expect(bySender(await next.files('data')).get('late')).toEqual(range(0, 10));
+    const kept = [...(bySender(await next.files('backup')).get('c') ?? []), ...(bySender(await next.files('data')).get('c') ?? [])];
+    expect([...new Set(kept)].sort((a, b) => a - b)).toEqual(range(0, 400));
+    expect(kept.length - 400).toBeLessThanOrEqual(WINDOW * 50);
+    expect(bySender(await next.files('rejected'))).toEqual(new Map([['r', range(0, 3)]]));
+    for (const [daemon, place] of [[first, 'spool'], [first, 'backup'], [first, 'rejected'], [next, 'data']] as const) expect(daemon.linesLike(warning(place)), place).toHaveLength(1);
+    record('the file system has no fsync, and the daemon is killed there', 'spool, backup', { runs: 1, sent: 410, duplicated: kept.length - 400 });
+  }, 60_000);
+});
+
 describe('the nth call fails', () => {
   const FAULTS: readonly (readonly [DiskCall, string])[] = [['write', 'EIO'], ['write', 'ENOSPC'], ['datasync', 'EIO'], ['rename', 'EIO'], ['unlink', 'EIO'], ['sync', 'EIO'], ['open', 'EMFILE'], ['close', 'EIO']];
   const numbers = isFull ? range(0, 50) : [0, 6, 20];

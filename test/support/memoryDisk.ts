@@ -51,6 +51,10 @@ export class MemoryDisk {
         if (this.#folder(path).names.size > 0) throw failure('ENOTEMPTY', path);
         this.#folder(dirname(path)).names.delete(nameOf(path));
       },
+      syncFolder: async (path) => {
+        const folder = this.#folder(path);
+        folder.syncedNames = new Map(folder.names);
+      },
     };
   }
 
@@ -166,7 +170,7 @@ export class MemoryDisk {
     const close = async (): Promise<void> => {
       this.openFiles--;
     };
-    if (entry instanceof MemoryFolder) return { ...NO_FILE, sync: async () => void (entry.syncedNames = new Map(entry.names)), facts: async () => factsOf(entry), close };
+    if (entry instanceof MemoryFolder) return { ...NO_FILE, facts: async () => factsOf(entry), close };
     return { ...this.#openFile(entry), close };
   }
 
@@ -206,7 +210,7 @@ function refuse(): Promise<never> {
   return Promise.reject(failure('EISDIR', 'a folder'));
 }
 
-const NO_FILE = { write: refuse, writev: refuse, read: refuse, datasync: refuse, truncate: refuse };
+const NO_FILE = { write: refuse, writev: refuse, read: refuse, datasync: refuse, sync: refuse, truncate: refuse };
 
 function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);

@@ -1,8 +1,10 @@
 // The replay of one file: what an earlier run has noted, a survey, the transfer, and what is said of it.
 import { fstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Clock } from '../../clock.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
+import { syncing } from '../../disk/syncing.js';
 import type { FileWindow } from '../../frames/fileWindow.js';
 import { withFile } from '../frameView.js';
 import type { Progress } from '../progress.js';
@@ -62,7 +64,8 @@ class FileReplay {
     this.#options = options;
     const { dev, ino } = fstatSync(window.fd, { bigint: true });
     this.#owner = { device: String(dev), inode: String(ino), target: options.target.name, buckets: options.bucketNames };
-    this.#keeper = new NoteKeeper(nodeFileSystem, notePath(file.path, options.notesFolder));
+    const note = notePath(file.path, options.notesFolder);
+    this.#keeper = new NoteKeeper(syncing(nodeFileSystem, { place: dirname(note), isSynced: true, log: { warn: (text) => options.progress.say(text) } }), note);
   }
 
   async run(): Promise<FileOutcome> {

@@ -34,7 +34,7 @@ afterEach(async () => {
 function targetWith(maxBuckets: number): StreamTarget {
   return new StreamTarget({
     config: CONFIG,
-    environment: { rejected: { path: join(folder, 'rejected'), maxBytes: 1e6 }, maxCpus: 1, maxBuckets },
+    environment: { rejected: { path: join(folder, 'rejected'), maxBytes: 1e6, isSynced: true }, maxCpus: 1, maxBuckets },
     log: new Log('FATAL', () => undefined),
     clock,
     say: (text) => said.push(text),

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { lstat, mkdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, lstat, mkdir, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../clock.js';
+import { framesOf } from '../../../test/support/frames.js';
 import { streamContract } from '../stream.contract.js';
 import { Workbench, framesIn } from './workbench.js';
 
@@ -74,11 +75,29 @@ describe('FileStream: writing', () => {
     expect(bench.disk.count('datasync', /orders$/)).toBe(before + 2);
   });
 
-  it('never syncs the file with fsync: false', async () => {
-    const stream = await bench.opened({ fsync: false });
+  it('never syncs anything with fsync: false', async () => {
+    const settings = { fsync: false, fileNameTemplate: '{bucket}/a', sizeRotateBytes: 1 };
+    const stream = await bench.opened(settings);
     await bench.write(stream, 'a');
-    await stream.close({ deadlineMs: 1000 });
-    expect(bench.disk.count('datasync', /orders$/)).toBe(0);
+    await stream.probe();
+    // A crash left half a frame, which is cut.
+    const journal = inOut('.kahe', (await readdir(inOut('.kahe'))).find((name) => name.endsWith('.json'))!);
+    await writeFile(journal, (await readFile(journal, 'utf8')).replace('"open":false', '"open":true'));
+    await appendFile(inOut('orders/a'), framesOf('orders', ['half']).subarray(0, 9));
+    const next = await bench.opened(settings);
+    await bench.write(next, 'b');
+    await next.close({ deadlineMs: 1000 });
+    expect([await bench.messages('orders/a'), await bench.messages('orders/a-2')]).toEqual([['a'], ['b']]);
+    expect(bench.disk.count('datasync') + bench.disk.count('sync')).toBe(0);
+  });
+
+  it('on a file system without fsync all is delivered, and one warning is given for all streams there', async () => {
+    for (const call of ['datasync', 'sync'] as const) bench.disk.fail({ call, code: 'EINVAL' });
+    const streams = [await bench.opened({ fileNameTemplate: 'x/{bucket}' }), await bench.opened({ bucket: 'others' })];
+    for (const stream of streams) expect(await bench.write(stream, 'a', 'b')).toBeUndefined();
+    for (const stream of streams) await stream.close({ deadlineMs: 1000 });
+    expect([await bench.messages('x/orders'), await bench.messages('others')]).toEqual([['a', 'b'], ['a', 'b']]);
+    expect(bench.lines.filter((line) => line.includes('WARN'))).toEqual([expect.stringMatching(/out: its file system has no fsync \(EINVAL.*a power cut may take it/)]);
   });
 
   it('goes on with a new file when somebody removed the open one', async () => {

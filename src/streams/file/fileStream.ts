@@ -9,6 +9,7 @@ import type { BatchFile } from './batchFile.js';
 import { checkTemplate } from './fileName.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import type { FileSystem } from '../../disk/fileSystem.js';
+import { syncing } from '../../disk/syncing.js';
 import { explained, needsAPerson } from '../../disk/ioAdvice.js';
 import { FilesInUse, OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
@@ -67,11 +68,11 @@ export class FileStream implements Stream {
   #closing: Promise<void> | undefined;
 
   constructor(options: FileStreamOptions) {
-    const { settings, onFound, fs = nodeFileSystem } = options;
+    const { settings, onFound, log } = options;
     checkTemplate(settings.fileNameTemplate);
     this.#options = options;
-    this.#fs = fs;
-    this.#times = onFound === undefined ? undefined : new ArrivalTimes({ path: settings.path, fs, log: options.log });
+    const fs = (this.#fs = syncing(options.fs ?? nodeFileSystem, { place: settings.path, isSynced: settings.fsync, log }));
+    this.#times = onFound === undefined ? undefined : new ArrivalTimes({ path: settings.path, fs, log });
     this.#files = new OwnFiles({ ...settings, ...options, fs, times: this.#times });
   }
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import { NOTES_FOLDER, expandTemplate } from './fileName.js';
-import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, readFully, syncFolder, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
+import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, readFully, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
 import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
@@ -181,7 +181,7 @@ export class OwnFiles {
       // Others may come and go meanwhile: never put back what was there before.
       content.files = [...content.files, file];
       await this.save();
-      await syncFolder(fs, dirname(join(path, name)));
+      await fs.syncFolder(dirname(join(path, name)));
       return { file, handle };
     } catch (error) {
       content.files = content.files.filter((other) => other !== made);

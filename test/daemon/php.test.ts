@@ -123,8 +123,9 @@ describe('PHP workers under PHP-FPM', () => {
       { count: 600, mode: 'one', key: 'user-1', receipt: 1 },
       { count: 1200, mode: 'many', key: 'user-2', padding: 300 },
       { count: 1200, mode: 'many', receipt: 1 },
-      { count: 300, mode: 'plain', key: 'user-3' },
-      { count: 300, mode: 'plain' },
+      // So few that the kernel's buffer has room for all: its 200 ms can't be over, however busy the machine is.
+      { count: 150, mode: 'plain', key: 'user-3' },
+      { count: 150, mode: 'plain' },
       { count: 500, mode: 'one', persistent: 1, bufferBytes: 8192, key: 'user-4' },
       { count: 500, mode: 'one', persistent: 1, confirm: 1, key: '0' },
     ];
@@ -132,7 +133,7 @@ describe('PHP workers under PHP-FPM', () => {
       return kinds.map((kind, index): Request => ({ ...kind, worker: `w${round}-${index}`, bucket: buckets[(round + index) % 2]! }));
     });
     const total = requests.reduce((sum, { count }) => sum + count, 0);
-    expect(total).toBe(15_600);
+    expect(total).toBe(14_700);
 
     const results = await Promise.all(requests.map((request) => send(daemon, request)));
 

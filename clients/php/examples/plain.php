@@ -9,17 +9,17 @@ function kahe_send(string $bucket, string $message, string $key = '', string $so
     [$left, $end] = [pack('V', strlen($body)) . $body, hrtime(true) + 200_000_000];
     set_error_handler(fn () => true); // The application's own may throw.
     try {
-        while (!is_resource($stream) && hrtime(true) < $end) {
+        while (!is_resource($stream)) {
             $stream = stream_socket_client("unix://$socket", $code, $reason, 0.2);
-            if (!$stream && !in_array($code, [11, 35])) return false;
+            if (!$stream && (!in_array($code, [11, 35]) || hrtime(true) >= $end)) return false;
             $stream || usleep(2_000); // EAGAIN: too many connect at this moment.
         }
-        while (is_resource($stream) && $left !== '' && hrtime(true) < $end) {
-            [$read, $write, $except] = [[], [$stream], []];
-            stream_set_blocking($stream, false);
-            $taken = stream_select($read, $write, $except, 0, 10_000) ? fwrite($stream, $left) : 0;
-            if ($taken === false) break;
+        stream_set_blocking($stream, false);
+        while (($taken = fwrite($stream, $left)) !== false) {
             $left = substr($left, $taken);
+            if ($left === '' || hrtime(true) >= $end) break;
+            [$read, $write, $except] = [[], [$stream], []];
+            stream_select($read, $write, $except, 0, 10_000);
         }
     } finally {
         restore_error_handler();

@@ -117,3 +117,14 @@ foreach (['drained at once' => [0, 1, 'true'], 'drained after 180 ms' => [90, 91
         same("$sent $pauses", $run['output']);
     });
 }
+
+test('README: its copy-and-paste function tries before it gives up, also when PHP was stopped for long', function (): void {
+    $server = new FakeServer();
+    $plain = var_export(substr(file_get_contents(__DIR__ . '/../examples/plain.php'), strlen('<?php')), true);
+    $run = inProcess('
+        eval("namespace Slow; function hrtime() { static \$now = 0; return \$now += 1_000_000_000; }" . ' . $plain . ');
+        echo json_encode(Slow\kahe_send("b", "m", "", "$folder/kahe.sock"));
+    ');
+    same('true', $run['output']);
+    same([frame('b', 'm')], $server->received());
+});

@@ -18,21 +18,41 @@ export interface Certificates {
 /** Makes them in `folder` with the openssl command. */
 export async function makeCertificates(folder: string): Promise<Certificates> {
   const ca = path.join(folder, 'ca.pem');
-  const caKey = path.join(folder, 'ca.key');
-  await openssl(['req', '-x509', ...newKey(caKey), '-subj', '/CN=Kahe test CA', '-days', '30', '-out', ca]);
-  const sign = async (name: string, subject: string, extensions: string) => {
-    const file = (ending: string) => path.join(folder, `${name}.${ending}`);
-    await writeFile(file('ext'), extensions);
-    await openssl(['req', ...newKey(file('key')), '-subj', subject, '-out', file('csr')]);
-    const authority = ['-CA', ca, '-CAkey', caKey, '-CAcreateserial'];
-    await openssl(['x509', '-req', '-in', file('csr'), ...authority, '-extfile', file('ext'), '-days', '30', '-out', file('pem')]);
-    return { key: file('key'), certificate: file('pem') };
-  };
-  const broker = await sign('broker', '/CN=127.0.0.1', 'subjectAltName=IP:127.0.0.1,DNS:localhost\n');
-  const client = await sign('client', '/CN=kahe', 'extendedKeyUsage=clientAuth\n');
+  await openssl(['req', '-x509', ...newKey(path.join(folder, 'ca.key')), '-subj', '/CN=Kahe test CA', '-days', '30', '-out', ca]);
+  const broker = await sign(folder, { name: 'broker', subject: '/CN=127.0.0.1', extensions: BROKER_NAMES });
+  const client = await sign(folder, { name: 'client', subject: '/CN=kahe', extensions: 'extendedKeyUsage=clientAuth\n' });
   const brokerKeystore = path.join(folder, 'broker-keystore.pem');
   await writeFile(brokerKeystore, (await readFile(broker.key, 'utf8')) + (await readFile(broker.certificate, 'utf8')), { mode: 0o600 });
   return { ca, brokerKeystore, clientCertificate: client.certificate, clientKey: client.key };
+}
+
+const BROKER_NAMES = 'subjectAltName=IP:127.0.0.1,DNS:localhost\n';
+
+/** As that of the brokers, of the authority in this folder, but its time is over. */
+export function makeExpired(folder: string): Promise<KeyPair> {
+  return sign(folder, { name: 'expired', subject: '/CN=127.0.0.1', extensions: BROKER_NAMES, days: -1 });
+}
+
+/** Paths of PEM files. */
+export interface KeyPair {
+  readonly key: string;
+  readonly certificate: string;
+}
+
+interface Request {
+  readonly name: string;
+  readonly subject: string;
+  readonly extensions: string;
+  readonly days?: number;
+}
+
+async function sign(folder: string, { name, subject, extensions, days = 30 }: Request): Promise<KeyPair> {
+  const file = (ending: string) => path.join(folder, `${name}.${ending}`);
+  await writeFile(file('ext'), extensions);
+  await openssl(['req', ...newKey(file('key')), '-subj', subject, '-out', file('csr')]);
+  const authority = ['-CA', path.join(folder, 'ca.pem'), '-CAkey', path.join(folder, 'ca.key'), '-CAcreateserial'];
+  await openssl(['x509', '-req', '-in', file('csr'), ...authority, '-extfile', file('ext'), '-days', String(days), '-out', file('pem')]);
+  return { key: file('key'), certificate: file('pem') };
 }
 
 function newKey(keyFile: string): string[] {

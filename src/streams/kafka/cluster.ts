@@ -192,8 +192,7 @@ export class Cluster {
   /** A connection to whichever broker answers first, bootstrap servers and known nodes in turn. */
   async #openAny(): Promise<Link> {
     const brokers = this.#brokers();
-    const failures: string[] = [];
-    let last: KafkaFailure | undefined;
+    const failures: KafkaFailure[] = [];
     for (let i = 0; i < brokers.length; i++) {
       const broker = brokers[(this.#nextBootstrap + i) % brokers.length]!;
       try {
@@ -201,11 +200,10 @@ export class Cluster {
         this.#nextBootstrap += i;
         return link;
       } catch (error) {
-        last = error as KafkaFailure;
-        failures.push(last.message);
+        failures.push(error as KafkaFailure);
       }
     }
-    throw new KafkaFailure(last?.code ?? 'CONNECTION', `no broker answers: ${failures.join('; ')}`);
+    throw noBroker(failures);
   }
 
   #brokers(): readonly KafkaBroker[] {
@@ -259,6 +257,15 @@ export class Cluster {
     const passedMs = this.#clock.now() - sinceMs;
     return passedMs < 0 ? 0 : waitMs - passedMs;
   }
+}
+
+/** One that answers and refuses says more than those that are away. */
+function noBroker(failures: readonly KafkaFailure[]): KafkaFailure {
+  const heard = failures.filter(({ code }) => code !== 'CONNECTION' && code !== 'TIMEOUT');
+  const worst = heard.find(({ code }) => code === 'AUTH') ?? heard[0];
+  const all = worst === undefined ? failures : [worst, ...failures.filter((failure) => failure !== worst)];
+  const heading = worst === undefined ? 'no broker answers' : worst.code === 'AUTH' ? 'no broker lets us in' : 'no broker can be used';
+  return new KafkaFailure(worst?.code ?? failures.at(-1)?.code ?? 'CONNECTION', `${heading}: ${all.map(({ message }) => message).join('; ')}`);
 }
 
 function unique(brokers: readonly KafkaBroker[]): readonly KafkaBroker[] {

@@ -5,12 +5,13 @@ import * as net from 'node:net';
 import * as tls from 'node:tls';
 import type { Log } from '../../log.js';
 import type { KafkaBroker } from './brokerList.js';
+import { messageOf } from '../../errors.js';
 import { dial } from './dial.js';
 import { KafkaFailure } from './failure.js';
+import { type LinkFacts, type LinkStage, closedByBroker, linkFailure, socketFailure, strangeAnswer } from './linkProblem.js';
 import { type PartitionAnswer, type ProduceRequest, produceBody } from './produceRequest.js';
 import type { KafkaSettings } from './settings.js';
 import type { KafkaTls } from './tlsSettings.js';
-import { messageOf } from '../../errors.js';
 
 export interface TopicMetadata {
   readonly topic: string;
@@ -37,6 +38,7 @@ export class Link {
   #wire: net.Socket | undefined;
   #socket: net.Socket | undefined;
   readonly #dialling = new AbortController();
+  #stage: LinkStage = 'connecting';
   #closedBy: KafkaFailure | undefined;
   readonly #onClosed = new Set<(why: KafkaFailure) => void>();
 
@@ -88,8 +90,10 @@ export class Link {
     const { request, response } = this.#protocol('Metadata')({ topics, allowAutoTopicCreation: this.#settings.allowAutoCreateTopics });
     // T10: kafkajs's own parsing throws when any topic has an error, and so one bad topic would hide all others.
     const decodeOnly = { decode: (raw: Buffer) => response.decode(raw), parse: (decoded: unknown) => Promise.resolve(decoded) };
+    if (this.#stage === 'ready') this.#stage = 'metadata';
     const asked = this.#connection.send({ request, response: decodeOnly });
     const answer = (await this.#within(this.#settings.socketTimeoutMs, 'a metadata request', asked)) as RawMetadata;
+    this.#stage = 'open';
     return readMetadata(answer);
   }
 
@@ -126,6 +130,11 @@ export class Link {
     return why;
   }
 
+  get #facts(): LinkFacts {
+    const { host, port } = this.broker;
+    return { host, port, stage: this.#stage, security: this.#settings.security };
+  }
+
   get #name(): string {
     return `broker ${this.broker.host}:${this.broker.port}`;
   }
@@ -133,11 +142,14 @@ export class Link {
   async #setUp(): Promise<void> {
     this.#wire = await this.#dial();
     await this.#connection.connect();
+    this.#stage = 'versions';
     const versions = await this.#askVersions();
     this.#connection.setVersions(versions);
     this.#lookup = kafkajs.lookup(versions);
     this.#connection.setSupportAuthenticationProtocol(versions[kafkajs.apiKeys['SaslAuthenticate']!] !== undefined);
+    this.#stage = 'login';
     await this.#connection.authenticate();
+    this.#stage = 'ready';
   }
 
   async #askVersions(): Promise<ApiVersions> {
@@ -199,7 +211,9 @@ export class Link {
     const socket = secure === undefined ? wire : tls.connect(tlsOptions(wire, host, secure), onConnect);
     if (secure === undefined) queueMicrotask(onConnect);
     // kafkajs has no handler for 'close': a socket that goes without 'end' or 'error' would leave its requests hanging.
-    socket.on('close', () => this.destroy(new KafkaFailure('CONNECTION', `${this.#name} closed the connection`)));
+    socket.on('close', () => this.destroy(closedByBroker(this.#facts)));
+    // Before kafkajs, which keeps the message alone.
+    socket.on('error', (error: Error) => this.destroy(socketFailure(error, this.#facts)));
     this.#socket = socket;
     return socket;
   }
@@ -218,6 +232,8 @@ export class Link {
     const connection = this.#connection;
     const parse = connection.processData.bind(connection);
     connection.processData = (data) => {
+      const strange = this.#stage === 'versions' ? strangeAnswer(data, this.#facts) : undefined;
+      if (strange !== undefined) return void this.destroy(strange);
       try {
         parse(data);
       } catch (error) {
@@ -226,7 +242,6 @@ export class Link {
     };
   }
 
-  /** T6: whatever kafkajs throws becomes a KafkaFailure by what caused it; its `retriable` is not asked. */
   async #within<T>(deadlineMs: number, what: string, work: Promise<T>): Promise<T> {
     let tell: (why: KafkaFailure) => void = () => undefined;
     const closed = new Promise<never>((_, reject) => this.#onClosed.add((tell = reject)));
@@ -234,7 +249,7 @@ export class Link {
     try {
       return await Promise.race([work, closed]);
     } catch (error) {
-      throw this.destroy(asKafkaFailure(error, this.#name));
+      throw this.destroy(linkFailure(error, this.#facts));
     } finally {
       clearTimeout(timer);
       this.#onClosed.delete(tell);
@@ -278,19 +293,6 @@ function readMetadata(raw: RawMetadata): Metadata {
     return { topic, errorCode: topicErrorCode, leaders: Array.from(leaders, (leader: number | undefined) => leader ?? -1) };
   });
   return { nodes: new Map(raw.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }])), topics };
-}
-
-function asKafkaFailure(error: unknown, name: string): KafkaFailure {
-  if (error instanceof KafkaFailure) return error;
-  const text = messageOf(error);
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause ?? (cause as { originalError?: unknown }).originalError) {
-    const { name: errorName, type } = cause as Error & { type?: string };
-    if (errorName === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED' || type === 'UNSUPPORTED_SASL_MECHANISM') {
-      return new KafkaFailure('AUTH', `${name} refused the login: ${text}`);
-    }
-    if (errorName === 'KafkaJSConnectionError' || errorName === 'KafkaJSConnectionClosedError') return new KafkaFailure('CONNECTION', `${name}: ${text}`);
-  }
-  return new KafkaFailure('PROTOCOL', `${name}: ${text}`);
 }
 
 // The part of kafkajs that is used, typed by hand: its types cover the public API alone.

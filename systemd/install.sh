@@ -47,13 +47,24 @@ place() {
 }
 
 place_configuration() {
-  mkdir -p "$destdir$sysconfdir/kahe"
+  [ -d "$destdir$sysconfdir/kahe" ] || install -d -m 750 "$destdir$sysconfdir/kahe"
   for name in .env.prod.local buckets.json; do
     file=$destdir$sysconfdir/kahe/$name
     if [ -e "$file" ]; then echo "$file is there already: it stays as it is"; continue; fi
-    cp "$here/etc/$name" "$file"
-    chmod 640 "$file"
+    install -m 640 "$here/etc/$name" "$file"
   done
+}
+
+# Of an installation whose socket was the group kahe's.
+warn_of_readers() {
+  members=$(getent group kahe | cut -d : -f 4) || return 0
+  [ -n "$members" ] || return 0
+  cat >&2 <<END
+warning: $members can read the passwords in $sysconfdir/kahe and the frames of everybody, as a member of the group kahe.
+To write to Kahe, the group kahe-clients is needed from now on, and is enough. After the commands above, for each of them:
+  usermod -aG kahe-clients USER && gpasswd -d USER kahe
+Then restart their programs, and: systemctl restart kahe.socket kahe
+END
 }
 
 install_all() {
@@ -71,6 +82,7 @@ Kahe is installed. As root, once, and after that edit $sysconfdir/kahe:
   systemd-sysusers kahe.conf && systemd-tmpfiles --create kahe.conf
   systemctl daemon-reload && systemctl enable --now kahe.socket kahe.service
 END
+  warn_of_readers
 }
 
 uninstall_all() {

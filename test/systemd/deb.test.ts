@@ -28,7 +28,7 @@ test('the package says what it is, and brings the Node that is pinned', async ()
   const arch = execFileSync('dpkg', ['--print-architecture'], { encoding: 'utf8' }).trim();
   expect(path.basename(deb)).toBe(`kahe_${version.replace('-', '~')}_${arch}.deb`);
   const { stdout } = await run('dpkg-deb', ['--field', deb, 'Package', 'Version', 'Architecture', 'Depends']);
-  expect(stdout).toBe(`Package: kahe\nVersion: ${version}\nArchitecture: ${arch}\nDepends: systemd, libc6 (>= 2.28), libstdc++6, libgcc-s1\n`);
+  expect(stdout).toBe(`Package: kahe\nVersion: ${version}\nArchitecture: ${arch}\nDepends: systemd, passwd, libc6 (>= 2.28), libstdc++6, libgcc-s1\n`);
   const inside = path.join(folder, 'inside');
   await run('dpkg-deb', ['--raw-extract', deb, inside]);
   expect(await readFile(path.join(inside, 'DEBIAN/conffiles'), 'utf8')).toBe('/etc/kahe/.env.prod.local\n/etc/kahe/buckets.json\n');
@@ -81,10 +81,10 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     const id = (await system.must('id -u kahe')).trim();
     expect(status).toMatch(new RegExp(`^Uid:\\t${id}\\t${id}\\t${id}\\t${id}$`, 'm'));
     expect([...status.matchAll(/^(CapEff|CapBnd|NoNewPrivs|Seccomp):\t(.*)$/gm)].map(([, name, value]) => [name, value])).toEqual([['CapEff', '0'.repeat(16)], ['CapBnd', '0'.repeat(16)], ['NoNewPrivs', '1'], ['Seccomp', '2']]);
-    expect(await system.must('stat -c "%a %U:%G" /etc/kahe /etc/kahe/.env.prod.local /etc/kahe/buckets.json /run/kahe/kahe.sock /var/lib/kahe')).toBe('750 root:kahe\n640 root:kahe\n640 root:kahe\n660 root:kahe\n750 kahe:kahe\n');
+    expect(await system.must('stat -c "%a %U:%G" /etc/kahe /etc/kahe/.env.prod.local /etc/kahe/buckets.json /run/kahe/kahe.sock /var/lib/kahe')).toBe('750 root:kahe\n640 root:kahe\n640 root:kahe\n660 root:kahe-clients\n700 kahe:kahe\n');
     expect(await property('StatusText')).toBe('1 bucket, 0 frames received, 0 delivered');
     expect(await property('WatchdogUSec')).toBe('1min');
-    expect(await system.must(`cd /etc/kahe && environment=prod setpriv --reuid kahe --regid kahe --clear-groups kahe send first hello`)).toBe('1 frame is safe\n');
+    expect(await system.must(`cd /etc/kahe && environment=prod setpriv --reuid kahe --regid kahe --init-groups kahe send first hello`)).toBe('1 frame is safe\n');
     await expect.poll(() => filed('first').catch(() => []), { timeout: 20_000 }).toEqual([{ bucket: 'first', key: undefined, message: 'hello' }]);
     expect(await system.must('journalctl --unit kahe --output cat')).not.toMatch(/WARN|ERROR|FATAL/);
     const said = (await system.must('journalctl --unit kahe --output json')).trimEnd().split('\n').map((line) => JSON.parse(line) as { readonly _COMM?: string; readonly PRIORITY: string; readonly MESSAGE: string });
@@ -101,6 +101,42 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     await system.must('cd / && kahe tail looked --json --count 1 > /root/tail.txt 2> /root/tail.err & while ! grep -q "waited for" /root/tail.err; do sleep 0.1; done; cd /etc/kahe && environment=prod kahe send looked hello && wait');
     expect(JSON.parse(await system.must('cat /root/tail.txt'))).toMatchObject({ bucket: 'looked', message: 'hello' });
     expect(await system.run('cd / && setpriv --reuid nobody --regid kahe --clear-groups kahe status')).toMatchObject({ code: 3, output: expect.stringContaining('you may not use it') as string });
+  });
+
+  test('a member of kahe-clients may write, and reads neither the configuration nor a frame; who is no member may not even write', async () => {
+    await isUp();
+    await system.must('useradd --groups kahe-clients member && useradd stranger');
+    const as = (user: string, command: string): ReturnType<BootedSystem['run']> => system.run(`setpriv --reuid ${user} --regid ${user} --init-groups sh -c 'cd / && ${command}'`);
+    const send = (user: string, bucket: string): ReturnType<BootedSystem['run']> => as(user, `SOCKET=/run/kahe/kahe.sock kahe send ${bucket} hello`);
+    await system.must('cp -p /etc/kahe/buckets.json /root/');
+    onTestFinished(async () => {
+      await system.must('cp -p /root/buckets.json /etc/kahe/buckets.json && systemctl restart kahe');
+    });
+    // A place for each kind of file: delivered, in a backup, in the spool (with the batch that waits), rejected.
+    await system.must(`cat > /etc/kahe/buckets.json <<'END'
+      { streamsConfigs: {
+          files: { type: 'file', settings: { path: '/var/lib/kahe/data' } },
+          away: { type: 'kafka', settings: { 'bootstrap.servers': '127.0.0.1:1', 'message.timeout.ms': 1 }, backup: { type: 'file', settings: { path: '/var/lib/kahe/backup' } } } },
+        buckets: [{ id: 'delivered', streams: ['files'] }, { id: 'away', streams: ['away'], batchTimeout: 20 }, { id: 'waiting', streams: ['files'], batchTimeout: 3600000 }] }
+END
+systemctl restart kahe`);
+    await isUp();
+    for (const bucket of ['delivered', 'away', 'waiting', 'nowhere']) expect(await send('member', bucket)).toEqual({ code: 0, output: '1 frame is safe\n' });
+    expect((await send('stranger', 'delivered')).code).toBe(1);
+
+    const places = ['data/delivered', 'backup/away', 'spool/waiting/*.bckstm', 'rejected/*.bckstm'];
+    const files = async (place: string): Promise<string[]> => (await system.run(`find /var/lib/kahe/${place} -size +0`)).output.split('\n').filter((line) => line.startsWith('/'));
+    for (const place of places) await expect.poll(() => files(place), { timeout: 30_000 }).toHaveLength(1);
+    const secret = ['/etc/kahe/buckets.json', '/etc/kahe/.env.prod.local', ...(await Promise.all(places.map(files))).flat()];
+    for (const file of secret) {
+      expect(await system.run(`cat ${file}`), file).toMatchObject({ code: 0 });
+      expect(await as('member', `cat ${file}`), file).toMatchObject({ code: 1, output: expect.stringContaining('Permission denied') as string });
+    }
+    expect((await as('member', 'find /etc/kahe /var/lib/kahe /run/kahe -type f -readable 2>/dev/null')).output).toBe('');
+    expect((await as('member', 'ls /etc/kahe; ls /var/lib/kahe; ls /run/kahe/admin')).output.match(/Permission denied/g)).toHaveLength(3);
+    // Not because of the folder above alone.
+    expect(await system.must('find /var/lib/kahe -perm /077')).toBe('');
+    expect((await as('member', 'kahe status')).code).toBe(3);
   });
 
   test('systemctl restart under load: no connection is refused, nothing is lost', async () => {
@@ -216,5 +252,57 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     expect(await system.must('dpkg -P kahe')).toContain('/var/lib/kahe stays');
     expect((await stat(system.path('/var/lib/kahe/data'))).isDirectory()).toBe(true);
     expect(await system.must('ls -d /etc/kahe /usr/lib/kahe /usr/bin/kahe /etc/systemd/system/kahe.* /etc/systemd/system/*/kahe.* 2>/dev/null || true')).toBe('/etc/systemd/system/kahe.socket.d\n');
+  });
+});
+
+describe.skipIf(obstacle !== undefined)(`an upgrade of a package in which the group kahe could write${obstacle === undefined ? '' : ` (${obstacle})`}`, { timeout: 180_000 }, () => {
+  /** As it was: one group for all, a umask of 0027. */
+  async function earlierPackage(): Promise<string> {
+    const [inside, earlier] = [path.join(folder, 'earlier'), path.join(folder, 'earlier.deb')];
+    if (existsSync(earlier)) return earlier;
+    await run('dpkg-deb', ['--raw-extract', deb, inside]);
+    await run('sh', ['-ec', `cd '${inside}' && echo 'u kahe - "Kahe" /var/lib/kahe' > usr/lib/sysusers.d/kahe.conf
+      sed -i 's/^SocketGroup=.*/SocketGroup=kahe/; s/^UMask=.*/UMask=0027/; s/^StateDirectoryMode=.*/StateDirectoryMode=0750/' usr/lib/systemd/system/kahe.*
+      sed -i 's/^Version: .*/Version: 0.0.9/' DEBIAN/control && sed -i '/^hand_over_socket$/d; /^for writer/d; /^writers/d; /^getent group kahe-clients/d' DEBIAN/postinst`]);
+    await run('dpkg-deb', ['--root-owner-group', '-Znone', '--build', inside, earlier]);
+    return earlier;
+  }
+
+  async function installed(): Promise<BootedSystem> {
+    const system = await BootedSystem.boot({ '/root/kahe.deb': deb, '/root/earlier.deb': await earlierPackage() });
+    onTestFinished(() => system.destroy());
+    await system.must('dpkg -i /root/earlier.deb && useradd writer');
+    return system;
+  }
+
+  test('its members go on writing, programs that run included; who can still read is told, with the commands that end it', async () => {
+    const system = await installed();
+    const send = (groups: string): ReturnType<BootedSystem['run']> => system.run(`cd / && SOCKET=/run/kahe/kahe.sock setpriv --reuid writer --regid writer ${groups} kahe send requests hello`);
+    const read = (): ReturnType<BootedSystem['run']> => system.run('setpriv --reuid writer --regid writer --init-groups cat /etc/kahe/buckets.json');
+    const may = { code: 0, output: '1 frame is safe\n' };
+    await system.must('usermod -aG kahe writer');
+    expect(await send('--init-groups')).toEqual(may);
+    expect((await read()).code).toBe(0);
+
+    const said = await system.must('dpkg -i /root/kahe.deb');
+    expect(said).toContain('WARNING: writer can read the passwords in /etc/kahe');
+    // A program that has run since before the upgrade, and one that was started after it.
+    expect(await send('--groups kahe')).toEqual(may);
+    expect(await send('--init-groups')).toEqual(may);
+    await system.must([...said.matchAll(/^ {2}(.+)$/gm)].map(([, command]) => command!).filter((command) => /^(chgrp|gpasswd)/.test(command)).join('\n'));
+    expect(await send('--init-groups')).toEqual(may);
+    expect((await send('--groups kahe')).code).toBe(1);
+    expect(await read()).toMatchObject({ code: 1, output: expect.stringContaining('Permission denied') as string });
+    await system.must('systemctl restart kahe.socket kahe');
+    expect(await send('--init-groups')).toEqual(may);
+    expect(await system.must('dpkg -i /root/kahe.deb')).not.toContain('WARNING');
+  });
+
+  test('without members nothing is told, and the open socket is the new group\'s at once', async () => {
+    const system = await installed();
+    const said = await system.must('systemctl is-active kahe.socket && dpkg -i /root/kahe.deb');
+    expect(said).not.toContain('WARNING');
+    expect(await system.must('stat -c "%a %U:%G" /run/kahe/kahe.sock')).toBe('660 root:kahe-clients\n');
+    await expect.poll(() => system.must('stat -c "%a %U:%G" /var/lib/kahe')).toBe('700 kahe:kahe\n');
   });
 });

@@ -78,10 +78,15 @@ test.skipIf(obstacle !== undefined)(`make install and what it says is left to do
   const said = await system.must(`make -C '${ROOT}' -o node_modules/.package-lock.json install NODE=/usr/local/bin/node`);
   const commands = said.split('\n').filter((line) => /^ {2}system/.test(line));
   expect(commands).toHaveLength(2);
+  expect(said).not.toContain('warning');
   await system.must(commands.join('\n'));
   expect(await system.must('systemctl show --property=ActiveState,ExecStart,FragmentPath kahe')).toMatch(/path=\/usr\/local\/bin\/kahe .*\nActiveState=active\nFragmentPath=\/usr\/local\/lib\/systemd\/system\/kahe\.service\n/);
   expect(await system.must('stat -c "%a %U:%G" /etc/kahe /etc/kahe/.env.prod.local /etc/kahe/buckets.json')).toBe('750 root:kahe\n640 root:kahe\n640 root:kahe\n');
   expect(await system.must('cd /etc/kahe && environment=prod kahe send requests hello')).toBe('1 frame is safe\n');
+  expect(await system.must('stat -c "%a %U:%G" /run/kahe/kahe.sock /var/lib/kahe')).toBe('660 root:kahe-clients\n700 kahe:kahe\n');
+  // As after the installation of a Kahe whose socket was the group kahe's.
+  await system.must('useradd --groups kahe writer');
+  expect(await system.must(`make -C '${ROOT}' -o node_modules/.package-lock.json install NODE=/usr/local/bin/node`)).toContain('warning: writer can read the passwords in /etc/kahe');
   await system.must(`make -C '${ROOT}' uninstall`);
   expect((await system.run('systemctl is-active kahe.socket kahe.service')).output).toBe('inactive\ninactive\n');
   expect((await readFiles(system.path('/var/lib/kahe/data'))).map(({ message }) => message)).toEqual(['hello']);

@@ -72,6 +72,7 @@ test('systemd waits longer than STOP_TIMEOUT before it kills', () => {
 
 test('systemd-sysusers and systemd-tmpfiles take their files', () => {
   const users = spawnSync('systemd-sysusers', [`--root=${folder}`, '--dry-run', path.join(SYSTEMD, 'kahe.sysusers')], { encoding: 'utf8' });
-  expect([users.status, users.stderr]).toEqual([0, expect.stringMatching(/^Creating group 'kahe' .*\nCreating user 'kahe' /)]);
+  expect([users.status, users.stderr]).toEqual([0, expect.stringMatching(/^Creating group 'kahe-clients' .*\nCreating group 'kahe' .*\nCreating user 'kahe' /)]);
+  expect(/^SocketGroup=(.+)$/m.exec(read('kahe.socket'))![1]).toBe('kahe-clients');
   for (const line of read('kahe.tmpfiles').split('\n').filter((each) => /^[^#x]/.test(each))) expect(line).toMatch(/^[dz] \/etc\/kahe\S* 0[67][45]0 root kahe -$/);
 });

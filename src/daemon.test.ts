@@ -11,7 +11,7 @@ import { Daemon } from './daemon.js';
 import { FailingDisk } from './disk/failingDisk.js';
 import { encodeFrame } from './frames/frame.js';
 import { Log } from './log.js';
-import { bindSocket } from './socket/bind.js';
+import { bindSocket } from './socket/namedSocket.js';
 
 let folder: string;
 let clock: FakeClock;

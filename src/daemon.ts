@@ -14,7 +14,7 @@ import { LiveBuckets } from './liveBuckets.js';
 import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
 import { RejectedStore } from './rejected/rejectedStore.js';
-import type { BoundSocket } from './socket/bind.js';
+import type { BoundSocket } from './socket/boundSocket.js';
 import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
 import { ReadPacer } from './socket/readPacer.js';
@@ -22,20 +22,20 @@ import { type LeftSegment, Spool } from './spool/spool.js';
 import { type LeftBackup, findLeftBackups } from './replay/leftBackups.js';
 import { StreamMaker } from './streams/makeStream.js';
 import type { Account } from './streams/account.js';
-import type { EventLoopDelay } from './admin/eventLoopDelay.js';
+import type { AdminDoor } from './admin/door.js';
 import { type ReloadFigures, type Snapshot, takeSnapshot } from './admin/snapshot.js';
 
 export interface DaemonParts {
   readonly environment: Environment;
   readonly buckets: BucketsConfig;
-  /** Listening already: see bind.ts. */
+  /** Listening already. */
   readonly socket: BoundSocket;
   readonly log: Log;
   readonly clock?: Clock;
   /** The disk under the spool, the files and the rejected frames. */
   readonly fs?: FileSystem;
-  /** For snapshots: measured when there is somebody to see it. */
-  readonly eventLoopDelay?: () => EventLoopDelay;
+  /** For snapshots: what is measured when there is somebody to see it, and whether its own sockets can be reached. */
+  readonly admin?: Pick<AdminDoor, 'eventLoopDelay' | 'problems'>;
   /** For snapshots: how often the configuration was read again. */
   readonly reloads?: () => ReloadFigures;
 }
@@ -128,7 +128,7 @@ export class Daemon {
     // 3. Last the socket's clients: from here on frames are accepted.
     const pacer = new ReadPacer(() => this.socketCounts.awaited > 0);
     this.#listener = system.spawn<ListenerMessage>('socket', (context) => new Listener(context, {
-      ...parts.socket,
+      socket: parts.socket,
       manager: this.#manager,
       rejected,
       budget,
@@ -149,6 +149,12 @@ export class Daemon {
     return this.#buckets.looks.accounts;
   }
 
+  /** Sockets by which no client can come in just now, a line each. */
+  get unreachable(): readonly string[] {
+    const { socket: { problem }, admin } = this.#parts;
+    return [...(problem === undefined ? [] : [problem]), ...(admin?.problems ?? [])];
+  }
+
   /** All there is to be seen of it, now. */
   snapshot(): Snapshot {
     return takeSnapshot({
@@ -163,7 +169,8 @@ export class Daemon {
       discards: this.#discards.counts,
       kafka: this.#streams.kafkaFigures,
       buckets: this.#buckets.looks.snapshots,
-      eventLoopDelay: this.#parts.eventLoopDelay?.(),
+      unreachable: this.unreachable,
+      eventLoopDelay: this.#parts.admin?.eventLoopDelay,
       reloads: this.#parts.reloads?.(),
     });
   }

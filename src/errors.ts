@@ -6,6 +6,12 @@ export class ConfigError extends Error {
   readonly code = 'CONFIG';
 }
 
+/** Somebody answers on the socket: a daemon is at work there. */
+export class AlreadyRunningError extends Error {
+  override readonly name = 'AlreadyRunningError';
+  readonly code = 'ALREADY_RUNNING';
+}
+
 export type FrameErrorCode =
   /** N = 1, or N over MAXFRAME: where the next frame starts is unknown. */
   | 'LENGTH'

@@ -6,8 +6,7 @@ import { UsageError } from './cli/command.js';
 import { COMMANDS, commandNamed, overview, runCommand } from './cli/commands.js';
 import { processIo } from './cli/io.js';
 import { run } from './cli/run.js';
-import { ConfigError } from './errors.js';
-import { AlreadyRunningError } from './socket/bind.js';
+import { AlreadyRunningError, ConfigError } from './errors.js';
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {
   switch (name) {

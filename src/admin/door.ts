@@ -2,15 +2,16 @@
 import { type Clock, systemClock } from '../clock.js';
 import { type AdminPlace, describePlace } from '../config/adminPlace.js';
 import type { Log } from '../log.js';
+import type { BoundSocket } from '../socket/boundSocket.js';
 import { type EventLoopDelay, EventLoopWatch } from './eventLoopDelay.js';
 import { bindAdmin, isLoopback } from './place.js';
 import { AdminServer, type Shown } from './server.js';
 import { Tails } from './tail/tails.js';
 
-/** A server, and what takes its file away. */
+/** A server, and where it listens. */
 interface OpenPlace {
   readonly server: AdminServer;
-  readonly unlink: () => void;
+  readonly bound: BoundSocket;
 }
 
 export class AdminDoor {
@@ -24,6 +25,7 @@ export class AdminDoor {
     const open: OpenPlace[] = [];
     try {
       for (const place of places) open.push(await openPlace(place, tails, log));
+      for (const { bound } of open) bound.watch(clock, log);
     } catch (error) {
       open.forEach(closePlace);
       throw error;
@@ -42,6 +44,11 @@ export class AdminDoor {
     return this.#eventLoop.delay;
   }
 
+  /** Of sockets by which nobody can come in, a line each. */
+  get problems(): readonly string[] {
+    return this.#places.map(({ bound }) => bound.problem).filter((problem) => problem !== undefined);
+  }
+
   show(shown: Shown): void {
     for (const { server } of this.#places) server.show(shown);
   }
@@ -56,14 +63,15 @@ export class AdminDoor {
 async function openPlace(place: AdminPlace, tails: Tails, log: Log): Promise<OpenPlace> {
   const host = 'host' in place ? place.host : undefined;
   const server = new AdminServer({ log, loopbackHost: host !== undefined && isLoopback(host) ? host : undefined, tails: host === undefined ? tails : undefined });
-  const unlink = await bindAdmin(place, server.http);
+  const bound = await bindAdmin(place, server.http);
   // From here on it can only be a connection that can't be taken.
   server.http.on('error', (error) => log.warn(`can't take a connection: ${error.message}`));
   if (host !== undefined && !isLoopback(host)) log.warn(`ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1, or a socket's path, is for this one alone`);
-  return { server, unlink };
+  return { server, bound };
 }
 
-function closePlace({ server, unlink }: OpenPlace): void {
-  unlink();
+function closePlace({ server, bound }: OpenPlace): void {
+  bound.unlink();
+  bound.close();
   server.close();
 }

@@ -1,8 +1,9 @@
 // Where the admin door is: listens on an address or a path of ADMIN, before the daemon begins, so that a place that is taken is known at once.
 import type { Server } from 'node:net';
 import type { AdminPlace, TcpPlace } from '../config/adminPlace.js';
-import { ConfigError } from '../errors.js';
-import { AlreadyRunningError, bindSocket } from '../socket/bind.js';
+import { AlreadyRunningError, ConfigError } from '../errors.js';
+import type { BoundSocket } from '../socket/boundSocket.js';
+import { bindSocket } from '../socket/namedSocket.js';
 
 /** As the main socket's default. */
 const SOCKET_MODE = 0o660;
@@ -14,18 +15,14 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no host of that name',
 };
 
-/**
- * @returns what takes its file away, if it has one
- * @throws {ConfigError} it can't be had
- */
-export async function bindAdmin(place: AdminPlace, server: Server): Promise<() => void> {
+/** @throws {ConfigError} it can't be had */
+export async function bindAdmin(place: AdminPlace, server: Server): Promise<BoundSocket> {
   if ('port' in place) {
     await listen(place, server);
-    return () => undefined;
+    return { server, problem: undefined, watch: () => undefined, unlink: () => undefined, close: () => void server.close() };
   }
   try {
-    const { unlink } = await bindSocket({ setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined }, server);
-    return unlink;
+    return await bindSocket({ setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined }, server);
   } catch (error) {
     if (error instanceof AlreadyRunningError) throw new ConfigError(`ADMIN: somebody is listening on ${place.path} already; stop it, or give ADMIN another path`);
     throw error;

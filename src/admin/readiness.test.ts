@@ -10,10 +10,12 @@ test('not ready: each reason is named', () => {
   const inError = (more: object = {}) => streamSnapshot({ mode: 'error', lastProblem: { text: 'no broker answers', atMs: 1 }, ...more });
   expect(reasonsNotReady(snapshot({
     isStopping: true,
+    unreachable: ['SOCKET: /run/kahe.sock is gone'],
     paused: { isForMemory: true, isForSpool: true, ms: 1, times: 1 },
     buckets: [bucketSnapshot('a "b"', [inError()]), bucketSnapshot('ended', [inError({ isAlive: false })])],
   }))).toEqual([
     'stopping',
+    'SOCKET: /run/kahe.sock is gone',
     'clients wait: memory is full (MAXMEMORY)',
     'clients wait: the spool is full, or its disk fails',
     'bucket "a \\"b\\"", stream kafka: mode error: no broker answers',

@@ -1,4 +1,4 @@
-// Whether the daemon should be given work: every stream delivers or has a backup that takes what comes, and sockets are read.
+// Whether the daemon should be given work: clients can connect and are read, every stream delivers or has a backup that takes what comes.
 // In words it is the same for `kahe status`, `kahe top` and the status page.
 import type { StreamMode } from '../streams/streamWatch.js';
 import type { Snapshot } from './snapshot.js';
@@ -27,6 +27,7 @@ export function reasonsNotReady(snapshot: Snapshot): readonly string[] {
   const { isForMemory, isForSpool } = snapshot.paused;
   return [
     ...(snapshot.isStopping ? ['stopping'] : []),
+    ...(snapshot.unreachable ?? []),
     ...(isForMemory ? ['clients wait: memory is full (MAXMEMORY)'] : []),
     ...(isForSpool ? ['clients wait: the spool is full, or its disk fails'] : []),
     ...streamsInError(snapshot),

@@ -58,9 +58,8 @@ export class AdminServer {
     this.#shown = shown;
   }
 
-  /** At once, whoever is still reading. */
+  /** At once, whoever is still reading. Where it listens is not its own concern. */
   close(): void {
-    this.http.close();
     this.http.closeAllConnections();
   }
 

@@ -27,6 +27,8 @@ export interface Snapshot {
   readonly startedAtMs: number;
   readonly takenAtMs: number;
   readonly isStopping: boolean;
+  /** Sockets (SOCKET, ADMIN) by which no client can come in now, a line each, with the reason; missing: there is none. */
+  readonly unreachable?: readonly string[];
   readonly socket: SocketSnapshot;
   readonly memory: { readonly heldBytes: number; readonly encodedBytes: number; readonly limitBytes: number };
   /** Sockets are not read: why now, how long and how often until now. */
@@ -153,6 +155,7 @@ export interface SnapshotParts {
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly isStopping: boolean;
+  readonly unreachable: readonly string[];
   readonly socketPath: string;
   readonly socket: SocketCounts;
   readonly budget: MemoryBudget;
@@ -172,6 +175,7 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
     startedAtMs: parts.startedAtMs,
     takenAtMs: parts.nowMs,
     isStopping: parts.isStopping,
+    ...(parts.unreachable.length === 0 ? {} : { unreachable: parts.unreachable }),
     socket: { ...socket, path: parts.socketPath, badByReason: Object.fromEntries(socket.badByReason) },
     memory: { heldBytes: budget.heldBytes, encodedBytes: budget.encodedBytes, limitBytes: budget.limitBytes },
     paused: budget.paused,

@@ -16,6 +16,7 @@ export const SOCKET_METRICS: readonly Metric[] = [
   gauge('kahe_connections', 'Connections that are open', ({ socket }) => socket.open),
   counter('kahe_connections_total', 'Connections that were accepted', ({ socket }) => socket.accepted),
   counter('kahe_connections_turned_away_total', 'Connections for which there was no room: too many files are open (LimitNOFILE)', ({ socket }) => socket.turnedAway),
+  gauge('kahe_sockets_unreachable', 'Sockets (SOCKET, ADMIN) by which no client can come in now, because the file is gone or is another', ({ unreachable }) => unreachable?.length ?? 0),
   gauge('kahe_memory_held_bytes', 'Bytes of frames in memory, in whatever form', ({ memory }) => memory.heldBytes),
   gauge('kahe_memory_encoded_bytes', 'Of these, bytes of encoded requests', ({ memory }) => memory.encodedBytes),
   gauge('kahe_memory_limit_bytes', 'MAXMEMORY', ({ memory }) => memory.limitBytes),

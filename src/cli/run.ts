@@ -7,8 +7,10 @@ import { loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from '../daemon.js';
 import { openLog } from '../log/openLog.js';
 import type { Log } from '../log.js';
-import { type BoundSocket, bindSocket, inheritSockets } from '../socket/bind.js';
-import { groupId } from '../socket/group.js';
+import type { BoundSocket } from '../socket/boundSocket.js';
+import { inheritSockets } from '../socket/inherit.js';
+import { groupId } from '../socket/names.js';
+import { bindSocket } from '../socket/namedSocket.js';
 import { printed } from '../streams/account.js';
 import { ServiceManager } from '../systemd/serviceManager.js';
 import { statusOf } from '../systemd/status.js';
@@ -43,7 +45,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   // One that comes before the daemon is there is kept until it is.
   process.on('SIGHUP', () => reloads.ask());
   const { socket, admin } = await openBoth(environment, log);
-  const daemon = await startDaemon({ environment, buckets, socket, log, reloads: () => reloads.figures, ...(admin === undefined ? {} : { eventLoopDelay: () => admin.eventLoopDelay }), ...parts }, admin);
+  const daemon = await startDaemon({ environment, buckets, socket, log, reloads: () => reloads.figures, ...(admin === undefined ? {} : { admin }), ...parts }, admin);
   admin?.show({ snapshot: () => daemon.snapshot(), taps: daemon.taps });
   const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
@@ -81,6 +83,7 @@ async function openBoth(environment: Environment, log: Log): Promise<{ readonly 
   const admin = door.status === 'fulfilled' ? door.value : undefined;
   try {
     const socket = await openSocket(environment);
+    socket.watch(systemClock, log.at('/socket'));
     if (door.status === 'fulfilled') return { socket, admin };
     socket.unlink();
     throw door.reason;

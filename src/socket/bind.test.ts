@@ -1,5 +1,6 @@
 // The socket's file: who may have it, who gets it when several want it, and that it is never open wider than asked.
-import { type ChildProcess, fork, spawnSync } from 'node:child_process';
+import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type Server, createConnection, createServer } from 'node:net';
@@ -7,9 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { turn } from '../../test/support/fakeClock.js';
-import { ConfigError } from '../errors.js';
-import { AlreadyRunningError, type BoundSocket, type SocketPlace, bindSocket, inheritSockets, tryToBind } from './bind.js';
-import { groupId } from './group.js';
+import { AlreadyRunningError, ConfigError } from '../errors.js';
+import { type SocketPlace, tryToBind } from './bind.js';
+import type { BoundSocket } from './boundSocket.js';
+import { bindSocket } from './namedSocket.js';
+import { groupName, userName } from './names.js';
 
 let folder: string;
 let path: string;
@@ -41,7 +44,7 @@ function connects(): Promise<boolean> {
   });
 }
 
-const BIND = new URL('./bind.ts', import.meta.url).href;
+const BIND = new URL('./namedSocket.ts', import.meta.url).href;
 
 /** A process that runs this module; `fds` are its descriptors from 3 on. */
 function start(module: string, fds: readonly number[] = []): ChildProcess {
@@ -62,6 +65,17 @@ async function stale(): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
+/** As another user than root, whom every file lets in: needed by root alone. */
+async function asNobody(work: () => Promise<void>): Promise<void> {
+  const isRoot = process.getuid!() === 0;
+  if (isRoot) process.seteuid!(65_534);
+  try {
+    await work();
+  } finally {
+    if (isRoot) process.seteuid!(0);
+  }
+}
+
 describe('bindSocket', () => {
   test.each([0o600, 0o660, 0o666, 0o622])('the socket has the mode %o, whatever the umask, and nothing else is left behind', async (mode) => {
     const umask = process.umask(0o027);
@@ -75,18 +89,30 @@ describe('bindSocket', () => {
     expect(await connects()).toBe(true);
   });
 
-  test('it has its mode before it has its name, and is narrower before that', async () => {
-    const modes: string[] = [];
-    const binding = bind({ mode: 0o666 });
-    let isBound = false;
-    void binding.then(() => (isBound = true));
-    while (!isBound) {
-      for (const name of readdirSync(folder)) if (lstatSync(join(folder, name)).isSocket()) modes.push(`${name.replace(/\d+$/, 'N')} ${(lstatSync(join(folder, name)).mode & 0o777).toString(8)}`);
-      await new Promise<void>((resolve) => process.nextTick(resolve));
+  test.each(['the process\'s own group', 'a group that is named'])('it is for its owner alone until it has its mode: %s', async (group) => {
+    const server = createServer();
+    const modes: number[] = [];
+    const listen = server.listen.bind(server) as (...args: unknown[]) => Server;
+    server.listen = ((...args: unknown[]) => {
+      listen(...args);
+      modes.push(statSync(path).mode & 0o777);
+      return server;
+    }) as Server['listen'];
+    const umask = process.umask(0);
+    try {
+      servers.push(server);
+      await bindSocket({ setting: 'SOCKET', path, mode: 0o666, groupId: group.startsWith('a group') ? statSync(folder).gid : undefined }, server);
+      expect(process.umask(0)).toBe(0);
+    } finally {
+      process.umask(umask);
     }
-    expect(new Set(modes.filter((line) => line.startsWith('kahe.sock.N')))).toEqual(new Set(['kahe.sock.N 600']));
-    expect(new Set(modes.filter((line) => line.startsWith('kahe.sock ')))).not.toContain('kahe.sock 600');
-    expect((statSync(path).mode & 0o777).toString(8)).toBe('666');
+    expect([...modes, statSync(path).mode & 0o777].map((mode) => mode.toString(8))).toEqual(['700', '666']);
+  });
+
+  test('it has the name that it was bound to: what cleans /tmp spares sockets that the kernel knows by their paths', async () => {
+    await bind();
+    const names = readFileSync('/proc/net/unix', 'utf8').split('\n').map((line) => line.replace(/^(\S+ +){7}/, ''));
+    expect(names).toContain(path);
   });
 
   test('a stale socket is taken over', async () => {
@@ -94,6 +120,32 @@ describe('bindSocket', () => {
     expect(await connects()).toBe(false);
     await bind();
     expect(await connects()).toBe(true);
+  });
+
+  test('what belongs to another, who lets nobody in, is no daemon: it says whose it is', async () => {
+    await stale();
+    chmodSync(path, 0);
+    chmodSync(folder, 0o755);
+    await asNobody(async () => {
+      await expect(bind()).rejects.toThrow(/^SOCKET: (can't make .*\.lock: EACCES: .*; it belongs to \S+, group \S+, mode 0755|.*kahe\.sock belongs to \S+, group \S+, mode 0000, so it can't be found out whether a daemon listens there; remove it)/);
+    });
+    chmodSync(folder, 0o1777);
+    await asNobody(async () => {
+      await expect(bind()).rejects.toThrow(/^SOCKET: .*kahe\.sock belongs to \S+, group \S+, mode 0000, so it can't be found out whether a daemon listens there; remove it if none does, or choose another path$/);
+    });
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('a socket of another kind that somebody listens on is left alone', async () => {
+    const other = spawn('python3', ['-c', 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print("bound", flush=True); sys.stdin.read()', path], { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      await once(other.stdout, 'data');
+      const { ino } = statSync(path);
+      await expect(bind()).rejects.toThrow(/another program listens on .*kahe\.sock, which is a socket of another kind/);
+      expect(statSync(path).ino).toBe(ino);
+    } finally {
+      other.kill('SIGKILL');
+    }
   });
 
   test('a live daemon is left alone', async () => {
@@ -140,7 +192,7 @@ describe('bindSocket', () => {
     process.seteuid!(65_534);
     try {
       for (const attempt of [bind, () => tryToBind({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined })]) {
-        await expect(attempt()).rejects.toThrow(`SOCKET: ${path} was left by user 1, and only that user, the owner of ${folder} or root can remove it; remove it, or choose another path`);
+        await expect(attempt()).rejects.toThrow(`SOCKET: nobody listens on ${path}, but it can't be taken over: it belongs to ${userName(1)}, group ${groupName(1)}, mode 0777, and only that user, the owner of ${folder} or root can remove it; remove it, or choose another path`);
       }
     } finally {
       process.seteuid!(0);
@@ -169,7 +221,7 @@ describe('bindSocket', () => {
 
   test('a path too long for a socket is told before anything is made', async () => {
     path = join(folder, 'x'.repeat(108));
-    await expect(bind()).rejects.toThrow(/is too long for a Unix socket/);
+    await expect(bind()).rejects.toThrow(/ has \d+ bytes; the path of a socket can have 107/);
     expect(readdirSync(folder)).toEqual([]);
   });
 
@@ -187,9 +239,34 @@ describe('bindSocket', () => {
   });
 
   test('what a starter of the same pid left behind is no hindrance', async () => {
-    writeFileSync(`${path}.${process.pid}`, '');
+    mkdirSync(join(`${path}.lock.${process.pid}`, '1'), { recursive: true });
     await bind();
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('a lock that names this process, which holds none, is of a dead one that had its number: in a container each has', async () => {
+    mkdirSync(join(`${path}.lock`, String(process.pid)), { recursive: true });
+    await bind();
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('a lock from the future, of before the clock was set back, is of a dead one', async () => {
+    mkdirSync(join(`${path}.lock`, String(process.ppid)), { recursive: true });
+    const ahead = Date.now() / 1000 + 3600;
+    utimesSync(`${path}.lock`, ahead, ahead);
+    await bind();
+    expect(readdirSync(folder)).toEqual(['kahe.sock']);
+  });
+
+  test('another\'s lock that can\'t be taken away is told with whose it is', async () => {
+    const dead = spawnSync(process.execPath, ['--version']).pid;
+    mkdirSync(join(`${path}.lock`, String(dead)), { recursive: true });
+    chmodSync(folder, process.getuid!() === 0 ? 0o1777 : 0o500);
+    await asNobody(async () => {
+      await expect(bind()).rejects.toThrow(/^SOCKET: (.*kahe\.sock\.lock was left by a starter that died, and can't be taken away: .*; it belongs to root, group \S+, mode 07\d\d: remove it|can't make .*\.lock: EACCES: .*; it belongs to \S+, group \S+, mode 0500)$/);
+    });
+    chmodSync(folder, 0o700);
+    expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
   });
 
   test('another starter at work is not disturbed; the lock of one that died is taken over', async () => {
@@ -232,8 +309,8 @@ describe('bindSocket', () => {
       for (const error of errors) expect(error).toBeInstanceOf(AlreadyRunningError);
       expect(await connects()).toBe(true);
       expect(readdirSync(folder)).toEqual(['kahe.sock']);
+      // Takes the file away too.
       for (const server of servers.splice(0)) server.close();
-      unlinkSync(path);
     }
   });
 
@@ -261,116 +338,79 @@ describe('bindSocket', () => {
   }, 60_000);
 });
 
+test('kill -9 of a starter, at whatever step, leaves nothing that keeps the next one from starting', async () => {
+  /** Dies before the n-th of its calls. */
+  const dying = (at: string, step: number): string => `
+    import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    import { Server } from 'node:net';
+    let step = 0;
+    const patch = (object, name) => {
+      const original = object[name];
+      object[name] = function (...args) {
+        if (++step === ${step}) process.kill(process.pid, 'SIGKILL');
+        return original.apply(this, args);
+      };
+    };
+    for (const name of ['mkdirSync', 'renameSync', 'rmSync', 'lstatSync', 'unlinkSync', 'chmodSync', 'chownSync']) patch(fs, name);
+    patch(Server.prototype, 'listen');
+    syncBuiltinESMExports();
+    const { bindSocket } = await import(${JSON.stringify(BIND)});
+    process.once('message', async () => {
+      await bindSocket({ setting: 'SOCKET', path: ${JSON.stringify(at)}, mode: 0o660, groupId: ${process.getgid!()} });
+      process.send({ is: 'bound' });
+    });
+    process.send({ is: 'ready' });
+  `;
+  await stale();
+  const outcomes: string[] = [];
+  for (let step = 1; outcomes.at(-1) !== 'bound'; step++) {
+    const child = start(dying(path, step));
+    const killed = once(child, 'exit').then(() => 'killed');
+    expect(await next(child)).toBe('ready');
+    child.send('go');
+    outcomes.push(await Promise.race([next(child), killed]));
+    child.kill('SIGKILL');
+    await killed;
+    const bound = await bind();
+    expect(await connects()).toBe(true);
+    expect((statSync(path).mode & 0o777).toString(8)).toBe('660');
+    // As kill -9 leaves it.
+    renameSync(path, `${path}.kept`);
+    bound.server.close();
+    renameSync(`${path}.kept`, path);
+  }
+  expect(outcomes.length).toBeGreaterThan(10);
+  expect(outcomes.slice(0, -1)).toEqual(outcomes.slice(0, -1).map(() => 'killed'));
+}, 120_000);
+
 describe('unlink', () => {
   test('takes our file away, and is harmless when called twice', async () => {
-    const { unlink } = await bind();
-    unlink();
+    const bound = await bind();
+    bound.unlink();
     expect(readdirSync(folder)).toEqual([]);
-    unlink();
+    bound.unlink();
   });
 
-  test('leaves the socket of a successor alone, and so does closing the server', async () => {
+  test('leaves the socket of a successor alone, and so does closing', async () => {
     const old = await bind();
     unlinkSync(path);
     await bind();
     const { ino } = statSync(path);
     old.unlink();
-    await new Promise<void>((resolve) => old.server.close(() => resolve()));
+    old.close();
+    await turn();
     expect(statSync(path).ino).toBe(ino);
     expect(await connects()).toBe(true);
   });
 
   test('leaves alone what is no socket of ours', async () => {
-    const { unlink } = await bind();
+    const bound = await bind();
     unlinkSync(path);
     writeFileSync(path, 'precious');
-    unlink();
+    bound.unlink();
+    bound.close();
+    await turn();
     expect(readFileSync(path, 'utf8')).toBe('precious');
-  });
-});
-
-describe('inheritSockets', () => {
-  const MODULE = `
-    import { inheritSockets } from ${JSON.stringify(BIND)};
-    let bound;
-    const does = {
-      take: async () => {
-        bound = await inheritSockets(FDS);
-        bound.server.on('connection', (socket) => socket.on('error', () => undefined).end('hello from NAME').resume());
-      },
-      leave: () => bound.unlink(),
-    };
-    process.on('message', async (what) => {
-      await does[what]();
-      process.send({ is: what });
-    });
-    process.send({ is: 'ready' });
-  `;
-  const children: ChildProcess[] = [];
-
-  afterEach(() => children.splice(0).forEach((child) => child.kill('SIGKILL')));
-
-  /** A listening socket, its mode 0622, and its descriptor, as systemd has them. */
-  async function given(at: string): Promise<{ readonly fd: number; readonly server: Server }> {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(`${at}.given`, resolve));
-    renameSync(`${at}.given`, at);
-    chmodSync(at, 0o622);
-    return { fd: (server as unknown as { _handle: { fd: number } })._handle.fd, server };
-  }
-
-  async function startHolder(name: string, fds: readonly number[]): Promise<ChildProcess> {
-    const numbers = fds.map((_, index) => 3 + index);
-    const child = start(MODULE.replace('FDS', JSON.stringify(numbers)).replace('NAME', name), fds);
-    children.push(child);
-    expect(await next(child)).toBe('ready');
-    return child;
-  }
-
-  async function tell(child: ChildProcess, what: 'take' | 'leave'): Promise<void> {
-    const done = next(child);
-    child.send(what);
-    expect(await done).toBe(what);
-  }
-
-  function answerAt(at: string): Promise<string> {
-    return new Promise((resolve, reject) => createConnection(at).on('data', (chunk: Buffer) => resolve(chunk.toString())).on('error', reject));
-  }
-
-  test('listens on the descriptors that were handed over', async () => {
-    const both = [await given(path), await given(`${path}.other`)];
-    const child = await startHolder('it', both.map(({ fd }) => fd));
-    await tell(child, 'take');
-    // From here on the child alone listens.
-    await Promise.all(both.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve()))));
-    expect(await Promise.all([answerAt(path), answerAt(`${path}.other`)])).toEqual(['hello from it', 'hello from it']);
-  });
-
-  test('at the end the file stays as it is, and who connects then waits for the next one on the same socket', async () => {
-    const { fd, server } = await given(path);
-    const [first, second] = [await startHolder('first', [fd]), await startHolder('second', [fd])];
-    await tell(first, 'take');
-    await new Promise<void>((resolve) => server.close(() => resolve()));
-    await tell(first, 'leave');
-    expect((statSync(path).mode & 0o777).toString(8)).toBe('622');
-    const answer = answerAt(path);
-    // More than Node's own backlog of 511.
-    expect(new Set(await Promise.all(Array.from({ length: 600 }, connects)))).toEqual(new Set([true]));
-    await tell(second, 'take');
-    expect(await answer).toBe('hello from second');
-  });
-
-  test('a descriptor that is no socket is an error', async () => {
-    await expect(inheritSockets([9_999])).rejects.toThrow();
-  });
-});
-
-describe('groupId', () => {
-  test('knows names and takes numbers', () => {
-    expect([groupId(undefined), groupId(1234), groupId('root')]).toEqual([undefined, 1234, 0]);
-  });
-
-  test('a group that is not there is told with what to do', () => {
-    expect(() => groupId('no-such-group')).toThrow(new ConfigError('SOCKET_GROUP: there is no group "no-such-group"; make it with groupadd, or name another'));
   });
 });

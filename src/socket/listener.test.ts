@@ -15,7 +15,7 @@ import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
-import { bindSocket } from './bind.js';
+import { bindSocket } from './namedSocket.js';
 import { newSocketCounts } from './client.js';
 import { Listener, type ListenerMessage } from './listener.js';
 import { ReadPacer } from './readPacer.js';
@@ -106,9 +106,9 @@ class Bench {
       reject: ({ bytes, start, end, reason }) => void this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
     };
     Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
-    const bound = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
+    const socket = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, { ...bound, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, pacer: this.pacer, drainMs: 5_000, maxConnections: this.maxConnections });
+      const listener = new Listener(context, { socket, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, pacer: this.pacer, drainMs: 5_000, maxConnections: this.maxConnections });
       this.connections = () => listener.connections;
       return listener;
     });

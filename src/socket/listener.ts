@@ -1,11 +1,12 @@
 // Takes connections and keeps an eye on all of them: pauses them when memory is full, closes half frames that are too old, and at the end
 // reads what clients had already sent before it lets them go.
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { ManagerMessage } from '../buckets/messages.js';
 import type { Timer } from '../clock.js';
 import type { MemoryBudget, Pressure } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
+import type { BoundSocket } from './boundSocket.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
 import { HalfFrames } from './halfFrames.js';
 import { mostConnections } from './openFiles.js';
@@ -25,10 +26,8 @@ export type ListenerMessage =
   | { readonly kind: 'turn' };
 
 export interface ListenerOptions {
-  /** Listening already; see bind.ts. */
-  readonly server: Server;
-  /** Takes the socket's file away, so that nobody connects any more; called first of all at the end. */
-  readonly unlink: () => void;
+  /** Listening already. Its `unlink` is called first of all at the end. */
+  readonly socket: Pick<BoundSocket, 'server' | 'unlink' | 'close'>;
   readonly manager: ActorRef<ManagerMessage>;
   readonly rejected: RejectedFrames;
   readonly budget: MemoryBudget;
@@ -74,7 +73,7 @@ export class Listener extends Actor<ListenerMessage> {
     this.#context = context;
     this.#options = options;
     this.#maxConnections = options.maxConnections ?? mostConnections();
-    options.server.on('connection', this.#onConnection).on('error', this.#onError);
+    options.socket.server.on('connection', this.#onConnection).on('error', this.#onError);
     this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
     this.#sweeper = context.clock.every(SWEEP_MS, () => context.self.tell({ kind: 'sweep' }));
   }
@@ -99,7 +98,7 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   override handBack(): readonly ListenerMessage[] {
-    this.#options.server.off('connection', this.#onConnection).off('error', this.#onError);
+    this.#options.socket.server.off('connection', this.#onConnection).off('error', this.#onError);
     this.#endPressure();
     this.#sweeper.cancel();
     return [{ kind: 'inherit', clients: [...this.#clients] }];
@@ -107,7 +106,7 @@ export class Listener extends Actor<ListenerMessage> {
 
   /** The file goes first, so that no one new connects; who is in the backlog is still taken and read. */
   override drain(): void {
-    this.#options.unlink();
+    this.#options.socket.unlink();
     this.#drain = { seen: -1, quietTurns: 0, untilMs: this.#context.clock.now() + this.#options.drainMs };
     this.#nextTurn();
   }
@@ -205,7 +204,8 @@ export class Listener extends Actor<ListenerMessage> {
     if (isLate) this.#context.log.warn(`clients still wrote after ${this.#options.drainMs} ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time`);
     this.#endPressure();
     this.#sweeper.cancel();
-    this.#options.server.close();
+    this.#options.socket.server.off('connection', this.#onConnection);
+    this.#options.socket.close();
     for (const client of this.#clients) if (client.state === 'running') client.tell({ kind: 'stopReading' });
     if (this.#options.onQuiet === undefined) this.#release();
     else this.#options.onQuiet();

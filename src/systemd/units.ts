@@ -1,7 +1,7 @@
 // What systemd does for the daemon before it starts it, as far as another process can know: the sockets it holds, the folders it makes.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { kernelSockets } from '../socket/kernelSockets.js';
 
 const ROOTS = { RuntimeDirectory: '/run', StateDirectory: '/var/lib' } as const;
 const DEADLINE_MS = 5_000;
@@ -25,17 +25,7 @@ function pathsOf(line: string): string[] {
   return root === undefined ? [] : value.split(' ').map((folder) => join(root, folder));
 }
 
-/** The flag of a socket that takes connections, as the kernel lists it. */
-const LISTENING = '00010000';
-
 /** Somebody listens at this path, as the kernel says it: unlike a connection that starts nothing (kahe.socket would start the daemon). */
 export function isListenedAt(path: string): boolean {
-  try {
-    return readFileSync('/proc/net/unix', 'utf8').split('\n').some((line) => {
-      const [, flags, name] = /^\S+ \S+ \S+ (\S+) \S+ \S+ +\d+ (.*)$/.exec(line) ?? [];
-      return flags === LISTENING && name === path;
-    });
-  } catch {
-    return false;
-  }
+  return kernelSockets().some((socket) => socket.isListening && socket.path === path);
 }

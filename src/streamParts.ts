@@ -56,7 +56,7 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
     streamId: surplus === undefined ? config.id : surplusId(config.id),
     // Delivered they were: these are the files that the reader was to fetch in time.
     onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached; fetch files sooner, or raise maxFiles`),
-    onRetry: (reason) => watch.retried(reason),
+    watch,
   });
   if (config.backup === undefined) return { primary, backup: undefined, replay: undefined, backedUp: () => undefined };
   return { primary, ...makeBackup(config.backup, config.id, primary, options) };

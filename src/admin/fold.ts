@@ -73,6 +73,7 @@ function bothStreams(a: StreamSnapshot, b: StreamSnapshot): StreamSnapshot {
     retries: a.retries + b.retries,
     failedBatches: a.failedBatches + b.failedBatches,
     replayedFrames: a.replayedFrames + b.replayedFrames,
+    retimedFrames: a.retimedFrames + b.retimedFrames,
     written: { primary: added(a.written.primary, b.written.primary), backup: added(a.written.backup, b.written.backup) },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(backedUp === undefined ? {} : { backedUp }),

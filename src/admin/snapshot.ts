@@ -104,6 +104,8 @@ export interface StreamSnapshot {
   readonly failedBatches: number;
   /** Delivered from the backup. */
   readonly replayedFrames: number;
+  /** Delivered with the time of sending, because the topic refused that of their arrival. */
+  readonly retimedFrames: number;
   readonly written: Readonly<Record<WrittenTo, Readonly<Written>>>;
   readonly lastProblem?: Problem;
   /** The files of its backup; missing: its backup has none. */
@@ -244,6 +246,7 @@ function streamSnapshot({ id, type, backupType, watch, ref, backedUp }: StreamLo
     retries: watch.retries,
     failedBatches: watch.failedBatches,
     replayedFrames: watch.replayedFrames,
+    retimedFrames: watch.retimedFrames,
     written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(files === undefined ? {} : { backedUp: files }),

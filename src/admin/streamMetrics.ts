@@ -21,6 +21,7 @@ export const STREAM_METRICS: readonly Metric[] = [
   ofStream('gauge', 'kahe_stream_held_frames', 'Frames that are still to be delivered: queued in memory or the spool, or backed up in files', ({ account }) => ({
     queued: account.queued, backed_up: account.backedUp,
   }), 'place'),
+  ofStream('counter', 'kahe_stream_retimed_frames_total', 'Frames that were delivered with the time of sending, because the topic refuses that of their arrival', ({ retimedFrames }) => ({ '': retimedFrames })),
   ofStream('counter', 'kahe_stream_bytes_total', 'Bytes that were written, by where to', ({ written }) => ({ delivered: written.primary.bytes, backed_up: written.backup.bytes }), 'outcome'),
   ofStream('counter', 'kahe_backup_written_frames_total', 'Frames that were written to the backup', ({ written }) => ({ '': written.backup.frames })),
   ofStream('counter', 'kahe_backup_replayed_frames_total', 'Frames that were delivered from the backup', ({ replayedFrames }) => ({ '': replayedFrames })),

@@ -14,6 +14,7 @@ import { Permits } from './kafka/permits.js';
 import { Sender } from './kafka/sender.js';
 import type { KafkaSettings } from './kafka/settings.js';
 import type { RejectedFrames, Stream } from './stream.js';
+import type { StreamWatch } from './streamWatch.js';
 
 export interface StreamPlace {
   /** The bucket's name. */
@@ -26,7 +27,7 @@ export interface StreamPlace {
   /** Of a backup that a replay will send: see FileStreamOptions. */
   readonly onFound?: (frames: number) => void;
   /** Of a Kafka stream: see KafkaStreamOptions. */
-  readonly onRetry?: (reason: string) => void;
+  readonly watch?: StreamWatch;
 }
 
 export interface StreamMakerParts {
@@ -60,11 +61,11 @@ export class StreamMaker {
     return new FileStream({ ...place, settings, clock, fs });
   }
 
-  #kafka(settings: KafkaSettings, { bucket, log, onRetry }: StreamPlace): Stream {
+  #kafka(settings: KafkaSettings, { bucket, log, watch }: StreamPlace): Stream {
     const { budget, rejected, clock } = this.parts;
     const shared = this.#share(settings);
     const onClosed = () => this.#leave(settings.clusterKey);
-    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, permits: this.#permits, log, clock, onClosed, ...(onRetry === undefined ? {} : { onRetry }) });
+    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, permits: this.#permits, log, clock, onClosed, watch });
   }
 
   #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {

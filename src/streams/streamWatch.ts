@@ -33,6 +33,7 @@ export class StreamWatch {
   #retries = 0;
   #isEnded = false;
   #replayedFrames = 0;
+  #retimedFrames = 0;
 
   /** @param now milliseconds since the epoch */
   constructor(now: () => number) {
@@ -73,6 +74,11 @@ export class StreamWatch {
     return this.#replayedFrames;
   }
 
+  /** Frames that were delivered with the time of sending, because the topic refused that of their arrival. */
+  get retimedFrames(): number {
+    return this.#retimedFrames;
+  }
+
   /** Milliseconds in each mode until now. A clock that was set back adds nothing. */
   get modeMs(): Readonly<Record<StreamMode, number>> {
     return { ...this.#modeMs, [this.#mode]: this.#modeMs[this.#mode] + this.#inModeMs() };
@@ -108,6 +114,10 @@ export class StreamWatch {
 
   replayed(frames: number): void {
     this.#replayedFrames += frames;
+  }
+
+  retimed(frames: number): void {
+    this.#retimedFrames += frames;
   }
 
   retried(problem: string): void {

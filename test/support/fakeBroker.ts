@@ -23,7 +23,7 @@ export const ErrorCode = {
   requestTimedOut: 7,
   messageTooLarge: 10,
   networkException: 13,
-  invalidTopic: 17,
+  invalidTimestamp: 32,
   recordListTooLarge: 18,
   notEnoughReplicas: 19,
   topicAuthorizationFailed: 29,

@@ -12,6 +12,7 @@ import { Permits } from '../../src/streams/kafka/permits.js';
 import { Sender } from '../../src/streams/kafka/sender.js';
 import { parseKafkaSettings, type KafkaSettings } from '../../src/streams/kafka/settings.js';
 import { DeliveryError, type RejectedFrames, type Settled } from '../../src/streams/stream.js';
+import { StreamWatch } from '../../src/streams/streamWatch.js';
 
 export type LibrdkafkaSettings = Readonly<Record<string, string | number | boolean>>;
 
@@ -47,6 +48,8 @@ export class KafkaWorkbench {
   readonly budget: MemoryBudget;
   readonly rejections: Rejection[] = [];
   readonly lines: string[] = [];
+  /** Of all its streams. */
+  readonly watch = new StreamWatch(Date.now);
   readonly log = new Log('DEBUG', (line) => this.lines.push(line));
   readonly rejected: RejectedFrames = {
     reject: ({ bytes, start, end, frames, bucket, reason }) => {
@@ -67,8 +70,8 @@ export class KafkaWorkbench {
   stream(topic: string, bootstrap: string, settings: LibrdkafkaSettings = {}): KafkaStream {
     const parsed = settingsOf({ 'bootstrap.servers': bootstrap, ...QUICK, ...settings });
     const { cluster, sender } = this.share(parsed);
-    const { budget, rejected, log } = this;
-    const stream = new KafkaStream({ topic, settings: parsed, cluster, sender, budget, rejected, permits: this.#permits, log, clock: this.#clock });
+    const { budget, rejected, log, watch } = this;
+    const stream = new KafkaStream({ topic, settings: parsed, cluster, sender, budget, rejected, permits: this.#permits, log, watch, clock: this.#clock });
     this.#streams.push(stream);
     return stream;
   }

@@ -17,6 +17,7 @@ export function streamSnapshot(more: Partial<StreamSnapshot> = {}): StreamSnapsh
     retries: 0,
     failedBatches: 0,
     replayedFrames: 0,
+    retimedFrames: 0,
     written: { primary: { batches: 0, frames: 0, bytes: 0 }, backup: { batches: 0, frames: 0, bytes: 0 } },
     ...more,
   };

@@ -59,7 +59,7 @@ const FOR_A_PERSON: Readonly<Record<string, string>> = {
   "give this user the ACL that is missing; the broker's log names it": `
     30 GROUP_AUTHORIZATION_FAILED 31 CLUSTER_AUTHORIZATION_FAILED 53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED
     65 DELEGATION_TOKEN_AUTHORIZATION_FAILED`,
-  "set this machine's clock, or let the topic take older or newer times (message.timestamp.before.max.ms, message.timestamp.after.max.ms)": '32 INVALID_TIMESTAMP',
+  "set this machine's clock, let the topic take older or newer times (message.timestamp.before.max.ms, message.timestamp.after.max.ms), or set replace.refused.timestamps": '32 INVALID_TIMESTAMP',
   'see to the login (security.protocol, sasl.mechanisms, sasl.username, sasl.password)': `
     33 UNSUPPORTED_SASL_MECHANISM 34 ILLEGAL_SASL_STATE 54 SECURITY_DISABLED 58 SASL_AUTHENTICATION_FAILED
     61 DELEGATION_TOKEN_AUTH_DISABLED 62 DELEGATION_TOKEN_NOT_FOUND 63 DELEGATION_TOKEN_OWNER_MISMATCH

@@ -327,6 +327,75 @@ describe('KafkaStream: what can never be delivered', () => {
   });
 });
 
+describe('KafkaStream: times that the topic refuses', () => {
+  const HOUR_MS = 3_600_000;
+  let nowMs: number;
+  beforeEach(() => {
+    nowMs = Date.now();
+    cluster.judge = (recordBatch) => (decodeRecordBatch(recordBatch).records.some(({ timestamp }) => Math.abs(timestamp - nowMs) > HOUR_MS) ? ErrorCode.invalidTimestamp : 0);
+  });
+
+  /** Frames a and b of each time, in one batch. */
+  function batchAt(...times: readonly number[]): Batch {
+    const batch = new Batch('one', bench.budget);
+    for (const [i, timeMs] of times.entries()) {
+      for (const letter of ['a', 'b']) {
+        const bytes = encodeFrame('one', null, Buffer.from(`${letter}${i}`));
+        batch.append(bytes, 0, bytes.length, 1, timeMs);
+      }
+    }
+    return batch;
+  }
+
+  it.each(['none', 'gzip'])('%s: only frames with such a time get that of sending, all arrive in order, counted and told once', async (codec) => {
+    const stream = await opened('one', { 'compression.codec': codec, 'batch.num.messages': 7 });
+    const times = [nowMs - 90 * 24 * HOUR_MS, nowMs - 2 * HOUR_MS, nowMs - HOUR_MS / 2, nowMs - 10, nowMs + HOUR_MS / 2, nowMs + 2 * HOUR_MS];
+    for (const batch of [batchAt(...times), batchAt(...times)]) {
+      expect(await stream.write(batch)).toEqual({ delivered: 12, rejected: 0 });
+      batch.release();
+    }
+    const arrived = cluster.appended('one', 0);
+    const letters = times.flatMap((_, i) => [`a${i}`, `b${i}`]);
+    expect(arrived.map(({ value }) => value!.toString())).toEqual([...letters, ...letters]);
+    for (const [i, { timestamp }] of arrived.entries()) {
+      const ownMs = times[(i % 12) >> 1]!;
+      if (Math.abs(ownMs - nowMs) <= HOUR_MS) expect([i, timestamp]).toEqual([i, ownMs]);
+      else expect([i, timestamp >= nowMs && timestamp <= Date.now()]).toEqual([i, true]);
+    }
+    expect(bench.rejections).toEqual([]);
+    expect(bench.watch.retimedFrames).toBe(12);
+    expect(bench.lines.filter((line) => line.includes('topic one refuses the time'))).toHaveLength(1);
+  });
+
+  it('what has the time of sending is frozen like all else: a retry sends the same bytes', async () => {
+    const stream = await opened('one');
+    const batch = batchAt(nowMs - 2 * HOUR_MS);
+    cluster.script.Produce.push({ kind: 'error', code: ErrorCode.invalidTimestamp }, { kind: 'close', append: true }, { kind: 'error', code: ErrorCode.notEnoughReplicas });
+    await stream.write(batch);
+    batch.release();
+    const [refused, ...sent] = cluster.produced;
+    expect(decodeRecordBatch(refused!.recordBatch).records.map(({ timestamp }) => timestamp)).toEqual([nowMs - 2 * HOUR_MS, nowMs - 2 * HOUR_MS]);
+    expect(sent.map(({ recordBatch }) => recordBatch.equals(sent[0]!.recordBatch))).toEqual([true, true, true]);
+  });
+
+  it.each([
+    ['the time of sending is refused too', true, 'the time of sending is refused too'],
+    ['replace.refused.timestamps is off', false, 'INVALID_TIMESTAMP'],
+  ])('%s: handed back, with what to do, and none is rejected', async (_name, isOn, says) => {
+    cluster.judge = () => ErrorCode.invalidTimestamp;
+    const stream = await opened('one', { 'message.timeout.ms': 100, 'replace.refused.timestamps': isOn });
+    const outcomes = await Promise.all([write(stream, 'one', numbered(20)), write(stream, 'one', numbered(5, 'next'))]);
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(['REFUSED', 'REFUSED']);
+    expect(outcomes[0].error?.message).toContain("INVALID_TIMESTAMP (set this machine's clock");
+    expect(outcomes[0].error?.message).toContain(says);
+    expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual([...numbered(20), ...numbered(5, 'next')].map(frame));
+    expect([bench.rejections, bench.watch.retimedFrames, appended('one')]).toEqual([[], 0, []]);
+    cluster.judge = () => 0;
+    await stream.probe();
+    expect((await write(stream, 'one', numbered(20))).settled.delivered).toBe(20);
+  });
+});
+
 describe('KafkaStream: the deadline', () => {
   /** Short enough to wait for, and long enough for a busy machine. */
   const BRIEF: LibrdkafkaSettings = { 'message.timeout.ms': 400, 'socket.timeout.ms': 200 };

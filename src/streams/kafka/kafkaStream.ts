@@ -6,6 +6,7 @@ import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Log } from '../../log.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import { DeliveryError, type DeliveryErrorCode, type RejectedFrames, type Settled, type Stream } from '../stream.js';
+import type { StreamWatch } from '../streamWatch.js';
 import type { Cluster, TopicLayout } from './cluster.js';
 import { type Compress, CompressionGauge, codecId, compressorFor } from './compression.js';
 import { KafkaFailure } from './failure.js';
@@ -27,8 +28,8 @@ export interface KafkaStreamOptions {
   readonly sender: Sender;
   /** Called once when this stream has ended and uses them no more. */
   readonly onClosed?: () => void;
-  /** Told of each record batch, or question for the topic, that is tried again. */
-  readonly onRetry?: (reason: string) => void;
+  /** Told of each record batch, or question for the topic, that is tried again, and of frames with the time of sending. */
+  readonly watch?: Pick<StreamWatch, 'retried' | 'retimed'> | undefined;
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
   /** For compressing on libuv's threads; shared by all streams. */
@@ -78,6 +79,7 @@ export class KafkaStream implements Stream {
   #failure: StreamFailure | undefined;
   #layoutSearch: LayoutSearch | undefined;
   #loggedRetryMs = -Infinity;
+  #hasToldOfTimes = false;
   #onQuiet: (() => void)[] = [];
   #isOpen = false;
   #isClosed = false;
@@ -181,6 +183,7 @@ export class KafkaStream implements Stream {
       onFailed: (failure) => this.#fail(failure, false),
       onQuiet: () => this.#finishFailing(),
       onRetry: (reason) => this.#logRetry(reason),
+      onRetimed: (frames) => this.#onRetimed(frames),
     });
     this.#lanes.set(partition, lane);
     return lane;
@@ -297,8 +300,16 @@ export class KafkaStream implements Stream {
     write.reject(new DeliveryError(failure.code, failure.message, undelivered, { delivered, rejected }));
   }
 
+  #onRetimed(frames: number): void {
+    const { watch, log, topic } = this.#options;
+    watch?.retimed(frames);
+    if (this.#hasToldOfTimes) return;
+    this.#hasToldOfTimes = true;
+    log.warn(`topic ${topic} refuses the time at which some frames came (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending, and counted (kahe_stream_retimed_frames_total); this is said once`);
+  }
+
   #logRetry(reason: string): void {
-    this.#options.onRetry?.(reason);
+    this.#options.watch?.retried(reason);
     const now = this.#options.clock.now();
     if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
     this.#loggedRetryMs = now;

@@ -8,7 +8,7 @@ import type { Batch } from '../../frames/batch.js';
 import { MemoryBudget } from '../../memoryBudget.js';
 import { CompressionGauge } from './compression.js';
 import { KafkaFailure } from './failure.js';
-import { Lane, type Part } from './lane.js';
+import { Lane, type LaneOptions, type Part } from './lane.js';
 import { partitionBatch } from './partitioning.js';
 import { partitionerNamed } from './partitioner.js';
 import { recordEncoder } from './recordEncoder.js';
@@ -27,23 +27,30 @@ let quiets: number;
 let retries: string[];
 let failures: string[];
 let delivered: number;
+let retimed: number;
 let batches: Batch[];
 
 beforeEach(() => {
   clock = new FakeClock();
   budget = new MemoryBudget(64 * 1024 * 1024);
-  [offers, quiets, delivered] = [0, 0, 0];
+  [offers, quiets, delivered, retimed] = [0, 0, 0, 0];
   [retries, failures, batches] = [[], [], []];
-  lane = new Lane({
+  lane = newLane();
+});
+
+function newLane(other: Partial<LaneOptions> = {}): Lane {
+  return new Lane({
     topic: 'orders', partition: 0, acks: -1, requestTimeoutMs: 5_000, socketTimeoutMs: 60_000, messageTimeoutMs: MESSAGE_TIMEOUT_MS,
-    retryBackoffMs: FIRST_BACK_OFF_MS, retryBackoffMaxMs: LONGEST_BACK_OFF_MS, maxFrames: 1_000, maxBytes: 900_000, encoder: recordEncoder(), codecId: 0,
+    retryBackoffMs: FIRST_BACK_OFF_MS, retryBackoffMaxMs: LONGEST_BACK_OFF_MS, replaceRefusedTimestamps: true, maxFrames: 1_000, maxBytes: 900_000, encoder: recordEncoder(), codecId: 0,
     compress: undefined, gauge: new CompressionGauge(), budget, clock, random: () => 0.5,
     offer: () => offers++,
     onFailed: ({ code, message }) => failures.push(`${code}: ${message}`),
     onQuiet: () => quiets++,
     onRetry: (reason) => retries.push(reason),
+    onRetimed: (frames) => (retimed += frames),
+    ...other,
   });
-});
+}
 
 afterEach(() => {
   for (const batch of batches) batch.release();
@@ -96,6 +103,28 @@ describe('Lane', () => {
       lane.settle({ errorCode: 0 });
     }
     expect([delivered, failures]).toEqual([3, []]);
+  });
+
+  test('a time of sending that is refused stays for a minute, for a clock that is a little ahead; then, with time without end, it becomes a new one', async () => {
+    lane = newLane({ messageTimeoutMs: Infinity });
+    lane.push(part('a'));
+    const timesSent = async (): Promise<number> => decodeRecordBatch((await lane.freeze())!.records).records[0]!.timestamp;
+    const refuse = (): void => {
+      lane.settle({ errorCode: ErrorCode.invalidTimestamp });
+      clock.advance(LONGEST_BACK_OFF_MS);
+    };
+    await timesSent();
+    refuse();
+    const firstMs = await timesSent();
+    for (let tries = 0; tries < 100; tries++) {
+      clock.advance(500);
+      refuse();
+      const sentMs = await timesSent();
+      expect(sentMs === firstMs || sentMs - firstMs > 60_000).toBe(true);
+    }
+    expect(await timesSent()).toBeGreaterThan(firstMs);
+    lane.settle({ errorCode: 0 });
+    expect([delivered, retimed, failures]).toEqual([1, 1, []]);
   });
 
   test('when its time is over it says so, with the last reason, and gives back all, in order', async () => {

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../clock.js';
 import { pooledSize } from '../../frames/bufferPool.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
-import { errorName, errorText, verdictOf } from './errorCodes.js';
+import { INVALID_TIMESTAMP, errorName, errorText, verdictOf } from './errorCodes.js';
 import { KafkaFailure } from './failure.js';
 import { type FrameRange, HEADER_BYTES, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
 import type { RecordEncoder } from './recordEncoder.js';
@@ -13,6 +13,8 @@ import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
 /** Frames of one written batch that go to one partition. */
 export interface Part {
   readonly range: FrameRange;
+  /** The topic has refused the times at which these frames came: they have that of sending. */
+  readonly isRetimed?: boolean;
   /** Called as frames of the range are settled, in order. */
   readonly onDelivered: (frames: number) => void;
   /** One frame that can never be delivered; it starts at `at` in the batch. */
@@ -28,6 +30,7 @@ export interface LaneOptions {
   readonly messageTimeoutMs: number;
   readonly retryBackoffMs: number;
   readonly retryBackoffMaxMs: number;
+  readonly replaceRefusedTimestamps: boolean;
   readonly maxFrames: number;
   readonly maxBytes: number;
   readonly encoder: RecordEncoder;
@@ -45,11 +48,16 @@ export interface LaneOptions {
   /** Nothing is on its way any more: told after each answer. */
   readonly onQuiet: () => void;
   readonly onRetry: (reason: string) => void;
+  /** So many frames were delivered with the time of sending. */
+  readonly onRetimed: (frames: number) => void;
 }
 
 interface Flight {
   readonly part: Part;
   readonly frozen: Frozen;
+  /** The times of its first and its last frame. */
+  readonly firstMs: number;
+  readonly lastMs: number;
   /** What is left of the part behind this record batch. */
   readonly rest: FrameRange | undefined;
   /** What the record batch lies in. */
@@ -59,6 +67,10 @@ interface Flight {
 
 /** A try takes at least this long before its connection is given up, however near the deadline is. */
 const SHORTEST_TRY_MS = 1_000;
+/** Frames that came within so many ms count as of one time when the topic refuses it. */
+const ONE_TIME_MS = 1_000;
+/** A time of sending that is refused becomes a new one only when it is so old: a clock that is a little ahead is right in a moment. */
+const FRESH_MS = 60_000;
 
 export class Lane implements SendingLane {
   readonly #options: LaneOptions;
@@ -194,12 +206,12 @@ export class Lane implements SendingLane {
   }
 
   async #encode(part: Part, need: number): Promise<Flight> {
-    const { maxFrames, encoder, codecId, compress, gauge, budget } = this.#options;
-    const { range } = part;
+    const { maxFrames, encoder, codecId, compress, gauge, budget, clock } = this.#options;
+    const range = part.isRetimed === true ? { ...part.range, timeMs: clock.now() } : part.range;
     const out = budget.scratch(need);
     const encoded = encoder.encode(range, out, HEADER_BYTES, need, maxFrames);
     const left = range.count - encoded.frames;
-    const rest = left === 0 ? undefined : { ...range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
+    const rest = left === 0 ? undefined : { ...part.range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
     const plainEnd = HEADER_BYTES + encoded.length;
     let [buffer, end, codec] = [out, plainEnd, 0];
     const plain = out.subarray(HEADER_BYTES, plainEnd);
@@ -215,11 +227,13 @@ export class Lane implements SendingLane {
     }
     const records = buffer.subarray(0, end);
     putHeader(records, end, encoded, codec);
-    return { part, frozen: { records, frames: encoded.frames }, rest, buffer, budgetBytes: pooledSize(need) };
+    const { frames, firstTimestampMs: firstMs, lastTimestampMs: lastMs } = encoded;
+    return { part, frozen: { records, frames }, firstMs, lastMs, rest, buffer, budgetBytes: pooledSize(need) };
   }
 
   #judge(errorCode: number): void {
     const where = `${this.topic}[${this.partition}]`;
+    if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps) return this.#replaceTimes(`${where}: ${errorText(errorCode)}`);
     switch (verdictOf(errorCode)) {
       case 'delivered': return this.#delivered();
       case 'again': return this.#retry('UNREACHABLE', `${where}: ${errorName(errorCode)}`);
@@ -232,8 +246,9 @@ export class Lane implements SendingLane {
   #delivered(): void {
     const flight = this.#flight!;
     this.#endFlight(flight, true);
+    if (flight.part.isRetimed === true) this.#options.onRetimed(flight.frozen.frames);
     flight.part.onDelivered(flight.frozen.frames);
-    if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
+    this.#queue.unshift(...restOf(flight));
     this.#goOn();
   }
 
@@ -278,18 +293,48 @@ export class Lane implements SendingLane {
   /** Too large, or bad somewhere: halves are sent on their own, until what is refused is one frame. */
   #split(reason: string): void {
     const flight = this.#flight!;
-    const { range } = flight.part;
-    const { frames } = flight.frozen;
-    this.#endFlight(flight, true);
-    if (flight.rest !== undefined) this.#queue.unshift({ ...flight.part, range: flight.rest });
-    if (frames === 1) {
-      flight.part.onRejected(startOf(range), reason);
-    } else {
-      const half = frames >> 1;
-      this.#queue.unshift({ ...flight.part, range: firstOf(range, half) }, { ...flight.part, range: firstOf(skipFrames(range, half), frames - half) });
-    }
+    const isOne = flight.frozen.frames === 1;
+    this.#putInPlaceOf(flight, isOne ? [] : halvesOf(flight));
+    if (isOne) flight.part.onRejected(startOf(flight.part.range), reason);
     this.#goOn();
   }
+
+  /**
+   * Some time in the record batch is none that the topic takes, so nothing of it was written, and it may be encoded anew: in halves, until its frames
+   * came at one time. Then they get the time of sending, and all others keep theirs.
+   */
+  #replaceTimes(reason: string): void {
+    const flight = this.#flight!;
+    if (flight.part.isRetimed === true) return this.#retryRetimed(flight, reason);
+    const isOneTime = flight.lastMs - flight.firstMs <= ONE_TIME_MS;
+    this.#putInPlaceOf(flight, isOneTime ? [{ ...sentOf(flight), isRetimed: true }] : halvesOf(flight));
+    this.#goOn();
+  }
+
+  /** The time of sending is refused too. */
+  #retryRetimed(flight: Flight, reason: string): void {
+    if (this.#options.clock.now() - flight.firstMs > FRESH_MS) this.#putInPlaceOf(flight, [sentOf(flight)]);
+    this.#retry('REFUSED', `${reason}; the time of sending is refused too`);
+  }
+
+  /** What was sent was refused as a whole: these go in its place, before what is left of its part. */
+  #putInPlaceOf(flight: Flight, parts: readonly Part[]): void {
+    this.#endFlight(flight, true);
+    this.#queue.unshift(...parts, ...restOf(flight));
+  }
+}
+
+function sentOf({ part, frozen }: Flight): Part {
+  return { ...part, range: firstOf(part.range, frozen.frames) };
+}
+
+function halvesOf({ part, frozen }: Flight): readonly Part[] {
+  const half = frozen.frames >> 1;
+  return [{ ...part, range: firstOf(part.range, half) }, { ...part, range: firstOf(skipFrames(part.range, half), frozen.frames - half) }];
+}
+
+function restOf({ part, rest }: Flight): readonly Part[] {
+  return rest === undefined ? [] : [{ ...part, range: rest }];
 }
 
 /** The range's first `frames`, and no more. */

@@ -1,4 +1,4 @@
-// Every setting name of librdkafka (its CONFIGURATION.md, up to 2.16, and those it keeps to itself) and of its Go client, and what each means to Kahe.
+// Every setting name of librdkafka (its CONFIGURATION.md, up to 2.16, and those it keeps to itself) and of its Go client, and Kahe's own, and what each means to Kahe.
 // Promise: a configuration that was right for kahego has no name that is unknown here.
 
 export type NameMeaning =
@@ -19,6 +19,9 @@ const USED = `
   ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.key.location ssl.key.pem ssl.key.password
   ssl.cipher.suites ssl.curves.list ssl.sigalgs.list
   enable.ssl.certificate.verification ssl.endpoint.identification.algorithm`;
+
+/** Kahe's own. */
+const OWN = 'replace.refused.timestamps';
 
 const ALIASES: Readonly<Record<string, string>> = {
   'bootstrap.servers': 'metadata.broker.list',
@@ -92,7 +95,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 };
 
 const MEANINGS: ReadonlyMap<string, NameMeaning> = new Map([
-  ...wordsOf(USED).map((name): [string, NameMeaning] => [name, { kind: 'used' }]),
+  ...wordsOf(`${USED} ${OWN}`).map((name): [string, NameMeaning] => [name, { kind: 'used' }]),
   ...Object.entries(ALIASES).map(([name, of]): [string, NameMeaning] => [name, { kind: 'alias', of }]),
   ...meaningsOf(NOTED, (note) => ({ kind: 'noted', note })),
   ...meaningsOf(REFUSED, (reason) => ({ kind: 'refused', reason })),

@@ -33,6 +33,8 @@ export interface FrameRange {
   readonly count: number;
   /** How long the frames are together. */
   readonly bytes: number;
+  /** All of them have this time, ms since the epoch; undefined: each has that of its arrival. */
+  readonly timeMs?: number;
 }
 
 export interface Encoded {

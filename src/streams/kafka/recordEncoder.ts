@@ -48,7 +48,7 @@ export class RecordEncoder {
    */
   encode(range: FrameRange, out: Buffer, start: number, limit: number, maxFrames: number): Encoded {
     const { batch, picked } = range;
-    const { until, times } = batch.arrivals;
+    const { until, times } = range.timeMs === undefined ? batch.arrivals : { until: [Infinity], times: [range.timeMs] };
     const wanted = Math.min(range.count, maxFrames);
     let [at, pos, frames, frameBytes] = [range.at, start, 0, 0];
     // The arrival times: of which we are at, of the first frame, and how much later that of the last one is.

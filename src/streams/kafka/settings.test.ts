@@ -37,6 +37,7 @@ describe('kafka settings', () => {
       retryBackoffMs: 100,
       retryBackoffMaxMs: 1000,
       partitioner: 'consistent_random',
+      replaceRefusedTimestamps: true,
       topicMetadataRefreshIntervalMs: 300_000,
       metadataMaxAgeMs: 900_000,
       allowAutoCreateTopics: false,

@@ -48,6 +48,11 @@ export interface KafkaSettings {
   readonly retryBackoffMs: number;
   readonly retryBackoffMaxMs: number;
   readonly partitioner: PartitionerName;
+  /**
+   * `replace.refused.timestamps`, which librdkafka does not have: frames whose time of arrival the topic refuses are sent with the time of
+   * sending. Default true; else they wait for a person.
+   */
+  readonly replaceRefusedTimestamps: boolean;
   /** `topic.metadata.refresh.interval.ms`, default 300000; Infinity when written -1 or 0. */
   readonly topicMetadataRefreshIntervalMs: number;
   /** `metadata.max.age.ms`, default three times the interval. */
@@ -110,6 +115,7 @@ function readDelivery(reader: SettingReader, socketTimeoutMs: number) {
   return {
     acks,
     partitioner: reader.choice('partitioner', PARTITIONERS, 'consistent_random'),
+    replaceRefusedTimestamps: reader.boolean('replace.refused.timestamps', true),
     messageTimeoutMs: messageTimeoutMs === 0 ? Infinity : messageTimeoutMs,
     requestTimeoutMs: reader.integer('request.timeout.ms', 1, 900_000, Math.min(10_000, socketTimeoutMs)),
   };

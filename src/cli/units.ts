@@ -23,8 +23,13 @@ export function rateText(perSecond: number): string {
   return perSecond < 0.05 ? '<0.1' : perSecond.toFixed(1);
 }
 
+/** "1 frame", "1,234 frames". */
+export function counted(count: number, noun: string): string {
+  return `${countText(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 export function framesText(frames: number): string {
-  return `${countText(frames)} frame${frames === 1 ? '' : 's'}`;
+  return counted(frames, 'frame');
 }
 
 /** 3_723_000 → "1h02m". */

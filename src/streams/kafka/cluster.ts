@@ -55,6 +55,11 @@ export class Cluster {
     this.#clock = clock;
   }
 
+  /** The brokers by their ids, as they were advertised when somebody asked last. */
+  get nodes(): ReadonlyMap<number, KafkaBroker> {
+    return this.#nodes;
+  }
+
   /** What is known of a topic, without asking. */
   layout(topic: string): TopicLayout | undefined {
     return this.#layouts.get(topic);

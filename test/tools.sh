@@ -32,7 +32,11 @@ systemd 250 or newer|has_systemd|systemd
 systemd-nspawn|has_nspawn|systemd-container
 dpkg-deb|has dpkg-deb|dpkg
 setpriv|has setpriv|util-linux
-Chromium|has_chromium|chromium"
+Chromium|has_chromium|chromium
+bash|has bash|bash
+zsh|has zsh|zsh
+fish|has fish|fish
+man|has man|man-db"
 
 if ! has_node; then
   echo "Node 20.19 or newer, with npm, is not there (nodejs.org has it; Debian 12's own is too old)." >&2

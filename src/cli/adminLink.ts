@@ -4,11 +4,12 @@ import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Snapshot } from '../admin/snapshot.js';
-import { type AdminPlace, describePlace, parseAdminPlace, parseAdminPlaces } from '../config/adminPlace.js';
+import { type AdminPlace, type SocketFile, describePlace, parseAdminPlace, parseAdminPlaces } from '../config/adminPlace.js';
 import { loadEnvironment } from '../config/env.js';
 import { envFileOf } from '../config/envFile.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { ConfigError, messageOf } from '../errors.js';
+import { refusedAt } from '../socket/whose.js';
 import { type CommandLine, type OptionSpec, UsageError } from './command.js';
 import type { Io } from './io.js';
 import { escaped } from './units.js';
@@ -28,7 +29,6 @@ const DEADLINE_MS = 10_000;
 const WHY: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket',
   ECONNREFUSED: 'nobody listens there',
-  EACCES: 'you may not use it; its owner and root may',
   ENOTFOUND: 'there is no host of that name',
 };
 
@@ -123,8 +123,18 @@ function get(place: AdminPlace, options: RequestOptions): Promise<IncomingMessag
 }
 
 function noAnswer(failures: readonly (readonly [AdminPlace, unknown])[]): NoDaemonError {
-  const said = failures.map(([place, error]) => `${describePlace(place)}: ${WHY[errnoOf(error) ?? ''] ?? escaped(messageOf(error))}`);
-  return new NoDaemonError(`no daemon answers on ${said.join('; nor on ')}. Does it run, with ADMIN there? (start it with: kahe)`);
+  const said = failures.map(([place, error]) => `${describePlace(place)}: ${whyNot(place, error)}`).join('; nor on ');
+  if (failures.every(([place, error]) => isRefused(place, error))) return new NoDaemonError(`the daemon can't be asked on ${said}`);
+  return new NoDaemonError(`no daemon answers on ${said}. Does it run, with ADMIN there? (start it with: kahe)`);
+}
+
+function whyNot(place: AdminPlace, error: unknown): string {
+  return isRefused(place, error) ? refusedAt(place.path) : (WHY[errnoOf(error) ?? ''] ?? escaped(messageOf(error)));
+}
+
+/** There may be a daemon: this user is not let in. */
+function isRefused(place: AdminPlace, error: unknown): place is SocketFile {
+  return 'path' in place && errnoOf(error) === 'EACCES';
 }
 
 function parsed(body: string): Snapshot | undefined {

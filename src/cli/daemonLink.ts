@@ -1,5 +1,8 @@
 // A connection to the running daemon for those who want to know that frames are safe: each send is followed by the receipt question.
 import { type Socket, createConnection } from 'node:net';
+import { errnoOf } from '../disk/fileSystem.js';
+import { refusedAt } from '../socket/whose.js';
+import { CommandError } from './command.js';
 
 /** Nobody answers, or the connection ended: nothing is known of what was not confirmed. */
 export class AwayError extends Error {
@@ -33,11 +36,11 @@ export class DaemonLink {
     socket.on('close', () => this.#fail(`${path}: the daemon closed the connection and did not confirm all frames; its log says why`));
   }
 
-  /** @throws {AwayError} */
+  /** @throws {AwayError} nobody is there; {CommandError} this user is not let in */
   static connect(path: string): Promise<DaemonLink> {
     return new Promise((resolve, reject) => {
       const socket = createConnection(path);
-      socket.once('error', (error) => reject(new AwayError(`${path}: ${error.message}; is the daemon running? (start it with: kahe)`)));
+      socket.once('error', (error) => reject(explained(error, path)));
       socket.once('connect', () => {
         socket.removeAllListeners('error');
         resolve(new DaemonLink(socket, path));
@@ -88,4 +91,9 @@ export class DaemonLink {
     for (const { reject } of this.#questions.splice(0)) reject(this.#end);
     this.#socket.destroy();
   }
+}
+
+function explained(error: Error, path: string): Error {
+  if (errnoOf(error) === 'EACCES') return new CommandError(`${path}: ${refusedAt(path)}`);
+  return new AwayError(`${path}: ${error.message}; is the daemon running? (start it with: kahe)`);
 }

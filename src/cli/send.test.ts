@@ -1,9 +1,11 @@
 // `kahe send`, as it is typed, against a daemon that answers what it is told to.
+import { chmodSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type Server, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { asNobody } from '../../test/support/asNobody.js';
 import { type FakeIoOptions, type Ran, runHere } from '../../test/support/cliIo.js';
 import { encodeFrame } from '../frames/frame.js';
 
@@ -70,6 +72,15 @@ describe('kahe send: one frame', () => {
     const { code, err } = await send(['orders', 'hello']);
     expect(code).toBe(1);
     expect(err).toMatch(/^kahe send: .*it\.sock: the daemon closed the connection and did not confirm all frames; its log says why\n$/);
+  });
+
+  test('a socket that this user may not use: it says whose it is, and nothing of a daemon that does not run', async () => {
+    await listen(answer(1));
+    chmodSync(join(folder, 'it.sock'), 0);
+    chmodSync(folder, 0o755);
+    const { code, err } = await asNobody(() => send(['orders', 'hello']));
+    expect(code).toBe(1);
+    expect(err).toMatch(/^kahe send: .*it\.sock: you may not use it: it belongs to \S+, group \S+, mode 0000; use sudo\n$/);
   });
 
   test('no daemon: it says so, once, and ends with 1', async () => {

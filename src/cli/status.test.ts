@@ -1,8 +1,10 @@
 // `kahe status`, as it is typed, against admin doors that answer what they are told to; and where it looks for one.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmodSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { asNobody } from '../../test/support/asNobody.js';
 import { type FakeIoOptions, type Ran, runHere } from '../../test/support/cliIo.js';
 import { openFakeDoor, showing } from '../../test/support/fakeDoor.js';
 import { freePorts } from '../../test/support/freePorts.js';
@@ -113,6 +115,21 @@ describe('where the daemon is', () => {
     const { code, out, err } = await status();
     expect([code, out]).toEqual([3, '']);
     expect(err.trimEnd()).toMatch(says);
+  });
+
+  test('a door that this user may not use: it says whose it is, or its folder, and not that nobody is there', async () => {
+    await mkdir(join(folder, 'hidden'));
+    const hidden = join(folder, 'hidden', 'admin.sock');
+    await openFakeDoor(socket, showing(BUSY));
+    await openFakeDoor(hidden, showing(BUSY));
+    chmodSync(socket, 0);
+    chmodSync(folder, 0o755);
+    const refused = await asNobody(() => status(['--admin', socket]));
+    chmodSync(join(folder, 'hidden'), 0);
+    const notSeen = await asNobody(() => status(['--admin', hidden]));
+    chmodSync(join(folder, 'hidden'), 0o755);
+    expect(refused).toMatchObject({ code: 3, err: expect.stringMatching(/^kahe status: the daemon can't be asked on .*: you may not use it: it belongs to \S+, group \S+, mode 0000; use sudo\n$/) as string });
+    expect(notSeen).toMatchObject({ code: 3, err: expect.stringMatching(/^kahe status: the daemon can't be asked on .*: you may not use it: it is in .*hidden, which belongs to \S+, group \S+, mode 0000; use sudo\n$/) as string });
   });
 
   test('what answers is no Kahe', async () => {

@@ -7,6 +7,7 @@ import { type Server, createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { asNobody } from '../../test/support/asNobody.js';
 import { turn } from '../../test/support/fakeClock.js';
 import { AlreadyRunningError, ConfigError } from '../errors.js';
 import { type SocketPlace, tryToBind } from './bind.js';
@@ -63,17 +64,6 @@ async function stale(): Promise<void> {
   await new Promise<void>((resolve) => server.listen(`${path}.dead`, resolve));
   renameSync(`${path}.dead`, path);
   await new Promise<void>((resolve) => server.close(() => resolve()));
-}
-
-/** As another user than root, whom every file lets in: needed by root alone. */
-async function asNobody(work: () => Promise<void>): Promise<void> {
-  const isRoot = process.getuid!() === 0;
-  if (isRoot) process.seteuid!(65_534);
-  try {
-    await work();
-  } finally {
-    if (isRoot) process.seteuid!(0);
-  }
 }
 
 describe('bindSocket', () => {

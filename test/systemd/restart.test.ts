@@ -1,8 +1,10 @@
 // The daemon as a service, without a system: it tells NOTIFY_SOCKET how it is, and takes over the socket that its predecessor had.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { unlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFailed, onTestFinished, test } from 'vitest';
+import { askAdmin } from '../support/adminDoor.js';
 import { builtDaemon } from '../support/daemonBuild.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { DaemonClient, TestDaemon, daemonFolder, launchDaemon, numberedFrames, startDaemon } from '../support/daemon.js';
@@ -128,6 +130,40 @@ describe('LISTEN_FDS, of systemd-socket-activate', () => {
     expect(load.refusals).toEqual([]);
     const there = new Set((await service.files('data')).map(({ message }) => message));
     for (const [sender, count] of load.sent) for (let number = 0; number < count; number++) expect(there).toContain(`${sender}:${number}:`);
+  });
+
+  test('its file goes: not ready, with what to do; who is connected goes on', async () => {
+    const service = await activate({ ADMIN: './admin.sock' });
+    const client = await DaemonClient.connect(service.socketPath);
+    onTestFinished(() => client.destroy());
+    await service.line(LISTENS);
+    unlinkSync(service.socketPath);
+    await service.line(/ERROR .*the file of systemd's socket .*kahe\.sock is gone: .*systemctl restart kahe\.socket\); open connections go on/);
+    const { status, body } = await askAdmin(join(service.folder, 'admin.sock'), '/readyz');
+    expect([status, body]).toEqual([503, `the file of systemd's socket ${service.socketPath} is gone: no client can connect until systemd makes it again (systemctl restart kahe.socket)\n`]);
+    await client.send(numberedFrames('orders', 'c', { count: 10 }));
+    expect(await client.receipt()).toBe(10);
+  });
+
+  test.each([
+    ['--datagram', /is a datagram socket, and Kahe reads streams: write ListenStream= into the \.socket unit, instead of ListenDatagram=/],
+    ['--seqpacket', /is a sequential packet socket, .*instead of ListenSequentialPacket=/],
+    ['--accept', /is a single connection, not a socket to listen on: the \.socket unit has Accept=yes; write Accept=no/],
+  ])('of a kind that Kahe can not use (%s): it ends with 1 and says what to write', async (kind, says) => {
+    const folder = await daemonFolder();
+    await writeFile(join(folder, 'buckets.json'), JSON.stringify(TO_FILES));
+    await writeFile(join(folder, '.env.dev.local'), '');
+    const socketPath = join(folder, 'kahe.sock');
+    const once = `cd '${folder}' && LISTEN_PID=$$ exec '${process.execPath}' '${await builtDaemon()}'`;
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'systemd-socket-activate', kind, '--listen', socketPath, 'sh', '-c', once], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const service = new TestDaemon(child, folder, socketPath);
+    onTestFinished(() => service.kill9());
+    await service.line(/Listening on/);
+    // Whatever comes starts it.
+    execFileSync('python3', ['-c', 'import socket, sys; s = socket.socket(socket.AF_UNIX, getattr(socket, sys.argv[2])); s.connect(sys.argv[1]); s.send(b"x")', socketPath, { '--datagram': 'SOCK_DGRAM', '--seqpacket': 'SOCK_SEQPACKET' }[kind] ?? 'SOCK_STREAM']);
+    expect(await service.line(/kahe: /)).toMatch(says);
+    expect(service.linesLike(/^\s+at /)).toEqual([]);
+    if (kind !== '--accept') expect(await service.exited).toMatchObject({ code: 1 });
   });
 
   test('the socket is served whatever SOCKET says, and no file is made there', async () => {

@@ -148,6 +148,17 @@ test('a frame that is too large is rejected alone; all others arrive in order', 
   expect(bench.rejections.map(({ messages: [message], reason }) => [message!.slice(0, 12), reason])).toEqual([50, 150, 250].map((i) => [`too large ${i}`.slice(0, 12), `${topic}[0]: MESSAGE_TOO_LARGE`]));
 });
 
+test('a compacted topic: frames without a key are rejected alone, by what Kafka says of them; all others arrive in order', async () => {
+  const topic = await newTopic({ config: { 'cleanup.policy': 'compact' } });
+  const stream = await bench.opened(topic, bootstrap, PATIENT);
+  const isBad = (i: number): boolean => i % 100 === 50 || i > 290;
+  const frames = numbered(300).map((message, i) => ({ key: isBad(i) ? null : `key-${i}`, message }));
+  const outcomes = await Promise.all([bench.write(stream, topic, frames), bench.write(stream, topic, ['key|after'])]);
+  expect(outcomes.map(({ settled }) => settled)).toEqual([{ delivered: 288, rejected: 12 }, { delivered: 1, rejected: 0 }]);
+  expect(texts((await readTopic(bootstrap, topic, { expected: 289 })).get(0))).toEqual([...frames.filter(({ key }) => key !== null), frame('key|after')]);
+  expect(bench.rejections.map(({ messages: [message], reason }) => [message, reason])).toEqual(frames.filter(({ key }) => key === null).map(({ message }) => [message, `${topic}[0]: INVALID_RECORD`]));
+});
+
 test('a topic that is made later, and one that never is', async () => {
   const [topic, other] = [newName(), await newTopic()];
   const stream = await bench.opened(topic, bootstrap, PATIENT);

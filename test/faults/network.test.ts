@@ -1,6 +1,7 @@
 // A network between daemon and broker that loses, resets, delays and throttles.
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest';
-import { newTopic } from '../support/daemonBuckets.js';
+import { newTopic, newTopicName } from '../support/daemonBuckets.js';
+import { createTopic } from '../support/kafkaTopics.js';
 import { startKafkaBehindProxies, type Direction, type ProxiedKafka } from '../support/tcpProxy.js';
 import { sized } from './oracle.js';
 import { BATCH, PARTITIONS, Stage, arrangements, pause, type Arrangement } from './stage.js';
@@ -51,6 +52,21 @@ describe('a network', () => {
       // Each try was delivered when its answer was lost: some before the stream is given up, and a probe sends nothing.
       await stage.close({ duplicatesAtMost: 4 * 2 * PARTITIONS * BATCH });
     });
+  });
+
+  test.each(arrangements('spool and backup with replay'))('that is away for longer than the topic takes old times: %s', async (arrangement) => {
+    const readFrom = proxied.kafka.internalBootstrap;
+    const topic = newTopicName('old');
+    await createTopic([readFrom], topic, { partitions: PARTITIONS, config: { 'message.timestamp.before.max.ms': '500' } });
+    const stage = await Stage.underLoad({ fault: 'Kafka away, and then the topic refuses times so old', arrangement, bootstrap: proxied.bootstrap, readFrom, topics: [topic] });
+    proxy().faults.refuse = true;
+    proxy().resetAll();
+    await stage.fails();
+    await stage.sends(500);
+    proxy().heal();
+    await recovers(stage);
+    if (!stage.hasBackup || stage.hasReplay) await stage.daemon.line(/refuses the time/);
+    await stage.close({})
   });
 
   test.each(arrangements('spool'))('that resets each connection after 1 to 64 KiB: %s', async (arrangement) => {

@@ -31,7 +31,7 @@ async function start(buckets: object, env: Readonly<Record<string, string>> = {}
   const environment = loadEnvironment({ cwd: folder, env: { SOCKET: './it.sock', ...env } });
   const socket = await bindSocket({ path: environment.socket.path, mode: 0o600, groupId: undefined, setting: 'SOCKET' });
   const log = new Log('DEBUG', (line) => lines.push(line));
-  daemon = await Daemon.start({ environment, buckets: loadBuckets(environment.bucketsFile, folder), socket, log, clock, fs: disk.fs });
+  daemon = await Daemon.start({ environment, buckets: loadBuckets(environment.bucketsFile, { cwd: folder, env: {} }), socket, log, clock, fs: disk.fs });
 }
 
 function send(bucket: string, ...messages: string[]): Promise<void> {

@@ -1,6 +1,6 @@
 // `kahe check`, as it is typed.
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,6 +79,25 @@ describe('kahe check', () => {
     expect(out).toContain('elsewhere.json: not found');
   });
 
+  test('a password that everybody may read is a warning, and no problem; one that others may not is none', async () => {
+    const { code, out } = await check([]);
+    expect(out).toContain(`warning: ${join(folder, 'buckets.json')} holds a secret (streamsConfigs.kafka.settings.sasl.password), and every user of this machine may read it (mode 0644): chmod o= '${join(folder, 'buckets.json')}'\n`);
+    expect([code, out.includes('geheim')]).toEqual([0, false]);
+    expect(JSON.parse((await check(['--json'])).out)).toMatchObject({ ok: true, warnings: [expect.stringContaining('holds a secret')] });
+    await chmod(join(folder, 'buckets.json'), 0o640);
+    expect((await check([])).out).not.toContain('holds a secret');
+  });
+
+  test('a password of the .env file is in what it says nowhere, also when it stands in the wrong place', async () => {
+    const rest = BUCKETS.streamsConfigs.kafka.settings;
+    const kafka = (settings: object): object => ({ ...BUCKETS, streamsConfigs: { ...BUCKETS.streamsConfigs, kafka: { ...BUCKETS.streamsConfigs.kafka, settings: { ...rest, ...settings } } } });
+    const env = 'SOCKET=./it.sock\nWORD=geheim2';
+    const good = await check([], { env, buckets: kafka({ 'bootstrap.servers': 'a', 'sasl.password': '${WORD}' }) });
+    const bad = await check([], { env: `${env}\ngeheim2`, buckets: kafka({ 'bootstrap.servers': 'a:${WORD}', acks: '${WORD}', 'sasl.mechanisms': '${WORD}' }) });
+    expect([good.code, bad.code, bad.out.match(/^.*"[^"]*\$\{WORD\}" is not.*$/gm)]).toEqual([0, 1, expect.objectContaining({ length: 3 })]);
+    expect(good.out + bad.out).not.toContain('geheim2');
+  });
+
   test('no .env file is needed when the environment says all: what it says is checked', async () => {
     await writeFile(join(folder, 'its.json'), JSON.stringify(BUCKETS));
     const env = { BUCKETS_FILE: './its.json', SOCKET: './it.sock' };
@@ -114,7 +133,7 @@ describe('kahe check', () => {
     const before = await readdir(folder);
     const { code, out } = await check([], { env: 'SOCKET=./it.sock\nSPOOL=./deep/spool\nADMIN=./admin.sock' });
     expect(code).toBe(1);
-    expect(out.split('\n').filter((line) => /^(ok|FAIL|warn)/.test(line))).toEqual([
+    expect(out.split('\n').filter((line) => /^(ok|FAIL|warn) /.test(line))).toEqual([
       `ok   SOCKET, ${join(folder, 'it.sock')}: it can be made`,
       `ok   ADMIN, ${join(folder, 'admin.sock')}: it can be had`,
       `ok   SPOOL, folder ${join(folder, 'deep/spool')}: it is not there yet; it can be made, because ${folder} can be written`,

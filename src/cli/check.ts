@@ -1,14 +1,12 @@
 // `kahe check`: is the configuration sound, what was understood of it, and could a daemon start with it here? With --connect also: does every
 // Kafka in it answer?
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parse } from 'dotenv';
 import { type BackupConfig, type BucketConfig, type BucketsConfig, type StreamConfig, loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { describePlace } from '../config/adminPlace.js';
-import { envFileOf } from '../config/envFile.js';
 import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
+import { VariableSource } from '../config/variableSource.js';
 import { ConfigError } from '../errors.js';
 import { probeKafkas } from './checkConnect.js';
 import { tryPlaces, userText } from './checkPlaces.js';
@@ -59,7 +57,7 @@ function read({ cwd, env }: Io): Reading {
   const problems: string[] = [];
   const environment = attempt(problems, () => loadEnvironment({ cwd, env }));
   // The other file's mistakes are shown at once too.
-  const buckets = attempt(problems, () => loadBuckets(environment?.bucketsFile ?? likelyBucketsFile(cwd, env), cwd));
+  const buckets = attempt(problems, () => loadBuckets(environment?.bucketsFile ?? likelyBucketsFile(cwd, env), { cwd, env }));
   return { environment, buckets, problems };
 }
 
@@ -75,13 +73,8 @@ function attempt<T>(problems: string[], load: () => T): T | undefined {
 
 /** Where buckets.json is, as far as an environment that is wrong somewhere says. */
 function likelyBucketsFile(cwd: string, env: Io['env']): string {
-  let inFile: string | undefined;
-  try {
-    inFile = parse(readFileSync(envFileOf(cwd, env['environment'])))['BUCKETS_FILE'];
-  } catch {
-    // It can't be read: that is among the problems already.
-  }
-  return resolve(cwd, [env['BUCKETS_FILE'], inFile].find((name) => name !== undefined && name.trim() !== '') ?? './buckets.json');
+  const name = new VariableSource({ cwd, env }).get('BUCKETS_FILE')?.trim();
+  return resolve(cwd, name === undefined || name === '' ? './buckets.json' : name);
 }
 
 function asText({ environment, buckets, problems }: Reading, probed: readonly Probed[], { out }: Io): string {

@@ -37,7 +37,7 @@ class Bench {
     const environment = loadEnvironment(source);
     this.reloads = new Reloads({
       environment,
-      buckets: loadBuckets(environment.bucketsFile, folder),
+      buckets: loadBuckets(environment.bucketsFile, source),
       source,
       log: new Log('INFO', (line) => this.lines.push(line.replace(/ \| .* \| /, ' | ').trim())),
       now: () => this.nowMs,

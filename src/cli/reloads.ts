@@ -92,7 +92,7 @@ export class Reloads {
     const { environment: { bucketsFile }, source, log } = this.#options;
     this.#checkEnvironment();
     try {
-      const buckets = loadBuckets(bucketsFile, source.cwd);
+      const buckets = loadBuckets(bucketsFile, source);
       this.#tellNews(buckets);
       const changes = changesBetween(this.#buckets, buckets);
       await this.#take?.(buckets);

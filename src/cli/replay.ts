@@ -162,7 +162,7 @@ function targetFor(line: CommandLine, io: Io, progress: Progress, clock: Clock):
 }
 
 function streamTarget(id: string, environment: Environment, io: Io, progress: Progress, clock: Clock): Target {
-  const { streamsConfigs } = loadBuckets(environment.bucketsFile, io.cwd);
+  const { streamsConfigs } = loadBuckets(environment.bucketsFile, io);
   const config = streamsConfigs[id];
   if (config === undefined) throw new ConfigError(`${environment.bucketsFile}: no stream ${JSON.stringify(id)} in streamsConfigs${didYouMean(id, Object.keys(streamsConfigs))}`);
   const log = new Log(environment.logLevel, (text) => progress.say(text.trimEnd()));

@@ -30,7 +30,7 @@ const FIRST_INHERITED_FD = 3;
 export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> {
   const source = { cwd: process.cwd(), env: process.env };
   const environment = loadEnvironment(source);
-  const buckets = loadBuckets(environment.bucketsFile, source.cwd);
+  const buckets = loadBuckets(environment.bucketsFile, source);
   const { log, close: closeLog } = await openLog(environment.logLevel, environment.logFormat, source.env);
   // However it ends: even a second signal, or a start that fails.
   process.once('exit', closeLog);

@@ -260,13 +260,14 @@ describe('loadBuckets', () => {
   test('reads a file, and names it when it can not', () => {
     const folder = mkdtempSync(join(tmpdir(), 'kahe-buckets-'));
     const file = join(folder, 'buckets.json');
+    const source = { cwd: folder, env: {} };
     try {
-      expect(() => loadBuckets(file)).toThrow(new ConfigError(`${file}: not found; BUCKETS_FILE names this file`));
-      expect(() => loadBuckets(folder)).toThrow(new ConfigError(`${folder}: can't be read (EISDIR); BUCKETS_FILE names this file`));
+      expect(() => loadBuckets(file, source)).toThrow(new ConfigError(`${file}: not found; BUCKETS_FILE names this file`));
+      expect(() => loadBuckets(folder, source)).toThrow(new ConfigError(`${folder}: can't be read (EISDIR); BUCKETS_FILE names this file`));
       writeFileSync(file, KAHEGO_README);
-      expect(loadBuckets(file, folder).buckets).toHaveLength(1);
+      expect(loadBuckets(file, source).buckets).toHaveLength(1);
       writeFileSync(file, '{');
-      expect(() => loadBuckets(file)).toThrow(new ConfigError(`${file}: line 1, column 2: invalid end of input`));
+      expect(() => loadBuckets(file, source)).toThrow(new ConfigError(`${file}: line 1, column 2: invalid end of input`));
     } finally {
       rmSync(folder, { recursive: true });
     }

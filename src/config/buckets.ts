@@ -5,11 +5,15 @@ import JSON5 from 'json5';
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import { parseBucket, parseDefaultBucket, type BucketConfig, type StreamIds } from './bucketConfig.js';
+import type { EnvironmentSource } from './envFile.js';
 import { fileNamesOf, type FileSettings } from './fileSettings.js';
+import { interpolate } from './interpolation.js';
 import { pathOf, Problems } from './problems.js';
 import { checkObject } from './schema.js';
+import { readableSecrets } from './secretFiles.js';
 import { parseStream, type ParseContext, type StreamConfig } from './streamConfig.js';
 import { deepFreeze, describeKind, describeValue, isRecord } from './values.js';
+import { VariableSource } from './variableSource.js';
 
 export type { BucketConfig } from './bucketConfig.js';
 export type { FileSettings } from './fileSettings.js';
@@ -31,28 +35,40 @@ export interface BucketsConfig {
 
 const rootSchema = z.strictObject({ streamsConfigs: z.unknown(), buckets: z.unknown(), defaultBucket: z.unknown() }).partial();
 
-/** Reads and parses a file; relative folders in it start from `cwd`. @throws ConfigError as parseBuckets, or when it can't be read. */
-export function loadBuckets(file: string, cwd: string = process.cwd()): BucketsConfig {
-  let text: string;
+/**
+ * Reads and parses a file; relative folders in it start from the source's folder, and `${NAME}` in it is a variable of the source.
+ * @throws ConfigError as parseBuckets, or when it can't be read.
+ */
+export function loadBuckets(file: string, source: EnvironmentSource): BucketsConfig {
+  const variables = new VariableSource(source);
+  const raw = parseJson5(readText(file), file);
+  const config = parse(raw, file, source.cwd, variables);
+  return deepFreeze({ ...config, warnings: [...config.warnings, ...readableSecrets(raw, file, variables)] });
+}
+
+/** @throws ConfigError with one line for each problem: `fileName: path: what is wrong, and what would be right`. */
+export function parseBuckets(text: string, fileName: string, cwd: string = process.cwd()): BucketsConfig {
+  return deepFreeze(parse(parseJson5(text, fileName), fileName, cwd, new VariableSource({ cwd, env: {} })));
+}
+
+function readText(file: string): string {
   try {
-    text = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const why = code === 'ENOENT' ? 'not found' : `can't be read (${code ?? String(error)})`;
     throw new ConfigError(`${file}: ${why}; BUCKETS_FILE names this file`);
   }
-  return parseBuckets(text, file, cwd);
 }
 
-/** @throws ConfigError with one line for each problem: `fileName: path: what is wrong, and what would be right`. */
-export function parseBuckets(text: string, fileName: string, cwd: string = process.cwd()): BucketsConfig {
-  const raw = parseJson5(text, fileName);
+function parse(written: unknown, fileName: string, cwd: string, variables: VariableSource): BucketsConfig {
   const context: ParseContext = { problems: new Problems(fileName), warnings: [], notes: [], cwd };
+  const raw = interpolate(written, variables, context.problems);
   if (!isRecord(raw)) throw new ConfigError(`${fileName}: ${describeKind(raw)} is not an object with streamsConfigs and buckets`);
   checkObject(rootSchema, raw, '', context.problems);
   const config = parseRoot(raw, context);
   context.problems.throwIfAny();
-  return deepFreeze(config);
+  return config;
 }
 
 function parseRoot(root: Readonly<Record<string, unknown>>, context: ParseContext): BucketsConfig {

@@ -138,21 +138,48 @@ REJECTED_MAX=1GB
     expect(load('MAXCPUS=').maxCpus).toBe(2);
   });
 
+  test('a variable that buckets.json uses is known, its name alone; another one is not', () => {
+    writeFileSync(join(cwd, 'its.json'), '{ "a": "${KAFKA_PASSWORD}", "b": "$${PATH}" }');
+    expect(problemsOf('BUCKETS_FILE=its.json\nKAFKA_PASSWORD=x\nKAFKA_PASWORD=y\nPATH=/bin')).toEqual([
+      '.env.dev.local: line 3: unknown variable "KAFKA_PASWORD"; did you mean "KAFKA_PASSWORD"?',
+      '.env.dev.local: line 4: unknown variable "PATH", which buckets.json does not use either',
+    ]);
+  });
+
+  test('a value in quotes may have several lines, and what is in them is shown in no message', () => {
+    writeFileSync(join(cwd, 'buckets.json'), '"${KEY} ${WORD}"');
+    const key = '-----BEGIN KEY-----\nc2VjcmV0\n=x\n-----END KEY-----';
+    for (const quote of ['"', "'", '`']) expect(problemsOf(`KEY=${quote}${key}${quote}\nMAXCPUS=4`)).toEqual([]);
+    expect(problemsOf(`KEY="${key}"\nMAXCPUS=none`)).toEqual(['.env.dev.local: MAXCPUS: "none" is not a whole number from 1 to 1024']);
+    const told = problemsOf(`KEY=${key}\nsecret words\nMAXCPUS: "a" and more`);
+    expect(told.map((line) => /line (\d+): sets nothing/.exec(line)?.[1])).toEqual(['2', '3', '4', '5', undefined]);
+    expect(told.join()).not.toMatch(/c2Vj|secret|BEGIN/);
+  });
+
+  test('a value that dotenv would cut at "#" is a problem; one in quotes, and a comment behind a space, are not', () => {
+    writeFileSync(join(cwd, 'buckets.json'), '"${WORD}"');
+    expect(problemsOf('WORD=ab#cd\nMAXCPUS=4# cores')).toEqual([
+      '.env.dev.local: line 1: the value of WORD ends before "#", because what follows is a comment; write the value in quotes',
+      '.env.dev.local: line 2: the value of MAXCPUS ends before "#", because what follows is a comment; write the value in quotes',
+    ]);
+    expect(problemsOf('WORD="ab#cd"\nMAXCPUS=4 # cores #1, of a#b\nLOG_LEVEL=#INFO')).toEqual([]);
+  });
+
   test('a variable of another program is no problem in the environment, but is one in the file', () => {
     expect(problemsOf('', { PATH: '/bin', MAXMEMROY: '1' })).toEqual([]);
     expect(problemsOf('# x\n\nMAXMEMROY=1GB\nPATH=/bin\n__proto__=1\nenvironment=prod')).toEqual([
       '.env.dev.local: line 3: unknown variable "MAXMEMROY"; did you mean "MAXMEMORY"?',
-      '.env.dev.local: line 4: unknown variable "PATH"',
-      '.env.dev.local: line 5: unknown variable "__proto__"',
+      '.env.dev.local: line 4: unknown variable "PATH", which buckets.json does not use either',
+      '.env.dev.local: line 5: unknown variable "__proto__", which buckets.json does not use either',
       '.env.dev.local: line 6: environment picks this file, so it means nothing in it; set it as an environment variable',
     ]);
   });
 
   test('a line that dotenv would pass over is a problem', () => {
     expect(problemsOf('SOCKET /run/k.sock\r\n=1\nSOCKET_MODE\n')).toEqual([
-      '.env.dev.local: line 1: "SOCKET /run/k.sock" sets nothing; write NAME=value, or "#" before a comment',
-      '.env.dev.local: line 2: "=1" sets nothing; write NAME=value, or "#" before a comment',
-      '.env.dev.local: line 3: "SOCKET_MODE" sets nothing; write NAME=value, or "#" before a comment',
+      '.env.dev.local: line 1: sets nothing; write NAME=value, or "#" before a comment; a value of several lines stands in quotes',
+      '.env.dev.local: line 2: sets nothing; write NAME=value, or "#" before a comment; a value of several lines stands in quotes',
+      '.env.dev.local: line 3: sets nothing; write NAME=value, or "#" before a comment; a value of several lines stands in quotes',
     ]);
   });
 });

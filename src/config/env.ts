@@ -1,12 +1,14 @@
 // The environment: `.env.{environment}.local` and the real environment variables, which win.
 // Promise: read once into a frozen object; whatever can't be used is named with its place, and then nothing is returned.
 import { resolve } from 'node:path';
+import { parse } from 'dotenv';
 import { ConfigError } from '../errors.js';
 import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import { type AdminPlace, type TcpPlace, parseAdminPlaces, parseTcpPlace } from './adminPlace.js';
 import { parseDuration } from './duration.js';
 import { type EnvironmentSource, findEnvFile, readEnvFile } from './envFile.js';
+import { checkEnvLines } from './envLines.js';
 import { Problems } from './problems.js';
 import { formatSize, parseSize } from './size.js';
 import { checkSocketPath } from './socketPath.js';
@@ -65,12 +67,15 @@ export function loadEnvironment(source: EnvironmentSource): Environment {
   const { cwd, env } = source;
   const problems = new Problems();
   const file = findEnvFile(source);
-  const variables = new Variables(file, file === undefined ? new Map() : readEnvFile(file, KNOWN, problems), env, problems);
+  const text = file === undefined ? '' : readEnvFile(file);
+  const variables = new Variables(file, new Map(Object.entries(parse(text))), env, problems);
+  const bucketsFile = resolve(cwd, variables.read('BUCKETS_FILE', String, './buckets.json'));
+  if (file !== undefined) checkEnvLines(text, { file, known: KNOWN, bucketsFile }, problems);
   const maxMemoryBytes = variables.read('MAXMEMORY', (text) => parseSize(text, { minBytes: 16 * MB }), 250 * MB);
   const sync = variables.read('SPOOL_SYNC', (text) => parseChoice(text, SPOOL_SYNCS), 'batch' as const);
   const environment: Environment = {
     file,
-    bucketsFile: resolve(cwd, variables.read('BUCKETS_FILE', String, './buckets.json')),
+    bucketsFile,
     socket: readSocket(variables, cwd),
     maxMemoryBytes,
     maxCpus: variables.read('MAXCPUS', (text) => parseInteger(text, 1, 1024), 2),

@@ -1,10 +1,7 @@
-// Reads `.env.{environment}.local` without touching process.env. Promise: no line of it is passed over in silence, as dotenv would.
+// Finds `.env.{environment}.local` and reads it, without touching process.env. Promise: one that somebody wants is never left out in silence.
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'dotenv';
 import { ConfigError } from '../errors.js';
-import { didYouMean } from './didYouMean.js';
-import type { Problems } from './problems.js';
 import { describeValue } from './values.js';
 
 /** Of these one in the real environment says that no file is needed: where buckets.json is, or where applications write. */
@@ -58,32 +55,12 @@ function otherEnvironments(cwd: string): string[] {
   }
 }
 
-/**
- * Name and value of each variable in the file. Names outside `known` and lines that set nothing become problems.
- * @throws ConfigError when the file can't be read.
- */
-export function readEnvFile(file: string, known: readonly string[], problems: Problems): ReadonlyMap<string, string> {
-  const text = readText(file);
-  checkLines(text, file, known, problems);
-  return new Map(Object.entries(parse(text)));
-}
-
-function readText(file: string): string {
+/** Its text. @throws ConfigError when it can't be read. */
+export function readEnvFile(file: string): string {
   try {
     return readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     throw new ConfigError(`${file}: can't be read (${code ?? String(error)})${code === 'EACCES' ? `; user ${process.getuid?.() ?? '?'} needs the right to read it` : ''}`);
   }
-}
-
-function checkLines(text: string, file: string, known: readonly string[], problems: Problems): void {
-  text.split(/\r\n?|\n/).forEach((line, index) => {
-    if (/^\s*(#|$)/.test(line)) return;
-    const name = /^\s*(?:export\s+)?([\w.-]+)(?:\s*=|:\s)/.exec(line)?.[1];
-    const where = `${file}: line ${index + 1}`;
-    if (name === undefined) problems.add(where, `${describeValue(line)} sets nothing; write NAME=value, or "#" before a comment`);
-    else if (name === 'environment') problems.add(where, 'environment picks this file, so it means nothing in it; set it as an environment variable');
-    else if (!known.includes(name)) problems.add(where, `unknown variable ${describeValue(name)}${didYouMean(name, known)}`);
-  });
 }

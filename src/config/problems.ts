@@ -3,9 +3,18 @@ import { ConfigError } from '../errors.js';
 
 const MOST_LINES = 50;
 
+/** A text that was put together from variables, which may be secrets. */
+export interface Concealed {
+  /** As it stands in the file, and may be shown. */
+  readonly written: string;
+  /** What it became; undefined: that is a problem already, and what else is wrong with it follows from that. */
+  readonly text: string | undefined;
+}
+
 export class Problems {
   readonly #prefix: string;
   readonly #lines: string[] = [];
+  readonly #concealed = new Map<string, Concealed>();
 
   /** @param prefix stands before every line: the name of the file, or nothing. */
   constructor(prefix = '') {
@@ -16,8 +25,15 @@ export class Problems {
     return this.#lines;
   }
 
+  /** From now on no line about `where` shows what stands there, only how it is written. */
+  conceal(where: string, text: Concealed): void {
+    this.#concealed.set(where, text);
+  }
+
   add(where: string, text: string): void {
-    this.#lines.push([this.#prefix, where, text].filter((part) => part !== '').join(': '));
+    const concealed = this.#concealed.get(where);
+    if (concealed !== undefined && concealed.text === undefined) return;
+    this.#lines.push([this.#prefix, where, concealed === undefined ? text : withoutText(text, concealed)].filter((part) => part !== '').join(': '));
   }
 
   /** What `read` returns, or undefined when it threw a ConfigError, which is then noted under `where`. */
@@ -37,6 +53,19 @@ export class Problems {
     const shown = this.#lines.slice(0, MOST_LINES);
     const hidden = this.#lines.length - shown.length;
     throw new ConfigError([...shown, ...(hidden > 0 ? [`… and ${hidden} more`] : [])].join('\n'));
+  }
+}
+
+/** Texts are shown in quotes, whole, cut (…), or a part of them. */
+function withoutText(line: string, { written, text = '' }: Concealed): string {
+  return line.replace(/"(?:[^"\\]|\\.)*"/g, (quoted) => (text.includes(unquoted(quoted)) ? JSON.stringify(written) : quoted));
+}
+
+function unquoted(quoted: string): string {
+  try {
+    return (JSON.parse(quoted) as string).replace(/…$/, '');
+  } catch {
+    return quoted; // Words of the message, and no value.
   }
 }
 

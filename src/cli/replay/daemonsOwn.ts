@@ -17,7 +17,7 @@ export interface Configured {
 /** What is configured here; nothing of what can't be read is an error, for a replay needs none of it. */
 export function configuredHere({ cwd, env }: Pick<Io, 'cwd' | 'env'>): Configured {
   const environment = attempt(() => loadEnvironment({ cwd, env }));
-  return { environment, buckets: environment && attempt(() => loadBuckets(environment.bucketsFile, cwd)) };
+  return { environment, buckets: environment && attempt(() => loadBuckets(environment.bucketsFile, { cwd, env })) };
 }
 
 export class DaemonsOwn {

@@ -10,6 +10,7 @@ export type NameMeaning =
   /** A real setting that can't be passed over, for that would be less safe than what was asked for. */
   | { readonly kind: 'refused'; readonly reason: string };
 
+/** The last line is Kahe's own: librdkafka has no file for a password. */
 const USED = `
   metadata.broker.list client.id message.max.bytes request.required.acks request.timeout.ms message.timeout.ms
   compression.codec compression.level batch.num.messages batch.size partitioner enable.idempotence allow.auto.create.topics
@@ -18,7 +19,8 @@ const USED = `
   security.protocol sasl.mechanisms sasl.username sasl.password
   ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.key.location ssl.key.pem ssl.key.password
   ssl.cipher.suites ssl.curves.list ssl.sigalgs.list
-  enable.ssl.certificate.verification ssl.endpoint.identification.algorithm`;
+  enable.ssl.certificate.verification ssl.endpoint.identification.algorithm
+  sasl.password.location ssl.key.password.location`;
 
 /** Kahe's own. */
 const OWN = 'replace.refused.timestamps';

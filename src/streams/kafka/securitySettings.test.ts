@@ -44,7 +44,7 @@ const strangerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKe
 
 const folder = mkdtempSync(join(tmpdir(), 'kahe-tls-'));
 afterAll(() => { rmSync(folder, { recursive: true }); });
-function file(name: string, text: string): string {
+function file(name: string, text: string | Buffer): string {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 }
@@ -62,7 +62,7 @@ describe('sasl', () => {
     expect(read({ 'security.protocol': 'sasl_plaintext' }).problems).toEqual([
       's.sasl.mechanisms: missing, and librdkafka\'s default GSSAPI is not supported; one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512',
       's.sasl.username: missing; security.protocol asks for it',
-      's.sasl.password: missing; security.protocol asks for it',
+      's.sasl.password: missing; security.protocol asks for it, here or in the file of sasl.password.location',
     ]);
   });
 
@@ -96,6 +96,34 @@ describe('sasl', () => {
     expect(problems.join('\n')).not.toContain('hunter2');
   });
 
+  describe('sasl.password.location', () => {
+    const rest = { 'security.protocol': 'sasl_ssl', 'sasl.mechanisms': 'SCRAM-SHA-512', 'sasl.username': 'app' };
+    const from = (text: string | Buffer): Outcome => read({ ...rest, 'sasl.password.location': file('password', text) });
+
+    test.each([['hunter2'], ['hunter2\n'], ['hunter2\r\n']])('%j: the password is what stands there, without the line end', (text) => {
+      expect(from(text)).toMatchObject({ problems: [], settings: { security: { sasl: { password: 'hunter2' } } } });
+    });
+
+    test('only the one line end is cut: spaces and other lines belong to it', () => {
+      expect(from(' hunter2 \n\n').settings.security.sasl!.password).toBe(' hunter2 \n');
+    });
+
+    test.each([['', 'is empty'], ['\n', 'is empty'], ['hunter2\0', 'has a zero byte in it'], [Buffer.from('hunter2\xff', 'latin1'), 'is not UTF-8 text']])('%j can not be one, and is not shown', (text, says) => {
+      const { problems } = from(text);
+      expect(problems).toEqual([expect.stringMatching(new RegExp(`^s\\.sasl\\.password\\.location: .*${says}$`))]);
+      expect(problems.join()).not.toContain('hunter2');
+    });
+
+    test('a file that is not there, and a password beside it', () => {
+      expect(read({ ...rest, 'sasl.password.location': join(folder, 'none') }).problems).toEqual([`s.sasl.password.location: ${JSON.stringify(join(folder, 'none'))} does not exist`]);
+      expect(read({ ...SASL, 'sasl.password.location': file('password', 'hunter3') }).problems).toEqual(['s.sasl.password.location: sasl.password is set too; keep one']);
+    });
+
+    test('without sasl in security.protocol it is not used, with a note', () => {
+      expect(read({ 'sasl.password.location': join(folder, 'none') })).toMatchObject({ problems: [], notes: ['s.sasl.password.location: security.protocol is plaintext, so it is not used'] });
+    });
+  });
+
   test('clusterKey and notes hold no password, yet the key differs by it', () => {
     const { settings } = read(SASL);
     expect(settings.clusterKey + settings.notes.join()).not.toContain('hunter2');
@@ -121,6 +149,9 @@ describe('ssl', () => {
       ca: certificate, certificate, key: lockedKey, keyPassword: 'hunter2', verifiesCertificate: false, verifiesHostname: false,
       ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256', curves: 'P-256', signatureAlgorithms: 'ECDSA+SHA256',
     });
+    expect(ssl({
+      'ssl.certificate.location': file('cert.pem', certificate), 'ssl.key.location': file('key.pem', lockedKey), 'ssl.key.password.location': file('password', 'hunter2\n'),
+    })).toMatchObject({ problems: [], settings: { security: { tls: { keyPassword: 'hunter2' } } } });
     expect(() => createSecureContext({ ca: certificate, cert: certificate, key: lockedKey, passphrase: 'hunter2' })).not.toThrow();
     expect(settings.notes).toEqual(['s.enable.ssl.certificate.verification: off: anyone can pose as a broker']);
   });
@@ -134,7 +165,7 @@ describe('ssl', () => {
   test('a file that is not there is named with its setting', () => {
     const missing = join(folder, 'none.pem');
     expect(ssl({ 'ssl.ca.location': missing }).problems).toEqual([`s.ssl.ca.location: ${JSON.stringify(missing)} does not exist`]);
-    expect(ssl({ 'ssl.ca.location': folder }).problems).toEqual([`s.ssl.ca.location: ${JSON.stringify(folder)} is a folder; name one PEM file`]);
+    expect(ssl({ 'ssl.ca.location': folder }).problems).toEqual([`s.ssl.ca.location: ${JSON.stringify(folder)} is a folder; name one file`]);
   });
 
   test('a file with something else in it is refused, and not shown', () => {

@@ -25,7 +25,7 @@ export interface KafkaSecurity {
   readonly sasl: KafkaSasl | undefined;
 }
 
-const SASL_NAMES = ['sasl.mechanisms', 'sasl.username', 'sasl.password'];
+const SASL_NAMES = ['sasl.mechanisms', 'sasl.username', 'sasl.password', 'sasl.password.location'];
 const TLS_NAMES = ['ssl.ca.location', 'ssl.ca.pem', 'ssl.certificate.location', 'ssl.certificate.pem', 'ssl.key.location', 'ssl.key.pem'];
 
 /** Problems go to the reader; the result is to be used only when there were none. */
@@ -48,13 +48,12 @@ function readSasl(reader: SettingReader): KafkaSasl {
   if (!reader.has('sasl.mechanisms')) {
     reader.problem('sasl.mechanisms', `missing, and librdkafka's default GSSAPI is not supported; one of ${SASL_MECHANISMS.join(', ')}`);
   }
-  for (const name of ['sasl.username', 'sasl.password'].filter((needed) => !reader.has(needed))) {
-    reader.problem(name, 'missing; security.protocol asks for it');
-  }
+  if (!reader.has('sasl.username')) reader.problem('sasl.username', 'missing; security.protocol asks for it');
+  if (!reader.has('sasl.password') && !reader.has('sasl.password.location')) reader.problem('sasl.password', 'missing; security.protocol asks for it, here or in the file of sasl.password.location');
   return {
     mechanism: reader.read('sasl.mechanisms', parseMechanism) ?? 'PLAIN',
     username: reader.text('sasl.username') ?? '',
-    password: reader.text('sasl.password') ?? '',
+    password: reader.secret('sasl.password') ?? '',
   };
 }
 

@@ -4,6 +4,7 @@ import { didYouMean } from '../../config/didYouMean.js';
 import type { Problems } from '../../config/problems.js';
 import { parseBoolean, parseChoice, parseInteger, parseText } from '../../config/values.js';
 import { LIBRDKAFKA_NAMES, meaningOf, spellingsOf } from './librdkafkaNames.js';
+import { readSecretFile } from './namedFile.js';
 
 export class SettingReader {
   /** Lines for the log, each opening with the path of its setting. */
@@ -37,6 +38,14 @@ export class SettingReader {
 
   text(name: string): string | undefined {
     return this.read(name, parseText);
+  }
+
+  /** A text that stands here, or alone in the file that `name.location` names, which librdkafka does not know. */
+  secret(name: string): string | undefined {
+    const location = `${name}.location`;
+    if (!this.has(location)) return this.text(name);
+    if (this.has(name)) this.problem(location, `${name} is set too; keep one`);
+    return this.read(location, (value) => readSecretFile(parseText(value)));
   }
 
   /** What `parse` makes of the value; undefined when it is not given, or not right, which is then a problem. */

@@ -3,6 +3,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { ConfigError } from '../../errors.js';
 import { describeValue, parseText } from '../../config/values.js';
+import { readNamedFile } from './namedFile.js';
 import type { SettingReader } from './settingReader.js';
 
 export interface KafkaTls {
@@ -30,7 +31,7 @@ const SYSTEM_CA_FILES = [
 
 /** Problems go to the reader; the result is to be used only when there were none. */
 export function readTls(reader: SettingReader): KafkaTls {
-  const keyPassword = reader.text('ssl.key.password');
+  const keyPassword = reader.secret('ssl.key.password');
   const tls: KafkaTls = {
     ca: readPem(reader, 'ssl.ca', parseCertificate) ?? systemCa(),
     certificate: readPem(reader, 'ssl.certificate', parseCertificate),
@@ -56,19 +57,8 @@ function readPem(reader: SettingReader, name: string, check: (pem: string) => un
   return reader.read(`${name}.location`, (value) => {
     const file = parseText(value);
     if (name === 'ssl.ca' && file === 'probe') return undefined;
-    return checked(readText(file), describeValue(file), check);
+    return checked(readNamedFile(file), describeValue(file), check);
   });
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT') throw new ConfigError(`${describeValue(file)} does not exist`);
-    if (code === 'EISDIR') throw new ConfigError(`${describeValue(file)} is a folder; name one PEM file`);
-    throw new ConfigError(`${describeValue(file)} can't be read (${code ?? String(error)})`);
-  }
 }
 
 function checked(pem: string, what: string, check: (pem: string) => unknown): string {

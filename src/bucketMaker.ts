@@ -4,13 +4,14 @@ import type { BucketLook } from './admin/snapshot.js';
 import { Backlog } from './buckets/backlog.js';
 import type { LastingParts } from './buckets/bucket.js';
 import { BucketStreams } from './buckets/bucketStreams.js';
-import type { BucketKey, BucketMessage, Run, TurnedLimit } from './buckets/messages.js';
+import { type BucketKey, type BucketMessage, type Run, type TurnedLimit, originsOf } from './buckets/messages.js';
 import type { Clock } from './clock.js';
 import type { StreamConfig } from './config/buckets.js';
 import type { WholeBucket } from './config/changes.js';
 import type { ReadTurns } from './disk/readTurns.js';
 import type { Discards } from './discards.js';
 import type { Batch } from './frames/batch.js';
+import type { Origins } from './frames/origins.js';
 import { PREFIX_BYTES, bodyLength } from './frames/frame.js';
 import { BackupOverflow } from './limits/backupOverflow.js';
 import { BucketLimit, LaterOverflow } from './limits/bucketLimit.js';
@@ -28,6 +29,7 @@ import { makeStreamParts } from './streamParts.js';
 import { newAccount } from './streams/account.js';
 import { BackupLedger, backupPlace } from './streams/backupLedger.js';
 import type { StreamMaker } from './streams/makeStream.js';
+import type { LeftOverEnd } from './streams/streamOptions.js';
 import { StreamWatch } from './streams/streamWatch.js';
 
 export interface BucketMakerParts {
@@ -39,6 +41,7 @@ export interface BucketMakerParts {
   readonly left: Map<BucketKey, readonly LeftSegment[]>;
   readonly rejected: RejectedStore;
   readonly discards: Discards;
+  readonly origins?: Origins | undefined;
   readonly log: Log;
   readonly clock: Clock;
   /** STOP_TIMEOUT. */
@@ -85,7 +88,7 @@ export class BucketMaker {
   }
 
   lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, place: Place, look: KnownBucket): BucketParts {
-    const { budget, spool, left, clock, rejected, discards, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
+    const { budget, spool, left, clock, discards, origins, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
     const bucket = look.name;
     const backlog = new Backlog({
       streams: [],
@@ -97,7 +100,7 @@ export class BucketMaker {
       onSettled: () => tellIfThere(context.self),
       onLost: (lost) => discards.add({ bucket, ...lost }),
       closed: look.backlog?.closed,
-      keeping: () => rejected.keeping,
+      origins,
       onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
     });
     look.backlog = backlog;
@@ -112,6 +115,7 @@ export class BucketMaker {
         told,
         stopAtMs,
         onLeftOver: (...of) => this.#leaveOver(...of),
+        origins,
         now: () => clock.now(),
       }),
       hasSpool: spool !== undefined,
@@ -168,6 +172,7 @@ export class BucketMaker {
       timing: { retryMs: RETRY_MS, errorRetryMs: ERROR_RETRY_MS, stopTimeoutMs: () => stopAtMs() - clock.now() },
       onAbandoned: (run, reason) => this.rejectRun(run, look.name, reason),
       onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
+      origins: this.#parts.origins,
       log,
       closed: look.surplusClosed,
       onStay: (stream, frames) => this.#sayWhatStays(look, streams.find(({ id }) => id === stream)!, frames, context.log),
@@ -187,8 +192,8 @@ export class BucketMaker {
     return makeStreamParts(config, { maker, rejected, discards, turns, bucket: look.name, account, ledger, startedAtMs: this.#startedAtMs, watch, log, pace });
   }
 
-  /** What could be delivered nowhere: it is in the spool already, for the next life, or else it is kept with the rejected frames. */
-  #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): 'queued' | 'rejected' {
+  /** What could be delivered nowhere: it is in the spool already, for the next run, or else it is kept with the rejected frames. */
+  async #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
     if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
     log.info(`${batch.frames} frames stay in the spool: ${reason}`);
     // Held for ever, so it never counts as settled, and its segment stays.
@@ -196,20 +201,23 @@ export class BucketMaker {
     return 'queued';
   }
 
-  #rejectBatch({ bucket, bytes, length: end, frames }: Batch, reason: string): 'rejected' {
-    this.#parts.rejected.reject({ bytes, start: 0, end, frames, bucket, reason });
-    return 'rejected';
+  async #rejectBatch({ bucket, bytes, length: end, frames, origins: from }: Batch, reason: string): Promise<LeftOverEnd> {
+    const ended = await this.#parts.rejected.offer({ bytes, start: 0, end, frames, bucket, reason, from });
+    if (ended === 'kept') return 'rejected';
+    if (ended === 'refused') this.#parts.discards.add({ bucket, stream: '*', frames, bytes: end, reason: `${reason}, and REJECTED can't keep them` });
+    return 'discarded';
   }
 
-  rejectRun({ chunk, start, end, frames }: Run, bucket: string, reason: string): void {
-    this.#parts.rejected.reject({ bytes: chunk, start, end, frames, bucket, reason });
+  rejectRun(run: Run, bucket: string, reason: string): void {
+    const { chunk, start, end, frames } = run;
+    void this.#parts.rejected.reject({ bytes: chunk, start, end, frames, bucket, reason, from: originsOf(run) });
   }
 
   /** Streams count these as queued, or have had them: twice is better than never. */
   #keepAside({ bucket, bytes, length: end }: Batch, start: number, reason: string): void {
     let frames = 0;
     for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(bytes, at)) frames++;
-    this.#parts.rejected.reject({ bytes, start, end, frames, bucket, reason });
+    void this.#parts.rejected.reject({ bytes, start, end, frames, bucket, reason });
   }
 
   /** Of the stream with this configuration, new when the bucket never had it. */

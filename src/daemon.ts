@@ -10,10 +10,11 @@ import type { Environment } from './config/env.js';
 import { type FileSystem, nodeFileSystem } from './disk/fileSystem.js';
 import { ReadTurns } from './disk/readTurns.js';
 import { Discards } from './discards.js';
+import { Origins } from './frames/origins.js';
 import { LiveBuckets } from './liveBuckets.js';
 import type { Log } from './log.js';
 import { MemoryBudget } from './memoryBudget.js';
-import { RejectedStore } from './rejected/rejectedStore.js';
+import { type RejectedOptions, RejectedStore } from './rejected/rejectedStore.js';
 import type { BoundSocket } from './socket/boundSocket.js';
 import { newSocketCounts } from './socket/client.js';
 import { Listener, type ListenerMessage } from './socket/listener.js';
@@ -99,8 +100,11 @@ export class Daemon {
     this.#startedAtMs = clock.now();
     this.taps = new Taps((error) => log.error(`looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`));
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
-    const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs }));
-    this.#discards = new Discards(log.at('/discards'), clock);
+    const origins = new Origins();
+    const discards = (this.#discards = new Discards(log.at('/discards'), clock));
+    const onDiscarded: RejectedOptions['onDiscarded'] = (discarded) => discards.add({ ...discarded, stream: '*' });
+    const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs, origins, onDiscarded }));
+    void rejected.prove();
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
     const system = new ActorSystem(clock, log);
@@ -109,7 +113,8 @@ export class Daemon {
       maker: this.#streams,
       taps: this.taps,
       rejected,
-      discards: this.#discards,
+      discards,
+      origins,
       log,
       stopTimeoutMs: environment.stopTimeoutMs,
       stopAtMs: () => this.#stopAtMs,
@@ -131,6 +136,7 @@ export class Daemon {
       socket: parts.socket,
       manager: this.#manager,
       rejected,
+      origins,
       budget,
       maxFrameBytes: environment.maxFrameBytes,
       counts: this.socketCounts,

@@ -6,6 +6,7 @@ import type { BucketStream, Told } from './buckets/bucketStreams.js';
 import type { BucketMessage } from './buckets/messages.js';
 import type { StreamConfig } from './config/buckets.js';
 import type { Batch } from './frames/batch.js';
+import type { Origins } from './frames/origins.js';
 import type { Log } from './log.js';
 import type { StreamParts } from './streamParts.js';
 import type { Account } from './streams/account.js';
@@ -14,7 +15,7 @@ import type { TurningPace } from './limits/turningPace.js';
 import { type BackupLedger, backupPlace } from './streams/backupLedger.js';
 import { StreamActor } from './streams/streamActor.js';
 import type { StreamMessage } from './streams/streamMessage.js';
-import type { StreamActorOptions } from './streams/streamOptions.js';
+import type { LeftOverEnd, StreamActorOptions } from './streams/streamOptions.js';
 
 /** What outlives the stream, should it end and come again: its account above all. */
 export interface StreamRecord extends StreamLook {
@@ -36,7 +37,8 @@ export interface LiveStreamOptions {
   /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
   readonly stopAtMs: () => number;
   /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
-  readonly onLeftOver: (batch: Batch, reason: string, isTakenOut: boolean, log: Log) => 'queued' | 'rejected';
+  readonly onLeftOver: (batch: Batch, reason: string, isTakenOut: boolean, log: Log) => Promise<LeftOverEnd>;
+  readonly origins: Origins | undefined;
   readonly now: () => number;
 }
 
@@ -76,6 +78,10 @@ export class LiveStream implements BucketStream {
     void this.ref.stopped.then(() => this.#afterEnd());
   }
 
+  get type(): string {
+    return this.config.type;
+  }
+
   get config(): StreamConfig {
     return (this.#next ?? this.#form).config;
   }
@@ -103,7 +109,7 @@ export class LiveStream implements BucketStream {
   /** Asked for whenever an actor is made: the first one, one after a failure, or one with new parts. */
   #actorOptions(): StreamActorOptions {
     this.#turn();
-    const { after, record, told, onLeftOver, stopAtMs, now } = this.#options;
+    const { after, record, told, onLeftOver, origins, stopAtMs, now } = this.#options;
     const { config, parts: { primary, backup, replay } } = this.#form;
     return {
       primary,
@@ -120,6 +126,7 @@ export class LiveStream implements BucketStream {
       stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),
       endReason: () => (this.#isTakenOut ? `stream ${this.id} was taken out of the configuration` : 'the daemon stopped'),
       onLeftOver: (batch, reason) => onLeftOver(batch, reason, this.#isTakenOut, this.#log),
+      origins,
       ...told,
       account: record.account,
       watch: record.watch,

@@ -24,12 +24,13 @@ export function readinessOf(snapshot: Snapshot): Readiness {
 
 /** Why it is not ready, a line each; none: it is. */
 export function reasonsNotReady(snapshot: Snapshot): readonly string[] {
-  const { isForMemory, isForSpool } = snapshot.paused;
+  const { paused: { isForMemory, isForSpool }, rejected: { problem } } = snapshot;
   return [
     ...(snapshot.isStopping ? ['stopping'] : []),
     ...(snapshot.unreachable ?? []),
     ...(isForMemory ? ['clients wait: memory is full (MAXMEMORY)'] : []),
     ...(isForSpool ? ['clients wait: the spool is full, or its disk fails'] : []),
+    ...(problem === undefined ? [] : [`rejected frames can't be kept, and those who send them wait: ${problem}`]),
     ...streamsInError(snapshot),
   ];
 }

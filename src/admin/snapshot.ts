@@ -35,7 +35,8 @@ export interface Snapshot {
   readonly paused: { readonly isForMemory: boolean; readonly isForSpool: boolean; readonly ms: number; readonly times: number };
   /** Missing: there is none. */
   readonly spool?: SpoolFigures;
-  readonly rejected: { readonly reasons: readonly RejectedReason[]; readonly lostFrames: number };
+  /** `problem`: why rejected frames can't be kept now, so that they wait. */
+  readonly rejected: { readonly reasons: readonly RejectedReason[]; readonly lostFrames: number; readonly problem?: string };
   readonly discards: readonly Readonly<DiscardCount>[];
   readonly buckets: readonly BucketSnapshot[];
   readonly brokers: readonly BrokerSnapshot[];
@@ -185,6 +186,7 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
     rejected: {
       reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({ reason, frames, bytes, firstMs, lastMs })),
       lostFrames: rejected.lostFrames,
+      ...(rejected.problem === undefined ? {} : { problem: rejected.problem }),
     },
     discards: foldDiscards(parts.discards),
     buckets: foldBuckets(parts.buckets),

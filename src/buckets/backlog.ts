@@ -2,6 +2,7 @@
 // may lie on disk: memory first, disk as overflow. Without one all is in memory, and goes to every stream at once.
 import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
+import { type Origins, UNKNOWN } from '../frames/origins.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
@@ -44,8 +45,8 @@ export interface BacklogOptions {
   readonly onLost: (lost: Lost) => void;
   /** What was counted of this bucket's earlier backlogs; it is counted on. */
   readonly closed?: Closed | undefined;
-  /** While frames that were rejected are not kept yet: a segment that they came from must not go before. */
-  readonly keeping?: () => Promise<void> | undefined;
+  /** To be told what becomes of frames that no stream delivers. */
+  readonly origins?: Origins | undefined;
   /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
   readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
@@ -298,9 +299,15 @@ export class Backlog {
     taker.held++;
     entry.heldBy++;
     entry.at[number] = 'told';
-    const share = batch.share();
+    const share = batch.share(taker === this.#reported);
     share.onSettled(() => this.#settle(taker, number, entry, share.isGivenUp));
     taker.stream.ref.tell({ kind: 'batch', batch: share });
+  }
+
+  /** The stream whose outcomes connections hear: the first that feeds Kafka, or else the first. */
+  get #reported(): Taker | undefined {
+    const takers = this.#takers.filter(({ takesMore }) => takesMore);
+    return takers.find(({ stream: { type } }) => type === 'kafka') ?? takers[0];
   }
 
   #settle(taker: Taker, number: number, entry: Entry, isGivenUp: boolean): void {
@@ -350,8 +357,7 @@ export class Backlog {
     if (entry.mustStay) return;
     entry.mustStay = true;
     if (twin === undefined && left === undefined) return;
-    const kept = this.#options.keeping?.();
-    const removal = twin?.remove(kept) ?? Promise.resolve(kept).then(() => this.#options.spool!.remove(left!));
+    const removal = twin?.remove() ?? this.#options.spool!.remove(left!);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
   }
@@ -398,10 +404,12 @@ export class Backlog {
     entry.frames = batch.frames;
   }
 
-  #lose({ at, twin, left }: Entry, frames: number, reason: string): void {
-    this.#takers.forEach(({ stream: { id, account } }, number) => {
+  #lose({ at, twin, left, batch }: Entry, frames: number, reason: string): void {
+    this.#takers.forEach((taker, number) => {
+      const { id, account } = taker.stream;
       if (at[number] !== 'waiting' || (frames === 0 && left === undefined)) return;
       book(account, frames, 'discarded');
+      if (taker === this.#reported && left === undefined) this.#options.origins?.ended(batch?.origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
     });
   }

@@ -8,6 +8,7 @@ import type { Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import { NOBODY } from '../frames/origins.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { type Admission, type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
@@ -128,12 +129,13 @@ export class Bucket extends Actor<BucketMessage> {
   /** Copies a run into the open batch, cut where a batch is full. */
   #take(run: Run): void {
     this.#runsSinceIdleCheck++;
-    const { chunk, nowMs } = run;
+    const { chunk, nowMs, origin } = run;
     let { start } = run;
     const within = this.#lasting.limiter?.admit(run) ?? run;
     let { frames } = within;
     while (frames > 0) {
       const batch = this.#open ?? this.#openBatch();
+      batch.origin = origin ?? NOBODY;
       const fitFrames = this.#options.batchFrames - batch.frames;
       const fitBytes = this.#options.batchBytes - batch.length;
       if (frames <= fitFrames && within.end - start <= fitBytes) {
@@ -194,10 +196,10 @@ export class Bucket extends Actor<BucketMessage> {
     while (this.#fences.length > 0 && this.#fences[0]!.until <= this.#backlog.settled) this.#fences.shift()!.receipt.letGo();
   }
 
-  /** With a spool the receipt holds until all that has come is in it; without, until it is settled, so for as long as the batch is open too. */
+  /** What is to be safe only is so with a spool once all that has come is in it; without, once it is settled, so for as long as the batch is open too. */
   #fence(receipt: Receipt): void {
     this.#lasting.limiter?.fence(receipt);
-    if (this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
+    if (receipt.level === 'safe' && this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
     const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
     if (until <= this.#backlog.settled) receipt.letGo();
     else this.#fences.push({ receipt, until });

@@ -1,5 +1,6 @@
 // Which bucket a run comes to, which runs have none, and what holds while a bucket ends.
 import { describe, expect, test } from 'vitest';
+import { FakeRejected } from '../../test/support/fakeRejected.js';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
 import { framesOf, messagesIn } from '../../test/support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
@@ -58,13 +59,11 @@ class Bench {
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const known = new Map<BucketKey, ActorRef<BucketMessage>>();
     this.ref = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {
-      rejected: {
-        reject: ({ bytes, start, end, frames, bucket, reason }) => {
-          const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
-          expect(messages).toHaveLength(frames);
-          this.rejected.push({ messages, bucket, reason });
-        },
-      },
+      rejected: new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
+        const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
+        expect(messages).toHaveLength(frames);
+        this.rejected.push({ messages, bucket, reason });
+      }),
       maxBuckets: 5,
       configured: ['orders'],
       isKnown: () => true,

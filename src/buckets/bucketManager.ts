@@ -2,7 +2,7 @@
 // the reason, and kept. Doors hand their runs to this actor just as Client does.
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { RejectedFrames } from '../streams/stream.js';
-import { type BucketKey, type BucketMessage, type ManagerFence, type ManagerMessage, type Run, endRun, ownRun } from './messages.js';
+import { type BucketKey, type BucketMessage, type ManagerFence, type ManagerMessage, type Run, endRun, originsOf, ownRun } from './messages.js';
 import type { Receipt } from './receipt.js';
 
 export interface BucketManagerOptions {
@@ -114,7 +114,7 @@ export class BucketManager extends Actor<ManagerMessage> {
 
   #reject(run: Run, reason: string): void {
     const { chunk: bytes, start, end, frames } = run;
-    this.#options.rejected.reject({ bytes, start, end, frames, bucket: Buffer.from(run.bucket, 'latin1').toString(), reason });
+    void this.#options.rejected.reject({ bytes, start, end, frames, bucket: Buffer.from(run.bucket, 'latin1').toString(), reason, from: originsOf(run) });
     endRun(run);
   }
 

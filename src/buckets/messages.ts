@@ -1,6 +1,7 @@
 // What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a batch, never a frame.
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
+import type { FramesByOrigin } from '../frames/origins.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
 import type { Receipt } from './receipt.js';
@@ -19,6 +20,8 @@ export interface Run {
   /** When they were read, ms since the epoch. */
   readonly nowMs: number;
   readonly budget: MemoryBudget;
+  /** The connection that they came on. */
+  readonly origin?: number;
   /** The bytes are the run's own, and taken from the budget until `endRun`. */
   readonly isOwned?: true;
 }
@@ -99,6 +102,11 @@ export function ownRun(run: Run): Run {
   const chunk = Buffer.from(run.chunk.subarray(run.start, run.end));
   run.budget.take(chunk.length);
   return { ...run, chunk, start: 0, end: chunk.length, isOwned: true };
+}
+
+/** By connection, as those want it who settle frames. */
+export function originsOf({ origin, frames }: Run): FramesByOrigin | undefined {
+  return origin === undefined ? undefined : new Map([[origin, frames]]);
 }
 
 /** Gives back the memory of a run that had to wait. */

@@ -1,4 +1,5 @@
-// A receipt question on its way: it waits for every bucket that its connection has touched, and then it is answered, once.
+// A question of a connection on its way: it waits for every bucket that the connection has touched, and then it is answered, once.
+import type { FenceLevel } from '../frames/frame.js';
 
 export class Receipt {
   // One for the asker, so that buckets which answer at once don't end it before all have been asked.
@@ -6,9 +7,9 @@ export class Receipt {
 
   /**
    * @param frames how many frames of the connection came before the question
-   * @param answer called once, when all of them are safe
+   * @param answer called once, when all of them are safe, or settled
    */
-  constructor(readonly frames: number, readonly answer: (receipt: Receipt) => void) {}
+  constructor(readonly frames: number, readonly answer: (receipt: Receipt) => void, readonly level: FenceLevel = 'safe') {}
 
   /** One more that has to let go. */
   hold(): void {

@@ -6,6 +6,8 @@ import type { StreamMessage } from '../streams/streamMessage.js';
 export interface BacklogStream {
   /** As in the configuration. */
   readonly id: string;
+  /** `kafka` or `file`. */
+  readonly type?: string;
   readonly ref: ActorRef<StreamMessage>;
   readonly account: Account;
 }

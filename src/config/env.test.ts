@@ -38,7 +38,7 @@ describe('environment', () => {
       maxFrameBytes: 16 * MB,
       maxBuckets: 1000,
       stopTimeoutMs: 20_000,
-      rejected: { path: join(cwd, 'rejected'), maxBytes: 100 * MB, isSynced: true },
+      rejected: { path: join(cwd, 'rejected'), maxBytes: 100 * MB, isSynced: true, whenFull: 'hold' },
       admin: [],
       warnings: [],
     });
@@ -59,6 +59,7 @@ MAXBUCKETS=7
 export STOP_TIMEOUT=500ms
 REJECTED=/var/lib/kahe/rejected
 REJECTED_MAX=1GB
+REJECTED_FULL=drop
 `;
     expect(load(text)).toMatchObject({
       bucketsFile: join(cwd, 'conf/b.json'),
@@ -70,7 +71,7 @@ REJECTED_MAX=1GB
       maxFrameBytes: MB,
       maxBuckets: 7,
       stopTimeoutMs: 500,
-      rejected: { path: '/var/lib/kahe/rejected', maxBytes: 1024 * MB, isSynced: true },
+      rejected: { path: '/var/lib/kahe/rejected', maxBytes: 1024 * MB, isSynced: true, whenFull: 'drop' },
     });
   });
 

@@ -38,7 +38,7 @@ export interface Environment {
   readonly maxBuckets: number;
   readonly stopTimeoutMs: number;
   /** The folder that keeps rejected frames, and how much it may hold. */
-  readonly rejected: { readonly path: string; readonly maxBytes: number; readonly isSynced: boolean };
+  readonly rejected: { readonly path: string; readonly maxBytes: number; readonly isSynced: boolean; readonly whenFull: RejectedFull };
   /** Where open batches have a twin on disk; undefined: there is no spool. */
   readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
   /** Where metrics, health and the status page are; none: nowhere. */
@@ -56,9 +56,12 @@ export type SpoolSync = (typeof SPOOL_SYNCS)[number];
 const SPOOL_FULLS = ['wait', 'drop-oldest'] as const;
 /** What happens when SPOOL_MAX is reached or the disk is full: clients wait, or the oldest batches are discarded. */
 export type SpoolFull = (typeof SPOOL_FULLS)[number];
+const REJECTED_FULLS = ['hold', 'drop'] as const;
+/** What happens when REJECTED_MAX is reached or its disk fails: those who bring frames to be rejected wait, or the frames are discarded. */
+export type RejectedFull = (typeof REJECTED_FULLS)[number];
 const KNOWN = [
   'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'LOG_FORMAT', 'MAXFRAME', 'MAXBUCKETS',
-  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
+  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'REJECTED_FULL', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
   'STATSD', 'STATSD_PREFIX', 'STATSD_INTERVAL',
 ] as const;
 
@@ -88,6 +91,7 @@ export function loadEnvironment(source: EnvironmentSource): Environment {
       path: resolve(cwd, variables.read('REJECTED', String, './rejected')),
       maxBytes: variables.read('REJECTED_MAX', (text) => parseSize(text, { minBytes: 1024 }), 100 * MB),
       isSynced: sync !== 'never',
+      whenFull: variables.read('REJECTED_FULL', (text) => parseChoice(text, REJECTED_FULLS), 'hold' as const),
     },
     spool: readSpool(variables, cwd, sync),
     admin: variables.read<readonly AdminPlace[]>('ADMIN', (text) => parseAdminPlaces(text, cwd), []),

@@ -1,4 +1,5 @@
 // A batch: its bytes are the frames as they came, its times are theirs, and its memory comes back to the byte.
+import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { framesIn, framesOf, messagesIn } from '../../test/support/frames.js';
 import { MemoryBudget } from '../memoryBudget.js';
@@ -64,6 +65,35 @@ describe('Batch: arrival times', () => {
   test('a clock that steps back does not show', () => {
     const batch = add(add(add(add(new Batch('orders', budget), 100, 'a'), 40, 'b'), 99, 'c'), 101, 'd');
     expect(arrivals(batch)).toBe('<3: 100 <4: 101');
+  });
+});
+
+describe('Batch: origins', () => {
+  const from = (batch: Batch, origin: number, ...messages: string[]): void => {
+    const bytes = framesOf('orders', messages);
+    batch.origin = origin;
+    batch.append(bytes, 0, bytes.length, messages.length, 1);
+  };
+
+  test('of each frame it is known on which connection it came, also in what is picked; nobody\'s are left out', () => {
+    fc.assert(fc.property(fc.array(fc.record({ origin: fc.integer({ min: 0, max: 3 }), frames: fc.integer({ min: 1, max: 4 }) }), { maxLength: 60 }), fc.integer({ min: 1, max: 5 }), (runs, every) => {
+      const batch = new Batch('orders', budget);
+      const origins = runs.flatMap(({ origin, frames }) => Array.from({ length: frames }, () => origin));
+      for (const { origin, frames } of runs) from(batch, origin, ...Array.from({ length: frames }, () => 'x'));
+      const count = (all: readonly number[]): Map<number, number> => {
+        const counts = new Map<number, number>();
+        for (const origin of all) if (origin !== 0) counts.set(origin, (counts.get(origin) ?? 0) + 1);
+        return new Map([...counts].sort());
+      };
+      expect(origins.map((_, index) => batch.originOf(index))).toEqual(origins);
+      expect(new Map([...batch.origins].sort())).toEqual(count(origins));
+      const picked = batch.pick((index) => index % every === 0);
+      expect(new Map([...picked.origins].sort())).toEqual(count(origins.filter((_, index) => index % every === 0)));
+      const [heard, unheard] = [batch.share(true), batch.share()];
+      expect([heard.origins, unheard.origins.size]).toEqual([batch.origins, 0]);
+      for (const one of [heard, unheard, picked, batch]) one.release();
+    }));
+    expect(budget.heldBytes).toBe(0);
   });
 });
 

@@ -4,11 +4,14 @@
 import { crc32c } from '@node-rs/crc32';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { PREFIX_BYTES, bodyLength } from './frame.js';
+import { type FramesByOrigin, NOBODY } from './origins.js';
 
 const FIRST_CAPACITY_BYTES = 4096;
 const NOTHING = Buffer.alloc(0);
 /** Enough to tell batches of the same millisecond apart. */
 const DRAWN_BYTES = 256;
+const NOBODYS: FramesByOrigin = new Map();
+const FIRST_ORIGINS = 16;
 
 export class Batch {
   /** The frames, from 0 to `length`; what lies behind is slack. */
@@ -16,6 +19,8 @@ export class Batch {
   /** Bytes used. */
   length = 0;
   frames = 0;
+  /** The connection that what is appended next came on. */
+  origin = NOBODY;
   #holders = 1;
   /** Batches picked from this one that are not settled yet, and the batch that this one was picked from. */
   #picked = 0;
@@ -27,6 +32,10 @@ export class Batch {
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
   #markFrames: number[] = [];
   #markTimes: number[] = [];
+  // Origins: from frame #origins[2 i] on, frames came on connection #origins[2 i + 1]. Numbers in one array, for there may be one for each frame.
+  #origins: Uint32Array | undefined;
+  #originsLength = 0;
+  #lastOrigin = NOBODY;
   /** The batch whose bytes these are. */
   #shares: Batch | undefined;
 
@@ -48,14 +57,50 @@ export class Batch {
     this.#markTimes = from.#markTimes;
   }
 
-  /** Adds `frames` whole frames, the bytes of `chunk` from `start` to `end`. One copy, no look inside. */
+  /** Adds `frames` whole frames of `origin`, the bytes of `chunk` from `start` to `end`. One copy, no look inside. */
   append(chunk: Buffer, start: number, end: number, frames: number, nowMs: number): void {
     const needed = this.length + end - start;
     if (needed > this.bytes.length) this.#grow(needed);
     chunk.copy(this.bytes, this.length, start, end);
     this.length = needed;
+    if (this.origin !== this.#lastOrigin) this.#markOrigin(this.origin);
     this.frames += frames;
     this.#mark(nowMs);
+  }
+
+  #markOrigin(origin: number): void {
+    let origins = this.#origins;
+    if (origins === undefined || this.#originsLength === origins.length) {
+      const grown = new Uint32Array(Math.max(2 * FIRST_ORIGINS, 2 * this.#originsLength));
+      if (origins !== undefined) grown.set(origins);
+      this.#origins = origins = grown;
+    }
+    origins[this.#originsLength++] = this.frames;
+    origins[this.#originsLength++] = origin;
+    this.#lastOrigin = origin;
+  }
+
+  /** By connection: how many of the frames came on it. Those of nobody are left out. */
+  get origins(): FramesByOrigin {
+    if (this.#origins === undefined) return NOBODYS;
+    const counts = new Map<number, number>();
+    for (let i = 0; i < this.#originsLength; i += 2) {
+      const origin = this.#origins[i + 1]!;
+      const until = i + 2 < this.#originsLength ? this.#origins[i + 2]! : this.frames;
+      if (origin !== NOBODY) counts.set(origin, (counts.get(origin) ?? 0) + until - this.#origins[i]!);
+    }
+    return counts;
+  }
+
+  /** The connection that frame `index` came on. */
+  originOf(index: number): number {
+    let [low, high] = [0, this.#originsLength / 2];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#origins![2 * middle]! <= index) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 ? NOBODY : this.#origins![2 * low - 1]!;
   }
 
   #grow(needed: number): void {
@@ -102,7 +147,10 @@ export class Batch {
     for (let index = 0, mark = 0; index < this.frames; index++) {
       while (index >= this.#markFrames[mark]!) mark++;
       const end = at + PREFIX_BYTES + bodyLength(this.bytes, at);
-      if (keep(index, at)) picked.append(this.bytes, at, end, 1, this.#markTimes[mark]!);
+      if (keep(index, at)) {
+        if (this.#origins !== undefined) picked.origin = this.originOf(index);
+        picked.append(this.bytes, at, end, 1, this.#markTimes[mark]!);
+      }
       at = end;
     }
     this.#picked++;
@@ -114,9 +162,11 @@ export class Batch {
   /**
    * The same frames for one destination, to be held, released and settled on its own: no copy. This one's memory stays until the share
    * has been released, and it is not settled before the share is.
+   * @param isReported what becomes of its frames there is what their connections hear
    */
-  share(): Batch {
+  share(isReported = false): Batch {
     const share = new Batch(this.bucket, this.budget, this.retain());
+    if (isReported) [share.#origins, share.#originsLength] = [this.#origins, this.#originsLength];
     this.#picked++;
     share.#origin = this;
     return share;

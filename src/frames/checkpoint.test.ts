@@ -53,6 +53,7 @@ describe('checkpoint', () => {
       run: (chunk, start, end, frames) => taken.push(`${frames} ${chunk.toString('hex', start, end)}`),
       bad: (_chunk, _start, _end, reason) => taken.push(reason),
       question: () => taken.push('question'),
+      reportQuestion: (level) => taken.push(level),
     };
     new FrameReader(1024, new MemoryBudget(1024 * 1024)).read(bytes, sink);
     expect(taken).toEqual([`2 ${FRAMES.toString('hex')}`, `2 ${FRAMES.toString('hex')}`]);

@@ -8,7 +8,8 @@
 //   offset  0        4              5          5+b          6+b        6+b+k
 //           | N (4)  | b (1)        | bucket   | k (1)      | key      | message … up to 4+N |
 //
-// N = 0 is the receipt question. A bucketLength of 0 with the key `kahe1` is a checkpoint (spool files), accepted and ignored.
+// N = 0 is the receipt question. A bucketLength of 0 with the key `kahe1` is a checkpoint (spool files), accepted and ignored; with the key
+// `kahe?` it is the report question, on a socket alone.
 // A frame is never an object: code here gets the bytes and where the frame starts, and answers with numbers.
 
 /** Bytes of the length prefix. */
@@ -19,11 +20,15 @@ export const MIN_BODY_BYTES = 2;
 export const FRAME_OVERHEAD_BYTES = PREFIX_BYTES + MIN_BODY_BYTES;
 
 const CHECKPOINT_KEY = Buffer.from('kahe1');
+const REPORT_KEY = Buffer.from('kahe?');
 
 /** N of the frame that starts at `at`: the bytes that follow the prefix. */
 export function bodyLength(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
+
+/** What is asked about frames: `safe` once they can't be lost any more, or `settled` once every stream is done with them. */
+export type FenceLevel = 'safe' | 'settled';
 
 /** What is in the body of a whole frame: `frame`, a `checkpoint`, or why it is neither. */
 export type BodyKind = 'frame' | 'checkpoint' | 'no bucket' | 'lengths pass the end of the frame';
@@ -35,11 +40,19 @@ export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKi
   const keyLength = bytes[at + 5 + bucketLength]!;
   if (2 + bucketLength + keyLength > length) return 'lengths pass the end of the frame';
   if (bucketLength > 0) return 'frame';
-  return isCheckpointKey(bytes, at + 6, keyLength) ? 'checkpoint' : 'no bucket';
+  return isKey(CHECKPOINT_KEY, bytes, at + 6, keyLength) ? 'checkpoint' : 'no bucket';
 }
 
-function isCheckpointKey(bytes: Uint8Array, at: number, length: number): boolean {
-  return length === CHECKPOINT_KEY.length && CHECKPOINT_KEY.every((byte, i) => bytes[at + i] === byte);
+/** What the report question asks for; undefined: the whole frame at `at`, which names no bucket, is none. */
+export function reportQuestion(bytes: Buffer, at: number, length: number): FenceLevel | undefined {
+  const keyLength = bytes[at + 5]!;
+  if (bytes[at + 4] !== 0 || !isKey(REPORT_KEY, bytes, at + 6, keyLength)) return undefined;
+  const message = bytes.toString('latin1', at + 6 + keyLength, at + PREFIX_BYTES + length);
+  return message === '' ? 'safe' : message === 'settled' ? message : undefined;
+}
+
+function isKey(key: Buffer, bytes: Uint8Array, at: number, length: number): boolean {
+  return length === key.length && key.every((byte, i) => bytes[at + i] === byte);
 }
 
 /** The bucket's bytes of the frame at `at`, as a view. */

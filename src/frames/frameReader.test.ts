@@ -33,6 +33,10 @@ class Record implements FrameSink {
   question(): void {
     this.lines.push('?');
   }
+
+  reportQuestion(level: string): void {
+    this.lines.push(`? ${level}`);
+  }
 }
 
 function nameAt(bytes: Buffer, at: number): string {
@@ -315,6 +319,10 @@ class Tally implements FrameSink {
     this.#bad++;
     this.#hash = Math.imul(this.#hash, 37) | 0;
     for (let i = start; i < end; i++) this.#hash = (Math.imul(this.#hash, 31) + chunk[i]!) | 0;
+  }
+
+  reportQuestion(): void {
+    throw new Error('none is asked here');
   }
 
   question(): void {

@@ -2,7 +2,7 @@
 // Per frame there is one bounds check and one look at the name; a run is handed on as a place in the chunk, nothing is copied but a half frame.
 import { FrameError } from '../errors.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, sameBucketIn } from './frame.js';
+import { type FenceLevel, MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, reportQuestion, sameBucketIn } from './frame.js';
 
 /** Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the call returns. */
 export interface FrameSink {
@@ -12,6 +12,8 @@ export interface FrameSink {
   bad(chunk: Buffer, start: number, end: number, reason: string): void;
   /** N = 0: how many frames are safe? */
   question(): void;
+  /** What became of the frames? */
+  reportQuestion(level: FenceLevel): void;
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -94,7 +96,9 @@ export class FrameReader {
     if (length === 0) return sink.question();
     this.#checkLength(length);
     const kind = judgeBody(bytes, at, length);
-    if (kind !== 'checkpoint' && kind !== 'frame') sink.bad(bytes, at, at + PREFIX_BYTES + length, kind);
+    const asked = kind === 'no bucket' ? reportQuestion(bytes, at, length) : undefined;
+    if (asked !== undefined) sink.reportQuestion(asked);
+    else if (kind !== 'checkpoint' && kind !== 'frame') sink.bad(bytes, at, at + PREFIX_BYTES + length, kind);
   }
 
   #checkLength(length: number): void {

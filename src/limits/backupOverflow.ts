@@ -9,13 +9,14 @@ import type { Receipt } from '../buckets/receipt.js';
 import type { Clock } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
+import type { Origins } from '../frames/origins.js';
 import type { Log } from '../log.js';
 import { type BackedUp, type StreamParts, type StreamPartsOptions, makeStreamParts } from '../streamParts.js';
 import type { Account } from '../streams/account.js';
 import { backupPlace } from '../streams/backupLedger.js';
 import { StreamActor } from '../streams/streamActor.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
-import type { StreamActorOptions } from '../streams/streamOptions.js';
+import type { LeftOverEnd, StreamActorOptions } from '../streams/streamOptions.js';
 import type { StreamWatch } from '../streams/streamWatch.js';
 import type { Gate } from './gate.js';
 import type { Overflow } from './limiter.js';
@@ -42,7 +43,8 @@ export interface BackupOverflowOptions extends Omit<BucketOptions, 'spool' | 'ta
   readonly gate: Gate;
   readonly shared: Pick<StreamPartsOptions, 'maker' | 'rejected' | 'discards' | 'turns' | 'startedAtMs'>;
   readonly timing: Pick<StreamActorOptions, 'retryMs' | 'errorRetryMs' | 'stopTimeoutMs'>;
-  readonly onLeftOver: (batch: Batch, reason: string, log: Log) => 'queued' | 'rejected';
+  readonly onLeftOver: (batch: Batch, reason: string, log: Log) => Promise<LeftOverEnd>;
+  readonly origins: Origins | undefined;
   readonly log: Log;
   /** What was counted of such batches before; it is counted on. */
   readonly closed: Closed;
@@ -69,7 +71,7 @@ export class BackupOverflow implements Overflow {
     const made = streams.map((stream, index) => this.#makeStream(context, options, stream, index));
     this.looks = new Map(made.map(({ look }, index) => [streams[index]!.config.id, look]));
     this.backlog = new Backlog({
-      streams: made.map(({ ref }, index) => ({ id: streams[index]!.config.id, account: streams[index]!.account, ref })),
+      streams: made.map(({ ref }, index) => ({ id: streams[index]!.config.id, type: streams[index]!.config.type, account: streams[index]!.account, ref })),
       spool: undefined,
       notes: undefined,
       budget,
@@ -121,6 +123,7 @@ export class BackupOverflow implements Overflow {
       stopTimeoutMs: () => Math.min(timing.stopTimeoutMs(), this.#endsAtMs - context.clock.now()),
       endReason: () => this.#endReason,
       onLeftOver: (batch, reason) => onLeftOver(batch, reason, log),
+      origins: options.origins,
     };
     const ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, actorOptions));
     return { ref, look: { watch, backedUp: parts.backedUp } };

@@ -1,7 +1,8 @@
 // A limiter on the runs of a bucket: which frames pass, where the others go, and what is said of them.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FakeClock } from '../../test/support/fakeClock.js';
+import { FakeRejected } from '../../test/support/fakeRejected.js';
+import { FakeClock, turn } from '../../test/support/fakeClock.js';
 import { framesOf, messagesIn } from '../../test/support/frames.js';
 import type { Run } from '../buckets/messages.js';
 import { Log } from '../log.js';
@@ -27,14 +28,13 @@ class Bench {
 
   constructor(frames: number, perMs = 1000) {
     const limit = { frames, perMs, over: 'reject' as const };
-    const overflow = new RejectOverflow(limit, 'orders', this.accounts, {
-      reject: ({ bytes, start, end, frames: count, bucket, reason }) => {
-        const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
-        expect([messages.length, bucket]).toEqual([count, 'orders']);
-        this.rejected.push(...messages);
-        this.reasons.add(reason);
-      },
+    const rejected = new FakeRejected(({ bytes, start, end, frames: count, bucket, reason }) => {
+      const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
+      expect([messages.length, bucket]).toEqual([count, 'orders']);
+      this.rejected.push(...messages);
+      this.reasons.add(reason);
     });
+    const overflow = new RejectOverflow(limit, 'orders', this.accounts, rejected);
     this.limiter = new Limiter(new Gate(limit, [], this.clock), overflow, new LimitReport(limit, this.counts, new Log('INFO', (line) => this.lines.push(line)), this.clock));
   }
 
@@ -54,7 +54,7 @@ function named(from: number, count: number): string[] {
 }
 
 describe('Limiter', () => {
-  test('cuts the run that crosses the limit; the rest is rejected with the limit as the reason, for every stream', () => {
+  test('cuts the run that crosses the limit; the rest is rejected with the limit as the reason, for every stream', async () => {
     const bench = new Bench(5);
     bench.run(named(0, 3));
     bench.run(named(3, 4));
@@ -62,6 +62,8 @@ describe('Limiter', () => {
     expect(bench.passed).toEqual(named(0, 5));
     expect(bench.rejected).toEqual(named(5, 4));
     expect([...bench.reasons]).toEqual(['over the rate limit of the bucket: 5 frames in 1000 ms']);
+    for (const account of bench.accounts) expect(account).toEqual({ ...ZERO, received: 4, queued: 4 });
+    await turn();
     for (const account of bench.accounts) expect(account).toEqual({ ...ZERO, received: 4, rejected: 4 });
     expect(bench.counts).toEqual({ reject: 4, backup: 0 });
   });

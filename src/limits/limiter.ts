@@ -23,10 +23,10 @@ export class Limiter implements Admission {
     const frames = this.gate.admit(run.frames);
     if (frames === run.frames) return run;
     const end = endOf(run, frames);
-    const { kind, bucket, chunk, nowMs, budget } = run;
+    const { kind, bucket, chunk, nowMs, budget, origin } = run;
     const over = run.frames - frames;
     // Not the run's own bytes any more: who got the whole run ends it.
-    this.overflow.take({ kind, bucket, chunk, start: end, end: run.end, frames: over, nowMs, budget });
+    this.overflow.take({ kind, bucket, chunk, start: end, end: run.end, frames: over, nowMs, budget, ...(origin === undefined ? {} : { origin }) });
     this.report.over(over);
     return { frames, end };
   }

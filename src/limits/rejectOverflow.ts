@@ -1,7 +1,7 @@
 // `"over": "reject"`: what is over the limit is kept in REJECTED, and counts as rejected in the account of each stream.
-import type { Run } from '../buckets/messages.js';
+import { type Run, originsOf } from '../buckets/messages.js';
 import { type RateLimitConfig, rateText } from '../config/rateLimit.js';
-import { type Account, book } from '../streams/account.js';
+import { type Account, book, move } from '../streams/account.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import type { Overflow } from './limiter.js';
 
@@ -12,12 +12,15 @@ export class RejectOverflow implements Overflow {
     this.#reason = `over the rate limit of the bucket: ${rateText(limit)}`;
   }
 
-  take({ chunk, start, end, frames }: Run): void {
-    this.rejected.reject({ bytes: chunk, start, end, frames, bucket: this.bucket, reason: this.#reason });
-    for (const account of this.accounts) book(account, frames, 'rejected');
+  take(run: Run): void {
+    const { chunk, start, end, frames } = run;
+    for (const account of this.accounts) book(account, frames, 'queued');
+    void this.rejected.reject({ bytes: chunk, start, end, frames, bucket: this.bucket, reason: this.#reason, from: originsOf(run) }).then((ended) => {
+      for (const account of this.accounts) move(account, frames, 'queued', ended === 'kept' ? 'rejected' : 'discarded');
+    });
   }
 
-  /** Who answers a receipt waits for what was rejected to be kept: see Client. */
+  /** Who answers a receipt waits until what was rejected is kept: see Client. */
   fence(): void {
     return;
   }

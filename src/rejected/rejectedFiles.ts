@@ -6,6 +6,7 @@ import { randomName } from '../disk/names.js';
 import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, writeWhole } from '../disk/fileSystem.js';
 import type { FileSystem, OpenFile } from '../disk/fileSystem.js';
 import { makeFolders } from '../disk/folders.js';
+import { tryFolder } from '../disk/trial.js';
 import { explained } from '../disk/ioAdvice.js';
 
 export interface RejectedFilesOptions {
@@ -16,22 +17,22 @@ export interface RejectedFilesOptions {
   readonly fs: FileSystem;
 }
 
-/** One rejection that waits to be written: its frames end at `end` of the gathered bytes. */
-export interface Kept {
+/** Frames to be kept, whole, and why. */
+export interface Unkept {
+  readonly bytes: Uint8Array;
+  readonly start: number;
   readonly end: number;
   readonly frames: number;
-  readonly bytes: number;
   readonly bucket: string;
   readonly reason: string;
+  /** When they were rejected. */
   readonly timeMs: number;
-  /** The first of its reason: its first bytes, for the log. */
-  readonly sample: string | undefined;
 }
 
 /** How far an append came: the first `kept` rejections are in `file`, and why the rest is not. */
 export interface Appended {
   readonly kept: number;
-  readonly file: string | undefined;
+  readonly file: string;
   readonly problem: string | undefined;
 }
 
@@ -45,7 +46,6 @@ interface Pair {
 }
 
 const ROTATE_BYTES = 10 * 1024 * 1024;
-const RECOUNT_MS = 60_000;
 const OUR_FILE = /^\d{8}-[a-z0-9]{8}\.(bckstm|reasons\.jsonl)$/;
 
 export class RejectedFiles {
@@ -53,29 +53,38 @@ export class RejectedFiles {
   #pair: Pair | undefined;
   /** Bytes of all our files; unknown until the first append. */
   #totalBytes: number | undefined;
-  #countedMs = 0;
-  #isFull = false;
 
   constructor(options: RejectedFilesOptions) {
     this.#options = options;
   }
 
   /** Writes as many of the rejections as fit, whole, and syncs them. Never rejects. */
-  async append(bytes: Buffer, rejections: readonly Kept[]): Promise<Appended> {
-    const { path, maxBytes } = this.#options;
+  async append(rejections: readonly Unkept[]): Promise<Appended> {
     let pair: Pair | undefined;
     try {
-      const room = maxBytes - (await this.#total());
-      this.#isFull = room <= 0;
-      if (this.#isFull) return { kept: 0, file: undefined, problem: this.#full() };
+      const room = this.#options.maxBytes - (this.#totalBytes ??= await this.#countFolder());
+      if (room <= 0) return { kept: 0, file: '', problem: this.#full() };
       pair = await this.#currentPair();
-      const { lines, kept, end } = fitting(rejections, pair, room);
-      if (kept > 0) await this.#write(pair, bytes.subarray(0, end), Buffer.from(lines));
-      this.#isFull = kept < rejections.length;
-      return { kept, file: pair.path, problem: this.#isFull ? this.#full() : undefined };
+      const { lines, kept } = fitting(rejections, pair, room);
+      if (kept > 0) await this.#write(pair, Buffer.concat(rejections.slice(0, kept).map(framesOf)), Buffer.from(lines));
+      return { kept, file: pair.path, problem: kept < rejections.length ? this.#full() : undefined };
     } catch (error) {
       if (pair) await this.#abandon(pair);
-      return { kept: 0, file: undefined, problem: `${pair?.path ?? path} can't be written: ${explained(error)}` };
+      return { kept: 0, file: '', problem: this.#unwritable(pair?.path, error) };
+    }
+  }
+
+  /** Looks at the folder and the disk anew, because somebody may have made room. @returns why `rejection` could not be kept there */
+  async check(rejection: Unkept): Promise<string | undefined> {
+    const { fs, path, maxBytes } = this.#options;
+    try {
+      this.#totalBytes = await this.#countFolder();
+      const [, lineBytes] = lineOf(rejection, 0);
+      if (this.#totalBytes + rejection.end - rejection.start + lineBytes > maxBytes) return this.#full();
+      await tryFolder(fs, path);
+      return undefined;
+    } catch (error) {
+      return this.#unwritable(path, error);
     }
   }
 
@@ -90,17 +99,11 @@ export class RejectedFiles {
 
   #full(): string {
     const { path, maxBytes } = this.#options;
-    return `the files in ${path} have ${this.#totalBytes ?? 0} of ${maxBytes} bytes; replay or remove them`;
+    return `the files in ${path} (REJECTED) have ${this.#totalBytes ?? 0} of ${maxBytes} bytes (REJECTED_MAX); send them with kahe replay, remove them, or raise REJECTED_MAX`;
   }
 
-  /** Counted once, and while full again each minute: somebody may have made room. */
-  async #total(): Promise<number> {
-    const now = this.#options.clock.now();
-    if (this.#totalBytes === undefined || (this.#isFull && now - this.#countedMs >= RECOUNT_MS)) {
-      this.#totalBytes = await this.#countFolder();
-      this.#countedMs = now;
-    }
-    return this.#totalBytes;
+  #unwritable(path: string | undefined, error: unknown): string {
+    return `${path ?? this.#options.path} (REJECTED) can't be written: ${explained(error)}`;
   }
 
   async #countFolder(): Promise<number> {
@@ -167,16 +170,26 @@ async function isDone({ frames, frameBytes, reasonBytes, day }: Pair, today: str
   return frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || (await frames.facts()).names === 0;
 }
 
-/** The lines of as many rejections as `room` has place for, and where their frames end. */
-function fitting(rejections: readonly Kept[], pair: Pair, room: number): { readonly lines: string; readonly kept: number; readonly end: number } {
-  let [lines, kept, end, lineBytes] = ['', 0, 0, 0];
+/** How many of the rejections `room` has place for, and their lines. */
+function fitting(rejections: readonly Unkept[], pair: Pair, room: number): { readonly lines: string; readonly kept: number } {
+  let [lines, kept, frameBytes, lineBytes] = ['', 0, 0, 0];
   for (const rejection of rejections) {
-    const { timeMs, bucket, reason, frames, bytes } = rejection;
-    const offset = pair.frameBytes + rejection.end - bytes;
-    const line = `${JSON.stringify({ time: new Date(timeMs).toISOString(), bucket, reason, frames, offset, bytes })}\n`;
-    lineBytes += Buffer.byteLength(line);
-    if (rejection.end + lineBytes > room) break;
-    [lines, kept, end] = [lines + line, kept + 1, rejection.end];
+    const [line, bytes] = lineOf(rejection, pair.frameBytes + frameBytes);
+    frameBytes += rejection.end - rejection.start;
+    lineBytes += bytes;
+    if (frameBytes + lineBytes > room) break;
+    lines += line;
+    kept++;
   }
-  return { lines, kept, end };
+  return { lines, kept };
+}
+
+/** The line of a rejection whose frames start at `offset` of their file, and its bytes. */
+function lineOf({ timeMs, bucket, reason, frames, start, end }: Unkept, offset: number): readonly [line: string, bytes: number] {
+  const line = `${JSON.stringify({ time: new Date(timeMs).toISOString(), bucket, reason, frames, offset, bytes: end - start })}\n`;
+  return [line, Buffer.byteLength(line)];
+}
+
+function framesOf({ bytes, start, end }: Unkept): Uint8Array {
+  return bytes.subarray(start, end);
 }

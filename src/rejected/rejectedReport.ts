@@ -2,6 +2,7 @@
 // that floods us with bad frames doesn't flood the log.
 import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';
+import type { Unkept } from './rejectedFiles.js';
 
 export interface RejectedCount {
   frames: number;
@@ -12,20 +13,11 @@ export interface RejectedCount {
   readonly sample: string;
 }
 
-export interface Counted {
-  readonly reason: string;
-  readonly bucket: string;
-  readonly frames: number;
-  readonly bytes: number;
-  readonly timeMs: number;
-  /** The first bytes, up to 32. */
-  readonly first: Buffer;
-}
-
 /** Reasons may hold what a client chose, so their number is bounded. */
 const MOST_REASONS = 64;
 const OTHER = 'other reasons';
 const FOLD_MS = 10_000;
+const SAMPLE_BYTES = 32;
 const LOST_MS = 60_000;
 
 export class RejectedReport {
@@ -41,30 +33,25 @@ export class RejectedReport {
 
   constructor(readonly log: Log, readonly clock: Clock) {}
 
-  /** @returns the sample, when it is the first of its reason, which is then to be told with `first` */
-  count({ reason, bucket, frames, bytes, timeMs, first }: Counted): string | undefined {
+  kept({ reason, bucket, frames, bytes, start, end, timeMs }: Unkept, file: string): void {
     const name = this.counts.has(reason) || this.counts.size < MOST_REASONS ? reason : OTHER;
     const known = this.counts.get(name);
-    if (known) {
+    if (known !== undefined) {
       known.frames += frames;
-      known.bytes += bytes;
+      known.bytes += end - start;
       known.lastMs = timeMs;
       this.#since.set(name, (this.#since.get(name) ?? 0) + frames);
       if (!this.#isClosed) this.#fold ??= this.clock.after(FOLD_MS, () => this.#sayFolded());
-      return undefined;
+      return;
     }
-    const sample = `bucket ${JSON.stringify(bucket)}, ${bytes} bytes, first ${first.toString('hex')}`;
-    this.counts.set(name, { frames, bytes, firstMs: timeMs, lastMs: timeMs, sample });
-    return sample;
-  }
-
-  /** The first of a reason, once it is known where it is kept. */
-  first({ reason, sample }: { readonly reason: string; readonly sample: string | undefined }, where: string): void {
-    if (sample !== undefined) this.log.warn(`rejected: ${reason}: ${sample}; ${where}`);
+    const first = Buffer.from(bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES))).toString('hex');
+    const sample = `bucket ${JSON.stringify(bucket)}, ${end - start} bytes, first ${first}`;
+    this.counts.set(name, { frames, bytes: end - start, firstMs: timeMs, lastMs: timeMs, sample });
+    this.log.warn(`rejected: ${reason}: ${sample}; kept in ${file}: kahe inspect shows it, and once the cause is fixed kahe replay sends it`);
   }
 
   /** Frames that no file keeps. */
-  lose(frames: number, why: string): void {
+  lost(frames: number, why: string): void {
     this.lostFrames += frames;
     this.#lostSince += frames;
     this.#lostWhy = why;
@@ -88,7 +75,7 @@ export class RejectedReport {
   }
 
   #sayLost(now: number): void {
-    this.log.error(`rejected frames are no longer kept: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all; make room in REJECTED, or mend what is rejected`);
+    this.log.error(`rejected frames are discarded: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all; make room in REJECTED, or fix what is rejected`);
     this.#lostSaidMs = now;
     this.#lostSince = 0;
   }

@@ -1,14 +1,16 @@
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Clock } from '../clock.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log.js';
+import { Origins } from '../frames/origins.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { RejectedStore } from './rejectedStore.js';
 import { FailingDisk } from '../disk/failingDisk.js';
 import { messagesIn } from '../streams/file/workbench.js';
+import type { Rejection } from '../streams/stream.js';
 
 /** Time that stands still until it is moved. */
 class HandClock implements Clock {
@@ -48,10 +50,13 @@ let clock: HandClock;
 let lines: string[];
 let disk: FailingDisk;
 let stores: RejectedStore[];
+let origins: Origins;
+let discarded: number;
 
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'kahe-rejected-'));
   path = join(root, 'deep', 'rejected');
+  [origins, discarded, ends.length] = [new Origins(), 0, 0];
   [budget, clock, lines, disk, stores] = [new MemoryBudget(16 * 1024 * 1024), new HandClock(), [], new FailingDisk(), []];
 });
 
@@ -63,17 +68,37 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-function open(maxBytes = 1e9, isSynced = true): RejectedStore {
-  const store = new RejectedStore({ path, maxBytes, isSynced, budget, log: new Log('INFO', (line) => lines.push(line)), clock, fs: disk.fs });
+function open(maxBytes = 1e9, whenFull: 'hold' | 'drop' = 'hold', isSynced = true): RejectedStore {
+  const store = new RejectedStore({ path, maxBytes, whenFull, isSynced, budget, log: new Log('INFO', (line) => lines.push(line)), clock, fs: disk.fs, origins, onDiscarded: ({ frames }) => (discarded += frames) });
   stores.push(store);
   return store;
 }
 
+const ends: string[] = [];
+
 function reject(store: RejectedStore, reason: string, ...messages: string[]): void {
+  const { rejection, around } = rejectionOf(reason, messages);
+  void store.reject(rejection).then((end) => ends.push(`${reason} ${end}`));
+  around.fill(0);
+}
+
+/** As a stream does, which has the bytes until it hears what became of them. */
+async function offer(store: RejectedStore, reason: string, ...messages: string[]): Promise<string> {
+  return store.offer(rejectionOf(reason, messages).rejection);
+}
+
+function rejectionOf(reason: string, messages: readonly string[]): { rejection: Rejection; around: Buffer } {
   const frames = Buffer.concat(messages.map((message) => encodeFrame('orders', null, message)));
   const around = Buffer.concat([Buffer.from('before'), frames, Buffer.from('behind')]);
-  store.reject({ bytes: around, start: 6, end: 6 + frames.length, frames: messages.length, bucket: 'orders', reason });
-  around.fill(0);
+  return { around, rejection: { bytes: around, start: 6, end: 6 + frames.length, frames: messages.length, bucket: 'orders', reason } };
+}
+
+/** The time passes after which it is tried again, and the disk has done what it was asked for. */
+async function later(store: RejectedStore): Promise<void> {
+  const calls = disk.calls.length;
+  clock.move(1_000);
+  await vi.waitUntil(() => disk.calls.length > calls && disk.underWay === 0 && (clock.waiting > 0 || store.problem === undefined));
+  await store.flush();
 }
 
 async function kept(): Promise<{ names: string[]; messages: string[]; reasons: Record<string, unknown>[] }> {
@@ -118,7 +143,7 @@ describe('RejectedStore: keeping', () => {
   it('holds the copied bytes in the budget until they are on the disk', async () => {
     const store = open();
     const frame = encodeFrame('orders', null, Buffer.alloc(100_000));
-    store.reject({ bytes: frame, start: 0, end: frame.length, frames: 1, bucket: 'orders', reason: 'r' });
+    void store.reject({ bytes: frame, start: 0, end: frame.length, frames: 1, bucket: 'orders', reason: 'r' });
     expect(budget.heldBytes).toBeGreaterThanOrEqual(100_000);
     await store.flush();
     expect(budget.heldBytes).toBe(0);
@@ -166,67 +191,97 @@ describe('RejectedStore: keeping', () => {
   });
 });
 
-describe('RejectedStore: bounds', () => {
-  it('keeps no more than maxBytes of files, those of before included, and says so once a minute', async () => {
+describe('RejectedStore: full', () => {
+  it('keeps no more than maxBytes of files, those of a previous run included; the rest waits, in order, until somebody makes room', async () => {
     await mkdir(path, { recursive: true });
-    await writeFile(join(path, '20250101-abcdefgh.bckstm'), '');
-    await truncate(join(path, '20250101-abcdefgh.bckstm'), 9500);
+    const old = join(path, '20250101-abcdefgh.bckstm');
+    await writeFile(old, '');
+    await truncate(old, 9500);
     await writeFile(join(path, 'stranger'), Buffer.alloc(100_000));
     const store = open(10_000);
-    for (let i = 0; i < 100; i++) reject(store, 'r', `${i}`.padStart(3, '0'));
+    for (let i = 0; i < 50; i++) reject(store, 'r', `${i}`.padStart(3, '0'));
     await store.flush();
-    const first = (await readdir(path)).filter((name) => name.startsWith('2026'));
-    expect(first).toHaveLength(2);
-    const sizes = await Promise.all(first.map(async (name) => (await stat(join(path, name))).size));
+    const sizes = await Promise.all((await readdir(path)).filter((name) => name.startsWith('2026')).map(async (name) => (await stat(join(path, name))).size));
+    expect(sizes).toHaveLength(2);
     expect(sizes[0]! + sizes[1]!).toBeLessThanOrEqual(500);
-    const keptFrames = messagesIn(await readFile(join(path, first[0]!)));
-    expect(keptFrames).toEqual(['000', '001', '002', '003'].slice(0, keptFrames.length));
-    expect(keptFrames.length).toBeGreaterThan(1);
-    expect(store.lostFrames).toBe(100 - keptFrames.length);
-    expect(errors()).toEqual([expect.stringMatching(/rejected frames are no longer kept: the files in .* of 10000 bytes; replay or remove them/)]);
+    expect(ends.length).toBeGreaterThan(1);
+    expect(ends.length).toBeLessThan(10);
+    expect(store.problem).toMatch(/^the files in .* have \d+ of 10000 bytes \(REJECTED_MAX\)/);
+    expect(errors()).toEqual([expect.stringContaining('rejected frames can\'t be kept: the files in ')]);
+    expect(budget.heldBytes).toBeGreaterThan(0);
 
-    for (let i = 0; i < 50; i++) reject(store, 'r', 'more than fits, surely, for it is a long message that goes on'.repeat(5));
-    await store.flush();
+    await later(store);
+    expect(store.problem).toBeDefined();
+    await rm(old);
+    await later(store);
+    expect(store.problem).toBeUndefined();
+    expect(ends).toEqual(Array.from({ length: 50 }, () => 'r kept'));
+    expect((await kept()).messages.filter((message) => message !== '')).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`.padStart(3, '0')));
+    expect(budget.heldBytes).toBe(0);
+    expect([store.lostFrames, discarded]).toEqual([0, 0]);
+    expect(lines.filter((line) => line.includes('can be kept again'))).toHaveLength(1);
     expect(errors()).toHaveLength(1);
-    clock.move(60_000);
-    reject(store, 'r', 'more than fits, surely, for it is a long message that goes on'.repeat(5));
-    await store.flush();
-    expect(errors()).toHaveLength(2);
-    expect(errors()[1]).toContain(`51 more are lost, ${store.lostFrames} in all`);
-    expect(store.counts.get('r')?.frames).toBe(151);
-    expect(await stat(join(path, '20250101-abcdefgh.bckstm'))).toMatchObject({ size: 9500 });
   });
 
-  it('keeps again when somebody made room', async () => {
-    const store = open(400);
+  it('what is offered is refused, and its giver has it still; it is taken when there is room for just that', async () => {
+    const store = open(1_000);
+    reject(store, 'first', 'a'.repeat(500));
+    await store.flush();
+    expect(await offer(store, 'r', 'b'.repeat(500))).toBe('refused');
+    expect(store.problem).toBeDefined();
+    // A small one would fit: but who could not be kept goes first.
+    expect(await offer(store, 'r', 'c')).toBe('refused');
+    await later(store);
+    expect(store.problem).toBeDefined();
+    await rm(path, { recursive: true });
+    await later(store);
+    expect(store.problem).toBeUndefined();
+    expect(await offer(store, 'r', 'b'.repeat(500))).toBe('kept');
+    expect((await kept()).messages).toEqual(['b'.repeat(500)]);
+    expect([store.lostFrames, store.counts.get('r')?.frames]).toEqual([0, 1]);
+  });
+
+  it('REJECTED_FULL=drop: what can\'t be kept is counted as discarded, with the reason', async () => {
+    const store = open(400, 'drop');
     reject(store, 'r', 'a'.repeat(200));
     await store.flush();
-    reject(store, 'r', 'b'.repeat(200));
-    await store.flush();
-    expect(store.lostFrames).toBe(1);
+    reject(store, 'r', 'b'.repeat(200), 'b');
+    expect(await offer(store, 'r', 'c'.repeat(200))).toBe('discarded');
+    expect(ends).toEqual(['r kept', 'r discarded']);
+    expect([store.lostFrames, discarded, store.problem]).toEqual([3, 3, undefined]);
+    expect(errors()).toEqual([expect.stringMatching(/rejected frames are discarded: the files in .* of 400 bytes/)]);
     await rm(path, { recursive: true });
-    reject(store, 'r', 'too early'.repeat(20));
-    await store.flush();
-    expect(store.lostFrames).toBe(2);
-    clock.move(60_000);
-    reject(store, 'r', 'c'.repeat(200));
-    await store.flush();
-    expect((await kept()).messages).toEqual(['c'.repeat(200)]);
-    expect(store.lostFrames).toBe(2);
+    await later(store);
+    expect(await offer(store, 'r', 'd'.repeat(200))).toBe('kept');
+    expect(store.lostFrames).toBe(3);
   });
 
-  it('lets only so many bytes wait for a slow disk, but always one rejection', async () => {
+  it('connections are told what became of theirs, and that they wait', async () => {
+    let changes = 0;
+    const fates = origins.open(() => changes++);
+    const other = origins.open(() => expect.unreachable());
+    const store = open(400);
+    const from = new Map([[fates.id, 1]]);
+    await store.reject({ ...rejectionOf('r', ['a'.repeat(200)]).rejection, from });
+    expect([fates.isKept, changes, fates.counts.rejected, other.counts.rejected]).toEqual([true, 1, 1, 0]);
+    const second = store.reject({ ...rejectionOf('r', ['b'.repeat(200)]).rejection, from });
+    await store.flush();
+    expect([fates.isKept, fates.unkeptBytes > 200, changes, fates.counts.rejected]).toEqual([false, true, 2, 1]);
+    await rm(path, { recursive: true });
+    await later(store);
+    await second;
+    expect([fates.isKept, fates.unkeptBytes, fates.counts.rejected, fates.reasons]).toEqual([true, 0, 2, [{ outcome: 'rejected', reason: 'r', frames: 2 }]]);
+  });
+
+  it('a disk that is slow costs nothing but time', async () => {
     let release = (): void => undefined;
-    disk.fail({ call: 'open', wait: new Promise<void>((resolve) => (release = resolve)) });
+    disk.fail({ call: 'open', times: 1, wait: new Promise<void>((resolve) => (release = resolve)) });
     const store = open();
     const half = 'x'.repeat(1.2e6);
     for (const letter of ['a', 'b', 'c']) reject(store, 'r', letter + half);
-    expect(budget.heldBytes).toBeLessThan(6e6);
-    expect(store.lostFrames).toBe(2);
-    expect(errors()).toEqual([expect.stringContaining('wait for the disk already; 1 more are lost, 1 in all')]);
     release();
     await store.flush();
-    expect((await kept()).messages.map((message) => message[0])).toEqual(['a']);
+    expect((await kept()).messages.map((message) => message[0])).toEqual(['a', 'b', 'c']);
   });
 
   it('counts only so many reasons, however many a client makes up', async () => {
@@ -253,29 +308,51 @@ describe('RejectedStore: bounds', () => {
   });
 
   it('what is not to be synced is not', async () => {
-    const store = open(1e9, false);
+    const store = open(1e9, 'hold', false);
     reject(store, 'r', 'a');
     await store.flush();
     expect((await kept()).messages).toEqual(['a']);
     expect(disk.count('datasync') + disk.count('sync')).toBe(0);
   });
 
-  it.each(['write', 'datasync', 'open', 'makeFolder', 'sync'] as const)('a failing %s loses that write\'s frames, counted, and no half frame stays', async (call) => {
+  it.each(['write', 'datasync', 'open', 'makeFolder', 'sync'] as const)('a failing %s loses nothing: it is tried again, and no half frame stays', async (call) => {
     const store = open();
     if (call === 'write') disk.fail({ call, times: 1, short: 5 });
     disk.fail({ call, after: call === 'write' ? 1 : 0, times: 1, code: 'EIO' });
-    reject(store, 'r', 'lost', 'lost too');
+    reject(store, 'r', 'first', 'with it');
     await store.flush();
-    expect(store.lostFrames).toBe(2);
-    expect(errors()).toEqual([expect.stringMatching(/no longer kept: .*EIO.*; 2 more are lost/)]);
-    reject(store, 'r', 'kept');
-    await store.flush();
-    expect((await kept()).messages).toEqual(['kept']);
-    expect((await kept()).reasons).toMatchObject([{ frames: 1, offset: 0, bytes: 16 }]);
+    expect(store.problem).toMatch(/\(REJECTED\) can't be written: .*EIO/);
+    expect([ends, store.lostFrames]).toEqual([[], 0]);
+    reject(store, 'r', 'second');
+    await later(store);
+    expect(ends).toEqual(['r kept', 'r kept']);
+    expect((await kept()).messages).toEqual(['first', 'with it', 'second']);
+    expect((await kept()).reasons).toMatchObject([{ frames: 2, offset: 0 }, { frames: 1 }]);
+  });
+
+  it('a folder that can\'t be written is told at the start, and made by nobody before the first rejection', async () => {
+    const store = open();
+    await store.prove();
+    expect(lines).toEqual([]);
+    await expect(stat(path)).rejects.toThrow('ENOENT');
+    disk.fail({ call: 'write', code: 'EROFS' });
+    await store.prove();
+    expect(errors()).toEqual([expect.stringMatching(/\(REJECTED\) can't be written: .*EROFS/)]);
   });
 });
 
 describe('RejectedStore: reporting', () => {
+  it('what waits when it is closed is tried once more, and then it is lost, counted', async () => {
+    const store = open(400);
+    reject(store, 'r', 'a'.repeat(200));
+    await store.flush();
+    reject(store, 'r', 'b'.repeat(200));
+    await store.flush();
+    expect(ends).toEqual(['r kept']);
+    await store.close();
+    expect([ends, store.lostFrames, discarded]).toEqual([['r kept', 'r discarded'], 1, 1]);
+  });
+
   it('says the first of each reason at once, with its first bytes and its file, then folds', async () => {
     const store = open();
     for (let i = 0; i < 5; i++) reject(store, 'too large', 'abc');
@@ -300,7 +377,8 @@ describe('RejectedStore: reporting', () => {
     expect(lines.at(-1)).toContain('rejected: r: 2 more, 3 in all');
     reject(store, 'r', 'late');
     expect(store.lostFrames).toBe(1);
-    expect(store.counts.get('r')?.frames).toBe(4);
-    expect(errors()).toEqual([expect.stringContaining('Kahe is stopping')]);
+    expect(await offer(store, 'r', 'later')).toBe('refused');
+    expect(store.counts.get('r')?.frames).toBe(3);
+    expect(errors()).toEqual([expect.stringContaining('the daemon stopped')]);
   });
 });

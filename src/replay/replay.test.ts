@@ -3,6 +3,7 @@ import { appendFile, copyFile, readFile, readdir, rename, rm, writeFile } from '
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FakeRejected } from '../../test/support/fakeRejected.js';
 import { systemClock } from '../clock.js';
 import { ReadTurns } from '../disk/readTurns.js';
 import { Batch } from '../frames/batch.js';
@@ -88,6 +89,7 @@ class Life {
   readonly primary = new Primary();
   readonly rejected: string[] = [];
   readonly lost: { frames: number; bytes: number; reason: string }[] = [];
+  readonly store = new FakeRejected(({ reason }) => this.rejected.push(reason));
   readonly replay: Replay;
 
   private constructor(readonly bench: Workbench, readonly backup: FileStream, pace: Pace | undefined) {
@@ -97,7 +99,7 @@ class Life {
       primary: this.primary,
       bucket: 'orders',
       turns: new ReadTurns(budget, systemClock),
-      rejected: { reject: ({ reason }) => void this.rejected.push(reason) },
+      rejected: this.store,
       account: this.account,
       watch: this.watch,
       onLost: (lost) => this.lost.push(lost),
@@ -359,6 +361,25 @@ describe('Replay: files that are not as they were', () => {
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(numbered(10, 20));
     life.expectBalance();
+  });
+
+  test('a frame that must be rejected and can\'t be kept holds up the replay, and nothing around it is sent twice', async () => {
+    const life = await Life.start(bench);
+    await life.backUp(numbered(0, 10));
+    await bench.stop();
+    const file = await onlyFile();
+    const bytes = await readFile(file);
+    bytes[3 * 13 + 11] = 200;
+    await writeFile(file, bytes);
+    const second = await Life.start(bench);
+    second.store.problem = 'no room';
+    await expect(second.replay.send(0)).rejects.toThrow('frames must be rejected and can\'t be kept: no room');
+    await expect(second.replay.send(0)).rejects.toThrow('no room');
+    expect([second.primary.delivered.length, second.account.backedUp, (await bench.names()).length]).toEqual([9, 1, 1]);
+    second.store.heal();
+    await second.replay.send(0);
+    expect(second.primary.delivered).toEqual(numbered(0, 10).filter((_, i) => i !== 3));
+    expect([second.rejected.length, second.account, await bench.names()]).toMatchObject([1, { received: 10, delivered: 9, rejected: 1, backedUp: 0 }, []]);
   });
 
   test('a frame that is not as it was written is rejected with a reason, those around it are sent', async () => {

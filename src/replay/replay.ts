@@ -7,7 +7,7 @@ import type { OpenFile } from '../disk/fileSystem.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type Account, move } from '../streams/account.js';
-import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, type Stream } from '../streams/stream.js';
+import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, type Stream, cantBeKept } from '../streams/stream.js';
 import type { StreamWatch } from '../streams/streamWatch.js';
 import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
 import type { FileStream } from '../streams/file/fileStream.js';
@@ -50,7 +50,7 @@ export class Replay implements BackupReplay {
   readonly #options: ReplayOptions;
   #current: Current | undefined;
   /** A piece of which the primary has had a part, and what it has not had. */
-  #rest: { readonly piece: Piece; readonly batch: Batch } | undefined;
+  #rest: Read | undefined;
   #running: { readonly enoughBytes: number; readonly done: Promise<void> } | undefined;
   #isStopping = false;
   #failedReads = 0;
@@ -93,7 +93,7 @@ export class Replay implements BackupReplay {
     this.#options.pace?.stop();
     await this.#running?.done.catch(() => undefined);
     // What of it was sent will be sent once more, in another life.
-    this.#rest?.batch.release();
+    this.#rest?.batch?.release();
     this.#rest = undefined;
     await this.#leaveFile();
   }
@@ -122,9 +122,7 @@ export class Replay implements BackupReplay {
     this.#rest = undefined;
     if (piece === undefined) return;
     if (batch !== undefined) await this.#write(piece, batch, rest === undefined);
-    for (const bytes of piece.bad) this.#reject(bytes);
-    // What was rejected is kept before it counts as sent.
-    await this.#options.rejected.keeping;
+    await this.#rejectBad(piece);
     await this.#note(file, piece);
     if (piece.isDamagedBehind) await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
   }
@@ -152,16 +150,28 @@ export class Replay implements BackupReplay {
     await this.#leaveFile();
   }
 
-  #count({ delivered, rejected }: Settled): void {
+  #count({ delivered, rejected, discarded = 0 }: Settled): void {
     this.#options.watch.replayed(delivered);
     move(this.#options.account, delivered, 'backedUp', 'delivered');
     move(this.#options.account, rejected, 'backedUp', 'rejected');
+    move(this.#options.account, discarded, 'backedUp', 'discarded');
   }
 
-  #reject(bytes: Buffer): void {
+  /**
+   * Frames that are not as they were written move to the rejected ones before the piece counts as sent.
+   * @throws Error they can't be kept now: the rest of the piece was sent, and only these are tried again
+   */
+  async #rejectBad(piece: Piece): Promise<void> {
     const { rejected, account, bucket } = this.#options;
-    rejected.reject({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason: 'a frame of the backup is not as it was written: the disk, or a hand' });
-    move(account, 1, 'backedUp', 'rejected');
+    const reason = 'a frame of the backup is not as it was written: the disk, or somebody, changed it';
+    const ends = await Promise.all(piece.bad.map((bytes) => rejected.offer({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason })));
+    const refused = piece.bad.filter((_, i) => ends[i] === 'refused');
+    const discarded = ends.filter((end) => end === 'discarded').length;
+    move(account, piece.bad.length - refused.length - discarded, 'backedUp', 'rejected');
+    move(account, discarded, 'backedUp', 'discarded');
+    if (refused.length === 0) return;
+    this.#rest = { piece: { ...piece, bad: refused }, batch: undefined };
+    throw new Error(cantBeKept(rejected));
   }
 
   /** A journal that can't be written costs a repetition, should there be a crash, and no frame. */

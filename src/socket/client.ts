@@ -5,9 +5,11 @@ import type { BucketKey, ManagerMessage } from '../buckets/messages.js';
 import { Receipt } from '../buckets/receipt.js';
 import { FrameError } from '../errors.js';
 import { FrameReader, type FrameSink } from '../frames/frameReader.js';
-import { sameBucket } from '../frames/frame.js';
+import { type FenceLevel, sameBucket } from '../frames/frame.js';
+import type { Fates, Origins } from '../frames/origins.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
+import { type Question, answerTo } from './answers.js';
 import type { HalfFrames } from './halfFrames.js';
 
 export type ClientMessage =
@@ -17,6 +19,8 @@ export type ClientMessage =
   | { readonly kind: 'end' }
   | { readonly kind: 'closed' }
   | { readonly kind: 'safe'; readonly receipt: Receipt }
+  /** Whether rejected frames of this connection are kept may be another thing now. */
+  | { readonly kind: 'fates' }
   /** The answers written so far have gone out. */
   | { readonly kind: 'flushed' }
   | { readonly kind: 'pause' }
@@ -40,9 +44,9 @@ export interface SocketCounts {
   bad: number;
   /** The same by reason: see `judgeBody`. */
   readonly badByReason: Map<string, number>;
-  /** Receipts that were answered. */
+  /** Questions that were answered. */
   receipts: number;
-  /** Receipts that a client waits for. */
+  /** Questions that wait for their answer. */
   awaited: number;
   /** Connections closed because their framing was lost, or a frame stayed half. */
   lostFraming: number;
@@ -58,6 +62,7 @@ export interface ClientOptions {
   readonly socket: Socket;
   readonly manager: ActorRef<ManagerMessage>;
   readonly rejected: RejectedFrames;
+  readonly origins: Origins;
   readonly budget: MemoryBudget;
   readonly maxFrameBytes: number;
   readonly halfFrameTimeoutMs: number;
@@ -65,41 +70,47 @@ export interface ClientOptions {
   readonly halves: HalfFrames;
 }
 
-type PauseReason = 'memory' | 'questions' | 'answers' | 'end';
+type PauseReason = 'memory' | 'questions' | 'answers' | 'rejected' | 'end';
 
 /** Questions that wait for an answer on one connection; more than these and it is not read until some are answered. */
 const MOST_QUESTIONS = 64;
+/** Rejected frames of one connection that wait for the disk; with more it is not read. */
+const MOST_UNKEPT_BYTES = 256 * 1024;
 /** So many bucket names of one connection are told apart; a client that makes names up must not make this grow. */
 const MOST_TOUCHED = 1024;
 /** A frame's head with the longest bucket name, for comparing names with the last one seen. */
 const HEAD_BYTES = 5 + 255;
+const FENCE_LEVELS = ['safe', 'settled'] as const;
 
 export class Client extends Actor<ClientMessage> implements FrameSink {
   readonly #context: ActorContext<ClientMessage>;
   readonly #options: ClientOptions;
   readonly #reader: FrameReader;
   #nowMs = 0;
-  /** Frames taken so far: what a receipt counts. */
+  /** Frames taken so far: what a receipt counts. Bad ones are none of them. */
   #frames = 0;
+  #badFrames = 0;
+  /** What became of those that were not delivered. */
+  readonly #fates: Fates;
   /** The last run's bucket: its key, and a frame head that holds its name, so that a name is decoded only when it changes. */
   #bucket: BucketKey = '';
   readonly #head = Buffer.alloc(HEAD_BYTES);
-  /** Buckets that got frames of this connection since its last question: answers keep their order, so those before are covered. */
-  #touched: Set<BucketKey> | undefined = new Set();
-  #questions: Receipt[] = [];
+  /** Buckets that got frames of this connection since it last asked for this level: answers keep their order, so those before are covered. */
+  readonly #touched: Record<FenceLevel, Set<BucketKey> | undefined> = { safe: new Set(), settled: new Set() };
+  #questions: Question[] = [];
   #answered = new Set<Receipt>();
   #halfSinceMs: number | undefined;
   /** The frame (its number among those that came in pieces) that may go on although memory is full. */
   #mayFinish = 0;
   #hasEnded = false;
   #isClosed = false;
-  #isBadKnown = false;
   readonly #pausedFor = new Set<PauseReason>();
 
   constructor(context: ActorContext<ClientMessage>, options: ClientOptions) {
     super();
     this.#context = context;
     this.#options = options;
+    this.#fates = options.origins.open(() => context.self.state !== 'stopped' && context.self.tell({ kind: 'fates' }));
     this.#reader = new FrameReader(options.maxFrameBytes, options.budget);
   }
 
@@ -109,6 +120,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       case 'end': return this.#end();
       case 'closed': return this.#onClosed();
       case 'safe': return this.#onSafe(message.receipt);
+      case 'fates': return this.#onFates();
       case 'flushed': return this.#resume('answers');
       case 'pause': return this.#pause('memory');
       case 'stopReading': return this.#pause('end');
@@ -126,6 +138,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   override handBack(): readonly ClientMessage[] {
     this.#dropHalf();
     this.#dropQuestions();
+    this.#options.origins.close(this.#fates);
     return [];
   }
 
@@ -140,7 +153,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     if (this.#bucket === '' || !sameBucket(this.#head, 0, chunk, start)) this.#changeBucket(chunk, start);
     this.#frames += frames;
     this.#options.counts.received += frames;
-    this.#options.manager.tell({ kind: 'run', bucket: this.#bucket, chunk, start, end, frames, nowMs: this.#nowMs, budget: this.#options.budget });
+    this.#options.manager.tell({ kind: 'run', bucket: this.#bucket, chunk, start, end, frames, nowMs: this.#nowMs, budget: this.#options.budget, origin: this.#fates.id });
   }
 
   bad(chunk: Buffer, start: number, end: number, reason: string): void {
@@ -148,30 +161,29 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     counts.received++;
     counts.bad++;
     counts.badByReason.set(reason, (counts.badByReason.get(reason) ?? 0) + 1);
-    if (!this.#isBadKnown) {
-      this.#isBadKnown = true;
+    if (++this.#badFrames === 1) {
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
       this.#context.log.warn(`bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)`);
     }
-    rejected.reject({ bytes: chunk, start, end, frames: 1, bucket: '', reason });
+    void rejected.reject({ bytes: chunk, start, end, frames: 1, bucket: '', reason, from: new Map([[this.#fates.id, 1]]) });
   }
 
   question(): void {
+    this.#ask('receipt', 'safe');
+  }
+
+  reportQuestion(level: FenceLevel): void {
+    this.#ask('report', level);
+  }
+
+  #ask(kind: Question['kind'], level: FenceLevel): void {
     const { self } = this.#context;
-    const tell = (safe: Receipt): void => {
-      if (self.state !== 'stopped') self.tell({ kind: 'safe', receipt: safe });
-    };
-    // A frame that was rejected is safe once it is kept.
-    const receipt = new Receipt(this.#frames, (safe) => {
-      const { keeping } = this.#options.rejected;
-      if (keeping === undefined) tell(safe);
-      else void keeping.then(() => tell(safe));
-    });
-    this.#questions.push(receipt);
+    const receipt = new Receipt(this.#frames, (answered) => self.state !== 'stopped' && self.tell({ kind: 'safe', receipt: answered }), level);
+    this.#questions.push({ kind, receipt, all: this.#frames + this.#badFrames });
     this.#options.counts.awaited++;
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');
-    const buckets = this.#touched ?? 'all';
-    this.#touched = new Set();
+    const buckets = this.#touched[level] ?? 'all';
+    this.#touched[level] = new Set();
     this.#bucket = '';
     this.#options.manager.tell({ kind: 'fence', receipt, buckets });
   }
@@ -180,8 +192,10 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     const nameEnd = at + 5 + chunk[at + 4]!;
     chunk.copy(this.#head, 0, at, nameEnd);
     this.#bucket = chunk.toString('latin1', at + 5, nameEnd);
-    this.#touched?.add(this.#bucket);
-    if (this.#touched !== undefined && this.#touched.size > MOST_TOUCHED) this.#touched = undefined;
+    for (const level of FENCE_LEVELS) {
+      const touched = this.#touched[level]?.add(this.#bucket);
+      if (touched !== undefined && touched.size > MOST_TOUCHED) this.#touched[level] = undefined;
+    }
   }
 
   #read(chunk: Buffer): void {
@@ -199,6 +213,19 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     this.#options.halves.set(this.#context.self, this.#reader.halfBytes, isAnother);
     const isFinishing = this.#reader.isMidFrame && this.#reader.halves === this.#mayFinish;
     if (this.#options.budget.isOver && !isFinishing) this.#pause('memory');
+    if (!this.#fates.isKept) this.#holdIfUnkept();
+  }
+
+  #onFates(): void {
+    this.#holdIfUnkept();
+    this.#answer();
+  }
+
+  /** Who brings frames that must be rejected and can't be kept is not read on; others go on. */
+  #holdIfUnkept(): void {
+    const isHeld = !this.#fates.isKept && (this.#options.rejected.problem !== undefined || this.#fates.unkeptBytes > MOST_UNKEPT_BYTES);
+    if (isHeld) this.#pause('rejected');
+    else this.#resume('rejected');
   }
 
   #finishFrame(): void {
@@ -242,23 +269,27 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #onClosed(): void {
     this.#dropHalf();
     this.#dropQuestions();
+    this.#options.origins.close(this.#fates);
     this.#isClosed = true;
     if (this.#context.self.state === 'draining') this.#context.drained();
     else this.#context.self.stop();
   }
 
-  /** Answers questions in their order, as far as they can be answered. */
   #onSafe(receipt: Receipt): void {
     this.#answered.add(receipt);
+    this.#answer();
+  }
+
+  /** Answers questions in their order, as far as they can be answered: a frame that was rejected is safe once it is kept. */
+  #answer(): void {
     const { socket } = this.#options;
-    while (this.#questions.length > 0 && this.#answered.delete(this.#questions[0]!)) {
-      const answer = Buffer.alloc(8);
-      answer.writeBigUInt64LE(BigInt(this.#questions.shift()!.frames));
+    while (this.#questions.length > 0 && this.#fates.isKept && this.#answered.delete(this.#questions[0]!.receipt)) {
+      const question = this.#questions.shift()!;
       this.#options.counts.awaited--;
       // Who asks and does not read the answers is not read either.
       if (socket.destroyed) continue;
       this.#options.counts.receipts++;
-      if (!socket.write(answer)) this.#pause('answers');
+      if (!socket.write(answerTo(question, this.#fates))) this.#pause('answers');
     }
     if (this.#questions.length < MOST_QUESTIONS) this.#resume('questions');
     if (this.#hasEnded && this.#questions.length === 0) socket.end();

@@ -5,6 +5,8 @@ import { type Socket, createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { prefixed } from '../../test/support/daemonFrames.js';
+import { FakeRejected } from '../../test/support/fakeRejected.js';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
 import { framesIn, framesOf, messagesIn } from '../../test/support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
@@ -14,7 +16,7 @@ import type { Receipt } from '../buckets/receipt.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
-import type { RejectedFrames } from '../streams/stream.js';
+import { NOBODY, Origins, UNKNOWN } from '../frames/origins.js';
 import { bindSocket } from './namedSocket.js';
 import { newSocketCounts } from './client.js';
 import { Listener, type ListenerMessage } from './listener.js';
@@ -26,6 +28,8 @@ const MB = 1024 * 1024;
 /** Stands where the BucketManager does: keeps what it is told. */
 class Manager extends Actor<ManagerMessage> {
   readonly runs: { bucket: BucketKey; messages: string[]; nowMs: number }[] = [];
+  /** Of each run. */
+  readonly origins: (number | undefined)[] = [];
   readonly fences: { receipt: Receipt; buckets: readonly BucketKey[] | 'all' }[] = [];
   /** Answers each question at once. */
   isQuick = true;
@@ -37,10 +41,11 @@ class Manager extends Actor<ManagerMessage> {
 
   receive(message: ManagerMessage): void {
     if (message.kind === 'run') {
-      const { bucket, chunk, start, end, frames, nowMs } = message;
+      const { bucket, chunk, start, end, frames, nowMs, origin } = message;
       const messages = messagesIn(Buffer.from(chunk.subarray(start, end)));
       expect(messages).toHaveLength(frames);
       this.runs.push({ bucket, messages, nowMs });
+      this.origins.push(origin);
       endRun(message);
       this.onRun();
     } else if (message.kind === 'fence') {
@@ -79,8 +84,8 @@ class Bench {
   connections = (): number => 0;
   readonly #sockets: Socket[] = [];
 
-  /** While the disk takes what was rejected. */
-  keeping: Promise<void> | undefined;
+  readonly origins = new Origins();
+  readonly store = new FakeRejected(({ bytes, start, end, reason }) => this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }), this.origins);
 
   constructor(readonly folder: string, readonly maxConnections = 1000) {
     this.path = join(folder, 'kahe.sock');
@@ -102,13 +107,10 @@ class Bench {
     };
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const manager = system.spawn<ManagerMessage>('manager', (context) => (this.manager = new Manager(context)));
-    const rejected: RejectedFrames = {
-      reject: ({ bytes, start, end, reason }) => void this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
-    };
-    Object.defineProperty(rejected, 'keeping', { get: () => this.keeping });
+    const { origins, store: rejected } = this;
     const socket = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, { socket, manager, rejected, budget: this.budget, maxFrameBytes: MB, counts: this.counts, pacer: this.pacer, drainMs: 5_000, maxConnections: this.maxConnections });
+      const listener = new Listener(context, { socket, manager, rejected, origins, budget: this.budget, maxFrameBytes: MB, counts: this.counts, pacer: this.pacer, drainMs: 5_000, maxConnections: this.maxConnections });
       this.connections = () => listener.connections;
       return listener;
     });
@@ -155,6 +157,10 @@ class Peer {
   /** Resolves when the kernel has the bytes. */
   write(bytes: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => this.socket.write(bytes, (error) => (error ? reject(error) : resolve())));
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.#answers);
   }
 
   get answers(): number[] {
@@ -307,6 +313,66 @@ describe('Client: a half frame', () => {
   });
 });
 
+describe('Client: reports', () => {
+  const ask = (level: '' | 'settled'): Buffer => prefixed(Buffer.concat([Buffer.from([0, 5]), Buffer.from(`kahe?${level}`)]));
+  const told = (peer: Peer): unknown[] => {
+    const reports: unknown[] = [];
+    for (let at = 0, bytes = peer.bytes; at + 4 <= bytes.length; at += 4 + bytes.readUInt32LE(at)) reports.push(JSON.parse(bytes.toString('utf8', at + 4, at + 4 + bytes.readUInt32LE(at))));
+    return reports;
+  };
+
+  test('of frames that are safe, and of bad ones with their reason', async () => {
+    const peer = await bench.connect();
+    await peer.write(Buffer.concat([framesOf('a', ['1', '2']), Buffer.from([3, 0, 0, 0, 200, 1, 2]), ask('')]));
+    await until(() => told(peer).length === 1);
+    const reason = 'lengths pass the end of the frame';
+    expect(told(peer)).toEqual([{ level: 'safe', frames: 3, outcomes: { safe: 2, rejected: 1, discarded: 0 }, reasons: [{ outcome: 'rejected', reason, frames: 1 }] }]);
+    expect(bench.manager.fences.map(({ receipt: { level } }) => level)).toEqual(['safe']);
+  });
+
+  test('settled: what streams told is counted, the rest was delivered; unless some may not be known', async () => {
+    const peer = await bench.connect();
+    await peer.write(framesOf('a', ['1', '2', '3', '4', '5']));
+    await until(() => bench.manager.runs.length === 1);
+    const origin = bench.manager.origins[0];
+    for (const fate of ['stored', 'slicedOut', 'discarded'] as const) bench.origins.ended(new Map([[origin!, 1], [NOBODY, 100]]), fate, 'the spool was full');
+    await peer.write(ask('settled'));
+    await until(() => told(peer).length === 1);
+    const outcomes = { delivered: 2, stored: 1, slicedOut: 1, rejected: 0, discarded: 1, unknown: 0 };
+    const reasons = [{ outcome: 'discarded', reason: 'the spool was full', frames: 1 }];
+    expect(told(peer)).toEqual([{ level: 'settled', frames: 5, outcomes, reasons }]);
+    bench.origins.ended(new Map([[UNKNOWN, 7]]), 'stored');
+    await peer.write(ask('settled'));
+    await until(() => told(peer).length === 2);
+    expect(told(peer)[1]).toEqual({ level: 'settled', frames: 5, outcomes: { ...outcomes, delivered: 0, unknown: 2 }, reasons });
+  });
+
+  test('a question of one level is asked of each bucket that got frames since the last one of that level', async () => {
+    const peer = await bench.connect();
+    await peer.write(Buffer.concat([framesOf('a', ['1']), QUESTION, framesOf('b', ['2']), ask('settled'), framesOf('c', ['3']), ask(''), ask('settled')]));
+    await until(() => bench.manager.fences.length === 4);
+    const asked = bench.manager.fences.map(({ receipt: { level }, buckets }) => [level, buckets].flat());
+    expect(asked).toEqual([['safe', 'a'], ['settled', 'a', 'b'], ['safe', 'b', 'c'], ['settled', 'c']]);
+  });
+
+  test('a receipt counts no frame that was discarded', async () => {
+    const peer = await bench.connect();
+    await peer.write(framesOf('a', ['1', '2', '3']));
+    await until(() => bench.manager.runs.length === 1);
+    bench.origins.ended(new Map([[bench.manager.origins[0]!, 1]]), 'discarded', 'r');
+    await peer.write(QUESTION);
+    await until(() => peer.answers.length === 1);
+    expect(peer.answers).toEqual([2]);
+  });
+
+  test('a question for another level is a bad frame', async () => {
+    const peer = await bench.connect();
+    await peer.write(Buffer.concat([ask('x' as ''), QUESTION]));
+    await until(() => peer.answers.length === 1);
+    expect(bench.rejected.map(({ reason }) => reason)).toEqual(['no bucket']);
+  });
+});
+
 describe('Client: receipts', () => {
   test('each question is answered with the frames before it', async () => {
     const peer = await bench.connect();
@@ -316,16 +382,31 @@ describe('Client: receipts', () => {
   });
 
   test('frames that were rejected are safe once they are kept', async () => {
-    let kept!: () => void;
-    bench.keeping = new Promise((resolve) => (kept = resolve));
+    bench.store.problem = 'full';
     const peer = await bench.connect();
     await peer.write(Buffer.concat([Buffer.from([3, 0, 0, 0, 200, 1, 2]), QUESTION]));
     await until(() => bench.manager.fences.length === 1);
     await quiet();
     expect(peer.answers).toEqual([]);
-    kept();
+    bench.store.heal();
     await until(() => peer.answers.length === 1);
     expect(peer.answers).toEqual([0]);
+  });
+
+  test('who brings frames that must be rejected and can\'t be kept is not read on; others are, and it goes on when there is room', async () => {
+    bench.store.problem = 'full';
+    const bad = Buffer.from([3, 0, 0, 0, 200, 1, 2]);
+    const [held, other] = [await bench.connect(), await bench.connect()];
+    await held.write(Buffer.concat([bad, framesOf('a', ['1']), QUESTION]));
+    await until(() => bench.manager.fences.length === 1);
+    await held.write(Buffer.concat([framesOf('a', ['2']), bad, QUESTION]));
+    await other.write(Buffer.concat([framesOf('b', ['3']), QUESTION]));
+    await until(() => other.answers.length === 1);
+    await quiet();
+    expect([other.answers, held.answers, bench.manager.fences.length]).toEqual([[1], [], 2]);
+    bench.store.heal();
+    await until(() => held.answers.length === 2);
+    expect([held.answers, bench.rejected.length]).toEqual([[1, 2], 2]);
   });
 
   test('hundreds of questions in one write are answered in their order, each once, however they become safe', async () => {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { ManagerMessage } from '../buckets/messages.js';
 import type { Timer } from '../clock.js';
+import type { Origins } from '../frames/origins.js';
 import type { MemoryBudget, Pressure } from '../memoryBudget.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import type { BoundSocket } from './boundSocket.js';
@@ -30,6 +31,7 @@ export interface ListenerOptions {
   readonly socket: Pick<BoundSocket, 'server' | 'unlink' | 'close'>;
   readonly manager: ActorRef<ManagerMessage>;
   readonly rejected: RejectedFrames;
+  readonly origins: Origins;
   readonly budget: MemoryBudget;
   readonly maxFrameBytes: number;
   readonly counts: SocketCounts;
@@ -116,7 +118,7 @@ export class Listener extends Actor<ListenerMessage> {
     this.#options.pacer.accepted();
     if (this.#clients.size >= this.#maxConnections) return this.#turnAway(socket);
     this.#acceptedMs = this.#context.clock.now();
-    const { manager, rejected, budget, maxFrameBytes, counts, pacer } = this.#options;
+    const { manager, rejected, origins, budget, maxFrameBytes, counts, pacer } = this.#options;
     const halfFrameTimeoutMs = this.#options.halfFrameTimeoutMs ?? HALF_FRAME_TIMEOUT_MS;
     const reading = readShared(socket, (chunk) => {
       this.#activity++;
@@ -127,7 +129,7 @@ export class Listener extends Actor<ListenerMessage> {
     });
     const client = this.#context.spawn<ClientMessage>(
       `client.${++this.#accepted}`,
-      (context) => new Client(context, { socket: reading, manager, rejected, budget, maxFrameBytes, counts, halfFrameTimeoutMs, halves: this.#halves }),
+      (context) => new Client(context, { socket: reading, manager, rejected, origins, budget, maxFrameBytes, counts, halfFrameTimeoutMs, halves: this.#halves }),
       () => reading.destroy(),
     );
     // A reset is how many clients leave; 'close' follows it.

@@ -2,6 +2,7 @@
 // times of arrival, a damaged piece is put aside, and what is behind the last checkpoint was never said to be safe.
 import { basename, dirname, join } from 'node:path';
 import { Batch } from '../frames/batch.js';
+import { NOBODY, UNKNOWN } from '../frames/origins.js';
 import { CHECKPOINT_BYTES, findCheckpoint, readCheckpoint } from '../frames/checkpoint.js';
 import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, bucketOf, judgeBody, sameBucket } from '../frames/frame.js';
 import type { Log } from '../log.js';
@@ -57,16 +58,17 @@ export async function recoverSegment(path: string, wasClosed: boolean, parts: Re
   let mayGo = true;
   for (const { start, end } of damages) if (!(await putAside(fs, log, path, bytes.subarray(start, end), start))) mayGo = false;
   return {
-    batch: batchOf(bytes, pieces, budget),
+    batch: batchOf(bytes, pieces, { budget, origin: wasClosed ? UNKNOWN : NOBODY }),
     damagedBytes: damages.reduce((sum, { start, end }) => sum + end - start, 0),
     tornBytes: wasClosed ? 0 : tornBytes,
     mayGo,
   };
 }
 
-function batchOf(bytes: Buffer, pieces: readonly Piece[], budget: MemoryBudget): Batch | undefined {
+function batchOf(bytes: Buffer, pieces: readonly Piece[], { budget, origin }: { readonly budget: MemoryBudget; readonly origin: number }): Batch | undefined {
   if (pieces.length === 0) return undefined;
   const batch = new Batch(bucketOf(bytes, pieces[0]!.start).toString(), budget, pieces.reduce((sum, { start, end }) => sum + end - start, 0));
+  batch.origin = origin;
   for (const { start, end, frames, timeMs } of pieces) batch.append(bytes, start, end, frames, timeMs);
   return batch;
 }

@@ -250,27 +250,6 @@ describe('Segment', () => {
     expect(asked.calls).toBe(1);
   });
 
-  test('settled while a rejected frame of it is being kept, it writes no checkpoint without frames, and its file stays until then', async () => {
-    const twin = bench.twin();
-    twin.add(1);
-    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length);
-    const first = [...twin.sent];
-    twin.add(1);
-    twin.batch.release();
-    let keep: () => void = () => undefined;
-    let isGone = false;
-    void twin.segment.remove(new Promise<void>((resolve) => (keep = resolve))).then(() => (isGone = true));
-    for (let i = 0; i < 20; i++) {
-      await turn();
-      bench.clock.advance(1);
-    }
-    expect((await bench.recovered()).map(({ messages }) => messages)).toEqual([first]);
-    expect(isGone).toBe(false);
-    keep();
-    await bench.until('it is gone', () => isGone);
-    expect(bench.files).toEqual([]);
-  });
-
   test('removed before anything was written it writes nothing', async () => {
     const twin = bench.twin();
     twin.add(1);

@@ -113,11 +113,8 @@ export class Segment {
     if (this.#state === 'paced') this.#hurry();
   }
 
-  /**
-   * Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits for it. Resolves when the file is gone.
-   * @param kept the file stays until then: frames of it that were rejected are being kept elsewhere
-   */
-  async remove(kept?: Promise<void>): Promise<void> {
+  /** Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits for it. Resolves when the file is gone. */
+  async remove(): Promise<void> {
     this.#state = 'gone';
     this.#timer?.cancel();
     for (const { run } of this.#waiters.splice(0)) run();
@@ -126,7 +123,6 @@ export class Segment {
     this.#leaveTrouble();
     this.#options.onGone();
     await this.#work;
-    await kept;
     await this.#discardOld();
     await this.#discardFile();
   }

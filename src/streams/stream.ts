@@ -1,11 +1,14 @@
 // The contract of a stream: where batches end. Kafka and files keep it, and stream.contract.ts holds each of them to it.
+import type { FramesByOrigin } from '../frames/origins.js';
 import type { Batch } from '../frames/batch.js';
 
-/** How the frames of a written batch ended; `delivered + rejected` is the batch's number of frames. */
+/** How the frames of a written batch ended; the sum is the batch's number of frames. */
 export interface Settled {
   readonly delivered: number;
-  /** Frames that can never be delivered; each was handed to `RejectedFrames` with its reason. */
+  /** Frames that can't be delivered; `RejectedFrames` keeps them, each with its reason. */
   readonly rejected: number;
+  /** Frames that can't be delivered, and that nothing keeps: only with REJECTED_FULL=drop. Missing: none. */
+  readonly discarded?: number;
 }
 
 export type DeliveryErrorCode =
@@ -13,6 +16,8 @@ export type DeliveryErrorCode =
   | 'UNREACHABLE'
   /** The destination says no to this stream as a whole (login, topic missing or not authorised). */
   | 'REFUSED'
+  /** Frames must be rejected, and `RejectedFrames` can't keep them now. */
+  | 'REJECTED'
   /** A file could not be written. */
   | 'IO'
   /** The stream was closed first. */
@@ -79,11 +84,37 @@ export interface BackupReplay {
   stop(): Promise<void>;
 }
 
-/** Keeps frames that can never be delivered, each with its reason, so that nothing goes without a trace. */
-export interface RejectedFrames {
-  /** Undefined: all that was rejected is kept; else resolves when it is, or is counted as lost. */
-  readonly keeping?: Promise<void> | undefined;
+/** Frames to be rejected: whole ones, from `start` to `end` of the bytes. */
+export interface Rejection {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  readonly frames: number;
+  readonly bucket: string;
+  readonly reason: string;
+  /** The connections they came on, which hear of it. */
+  readonly from?: FramesByOrigin | undefined;
+}
 
-  /** @param bytes whole frames from `start` to `end`, copied before the call returns */
-  reject(rejection: { readonly bytes: Uint8Array; readonly start: number; readonly end: number; readonly frames: number; readonly bucket: string; readonly reason: string }): void;
+/**
+ * `kept`: they are in a file, safe. `discarded`: nothing has them, as the configuration allows, or because the process ends. `refused`: they
+ * can't be kept now, and are their giver's still.
+ */
+export type RejectedEnd = 'kept' | 'discarded' | 'refused';
+
+/** What holds up a stream whose frames were refused. */
+export function cantBeKept({ problem }: Pick<RejectedFrames, 'problem'>): string {
+  return `frames must be rejected and can't be kept: ${problem ?? 'no reason is known'}`;
+}
+
+/** Where frames that can't be delivered move to, each with its reason. Rejecting is a move and not an end: what can't be kept is not lost. */
+export interface RejectedFrames {
+  /** Why nothing can be kept now; undefined: nothing is known against it. */
+  readonly problem: string | undefined;
+
+  /** Copies them before the call returns, and waits for as long as there is no room. */
+  reject(rejection: Rejection): Promise<'kept' | 'discarded'>;
+
+  /** Takes them over if they can be kept now. The giver holds the bytes until this resolves. Never rejects. */
+  offer(rejection: Rejection): Promise<RejectedEnd>;
 }

@@ -121,7 +121,7 @@ class Bench {
       stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
       onLeftOver: (batch) => {
         this.leftOver.push(...messagesIn(batch.view()));
-        return 'queued';
+        return Promise.resolve('queued');
       },
       onStuck: () => {
         this.stuck++;

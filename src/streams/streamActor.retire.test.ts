@@ -54,7 +54,7 @@ class Bench {
         onLeftOver: (batch, reason) => {
           this.reasons.push(reason);
           for (const text of messagesIn(batch.view())) this.ends.push(`left over ${text}`);
-          return 'rejected';
+          return Promise.resolve('rejected');
         },
         account: this.account,
         watch: this.watch,

@@ -3,22 +3,27 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
 import { FakeStream } from '../../test/support/fakeStream.js';
-import { batchOf, messagesIn } from '../../test/support/frames.js';
+import { framesOf, messagesIn } from '../../test/support/frames.js';
 import { ActorSystem } from '../actors/system.js';
 import type { ActorRef } from '../actors/actor.js';
-import type { Batch } from '../frames/batch.js';
+import { Batch } from '../frames/batch.js';
+import { type Fates, NOBODY, Origins } from '../frames/origins.js';
 import { Log } from '../log.js';
 import { MemoryBudget } from '../memoryBudget.js';
 import { type Account, newAccount } from './account.js';
 import { StreamActor } from './streamActor.js';
 import type { StreamMessage } from './streamMessage.js';
-import type { StreamActorOptions } from './streamOptions.js';
+import type { LeftOverEnd, StreamActorOptions } from './streamOptions.js';
 import { StreamWatch } from './streamWatch.js';
 
 interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {
   readonly depth?: number;
   readonly hasBackup?: boolean;
   readonly open?: () => Promise<void>;
+  readonly leftOverEnd?: LeftOverEnd;
+  readonly origins?: Origins;
+  /** Of the frames it is told. */
+  readonly origin?: number;
 }
 
 class Bench {
@@ -41,7 +46,10 @@ class Bench {
   /** The living one: a failed one is replaced. */
   actor!: StreamActor;
 
-  constructor({ depth = 8, hasBackup = true, slice = 1, random, open }: Choice = {}) {
+  readonly #origin: number;
+
+  constructor({ depth = 8, hasBackup = true, slice = 1, random, open, leftOverEnd = 'rejected', origins, origin = NOBODY }: Choice = {}) {
+    this.#origin = origin;
     const onEnd = (place: string) => (text: string, end: string) => void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
     this.primary = new FakeStream(depth, onEnd('primary'));
     if (open !== undefined) this.primary.open = open;
@@ -60,8 +68,9 @@ class Bench {
           this.leftOver.push(text);
           this.ends.push(`left over ${text}`);
         }
-        return 'rejected';
+        return Promise.resolve(leftOverEnd);
       },
+      origins,
       onReady: () => this.#askAgain(),
       account: this.account,
       watch: this.watch,
@@ -79,8 +88,11 @@ class Bench {
   /** As the backlog does: shares, which may be given back, and then come again in their order once the stream asks. */
   tell(...messages: string[]): void {
     if (this.#givenBack.length > 0) return void this.#givenBack.push(messages);
-    const batch = batchOf('orders', messages, this.budget);
-    const share = batch.share();
+    const batch = new Batch('orders', this.budget);
+    const frames = framesOf('orders', messages);
+    batch.origin = this.#origin;
+    batch.append(frames, 0, frames.length, messages.length, 0);
+    const share = batch.share(true);
     batch.release();
     share.onSettled(() => {
       if (!share.isGivenUp) return void this.settled.push(messages.join());
@@ -451,6 +463,98 @@ describe('StreamActor: slice, and giving back', () => {
   });
 });
 
+describe('StreamActor: rejected frames that can\'t be kept', () => {
+  test('batches wait, also where there is a backup, until they can; the mode and the log say so', async () => {
+    const bench = await Bench.opened();
+    bench.tell('bad', 'a');
+    bench.primary.fail('frames must be rejected and can\'t be kept: no room', 'REJECTED');
+    await turn();
+    bench.tell('b');
+    expect([bench.actor.mode, bench.watch.lastProblem?.text]).toEqual(['error', 'frames must be rejected and can\'t be kept: no room']);
+    expect(bench.logged('ERROR')).toEqual([expect.stringContaining('mode error: frames must be rejected and can\'t be kept: no room; 2 frames wait')]);
+    for (let tries = 0; tries < 3; tries++) {
+      await bench.advance(1_000);
+      bench.primary.answerProbe('no room');
+      await turn();
+    }
+    expect([bench.backup!.written, bench.backup!.probes, bench.account.queued]).toEqual([[], 0, 3]);
+    await bench.advance(1_000);
+    bench.primary.answerProbe();
+    await turn();
+    expect([bench.actor.mode, bench.primary.written.slice(1)]).toEqual(['normal', [['bad', 'a'], ['b']]]);
+    bench.primary.refuse();
+    bench.primary.deliver();
+    bench.stop();
+    await turn();
+    expect(bench.account).toEqual({ ...newAccount(), received: 3, delivered: 2, rejected: 1 });
+    bench.expectClean();
+  });
+
+  test('at the end what waits goes to the backup: it is safe there', async () => {
+    const bench = await Bench.opened();
+    bench.tell('bad');
+    bench.primary.fail('no room', 'REJECTED');
+    await turn();
+    bench.tell('b');
+    bench.stop();
+    await bench.advance(17_000);
+    expect([bench.backup!.written, bench.leftOver]).toEqual([[['bad'], ['b']], []]);
+    bench.backup!.deliver();
+    await turn();
+    expect(bench.account).toEqual({ ...newAccount(), received: 2, backedUp: 2 });
+    bench.expectClean();
+  });
+
+  test('without a backup it is left over, and what nothing keeps is discarded and never settled', async () => {
+    const bench = await Bench.opened({ hasBackup: false, leftOverEnd: 'discarded' });
+    bench.tell('bad');
+    bench.primary.fail('no room', 'REJECTED');
+    await turn();
+    bench.stop();
+    await bench.advance(20_000);
+    expect([bench.leftOver, bench.settled, bench.ref.state]).toEqual([['bad'], [], 'stopped']);
+    expect(bench.account).toEqual({ ...newAccount(), received: 1, discarded: 1 });
+  });
+});
+
+describe('StreamActor: what connections hear', () => {
+  async function heard(choice: Choice, act: (bench: Bench) => void | Promise<void>): Promise<Readonly<Fates['counts']>> {
+    const origins = new Origins();
+    const fates = origins.open(() => undefined);
+    const bench = await Bench.opened({ ...choice, origins, origin: fates.id });
+    await act(bench);
+    await turn();
+    return fates.counts;
+  }
+
+  test('nothing of frames that the primary has delivered', async () => {
+    expect(await heard({}, (bench) => {
+      bench.tell('a', 'b');
+      bench.primary.deliver();
+    })).toEqual({ stored: 0, slicedOut: 0, rejected: 0, discarded: 0 });
+  });
+
+  test('that frames are in the backup, and no more than those that went there', async () => {
+    expect(await heard({}, async (bench) => {
+      bench.tell('a', '2:b', 'c');
+      bench.primary.deliver(2);
+      bench.primary.fail();
+      await turn();
+      bench.tell('d');
+      bench.backup!.deliver(0, 1);
+      bench.backup!.fail();
+    })).toMatchObject({ stored: 1 });
+  });
+
+  test('that frames were sliced out', async () => {
+    let n = 0;
+    expect(await heard({ slice: 0.5, random: () => (n++ % 3 === 0 ? 0 : 0.9) }, (bench) => {
+      bench.tell('a', 'b', 'c', 'd');
+      bench.primary.deliver();
+    })).toMatchObject({ slicedOut: 2 });
+  });
+});
+
 describe('StreamActor: the end', () => {
   test('with nothing held it closes both streams and stops, before it is even open', async () => {
     const bench = new Bench();
@@ -543,7 +647,7 @@ describe('StreamActor: the end', () => {
     expect(bench.primary.probes).toBe(1);
     bench.primary.answerProbe('away');
     await turn();
-    await bench.advance(16_000);
+    await bench.advance(17_000);
     expect(bench.primary.probes).toBe(1);
     await bench.advance(1_000);
     expect(bench.leftOver).toEqual(['a']);
@@ -617,6 +721,7 @@ describe('StreamActor: the end', () => {
     await turn();
     bench.tell('late');
     expect(bench.leftOver).toEqual(['late']);
+    await turn();
     bench.expectClean();
   });
 

@@ -1,13 +1,15 @@
 // One destination of one bucket, with its backup: in which of the two a batch ends, and in which order. Three modes:
 //   normal  batches go to the primary.
 //   backup  the primary failed: what it handed back, and what follows, goes to the backup, in order; the primary is tried now and then.
-//   error   there is no backup, or it failed too: batches wait in their order, and the trying goes on.
+//   error   there is no backup, or it failed too: batches wait in their order, and the trying goes on. So they do when the primary must reject
+//           frames and REJECTED can't keep them: a backup could not deliver them either.
 // A mode ends only when nothing written in it is outstanding, so that no batch passes another. With a replay, `backup` ends only when the
 // primary has had all that lies in the backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import { messageOf } from '../errors.js';
 import type { Batch } from '../frames/batch.js';
+import { without } from '../frames/origins.js';
 import { move } from './account.js';
 import { CatchUp } from './catchUp.js';
 import { closeAll, closeWithin, openAll } from './openAndClose.js';
@@ -29,6 +31,10 @@ export class StreamActor extends Actor<StreamMessage> {
   #waiting: Waiting[] = [];
   #retry: Timer | undefined;
   #isProbing = false;
+  /** Frames must be rejected, and can't be kept now. */
+  #awaitsRejected = false;
+  /** Batches of which it is not known yet where they are left over. */
+  #leaving = 0;
   readonly #catchUp: CatchUp;
   #hasGivenBack = false;
   readonly #deadline: StopDeadline;
@@ -144,8 +150,8 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #sliced(what: Waiting): Waiting {
-    const { account, slice, random = Math.random } = this.#options;
-    return sliced(what, account, { slice, random });
+    const { account, slice, random = Math.random, origins } = this.#options;
+    return sliced(what, account, { slice, random, origins });
   }
 
   #write(what: Waiting, target: Target, stream: Stream): void {
@@ -164,16 +170,21 @@ export class StreamActor extends Actor<StreamMessage> {
     // A write of a failed predecessor: its batch was inherited and is written anew.
     if (!this.#writes.end(write, outcome)) return;
     this.#note(write, outcome);
-    this.#count(write.target, outcome instanceof DeliveryError ? outcome.settled : outcome);
+    this.#count(write, outcome);
     if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
     if (this.#next !== undefined && this.#writes.haveEnded) this.#turnTo(this.#next);
     this.#pump();
   }
 
-  #count(target: Target, { delivered, rejected }: Settled): void {
-    const { account, primaryCounts = 'delivered' } = this.#options;
+  #count({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
+    const { account, primaryCounts = 'delivered', origins } = this.#options;
+    const { delivered, rejected, discarded = 0 } = outcome instanceof DeliveryError ? outcome.settled : outcome;
+    const end = target === 'primary' ? primaryCounts : 'backedUp';
     move(account, rejected, 'queued', 'rejected');
-    move(account, delivered, 'queued', target === 'primary' ? primaryCounts : 'backedUp');
+    move(account, discarded, 'queued', 'discarded');
+    move(account, delivered, 'queued', end);
+    if (end === 'delivered' || origins === undefined) return;
+    origins.ended(outcome instanceof DeliveryError ? without(batch.origins, outcome.undelivered.origins) : batch.origins, 'stored');
   }
 
   #note({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
@@ -183,7 +194,8 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #onFailure(target: Target, error: DeliveryError): void {
-    const toBackup = target === 'primary' && this.#options.backup !== undefined;
+    this.#awaitsRejected = error.code === 'REJECTED';
+    const toBackup = target === 'primary' && this.#options.backup !== undefined && !this.#awaitsRejected;
     // The first failure says why; those behind it fail because of it. A failure also overrules a return to the primary.
     if (this.#next === undefined || this.#next.mode === 'normal') this.#next = { mode: toBackup ? 'backup' : 'error', reason: error.message };
   }
@@ -246,7 +258,7 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #onProbed(target: Target, problem: string | undefined): void {
-    if (problem !== undefined && target === 'primary' && this.#mode === 'error' && this.#options.backup !== undefined) {
+    if (problem !== undefined && target === 'primary' && this.#mode === 'error' && this.#options.backup !== undefined && !this.#awaitsRejected) {
       return this.#ask('backup', this.#options.backup);
     }
     this.#isProbing = false;
@@ -334,6 +346,7 @@ export class StreamActor extends Actor<StreamMessage> {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
     if (this.#catchUp.phase !== 'none') this.#cutReplay();
+    if (this.#mustGoToBackup) this.#enter({ mode: 'backup', reason: 'the time to stop is nearly over, and REJECTED has no room' });
     if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
@@ -346,8 +359,14 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#isPastDeadline = true;
     this.#retry?.cancel();
     if (this.#catchUp.phase !== 'none') this.#cutReplay();
+    if (this.#mustGoToBackup) this.#enter({ mode: 'backup', reason: 'its time is over, and REJECTED has no room' });
     if (!this.#hasNowhereToGo) void this.#options.primary.close({ deadlineMs: 0 });
     this.#pump();
+  }
+
+  /** What waits for room in REJECTED is safe in the backup at least. */
+  get #mustGoToBackup(): boolean {
+    return this.#mode === 'error' && this.#next === undefined && this.#awaitsRejected && this.#options.backup !== undefined;
   }
 
   /** Past its time, and nothing can be written. */
@@ -380,12 +399,19 @@ export class StreamActor extends Actor<StreamMessage> {
   /** What is sliced out would not have been delivered, so it is not left over either. */
   #leaveOver(what: Waiting, reason: string): void {
     const { batch } = this.#sliced(what);
-    if (batch.frames > 0) move(this.#options.account, batch.frames, 'queued', this.#options.onLeftOver(batch, reason));
-    batch.release();
+    if (batch.frames === 0) return batch.release();
+    this.#leaving++;
+    void this.#options.onLeftOver(batch, reason).then((end) => {
+      this.#leaving--;
+      if (end !== 'queued') move(this.#options.account, batch.frames, 'queued', end);
+      // What nothing keeps is not settled: no receipt may count it.
+      if (end !== 'discarded') batch.release();
+      this.#finishDraining();
+    });
   }
 
   #finishDraining(): void {
-    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.count > 0 || this.#waiting.length > 0 || this.#catchUp.phase !== 'none') return;
+    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.count > 0 || this.#waiting.length > 0 || this.#leaving > 0 || this.#catchUp.phase !== 'none') return;
     this.#isClosing = true;
     this.#retry?.cancel();
     this.#deadline.cancel();

@@ -1,8 +1,12 @@
 // What a stream actor is made of.
 import type { Batch } from '../frames/batch.js';
+import type { Origins } from '../frames/origins.js';
 import type { Account } from './account.js';
 import type { BackupReplay, Stream } from './stream.js';
 import type { StreamWatch } from './streamWatch.js';
+
+/** `queued`: in the spool, for the next run. `discarded`: nothing keeps it. */
+export type LeftOverEnd = 'queued' | 'rejected' | 'discarded';
 
 export interface StreamActorOptions {
   /** Awaited before the streams are opened: others may be using what they use. */
@@ -22,8 +26,10 @@ export interface StreamActorOptions {
   /** Why it ends, for what is left over then. Default: the daemon stopped. */
   readonly endReason?: () => string;
   readonly random?: () => number;
-  /** Called with what could be delivered nowhere when the time to stop was over. Returns where it stays. */
-  readonly onLeftOver: (batch: Batch, reason: string) => 'queued' | 'rejected';
+  /** Called with what could be delivered nowhere when the time to stop was over. The batch is held until it is known where it stays. */
+  readonly onLeftOver: (batch: Batch, reason: string) => Promise<LeftOverEnd>;
+  /** To be told what becomes of frames that the primary does not deliver. */
+  readonly origins?: Origins | undefined;
   /** It has use for batches again, after it gave some back. */
   readonly onReady?: () => void;
   /** It can't write what it holds, and would give it back. */

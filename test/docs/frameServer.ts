@@ -1,7 +1,7 @@
 // Reads frames as the daemon does, with the daemon's own FrameReader, and tells in words what they are. Answers receipts at once.
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { bodyLength, judgeBody, PREFIX_BYTES } from '../../src/frames/frame.js';
+import { bodyLength, judgeBody, PREFIX_BYTES, type FenceLevel } from '../../src/frames/frame.js';
 import { FrameReader, type FrameSink } from '../../src/frames/frameReader.js';
 import { FrameError } from '../../src/errors.js';
 import { MemoryBudget } from '../../src/memoryBudget.js';
@@ -44,6 +44,10 @@ export class FrameTeller implements FrameSink {
   question(): void {
     this.told.push('question');
     this.#onQuestion();
+  }
+
+  reportQuestion(level: FenceLevel): void {
+    this.told.push(`report question: ${level}`);
   }
 }
 

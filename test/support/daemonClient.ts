@@ -1,9 +1,17 @@
 // A client of the daemon as applications write it: one connection, bytes out, receipts back.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { QUESTION } from './daemonFrames.js';
+import { QUESTION, prefixed } from './daemonFrames.js';
 
 const DEADLINE_MS = 25_000;
+
+/** The answer to a report question. */
+export interface Report {
+  readonly level: string;
+  readonly frames: number;
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly reasons: readonly { readonly outcome: string; readonly reason: string; readonly frames: number }[];
+}
 
 export class DaemonClient {
   readonly #socket: Socket;
@@ -59,9 +67,21 @@ export class DaemonClient {
 
   /** The next answer, to a question that was asked before. */
   async answer(deadlineMs = DEADLINE_MS): Promise<number> {
+    return Number((await this.#take(8, deadlineMs)).readBigUInt64LE());
+  }
+
+  /** What became of the frames of this connection. @param level '': once they are safe */
+  async report(level: '' | 'settled', deadlineMs = DEADLINE_MS): Promise<Report> {
+    await this.send(prefixed(Buffer.concat([Buffer.from([0, 5]), Buffer.from(`kahe?${level}`)])));
+    const length = (await this.#take(4, deadlineMs)).readUInt32LE();
+    return JSON.parse((await this.#take(length, deadlineMs)).toString()) as Report;
+  }
+
+  /** The next bytes of what is answered. */
+  async #take(bytes: number, deadlineMs: number): Promise<Buffer> {
     const timer = setTimeout(() => this.#fail(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
     try {
-      while (this.#answers.length < 8) {
+      while (this.#answers.length < bytes) {
         if (this.#problem) throw this.#problem;
         if (this.#isEnded) throw new Error('the daemon ended the connection without an answer');
         await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -69,9 +89,9 @@ export class DaemonClient {
     } finally {
       clearTimeout(timer);
     }
-    const frames = Number(this.#answers.readBigUInt64LE());
-    this.#answers = this.#answers.subarray(8);
-    return frames;
+    const taken = this.#answers.subarray(0, bytes);
+    this.#answers = this.#answers.subarray(bytes);
+    return taken;
   }
 
   /** Answers that have come and were not asked for yet. */

@@ -1,5 +1,6 @@
 // Kafka streams as the daemon makes them, on whatever cluster a test has, with all that they were given to look at: the budget that must
 // come back to nothing, the frames that were rejected, the lines of the log.
+import { FakeRejected } from './fakeRejected.js';
 import { systemClock, type Clock } from '../../src/clock.js';
 import { Problems } from '../../src/config/problems.js';
 import { Batch } from '../../src/frames/batch.js';
@@ -11,7 +12,7 @@ import { KafkaStream } from '../../src/streams/kafka/kafkaStream.js';
 import { Permits } from '../../src/streams/kafka/permits.js';
 import { Sender } from '../../src/streams/kafka/sender.js';
 import { parseKafkaSettings, type KafkaSettings } from '../../src/streams/kafka/settings.js';
-import { DeliveryError, type RejectedFrames, type Settled } from '../../src/streams/stream.js';
+import { DeliveryError, type Settled } from '../../src/streams/stream.js';
 import { StreamWatch } from '../../src/streams/streamWatch.js';
 
 export type LibrdkafkaSettings = Readonly<Record<string, string | number | boolean>>;
@@ -51,11 +52,9 @@ export class KafkaWorkbench {
   /** Of all its streams. */
   readonly watch = new StreamWatch(Date.now);
   readonly log = new Log('DEBUG', (line) => this.lines.push(line));
-  readonly rejected: RejectedFrames = {
-    reject: ({ bytes, start, end, frames, bucket, reason }) => {
-      this.rejections.push({ bucket, reason, frames, messages: framesIn(Buffer.from(bytes.slice(start, end))).map(({ message }) => message) });
-    },
-  };
+  readonly rejected = new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
+    this.rejections.push({ bucket, reason, frames, messages: framesIn(Buffer.from(bytes.slice(start, end))).map(({ message }) => message) });
+  });
   readonly #permits = new Permits(2);
   readonly #clusters = new Map<string, { readonly cluster: Cluster; readonly sender: Sender }>();
   readonly #streams: KafkaStream[] = [];

@@ -2,7 +2,7 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FakeClock, turn } from '../../../test/support/fakeClock.js';
 import { FakeStream } from '../../../test/support/fakeStream.js';
 import { framesOf } from '../../../test/support/frames.js';
@@ -34,7 +34,7 @@ afterEach(async () => {
 function targetWith(maxBuckets: number): StreamTarget {
   return new StreamTarget({
     config: CONFIG,
-    environment: { rejected: { path: join(folder, 'rejected'), maxBytes: 1e6, isSynced: true }, maxCpus: 1, maxBuckets },
+    environment: { rejected: { path: join(folder, 'rejected'), maxBytes: 1e6, isSynced: true, whenFull: 'hold' }, maxCpus: 1, maxBuckets },
     log: new Log('FATAL', () => undefined),
     clock,
     say: (text) => said.push(text),
@@ -90,11 +90,11 @@ describe('StreamTarget', () => {
   });
 
   test('a name that is no topic is kept with its reason; what the stream rejects is counted', async () => {
-    send(framesOf('no topic', ['1', '2']), framesOf('a', ['3']));
+    const sent = send(framesOf('no topic', ['1', '2']), framesOf('a', ['3']));
     await turn();
     expect([...streams.keys()]).toEqual(['a']);
     streams.get('a')!.refuse();
-    await turn();
+    await vi.waitUntil(() => sent.isSafe);
     expect(target.rejected).toMatchObject({ frames: 3, lost: 0 });
     await target.close();
     expect(await readdir(join(folder, 'rejected'))).toHaveLength(2);

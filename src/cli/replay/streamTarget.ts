@@ -103,7 +103,7 @@ export class StreamTarget implements Target {
   async #deliver(key: string, batch: Batch): Promise<void> {
     const refusal = refuseName(key, this.#parts.config.type === 'kafka');
     if (refusal !== undefined) {
-      this.#reject(batch, refusal);
+      await this.#reject(batch, refusal);
       return;
     }
     const stream = await this.#streamOf(key);
@@ -151,9 +151,9 @@ export class StreamTarget implements Target {
     this.#rejectedFrames += rejected;
   }
 
-  #reject(batch: Batch, reason: string): void {
+  async #reject(batch: Batch, reason: string): Promise<void> {
     const { bytes, length: end, frames, bucket } = batch;
-    this.#rejectedStore.reject({ bytes, start: 0, end, frames, bucket, reason });
+    await this.#rejectedStore.reject({ bytes, start: 0, end, frames, bucket, reason });
     this.#rejectedFrames += frames;
     batch.release();
   }

@@ -1,6 +1,6 @@
 // The Kafka stream against a scripted cluster: what arrives there byte for byte, and what comes back.
 import { randomBytes } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../test/support/fakeBroker.js';
 import { KafkaWorkbench, frame, numbered, type Frame, type LibrdkafkaSettings, type Outcome } from '../../../test/support/kafkaWorkbench.js';
 import { decodeRecordBatch } from '../../../test/support/recordBatchDecoder.js';
@@ -393,6 +393,49 @@ describe('KafkaStream: times that the topic refuses', () => {
     cluster.judge = () => 0;
     await stream.probe();
     expect((await write(stream, 'one', numbered(20))).settled.delivered).toBe(20);
+  });
+});
+
+describe('KafkaStream: rejected frames that can\'t be kept', () => {
+  beforeEach(() => {
+    cluster.judge = (recordBatch) => (decodeRecordBatch(recordBatch).records.some(({ value }) => value!.toString().startsWith('bad')) ? ErrorCode.messageTooLarge : 0);
+    bench.rejected.problem = 'no room';
+  });
+
+  it('they are handed back with what was not delivered; nothing counts as rejected, and there is no way back before there is room', async () => {
+    const stream = await opened('one');
+    const outcome = await write(stream, 'one', ['bad 1', ...numbered(3), 'bad 2', ...numbered(2, 'more')]);
+    expect(outcome.error).toMatchObject({ code: 'REJECTED', message: expect.stringContaining('no room') as string });
+    expect(outcome.settled.rejected).toBe(0);
+    const undelivered = outcome.undelivered.map(({ message }) => message);
+    expect(undelivered.filter((message) => message.startsWith('bad'))).toEqual(['bad 1', 'bad 2']);
+    expect([...appended('one'), ...undelivered.filter((message) => !message.startsWith('bad'))]).toEqual([...numbered(3), ...numbered(2, 'more')]);
+    await expect(stream.probe()).rejects.toThrow('no room');
+
+    bench.rejected.heal();
+    await stream.probe();
+    expect((await write(stream, 'one', undelivered)).settled.rejected).toBe(2);
+    expect(appended('one')).toEqual([...numbered(3), ...numbered(2, 'more')]);
+    expect(bench.rejections.flatMap(({ messages }) => messages)).toEqual(['bad 1', 'bad 2']);
+  });
+
+  it('a stream that is closed meanwhile hands back what may be kept as well: twice is better than never', async () => {
+    bench.rejected.problem = undefined;
+    const offered: (() => void)[] = [];
+    bench.rejected.offer = () => new Promise((resolve) => offered.push(() => resolve('kept')));
+    const stream = await opened('one');
+    const writing = write(stream, 'one', ['bad', ...numbered(3)]);
+    await vi.waitUntil(() => offered.length === 1 && appended('one').length === 3);
+    await stream.close({ deadlineMs: 0 });
+    expect(await writing).toMatchObject({ settled: { delivered: 3, rejected: 0 }, undelivered: [{ message: 'bad' }] });
+    offered[0]!();
+  });
+
+  it('what nothing keeps, as REJECTED_FULL=drop allows, is no rejected frame', async () => {
+    bench.rejected.problem = undefined;
+    bench.rejected.offer = () => Promise.resolve('discarded');
+    const stream = await opened('one');
+    expect((await write(stream, 'one', ['bad', ...numbered(3)])).settled).toEqual({ delivered: 3, rejected: 0, discarded: 1 });
   });
 });
 

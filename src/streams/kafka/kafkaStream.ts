@@ -5,7 +5,7 @@ import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Log } from '../../log.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
-import { DeliveryError, type DeliveryErrorCode, type RejectedFrames, type Settled, type Stream } from '../stream.js';
+import { DeliveryError, type DeliveryErrorCode, type RejectedEnd, type RejectedFrames, type Settled, type Stream, cantBeKept } from '../stream.js';
 import type { StreamWatch } from '../streamWatch.js';
 import type { Cluster, TopicLayout } from './cluster.js';
 import { type Compress, CompressionGauge, codecId, compressorFor } from './compression.js';
@@ -14,7 +14,7 @@ import { Lane } from './lane.js';
 import type { Permits } from './permits.js';
 import { partitionerNamed } from './partitioner.js';
 import { partitionBatch } from './partitioning.js';
-import type { FrameRange } from './recordBatch.js';
+import type { FramePlace, FrameRange } from './recordBatch.js';
 import { type RecordEncoder, recordEncoder } from './recordEncoder.js';
 import type { Sender } from './sender.js';
 import type { KafkaSettings } from './settings.js';
@@ -45,6 +45,9 @@ interface Write {
   unsettled: number;
   delivered: number;
   rejected: number;
+  discarded: number;
+  /** Frames, by their place in the batch, that are to be rejected and are not kept yet. */
+  readonly rejecting: Set<number>;
   isAssigned: boolean;
   readonly resolve: (settled: Settled) => void;
   readonly reject: (error: DeliveryError) => void;
@@ -81,6 +84,8 @@ export class KafkaStream implements Stream {
   #loggedRetryMs = -Infinity;
   #hasToldOfTimes = false;
   #onQuiet: (() => void)[] = [];
+  /** Frames that are being kept with the rejected ones. */
+  #offered = 0;
   #isOpen = false;
   #isClosed = false;
 
@@ -98,7 +103,7 @@ export class KafkaStream implements Stream {
 
   write(batch: Batch): Promise<Settled> {
     return new Promise((resolve, reject) => {
-      const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, isAssigned: false, resolve, reject };
+      const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, discarded: 0, rejecting: new Set(), isAssigned: false, resolve, reject };
       if (this.#failure !== undefined) return this.#handBack(write, new Set(), this.#failure);
       if (batch.frames === 0) return resolve({ delivered: 0, rejected: 0 });
       this.#writes.push(write);
@@ -109,6 +114,7 @@ export class KafkaStream implements Stream {
   async probe(): Promise<void> {
     this.#refuseIfClosed();
     if (!this.#isOpen) await this.open();
+    if (this.#failure?.code === 'REJECTED' && this.#options.rejected.problem !== undefined) throw new Error(cantBeKept(this.#options.rejected));
     const layout = await this.#options.cluster.ask(this.#options.topic);
     this.#refuseIfClosed();
     if (!layout.leaders.some((leader) => leader >= 0)) throw new Error(`no partition of topic ${this.#options.topic} has a leader`);
@@ -156,8 +162,8 @@ export class KafkaStream implements Stream {
     for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, keyless)) {
       this.#lane(partition).push({
         range,
-        onDelivered: (frames) => this.#settle(write, frames, 0),
-        onRejected: (at, reason) => this.#reject(write, at, reason),
+        onDelivered: (frames) => this.#settle(write, 'delivered', frames),
+        onRejected: (frame, reason) => this.#reject(write, frame, reason),
       });
     }
   }
@@ -253,21 +259,37 @@ export class KafkaStream implements Stream {
     search.timer = clock.after(backOffMs, () => this.#searchLayout(search));
   }
 
-  #settle(write: Write, delivered: number, rejected: number): void {
-    write.delivered += delivered;
-    write.rejected += rejected;
-    write.unsettled -= delivered + rejected;
+  #settle(write: Write, end: 'delivered' | 'rejected' | 'discarded', frames: number): void {
+    write[end] += frames;
+    write.unsettled -= frames;
     if (write.unsettled > 0) return;
     this.#writes.splice(this.#writes.indexOf(write), 1);
-    write.resolve({ delivered: write.delivered, rejected: write.rejected });
+    write.resolve(settledOf(write));
     if (this.#writes.length === 0) for (const run of this.#onQuiet.splice(0)) run();
   }
 
-  #reject(write: Write, at: number, reason: string): void {
-    const bytes = write.batch.bytes;
-    const end = at + PREFIX_BYTES + bodyLength(bytes, at);
-    this.#options.rejected.reject({ bytes, start: at, end, frames: 1, bucket: write.batch.bucket, reason });
-    this.#settle(write, 0, 1);
+  /** The frame moves to the rejected ones; it is settled when it is there. */
+  #reject(write: Write, { index, at }: FramePlace, reason: string): void {
+    const { bytes, bucket } = write.batch;
+    const from = new Map([[write.batch.originOf(index), 1]]);
+    write.rejecting.add(index);
+    this.#offered++;
+    void this.#options.rejected.offer({ bytes, start: at, end: at + PREFIX_BYTES + bodyLength(bytes, at), frames: 1, bucket, reason, from }).then((end) => {
+      this.#offered--;
+      this.#onOffered(write, index, end);
+    });
+  }
+
+  #onOffered(write: Write, index: number, end: RejectedEnd): void {
+    // The stream was closed meanwhile, and has handed it back: it may be kept, and come once more.
+    if (!this.#writes.includes(write)) return;
+    if (end === 'refused') {
+      this.#fail({ code: 'REJECTED', message: cantBeKept(this.#options.rejected) }, false);
+    } else {
+      write.rejecting.delete(index);
+      this.#settle(write, end === 'kept' ? 'rejected' : 'discarded', 1);
+      this.#finishFailing();
+    }
   }
 
   /** @param atOnce without waiting for what is on its way */
@@ -277,7 +299,7 @@ export class KafkaStream implements Stream {
     this.#layoutSearch?.timer?.cancel();
     this.#layoutSearch = undefined;
     for (const lane of this.#lanes.values()) lane.stop();
-    if (atOnce || ![...this.#lanes.values()].some((lane) => lane.isSending)) this.#handBackAll(this.#failure);
+    if (atOnce || (this.#offered === 0 && ![...this.#lanes.values()].some((lane) => lane.isSending))) this.#handBackAll(this.#failure);
   }
 
   #finishFailing(): void {
@@ -295,9 +317,9 @@ export class KafkaStream implements Stream {
   }
 
   #handBack(write: Write, left: ReadonlySet<number>, failure: StreamFailure): void {
-    const { batch, delivered, rejected } = write;
-    const undelivered = delivered + rejected === 0 ? batch.retain() : batch.pick((index) => left.has(index));
-    write.reject(new DeliveryError(failure.code, failure.message, undelivered, { delivered, rejected }));
+    const { batch, unsettled, rejecting } = write;
+    const undelivered = unsettled === batch.frames ? batch.retain() : batch.pick((index) => left.has(index) || rejecting.has(index));
+    write.reject(new DeliveryError(failure.code, failure.message, undelivered, settledOf(write)));
   }
 
   #onRetimed(frames: number): void {
@@ -315,6 +337,10 @@ export class KafkaStream implements Stream {
     this.#loggedRetryMs = now;
     this.#options.log.warn(`${reason}; nothing is lost, it is tried again for up to ${this.#options.settings.messageTimeoutMs} ms (message.timeout.ms)`);
   }
+}
+
+function settledOf({ delivered, rejected, discarded }: Write): Settled {
+  return { delivered, rejected, ...(discarded === 0 ? {} : { discarded }) };
 }
 
 function addIndexes(left: Map<Batch, Set<number>>, range: FrameRange): void {

@@ -6,7 +6,7 @@ import type { MemoryBudget } from '../../memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
 import { INVALID_TIMESTAMP, errorName, errorText, verdictOf } from './errorCodes.js';
 import { KafkaFailure } from './failure.js';
-import { type FrameRange, HEADER_BYTES, putHeader, roomFor, skipFrames, startOf } from './recordBatch.js';
+import { type FramePlace, type FrameRange, HEADER_BYTES, firstPlace, putHeader, roomFor, skipFrames } from './recordBatch.js';
 import type { RecordEncoder } from './recordEncoder.js';
 import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
 
@@ -17,8 +17,8 @@ export interface Part {
   readonly isRetimed?: boolean;
   /** Called as frames of the range are settled, in order. */
   readonly onDelivered: (frames: number) => void;
-  /** One frame that can never be delivered; it starts at `at` in the batch. */
-  readonly onRejected: (at: number, reason: string) => void;
+  /** One frame that can never be delivered. */
+  readonly onRejected: (frame: FramePlace, reason: string) => void;
 }
 
 export interface LaneOptions {
@@ -295,7 +295,7 @@ export class Lane implements SendingLane {
     const flight = this.#flight!;
     const isOne = flight.frozen.frames === 1;
     this.#putInPlaceOf(flight, isOne ? [] : halvesOf(flight));
-    if (isOne) flight.part.onRejected(startOf(flight.part.range), reason);
+    if (isOne) flight.part.onRejected(firstPlace(flight.part.range), reason);
     this.#goOn();
   }
 

@@ -55,6 +55,17 @@ export function roomFor(range: FrameRange, maxBytes: number): number {
   return HEADER_BYTES + Math.max(first, Math.min(maxBytes, range.bytes + range.count * RECORD_OVERHEAD_BYTES));
 }
 
+/** One frame of a batch: which it is, and where it starts. */
+export interface FramePlace {
+  readonly index: number;
+  readonly at: number;
+}
+
+/** The place of the range's first frame. */
+export function firstPlace(range: FrameRange): FramePlace {
+  return { index: range.picked?.indexes[range.first] ?? range.first, at: startOf(range) };
+}
+
 /** Where the range's first frame starts. */
 export function startOf(range: FrameRange): number {
   return range.picked?.offsets[range.first] ?? range.at;

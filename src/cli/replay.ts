@@ -1,6 +1,6 @@
 // `kahe replay FILE…`: sends the frames of .bckstm files, through the running daemon or straight to a stream, and goes on where it was stopped.
-import { realpathSync, unlinkSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { keyOf } from '../buckets/bucketName.js';
 import { type Clock, systemClock } from '../clock.js';
 import { didYouMean } from '../config/didYouMean.js';
@@ -9,12 +9,15 @@ import { type Environment, loadEnvironment } from '../config/env.js';
 import { ConfigError } from '../errors.js';
 import { Log } from '../log.js';
 import { type Command, type CommandLine, UsageError } from './command.js';
+import { SOCKET_OPTION, daemonPlace } from './daemonPlace.js';
 import type { Io } from './io.js';
+import { outcomeLine, refusedIn } from './outcomes.js';
 import { Progress } from './progress.js';
 import { DaemonsOwn, configuredHere, isAnswering } from './replay/daemonsOwn.js';
 import { type FileReplayOptions, replayFile } from './replay/fileReplay.js';
 import { type InputFile, inputFiles } from './replay/files.js';
 import { Pace } from './replay/pace.js';
+import { removeReplayed } from './replay/removal.js';
 import { SocketTarget } from './replay/socketTarget.js';
 import { StopSignal } from './replay/stopSignal.js';
 import { StreamTarget } from './replay/streamTarget.js';
@@ -26,21 +29,22 @@ export const replayCommand: Command = {
   summary: 'sends the frames of .bckstm files, and goes on where it was stopped',
   operands: 'FILE|FOLDER...',
   options: {
-    socket: { value: 'PATH', help: 'the daemon\'s socket; without it SOCKET of the environment' },
+    socket: SOCKET_OPTION,
     stream: { value: 'ID', help: 'straight to this stream of buckets.json, without a daemon' },
     bucket: { value: 'NAME', isRepeatable: true, help: 'only frames of this bucket; may be given several times' },
     rate: { value: 'N', help: 'at most so many frames a second, as 500 or 2k' },
     'dry-run': { help: 'reads and counts everything, says what it would do, and sends nothing' },
     again: { help: 'sends from the start, whatever an earlier run has noted' },
-    remove: { help: 'removes a file once everything in it is safe' },
+    remove: { help: 'removes a file once everything in it is delivered, or kept elsewhere' },
+    wait: { value: 'SECONDS', help: 'how long it waits at the end for the delivery of what is safe; 5 without it' },
     notes: { value: 'DIR', help: 'the folder for the notes of how far each file was sent; without it they stand beside the files' },
     timeout: { value: 'SECONDS', help: 'gives up after so long without progress; 60 without it' },
     force: { help: 'also sends files that the running daemon sends by itself' },
   },
   examples: ['kahe replay backup/requests/1700000000.bckstm', 'kahe replay --stream kafka --rate 2k --remove backup/requests'],
   exitCodes: {
-    0: 'everything that was asked for is safe',
-    1: 'it was stopped or gave up, or something could not be sent; the same command goes on',
+    0: 'everything that was asked for is safe, and none was rejected',
+    1: 'it was stopped or gave up, or something could not be sent, or was rejected or discarded; the same command goes on',
     2: 'a wrong command line',
   },
   outlivesReader: true,
@@ -48,8 +52,7 @@ export const replayCommand: Command = {
 };
 
 const DEFAULT_TIMEOUT_S = 60;
-/** What a daemon takes unless MAXFRAME says otherwise. */
-const DEFAULT_MAX_FRAME = 16 * 1024 * 1024;
+const DEFAULT_WAIT_S = 5;
 
 async function replay(line: CommandLine, io: Io): Promise<number> {
   const settings = settingsOf(line);
@@ -65,7 +68,7 @@ async function replay(line: CommandLine, io: Io): Promise<number> {
   });
   try {
     if (!settings.isDry && files.length > 0) await target.open();
-    const isDone = await replayAll(allowed, progress, { ...settings, choice: { buckets: settings.buckets, maxFrameBytes: target.maxFrameBytes }, target, progress, stop, clock: systemClock });
+    const isDone = await replayAll(allowed, progress, { ...settings, isAgainRejected: areRejected(files, io), choice: { buckets: settings.buckets, maxFrameBytes: target.maxFrameBytes }, target, progress, stop, clock: systemClock });
     return isDone && allowed.length === files.length ? 0 : 1;
   } finally {
     forget();
@@ -91,6 +94,7 @@ function settingsOf(line: CommandLine) {
     isForced: line.has('force'),
     pace: new Pace(line.number('rate'), systemClock),
     timeoutMs: (line.number('timeout') ?? DEFAULT_TIMEOUT_S) * 1000,
+    waitMs: (line.text('wait') === '0' ? 0 : (line.number('wait') ?? DEFAULT_WAIT_S)) * 1000,
   };
 }
 
@@ -112,17 +116,18 @@ async function withoutDaemonsOwn(files: readonly InputFile[], { isForced }: Sett
 }
 
 /** @returns is everything safe? */
-async function replayAll(files: readonly InputFile[], progress: Progress, options: FileReplayOptions & Settings): Promise<boolean> {
+async function replayAll(files: readonly InputFile[], progress: Progress, options: FileReplayOptions & Settings & { readonly isAgainRejected: boolean }): Promise<boolean> {
   const startMs = options.clock.now();
   let isDone = true;
   let frames = 0;
   for (const file of files) {
     if (options.stop.hasStopped()) break;
     try {
+      const before = options.target.discarded;
       const outcome = await replayFile(file, options);
       frames += outcome.frames;
       if (!outcome.isWhole) isDone = false;
-      if (options.isRemoving && !options.isDry && !options.stop.hasStopped()) await remove(file, outcome, options);
+      if (options.isRemoving && !options.isDry && !options.stop.hasStopped()) await remove(file, { ...outcome, mayGo: outcome.mayGo && options.target.discarded === before }, options);
     } catch (error) {
       progress.say(`kahe replay: ${file.path}: ${(error as Error).message}`);
       isDone = false;
@@ -130,32 +135,48 @@ async function replayAll(files: readonly InputFile[], progress: Progress, option
       break;
     }
   }
-  const { rejected } = options.target;
-  if (rejected !== undefined && rejected.frames > 0) {
-    progress.say(`${framesText(rejected.frames)} can never be delivered: kept in ${rejected.where} with the reasons${rejected.lost > 0 ? `, but for ${rejected.lost} that could not be written there` : ''}`);
-    isDone = false;
+  if (options.isDry) {
+    progress.tell(`${framesText(frames)} would be sent; nothing was`);
+    return isDone;
   }
-  if (options.isDry) progress.tell(`${framesText(frames)} would be sent; nothing was`);
-  else progress.tell(`${framesText(progress.frames)} ${progress.frames === 1 ? 'is' : 'are'} safe, in ${durationText(options.clock.now() - startMs)}${options.stop.hasStopped() ? '; stopped: the same command goes on' : ''}`);
-  return isDone && !options.stop.hasStopped();
+  return (await tellOutcome(progress, options, options.clock.now() - startMs)) && isDone && !options.stop.hasStopped();
 }
 
-async function remove(file: InputFile, { mayGo, noteKeeper }: Awaited<ReturnType<typeof replayFile>>, { target, progress }: FileReplayOptions): Promise<void> {
-  if (!mayGo || (target.rejected?.lost ?? 0) > 0) {
-    progress.say(`${file.path}: not removed, for not everything in it was sent`);
+/** @returns was none rejected or discarded? */
+async function tellOutcome(progress: Progress, { target, stop, waitMs, isAgainRejected }: FileReplayOptions & Settings & { readonly isAgainRejected: boolean }, tookMs: number): Promise<boolean> {
+  const report = progress.frames === 0 ? undefined : await target.outcome(stop.hasStopped() ? 0 : waitMs);
+  const what = report === undefined ? `${framesText(progress.frames)} ${progress.frames === 1 ? 'is' : 'are'} safe` : outcomeLine(report, isAgainRejected ? 'rejected again' : 'rejected');
+  progress.tell(`${what}, in ${durationText(tookMs)}${stop.hasStopped() ? '; stopped: the same command goes on' : ''}`);
+  return target.discarded === 0 && (report === undefined || refusedIn(report) === 0);
+}
+
+/** Are these the files that the daemon here keeps rejected frames in? */
+function areRejected(files: readonly InputFile[], io: Io): boolean {
+  const folder = configuredHere(io).environment?.rejected.path;
+  return folder !== undefined && files.some(({ path }) => dirname(realpathSync(path)) === (existsSync(folder) ? realpathSync(folder) : folder));
+}
+
+async function remove(file: InputFile, { mayGo, noteKeeper, bytes }: Awaited<ReturnType<typeof replayFile>>, { progress }: FileReplayOptions): Promise<void> {
+  if (!mayGo) {
+    progress.say(`${file.path}: not removed, because not everything in it is delivered or kept elsewhere`);
     return;
   }
   // A link is the operator's; what it leads to was sent.
-  unlinkSync(realpathSync(file.path));
+  const path = realpathSync(file.path);
+  const left = removeReplayed(path, bytes);
+  if (left === 'grown') {
+    progress.say(`${file.path}: not removed, because it has grown while it was replayed; the same command goes on behind what was sent`);
+    return;
+  }
+  if (left !== undefined) progress.say(`${file.path}: it grew while it was removed; what came is in ${left}`);
   await noteKeeper.remove();
 }
 
 function targetFor(line: CommandLine, io: Io, progress: Progress, clock: Clock): Target {
   const id = line.text('stream');
-  const socket = line.text('socket');
   if (id === undefined) {
-    const environment = socket === undefined ? loadEnvironment({ cwd: io.cwd, env: io.env }) : configuredHere(io).environment;
-    return new SocketTarget(resolve(io.cwd, socket ?? environment!.socket.path), environment?.maxFrameBytes ?? DEFAULT_MAX_FRAME);
+    const { path, maxFrameBytes } = daemonPlace(line, io);
+    return new SocketTarget(path, maxFrameBytes, clock);
   }
   const environment = loadEnvironment({ cwd: io.cwd, env: io.env });
   return streamTarget(id, environment, io, progress, clock);

@@ -73,7 +73,7 @@ async function tellIfUnknown(bucket: string, link: AdminLink, io: Io): Promise<v
 /** Resolves once so many frames were seen. @throws {NoDaemonError} the daemon ended it */
 async function follow(response: IncomingMessage, seen: Seen, count: number): Promise<void> {
   try {
-    for await (const bytes of new LineReader(response, MOST_LINE_BYTES)) {
+    for await (const bytes of new LineReader(response, { maxBytes: MOST_LINE_BYTES })) {
       await seen.take(bytes.toString());
       if (seen.frames >= count) return;
     }

@@ -32,3 +32,8 @@ export function shortHash(text: string): string {
 export function randomName(): string {
   return Array.from({ length: 8 }, () => 'abcdefghijklmnopqrstuvwxyz0123456789'[randomInt(36)]!).join('');
 }
+
+/** Where a replay notes how far it has sent a file, unless it is told another folder. As long as it is there, nothing is added to the file. */
+export function replayNoteOf(path: string): string {
+  return `${path}.replay.json`;
+}

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import { randomName } from '../disk/names.js';
+import { randomName, replayNoteOf } from '../disk/names.js';
 import { FILE_MODE, NEW_FILE, errnoOf, factsIfThere, writeWhole } from '../disk/fileSystem.js';
 import type { FileSystem, OpenFile } from '../disk/fileSystem.js';
 import { makeFolders } from '../disk/folders.js';
@@ -121,8 +121,17 @@ export class RejectedFiles {
 
   async #currentPair(): Promise<Pair> {
     const day = new Date(this.#options.clock.now()).toISOString().slice(0, 10).replaceAll('-', '');
-    if (this.#pair && (await isDone(this.#pair, day))) await this.close();
+    if (this.#pair && (await this.#isDone(this.#pair, day))) await this.close();
     return (this.#pair ??= await this.#open(day));
+  }
+
+  /**
+   * Is the pair full, or of another day? Was it removed by somebody, so that what is written to it would be gone at its close? Or is it being
+   * replayed, as the note beside it says: what is rejected again stays out of what is sent.
+   */
+  async #isDone({ frames, frameBytes, reasonBytes, day, path }: Pair, today: string): Promise<boolean> {
+    if (frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || (await frames.facts()).names === 0) return true;
+    return (await factsIfThere(this.#options.fs, replayNoteOf(path))) !== undefined;
   }
 
   async #open(day: string): Promise<Pair> {
@@ -146,6 +155,8 @@ export class RejectedFiles {
     await writeWhole(pair.reasons, reasons);
     await pair.frames.datasync();
     await pair.reasons.datasync();
+    // By somebody who has replayed what it held before: then nobody would ever see these frames.
+    if ((await pair.frames.facts()).names === 0) throw new Error('somebody removed it while it was written');
     pair.frameBytes += frames.length;
     pair.reasonBytes += reasons.length;
     this.#totalBytes = (this.#totalBytes ?? 0) + frames.length + reasons.length;
@@ -163,11 +174,6 @@ export class RejectedFiles {
     }
     await this.close();
   }
-}
-
-/** Is the pair full, of another day, or removed by somebody, so that what is written to it would be gone at its close? */
-async function isDone({ frames, frameBytes, reasonBytes, day }: Pair, today: string): Promise<boolean> {
-  return frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || (await frames.facts()).names === 0;
 }
 
 /** How many of the rejections `room` has place for, and their lines. */

@@ -59,7 +59,7 @@ describe('through the daemon', () => {
     expect(await replay(place, '--dry-run', file)).toMatchObject({ code: 0, out: expect.stringContaining(`${file}: would send 500 frames to socket ${place.env['SOCKET']!} (kh_files 500)`) as string, err: '' });
     expect(await readdir(place.folder)).not.toContain('k.bckstm.replay.json');
     expect(await filesOf(join(place.folder, 'data'))).toEqual([]);
-    expect(await replay(place, file)).toMatchObject({ code: 0, out: expect.stringMatching(/k\.bckstm: 500 frames are safe\n500 frames are safe, in \d+s\n$/) as string, err: '' });
+    expect(await replay(place, file)).toMatchObject({ code: 0, out: expect.stringMatching(/k\.bckstm: 500 frames sent and confirmed\n500 frames: 500 delivered, in \d+s\n$/) as string, err: '' });
     expect((await bytesBelow(join(place.folder, 'data'))).equals(bytes)).toBe(true);
     expect(await replay(place, file)).toMatchObject({ code: 0, out: expect.stringContaining('all 500 frames were sent before') as string });
     expect((await replay(place, '--again', file)).code).toBe(0);
@@ -75,7 +75,7 @@ describe('through the daemon', () => {
     await writeFile(file, Buffer.concat([...range(0, 9).map((n) => frame(`b${n % 3}`, `c:${n}:`)), bad, frame('b0', 'c:9:'), frame('b1', 'torn').subarray(0, 7)]));
     const ran = await replay(place, '--bucket', 'b0', '--bucket', 'b2', '--remove', file);
     expect(ran.code).toBe(1);
-    expect(ran.out).toContain('7 frames are safe');
+    expect(ran.out).toContain('7 frames sent');
     expect(ran.err).toContain('1 frame with lengths that make no sense is left out');
     expect(ran.err).toMatch(/torn at offset \d+: expected a frame of 12 bytes, the file has 7 more; its last 7 bytes are left out/);
     expect(ran.err).toContain('not removed');
@@ -97,7 +97,7 @@ describe('through the daemon', () => {
     const file = join(place.folder, 's.bckstm');
     await writeFile(file, Buffer.concat([piece(0), damaged, piece(20)]));
     const ran = await replay(place, file);
-    expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('20 frames are safe') as string });
+    expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('20 frames sent') as string });
     expect(ran.err).toContain(`damaged from offset ${piece(0).length} to ${piece(0).length + damaged.length}`);
     expect(await sentNumbers(place.folder)).toEqual([...range(0, 10), ...range(20, 30)]);
   });
@@ -124,7 +124,7 @@ describe('through the daemon', () => {
     await writeFile(file, numberedFrames('orders', 'c', { count: 50 }));
     expect((await replay(place, file)).code).toBe(0);
     await appendFile(file, numberedFrames('orders', 'c', { from: 50, count: 50 }));
-    expect((await replay(place, file)).out).toContain('50 frames are safe; 50 before');
+    expect((await replay(place, file)).out).toContain('50 frames sent and confirmed; 50 before');
     expect(await sentNumbers(place.folder)).toEqual(range(0, 100));
     await writeFile(join(place.folder, 'other'), numberedFrames('orders', 'c', { from: 1000, count: 150 }));
     await rename(join(place.folder, 'other'), file);
@@ -232,8 +232,9 @@ describe('to Kafka', () => {
       ...range(0, 6000).map((n) => frame(topics[n % 2]!, `c:${Math.floor(n / 2)}:`)), frame('no topic', 'never'), frame(topics[0]!, Buffer.alloc(2_000_000, 'x')), frame(topics[1]!, 'c:3000:'),
     ]));
     const ran = await replay({ folder, env: {} }, '--stream', 'kafka', file);
-    expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('6,003 frames are safe') as string });
-    expect(ran.err).toContain(`2 frames can never be delivered: kept in ${join(folder, 'rejected')} with the reasons`);
+    expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('6,003 frames sent') as string });
+    expect(ran.out).toMatch(/6,003 frames: 6,001 delivered, 2 rejected \(1 the bucket name is no valid topic.*; 1 .*\[0\]: MESSAGE_TOO_LARGE\), in /);
+    expect(ran.err).toContain(join(folder, 'rejected'));
     const numbers = await Promise.all(topics.map(async (topic) => numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString())).get('c')));
     expect(numbers).toEqual([range(0, 3000), range(0, 3001)]);
     expect(parseFrames(await bytesBelow(join(folder, 'rejected'))).map(({ bucket, message }) => [bucket, message.length])).toEqual([['no topic', 5], [topics[0], 2_000_000]]);
@@ -254,8 +255,8 @@ describe('files that the daemon sends itself', () => {
     expect(ran.code).toBe(1);
     expect(ran.err).toMatch(/backup\/orders\/\d+\.bckstm: it is a file of a backup with replay "auto": the running daemon sends it itself; it is left out here/);
     expect(ran.err).toMatch(/y\.bckstm: it lies in the spool \(.*\/spool\): the running daemon sends it itself/);
-    expect(ran.out).toContain('strangers.bckstm: 3 frames are safe');
-    expect((await replay(place, '--force', 'spool/x/y.bckstm')).out).toContain('3 frames are safe');
+    expect(ran.out).toContain('strangers.bckstm: 3 frames sent');
+    expect((await replay(place, '--force', 'spool/x/y.bckstm')).out).toContain('3 frames sent');
     // With a spool, safe is not yet delivered.
     await place.daemon.untilFiled('data', 6);
     expect((await place.daemon.files('data')).map(({ message }) => message)).toEqual(['c:3:', 'c:4:', 'c:5:', 'c:0:', 'c:1:', 'c:2:']);
@@ -280,3 +281,49 @@ function framesOfFile(): string[] {
   }
   return frames;
 }
+
+describe('REJECTED', () => {
+  const LIMITED = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'few', streams: ['files'], batchTimeout: 20, rateLimit: { frames: 100, perMs: 3_600_000 } }] };
+
+  test('send says what became of the frames; a replay of what was rejected moves it: what is rejected again is in a file of its own', async () => {
+    const place = await withDaemon(LIMITED);
+    await writeFile(join(place.folder, 'lines'), range(0, 200).map((n) => `c:${n}:\n`).join(''));
+    const sent = await runCli(['send', 'few', '--file', 'lines'], { cwd: place.folder, env: place.env });
+    expect(sent).toMatchObject({ code: 1, out: expect.stringMatching(/^200 frames: 100 delivered, 100 rejected \(over the rate limit of the bucket: 100 frames in 3600000 ms\)\n$/) as string });
+    const [first] = await filesOf(join(place.folder, 'rejected')) as [string];
+    const again = await replay(place, '--remove', 'rejected');
+    expect(again).toMatchObject({ code: 1, out: expect.stringMatching(/\n100 frames: 100 rejected again \(over the rate limit of the bucket: .*\), in \d+s\n$/) as string });
+    const [second, ...more] = await filesOf(join(place.folder, 'rejected')) as [string];
+    expect([second === first, more]).toEqual([false, []]);
+    expect((await readdir(join(place.folder, 'rejected'))).filter((name) => name.includes(first.slice(first.lastIndexOf('/') + 1, -'.bckstm'.length)))).toEqual([]);
+    expect(numbersBySender(parseFrames(await bytesBelow(join(place.folder, 'rejected'))).map(({ message }) => message)).get('c')).toEqual(range(100, 200));
+
+    await place.daemon.stop();
+    const lifted = await startDaemon({ buckets: { ...LIMITED, buckets: [{ id: 'few', streams: ['files'], batchTimeout: 20 }] }, folder: place.folder });
+    const last = await replay({ ...place, env: { SOCKET: lifted.socketPath } }, '--remove', 'rejected');
+    expect(last).toMatchObject({ code: 0, out: expect.stringContaining('100 frames: 100 delivered') as string });
+    expect(await readdir(join(place.folder, 'rejected'))).toEqual([]);
+    expect((await sentNumbers(place.folder)).toSorted((a, b) => a - b)).toEqual(range(0, 200));
+    expect(await lifted.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('without --remove the file stays as it is while what is rejected again goes elsewhere', async () => {
+    const place = await withDaemon(LIMITED);
+    const client = await place.daemon.connect();
+    await client.send(numberedFrames('few', 'c', { count: 150 }));
+    expect(await client.receipt()).toBe(150);
+    const [first] = await filesOf(join(place.folder, 'rejected')) as [string];
+    const before = await readFile(first);
+    expect((await replay(place, 'rejected')).out).toContain('50 frames: 50 rejected again');
+    expect(await readFile(first)).toEqual(before);
+    expect(await filesOf(join(place.folder, 'rejected'))).toHaveLength(2);
+  });
+
+  test('REJECTED_FULL=drop: a file is not removed when frames of it were discarded', async () => {
+    const place = await withDaemon(LIMITED, { REJECTED_FULL: 'drop', REJECTED_MAX: '1KB' });
+    await writeFile(join(place.folder, 'f.bckstm'), numberedFrames('few', 'c', { count: 300 }));
+    const ran = await replay(place, '--remove', 'f.bckstm');
+    expect(ran).toMatchObject({ code: 1, out: expect.stringMatching(/300 frames: 100 delivered, .*discarded/) as string, err: expect.stringContaining('not removed, because not everything in it is delivered or kept elsewhere') as string });
+    expect(parseFrames(await readFile(join(place.folder, 'f.bckstm')))).toHaveLength(300);
+  });
+});

@@ -40,6 +40,8 @@ export interface FileOutcome {
   /** Everything in the file is safe: it may be removed. */
   readonly mayGo: boolean;
   readonly noteKeeper: NoteKeeper;
+  /** Of the file, when it was opened. */
+  readonly bytes: number;
 }
 
 /** Not more than this is ever on its way: what a crash repeats. */
@@ -80,7 +82,7 @@ class FileReplay {
     this.#tell(from, survey, frames);
     const isSent = !isDry && !stop.hasStopped() && frames === survey.frames;
     const isWhole = survey.end.tornBytes === 0 && survey.damages.length === 0 && survey.bad === 0 && survey.tooLarge === 0;
-    return { frames, isWhole: isWhole && (isDry || isSent), mayGo: isSent && isWhole && survey.ofOtherBuckets === 0, noteKeeper: this.#keeper };
+    return { frames, isWhole: isWhole && (isDry || isSent), mayGo: isSent && isWhole && survey.ofOtherBuckets === 0, noteKeeper: this.#keeper, bytes: this.#window.size };
   }
 
   /** Where an earlier run has come to. */
@@ -144,7 +146,7 @@ class FileReplay {
     } else if (frames === 0 && !stop.hasStopped()) {
       progress.tell(`${path}: ${from.frames > 0 ? `all ${framesText(from.frames)} were sent before (${this.#keeper.path}); --again sends them once more` : 'there is nothing to send in it'}`);
     } else {
-      progress.tell(`${path}: ${framesText(frames)} ${frames === 1 ? 'is' : 'are'} safe${before}`);
+      progress.tell(`${path}: ${framesText(frames)} sent and confirmed${before}`);
     }
     if (!stop.hasStopped()) for (const line of problemsOf(survey)) progress.say(`${path}: ${line}`);
   }

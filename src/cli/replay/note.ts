@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { type FileSystem, errnoOf, unlinkIfThere } from '../../disk/fileSystem.js';
-import { safeName, shortHash, shortened } from '../../disk/names.js';
+import { replayNoteOf, safeName, shortHash, shortened } from '../../disk/names.js';
 import type { FileWindow } from '../../frames/fileWindow.js';
 import { readWholeFile, replaceWholeFile } from '../../disk/wholeFile.js';
 
@@ -33,7 +33,7 @@ const HEAD_BYTES = 4096;
 /** Beside the file, or in the folder of notes under a name that says which file it is. */
 export function notePath(file: string, folder: string | undefined): string {
   const path = realpathSync(file);
-  if (folder === undefined) return `${path}.replay.json`;
+  if (folder === undefined) return replayNoteOf(path);
   return join(resolve(folder), `${shortened(safeName(basename(path)), 160)}.${shortHash(path)}.replay.json`);
 }
 

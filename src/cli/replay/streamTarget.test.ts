@@ -95,7 +95,7 @@ describe('StreamTarget', () => {
     expect([...streams.keys()]).toEqual(['a']);
     streams.get('a')!.refuse();
     await vi.waitUntil(() => sent.isSafe);
-    expect(target.rejected).toMatchObject({ frames: 3, lost: 0 });
+    expect(await target.outcome()).toMatchObject({ frames: 3, outcomes: { delivered: 0, rejected: 3, discarded: 0 } });
     await target.close();
     expect(await readdir(join(folder, 'rejected'))).toHaveLength(2);
   });

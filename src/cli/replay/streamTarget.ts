@@ -12,6 +12,7 @@ import { MemoryBudget } from '../../memoryBudget.js';
 import { RejectedStore } from '../../rejected/rejectedStore.js';
 import { StreamMaker } from '../../streams/makeStream.js';
 import { DeliveryError, type Settled, type Stream } from '../../streams/stream.js';
+import type { Report } from '../outcomes.js';
 import type { Piece } from './pieces.js';
 import type { Target } from './target.js';
 
@@ -43,7 +44,7 @@ export class StreamTarget implements Target {
   readonly #rejectedStore: RejectedStore;
   readonly #make: (bucket: string) => Stream;
   readonly #streams = new Map<string, Promise<Stream>>();
-  #rejectedFrames = 0;
+  readonly #counts = { delivered: 0, rejected: 0, discarded: 0 };
   #isInTrouble = false;
   #isClosed = false;
 
@@ -62,8 +63,14 @@ export class StreamTarget implements Target {
     }));
   }
 
-  get rejected(): Target['rejected'] {
-    return { frames: this.#rejectedFrames, lost: this.#rejectedStore.lostFrames, where: this.#parts.environment.rejected.path };
+  get discarded(): number {
+    return this.#counts.discarded;
+  }
+
+  outcome(): Promise<Report> {
+    const { delivered, rejected, discarded } = this.#counts;
+    const reasons = [...this.#rejectedStore.counts].map(([reason, { frames }]) => ({ outcome: 'rejected', reason, frames }));
+    return Promise.resolve({ level: 'settled', frames: delivered + rejected + discarded, outcomes: this.#counts, reasons });
   }
 
   open(): Promise<void> {
@@ -147,15 +154,19 @@ export class StreamTarget implements Target {
     this.#isInTrouble = true;
   }
 
-  #count({ rejected }: Settled): void {
-    this.#rejectedFrames += rejected;
+  #count({ delivered, rejected, discarded = 0 }: Settled): void {
+    this.#counts.delivered += delivered;
+    this.#counts.rejected += rejected;
+    this.#counts.discarded += discarded;
   }
 
   async #reject(batch: Batch, reason: string): Promise<void> {
     const { bytes, length: end, frames, bucket } = batch;
-    await this.#rejectedStore.reject({ bytes, start: 0, end, frames, bucket, reason });
-    this.#rejectedFrames += frames;
+    const ended = await this.#rejectedStore.reject({ bytes, start: 0, end, frames, bucket, reason });
     batch.release();
+    // It waited for room in REJECTED, and is the file's still.
+    if (ended === 'discarded' && this.#isClosed) throw new Error('it was stopped before REJECTED had room');
+    this.#counts[ended === 'kept' ? 'rejected' : 'discarded'] += frames;
   }
 
   #streamOf(key: string): Promise<Stream> {

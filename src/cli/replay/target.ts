@@ -1,4 +1,5 @@
 // Where a replay's frames go: through the running daemon, or straight to a stream.
+import type { Report } from '../outcomes.js';
 import type { Piece } from './pieces.js';
 
 export interface Target {
@@ -11,8 +12,11 @@ export interface Target {
   readonly pieceFrames: number;
   /** The greatest N of a frame that it takes. */
   readonly maxFrameBytes: number;
-  /** Frames that were rejected so far, with what became of them. */
-  readonly rejected: { readonly frames: number; readonly lost: number; readonly where: string } | undefined;
+  /** Frames that nothing keeps, of those it took: what held them must stay. */
+  readonly discarded: number;
+
+  /** At the end: what became of all that is safe. @returns undefined: it can't be known */
+  outcome(waitMs: number): Promise<Report | undefined>;
 
   /** Makes ready; harmless when it is. @throws {AwayError} nobody answers */
   open(): Promise<void>;

@@ -24,7 +24,7 @@ class FakeTarget implements Target {
   readonly pieceBytes = 1e6;
   readonly pieceFrames = 5;
   readonly maxFrameBytes = 1e6;
-  readonly rejected = undefined;
+  readonly discarded = 0;
   readonly taken: string[] = [];
   isAway = false;
   #waiting: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
@@ -50,6 +50,10 @@ class FakeTarget implements Target {
   leave(): void {
     this.isAway = true;
     for (const { reject } of this.#waiting.splice(0)) reject(new AwayError('gone'));
+  }
+
+  outcome(): Promise<undefined> {
+    return Promise.resolve(undefined);
   }
 
   async close(): Promise<void> {}

@@ -69,7 +69,7 @@ final class Client
     ) {
         $this->checkOptions($fallbackDir);
         $this->connection = new Connection($socket, $persistent);
-        $this->questions = new Questions($this->connection, false);
+        $this->questions = new Questions($this->connection, $persistent);
         $this->fallback = $fallbackDir === null ? null : new Fallback(rtrim($fallbackDir, '/'));
         $this->written = new Written($confirm);
         $this->pid = getmypid();

@@ -8,7 +8,7 @@ use Kahe\Client;
 use Kahe\Connection;
 use Kahe\Deadline;
 use Kahe\DeadlineExceeded;
-use Kahe\Frame;
+use Kahe\Discarded;
 
 // One client after another in this process stands for one request after another in a worker.
 
@@ -98,7 +98,7 @@ test('Persistent: a receipt that came too late is not read by the next request',
     $client->sendMany('b', ['two', 'three', 'four']);
     same(3, $client->receipt());
     endPersistent($server);
-    same([frame('b', 'one') . Frame::RECEIPT, frame('b', 'two') . frame('b', 'three') . frame('b', 'four') . Frame::RECEIPT], $server->received());
+    same([frame('b', 'one') . reportQuestion(), frame('b', 'two') . frame('b', 'three') . frame('b', 'four') . reportQuestion()], $server->received());
 });
 
 test('Persistent: one client of the process may fail without breaking the other', function (): void {
@@ -110,7 +110,26 @@ test('Persistent: one client of the process may fail without breaking the other'
     throws(DeadlineExceeded::class, fn () => $one->receipt(30));
     $other->send('b', 'goes on');
     endPersistent($server);
-    same([frame('b', 'one') . frame('b', 'other') . Frame::RECEIPT, frame('b', 'goes on')], $server->received());
+    same([frame('b', 'one') . frame('b', 'other') . reportQuestion(), frame('b', 'goes on')], $server->received());
+});
+
+test('Persistent: a receipt is for all frames of the connection, and one that an earlier request lost is told once', function (): void {
+    $server = new FakeServer(['discards' => 1]);
+    (new Client($server->socket, persistent: true))->send('b', 'of an earlier request');
+    $client = new Client($server->socket, persistent: true);
+    $client->send('b', 'one');
+    $client->send('b', 'two');
+    $error = throws(Discarded::class, fn () => $client->receipt());
+    isTrue(str_contains($error->getMessage(), 'discarded 1 of 3 frame(s) of this connection (1 the topic is away)'), $error->getMessage());
+    $server->kill();
+    $server = new FakeServer();
+    $client = new Client($server->socket, persistent: true);
+    $client->send('b', 'three');
+    same(1, $client->receipt());
+    (new Client($server->socket, persistent: true))->send('b', 'four');
+    $client = new Client($server->socket, persistent: true, confirm: true);
+    $client->send('b', 'five');
+    same(3, $client->receipt());
 });
 
 test('Persistent: a report counts earlier requests too', function (): void {

@@ -2,7 +2,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { FakeClock, PATIENCE_MS, turn } from '../../test/support/fakeClock.js';
 import { messagesIn } from '../../test/support/frames.js';
 import type { SpoolSync } from '../config/env.js';
 import { Batch } from '../frames/batch.js';
@@ -68,7 +68,7 @@ class Bench {
 
   /** Lets disk and time go on until it is so. */
   async until(what: string, isSo: () => boolean, stepMs = 1): Promise<void> {
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + PATIENCE_MS;
     while (!isSo()) {
       if (Date.now() > deadline) throw new Error(`never: ${what}\n${this.disk.calls.slice(-20).join('\n')}\n${this.lines.join('')}`);
       await turn();
@@ -430,7 +430,7 @@ async function life(sync: SpoolSync, what: string): Promise<void> {
   twin.segment.seal();
   let isComplete = false;
   void twin.segment.completed.then(() => (isComplete = true));
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + PATIENCE_MS;
   for (let i = 0; !isComplete; i++) {
     await turn();
     bench.clock.advance(50);

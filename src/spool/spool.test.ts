@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
+import { FakeClock, untilSo } from '../../test/support/fakeClock.js';
 import { framesOf, messagesIn } from '../../test/support/frames.js';
 import type { SpoolSync } from '../config/env.js';
 import { ConfigError } from '../errors.js';
@@ -53,12 +53,7 @@ function twinOf(spool: Spool, bucket: string, messages: readonly string[]): { re
 }
 
 async function until(what: string, isSo: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!isSo()) {
-    if (Date.now() > deadline) throw new Error(`never: ${what}\n${lines.join('')}`);
-    await turn();
-    clock.advance(10);
-  }
+  await untilSo(clock, what, isSo, () => lines.join(''));
 }
 
 async function written(spool: Spool, bucket: string, ...messages: string[]): Promise<Segment> {

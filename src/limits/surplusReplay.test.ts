@@ -26,6 +26,12 @@ class FakeReplay implements BackupReplay {
     [this.leftFrames, this.leftBytes] = [0, 0];
   }
 
+  rewinds = 0;
+
+  rewind(): void {
+    this.rewinds++;
+  }
+
   async stop(): Promise<void> {
     this.stops++;
   }

@@ -48,17 +48,19 @@ export class SurplusReplay {
   }
 
   async #look(): Promise<void> {
-    const { replay, files } = this.#options;
+    const { replay, primary, files, retryMs } = this.#options;
     try {
       if (!replay.isKnown || files() === 0) return;
-      if (this.#problem !== undefined) await this.#options.primary.probe();
+      if (this.#problem !== undefined || primary.away !== undefined) await primary.probe();
+      if (this.#problem !== undefined || primary.hasReturned === true) replay.rewind();
+      primary.readmit?.();
       this.#begin();
       // What is all sent goes, unless more is just being written.
       await replay.send(replay.leftBytes > 0 ? 1 : 0);
     } catch (error) {
       this.#onFailure(error);
     } finally {
-      this.#again(this.#problem === undefined ? LOOK_MS : this.#options.retryMs);
+      this.#again(this.#problem === undefined && primary.away === undefined ? LOOK_MS : retryMs);
     }
   }
 

@@ -27,6 +27,12 @@ class Primary implements Stream {
   readonly pieces: number[] = [];
   /** So many frames are still taken. */
   left = Infinity;
+  /** Lanes that are away: a message's number modulo 3. */
+  readonly awayLanes = new Set<number>();
+
+  get away(): string | undefined {
+    return this.awayLanes.size === 0 ? undefined : `lanes ${[...this.awayLanes].join()} are away`;
+  }
 
   async open(): Promise<void> {
     return;
@@ -35,17 +41,27 @@ class Primary implements Stream {
   async write(batch: Batch): Promise<Settled> {
     await new Promise((resolve) => setImmediate(resolve));
     const messages = messagesIn(batch.view());
-    const taken = Math.min(this.left, messages.length);
     const { until, times } = batch.arrivals;
-    this.delivered.push(...messages.slice(0, taken));
-    for (let frame = 0; frame < taken; frame++) this.times.push(times[until.findIndex((end) => frame < end)]!);
-    this.left -= taken;
-    if (taken === messages.length) {
-      this.pieces.push(batch.length);
-      return { delivered: taken, rejected: 0 };
+    const left = new Set<number>();
+    let isFailing = false;
+    for (const [frame, message] of messages.entries()) {
+      const isAway = this.awayLanes.has(Number.parseInt(message, 10) % 3);
+      isFailing ||= !isAway && this.left === 0;
+      if (isAway || isFailing) left.add(frame);
+      else this.#take(message, times[until.findIndex((end) => frame < end)]!);
     }
-    const undelivered = taken === 0 ? batch.retain() : batch.pick((index) => index >= taken);
-    throw new DeliveryError('UNREACHABLE', 'nothing answers', undelivered, { delivered: taken, rejected: 0 });
+    const settled = { delivered: messages.length - left.size, rejected: 0 };
+    if (left.size === 0) this.pieces.push(batch.length);
+    if (left.size === 0) return settled;
+    const undelivered = settled.delivered === 0 ? batch.retain() : batch.pick((index) => left.has(index));
+    if (isFailing) throw new DeliveryError('UNREACHABLE', 'nothing answers', undelivered, settled);
+    throw new DeliveryError('AWAY', this.away!, undelivered, settled);
+  }
+
+  #take(message: string, timeMs: number): void {
+    this.delivered.push(message);
+    this.times.push(timeMs);
+    this.left--;
   }
 
   async probe(): Promise<void> {
@@ -513,16 +529,115 @@ describe('Replay: files that are not as they were', () => {
   });
 });
 
+describe('Replay: a part of the primary is away', () => {
+  const of = (lanes: readonly number[], messages: readonly string[]): string[] => messages.filter((message) => lanes.includes(Number.parseInt(message, 10) % 3));
+
+  test('the others get theirs; its frames stay in the backup, in order, with their times; once it is back they come first, and no file is left', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 300 });
+    for (let i = 0; i < 10; i++) await life.backUp(numbered(i * 10, i * 10 + 10), (index) => START_MS + (i * 10 + index) * 20);
+    life.primary.awayLanes.add(1);
+    await life.replay.send(0);
+    expect(life.primary.delivered).toEqual(of([0, 2], numbered(0, 100)));
+    expect(life.account).toMatchObject({ received: 100, delivered: 67, backedUp: 33 });
+    expect(life.replay.leftFrames).toBe(33);
+    expect((await Promise.all((await bench.names()).map((name) => bench.messages(name)))).flat().toSorted()).toEqual(of([1], numbered(0, 100)).toSorted());
+    // What comes later for it lies behind that, and another that goes away too is kept beside it.
+    await life.backUp(numbered(100, 130), (index) => START_MS + (100 + index) * 20);
+    life.replay.rewind();
+    life.primary.awayLanes.add(2);
+    await life.replay.send(0);
+    life.replay.rewind();
+    life.primary.awayLanes.delete(1);
+    await life.replay.send(0);
+    life.replay.rewind();
+    life.primary.awayLanes.delete(2);
+    await life.replay.send(0);
+    for (const lane of [0, 1, 2]) expect(of([lane], life.primary.delivered)).toEqual(of([lane], numbered(0, 130)));
+    life.primary.delivered.forEach((message, i) => expect(life.primary.times[i]).toBe(START_MS + Number(message) * 20));
+    expect(await bench.names()).toEqual([]);
+    expect((await readdir(out('.kahe'))).filter((name) => name.endsWith('.times'))).toEqual([]);
+    life.expectBalance();
+  });
+
+  test('what is kept is passed over until it is said that it may be back, and that ends a run though the backup holds it', async () => {
+    const life = await Life.start(bench);
+    await life.backUp(numbered(0, 30));
+    life.primary.awayLanes.add(1);
+    await life.replay.send(1);
+    await life.replay.send(0);
+    life.primary.awayLanes.delete(1);
+    await life.replay.send(0);
+    expect(of([1], life.primary.delivered)).toEqual([]);
+    life.replay.rewind();
+    await life.replay.send(0);
+    expect(of([1], life.primary.delivered)).toEqual(of([1], numbered(0, 30)));
+  });
+
+  test('it is kept on the disk before it counts as sent: a life that ends at any call of the disk loses nothing, and keeps the order', async () => {
+    for (let calls = 1, isOver = false; !isOver; calls += 1) {
+      const own = await Workbench.make();
+      const first = await Life.start(own, { sizeRotateBytes: 900_000 });
+      await first.backUp(numbered(0, 24, ':'.padEnd(100_000, 'x')));
+      first.primary.awayLanes.add(1);
+      // As if the process were no more: no call does anything from here on.
+      for (const call of ['open', 'write', 'datasync', 'rename', 'unlink', 'truncate', 'sync'] as const) own.disk.fail({ call, code: 'EIO', after: calls });
+      isOver = await first.replay.send(0).then(() => true, () => false);
+      await first.replay.stop();
+      own.disk.heal();
+      await own.stop();
+      const second = await Life.start(own);
+      await second.replay.send(0);
+      for (const lane of [0, 1, 2]) {
+        const all = [...of([lane], first.primary.delivered), ...of([lane], second.primary.delivered)].map((text) => Number.parseInt(text, 10));
+        expect([...new Set(all)]).toEqual(of([lane], numbered(0, 24)).map(Number));
+      }
+      expect(second.account.received).toBe(second.account.delivered);
+      await own.cleanup();
+    }
+  }, 60_000);
+
+  test('a disk that does not take it holds the replay up, and loses nothing', async () => {
+    const life = await Life.start(bench);
+    await life.backUp(numbered(0, 30));
+    life.primary.awayLanes.add(1);
+    bench.disk.fail({ call: 'datasync', code: 'ENOSPC', times: 1, path: /orders/ });
+    await expect(life.replay.send(0)).rejects.toThrow("frames of");
+    life.expectBalance();
+    expect(life.account).toMatchObject({ delivered: 20, backedUp: 10 });
+    await life.replay.send(0);
+    life.primary.awayLanes.clear();
+    life.replay.rewind();
+    await life.replay.send(0);
+    for (const lane of [0, 1, 2]) expect(of([lane], life.primary.delivered)).toEqual(of([lane], numbered(0, 30)));
+    expect(await bench.names()).toEqual([]);
+  });
+
+  test('maxFiles takes no file for the one that keeps them, nor that one while it is written', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 1, maxFiles: 2 });
+    await life.backUp(numbered(0, 10));
+    await life.backUp(numbered(10, 20));
+    life.primary.awayLanes.add(1);
+    await life.replay.send(0);
+    expect(bench.discarded).toEqual([]);
+    expect(life.replay.leftFrames).toBe(of([1], numbered(0, 20)).length);
+    for (const from of [20, 30]) await life.backUp(numbered(from, from + 10));
+    expect(bench.discarded.reduce((sum, { frames }) => sum + frames, 0)).toBe(of([1], numbered(0, 20)).length);
+  });
+});
+
 describe('Replay: any history', () => {
+  const FAULTS = ['read', 'rename', 'unlink', 'open', 'write', 'datasync'] as const;
   type Action =
     | { readonly kind: 'backUp'; readonly frames: number; readonly bytes: number }
     | { readonly kind: 'send'; readonly taken: number; readonly enough: number }
-    | { readonly kind: 'fault'; readonly call: 'read' | 'rename' | 'unlink' | 'open' }
+    | { readonly kind: 'fault'; readonly call: (typeof FAULTS)[number] }
+    | { readonly kind: 'goAway' | 'comeBack'; readonly lane: number }
     | { readonly kind: 'crash' };
   const action: fc.Arbitrary<Action> = fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('backUp' as const), frames: fc.integer({ min: 1, max: 8 }), bytes: fc.constantFrom(10, 500, 300_000) }) },
     { weight: 5, arbitrary: fc.record({ kind: fc.constant('send' as const), taken: fc.constantFrom(0, 1, 3, 10, 1000), enough: fc.constantFrom(0, 0, 500_000) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('fault' as const), call: fc.constantFrom('read' as const, 'rename' as const, 'unlink' as const, 'open' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('fault' as const), call: fc.constantFrom(...FAULTS) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('goAway' as const, 'comeBack' as const), lane: fc.constantFrom(0, 1, 2) }) },
     { weight: 1, arbitrary: fc.constant({ kind: 'crash' as const }) },
   );
 
@@ -563,8 +678,13 @@ describe('Replay: any history', () => {
         }
         case 'send':
           life.primary.left = act.taken;
-          await life.replay.send(act.enough).catch(() => undefined);
+          if ((await life.replay.send(act.enough).then(() => true, () => false)) && act.enough === 0) expect(life.replay.leftFrames).toBe(life.account.backedUp);
           life.expectBalance();
+          break;
+        case 'goAway': life.primary.awayLanes.add(act.lane); break;
+        case 'comeBack':
+          life.primary.awayLanes.delete(act.lane);
+          life.replay.rewind();
           break;
         // Fewer than those after which a file is given up.
         case 'fault': own.disk.fail({ call: act.call, code: 'EIO', times: 1, path: /orders|json/ }); break;
@@ -577,12 +697,17 @@ describe('Replay: any history', () => {
     }
     own.disk.heal();
     life.primary.left = Infinity;
+    life.primary.awayLanes.clear();
+    life.replay.rewind();
     await life.replay.send(0);
     // One that could not be removed is somebody's to remove, and said so.
     const told = own.lines.flatMap((line) => /(\S+) was sent and can't be removed/.exec(line)?.slice(1) ?? []);
     expect((await own.names()).map((name) => join(own.folder, 'out', name))).toEqual(told.toSorted());
     const sent = lives.flatMap(({ primary }) => primary.delivered.map((text, i) => ({ number: Number(text.split(':')[0]), timeMs: primary.times[i]! })));
-    expect([...new Set(sent.map(({ number }) => number))]).toEqual(numbered(0, made).map(Number));
+    for (const lane of [0, 1, 2]) {
+      const numbers = [...new Set(sent.map(({ number }) => number))].filter((number) => number % 3 === lane);
+      expect(numbers).toEqual(numbered(0, made).map(Number).filter((number) => number % 3 === lane));
+    }
     for (const { number, timeMs } of sent) expect(timeMs).toBe(START_MS + number * 50);
     for (const old of lives) {
       const repeated = old.primary.delivered.length - new Set(old.primary.delivered).size;

@@ -1,6 +1,7 @@
 // The automatic replay: sends what lies in a backup's files to the primary, oldest first, a piece at a time. Where it stands is noted in the
 // files' journal after each piece, so that a crash repeats one piece at most; a file that is sent whole is removed. Nothing but the stream's
-// own files is ever sent: a file that somebody put there, or put in the place of one, is left alone.
+// own files is ever sent: a file that somebody put there, or put in the place of one, is left alone. Frames of a partition that is away are
+// kept in the backup, in the place of the file that they were read from, before it counts as sent; the others go on.
 import type { ReadTurns } from '../disk/readTurns.js';
 import { explained, isPassing } from '../disk/ioAdvice.js';
 import type { OpenFile } from '../disk/fileSystem.js';
@@ -11,6 +12,7 @@ import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, ty
 import type { StreamWatch } from '../streams/streamWatch.js';
 import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
 import type { FileStream } from '../streams/file/fileStream.js';
+import type { KeptFrames } from '../streams/file/keptFrames.js';
 import type { OwnFile } from '../streams/file/ownFiles.js';
 import type { Pace } from './pace.js';
 import { type Piece, readPiece } from './pieceReader.js';
@@ -50,13 +52,15 @@ export class Replay implements BackupReplay {
   readonly #options: ReplayOptions;
   #current: Current | undefined;
   /** A piece of which the primary has had a part, and what it has not had. */
-  #rest: Read | undefined;
+  #rest: { readonly file: OwnFile; readonly piece: Piece; readonly batch: Batch | undefined } | undefined;
+  readonly #kept: KeptFrames;
   #running: { readonly enoughBytes: number; readonly done: Promise<void> } | undefined;
   #isStopping = false;
   #failedReads = 0;
 
   constructor(options: ReplayOptions) {
     this.#options = options;
+    this.#kept = options.backup.newKeptFrames();
   }
 
   get leftBytes(): number {
@@ -71,8 +75,13 @@ export class Replay implements BackupReplay {
     return this.#running !== undefined;
   }
 
+  /** Those to send, oldest first. */
   get #files(): readonly OwnFile[] {
-    return this.#options.backup.own.files;
+    return this.#options.backup.own.files.filter((file) => !this.#kept.has(file));
+  }
+
+  get #bytesToSend(): number {
+    return this.#files.reduce((sum, { bytes, sentBytes }) => sum + bytes - sentBytes, 0);
   }
 
   get isKnown(): boolean {
@@ -88,13 +97,16 @@ export class Replay implements BackupReplay {
     await this.#running.done;
   }
 
+  rewind(): void {
+    this.#kept.forget();
+  }
+
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#options.pace?.stop();
     await this.#running?.done.catch(() => undefined);
     // What of it was sent will be sent once more, in another life.
-    this.#rest?.batch?.release();
-    this.#rest = undefined;
+    this.#forgetRest();
     await this.#leaveFile();
   }
 
@@ -102,12 +114,22 @@ export class Replay implements BackupReplay {
     const { backup } = this.#options;
     await backup.own.load();
     if (enoughBytes === 0) await backup.finishFile();
-    while (!this.#isStopping && (this.leftBytes > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))) {
-      const file = this.#files[0]!;
-      if (file.sentBytes < file.bytes) await this.#sendPiece(file);
-      else if (this.#files.length === 1 && (enoughBytes > 0 || backup.isWriting)) break;
-      else await this.#drop(file, true);
+    if (this.#rest !== undefined && !this.#files.includes(this.#rest.file)) this.#forgetRest();
+    try {
+      while (!this.#isStopping && (this.#bytesToSend > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))) {
+        const file = this.#files[0]!;
+        if (file.sentBytes < file.bytes) await this.#sendPiece(file);
+        else if (this.#files.length === 1 && (enoughBytes > 0 || backup.isWriting)) break;
+        else await this.#drop(file, true);
+      }
+    } finally {
+      await this.#kept.finish();
     }
+  }
+
+  #forgetRest(): void {
+    this.#rest?.batch?.release();
+    this.#rest = undefined;
   }
 
   /** All of it was sent, or it can't be: then it is left where it is, and is ours no more. */
@@ -117,32 +139,46 @@ export class Replay implements BackupReplay {
   }
 
   async #sendPiece(file: OwnFile): Promise<void> {
-    const rest = this.#rest;
+    const rest = this.#rest?.file === file ? this.#rest : undefined;
     const { piece, batch } = rest ?? (await this.#readPaced(file)) ?? {};
-    this.#rest = undefined;
+    if (rest !== undefined) this.#rest = undefined;
     if (piece === undefined) return;
-    if (batch !== undefined) await this.#write(piece, batch, rest === undefined);
-    await this.#rejectBad(piece);
+    if (batch !== undefined) await this.#write(file, piece, { batch, isWhole: rest === undefined });
+    await this.#rejectBad(file, piece);
     await this.#note(file, piece);
     if (piece.isDamagedBehind) await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
   }
 
-  async #write(piece: Piece, batch: Batch, isWhole: boolean): Promise<void> {
+  async #write(file: OwnFile, piece: Piece, { batch, isWhole }: { readonly batch: Batch; readonly isWhole: boolean }): Promise<void> {
     try {
       const settled = await this.#options.primary.write(batch);
       this.#count(settled);
       this.#options.watch.wrote('primary', { frames: settled.delivered, bytes: batch.length });
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
-      this.#options.watch.failed('primary', { frames: error.settled.delivered, bytes: batch.length - error.undelivered.length }, error.message);
-      this.#count(error.settled);
+      const { undelivered, settled } = error;
+      this.#options.watch.failed('primary', { frames: settled.delivered, bytes: batch.length - undelivered.length }, error.message);
+      this.#count(settled);
+      const problem = error.code === 'AWAY' ? await this.#keep(undelivered, file) : error;
+      if (problem === undefined) return;
       // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one each.
-      if (isWhole && error.undelivered === batch) await this.#forgetPiece(batch);
-      else this.#rest = { piece, batch: error.undelivered };
-      throw error;
+      if (isWhole && undelivered === batch) await this.#forgetPiece(batch);
+      else this.#rest = { file, piece, batch: undelivered };
+      throw problem;
     } finally {
       batch.release();
     }
+  }
+
+  /** @returns why they can't be kept */
+  async #keep(batch: Batch, file: OwnFile): Promise<Error | undefined> {
+    try {
+      await this.#kept.keep(batch, file);
+    } catch (error) {
+      return new Error(`frames of ${this.#pathOf(file)} that can't be sent yet can't be kept apart: ${explained(error)}`, { cause: error });
+    }
+    batch.release();
+    return undefined;
   }
 
   async #forgetPiece(batch: Batch): Promise<void> {
@@ -161,7 +197,7 @@ export class Replay implements BackupReplay {
    * Frames that are not as they were written move to the rejected ones before the piece counts as sent.
    * @throws Error they can't be kept now: the rest of the piece was sent, and only these are tried again
    */
-  async #rejectBad(piece: Piece): Promise<void> {
+  async #rejectBad(file: OwnFile, piece: Piece): Promise<void> {
     const { rejected, account, bucket } = this.#options;
     const reason = 'a frame of the backup is not as it was written: the disk, or somebody, changed it';
     const ends = await Promise.all(piece.bad.map((bytes) => rejected.offer({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason })));
@@ -170,7 +206,7 @@ export class Replay implements BackupReplay {
     move(account, piece.bad.length - refused.length - discarded, 'backedUp', 'rejected');
     move(account, discarded, 'backedUp', 'discarded');
     if (refused.length === 0) return;
-    this.#rest = { piece: { ...piece, bad: refused }, batch: undefined };
+    this.#rest = { file, piece: { ...piece, bad: refused }, batch: undefined };
     throw new Error(cantBeKept(rejected));
   }
 

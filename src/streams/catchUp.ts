@@ -51,6 +51,7 @@ export class CatchUp {
   start(doesGrow: boolean): void {
     const { replay, log } = this.#parts;
     const { leftFrames } = replay!;
+    replay!.rewind();
     if (this.#notSent?.leftFrames !== leftFrames) log.info(`the primary is back: ${leftFrames} frames in the backup are sent to it first`);
     this.#run(doesGrow ? 'sending' : 'last');
   }

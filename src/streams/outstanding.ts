@@ -40,9 +40,14 @@ export class Outstanding {
     return true;
   }
 
-  /** Lets go what has ended, from the front on; only while none has failed. */
-  releaseEnded(): void {
-    while (this.#writes[0]?.outcome !== undefined) this.#writes.shift()!.what.batch.release();
+  has(write: Write): boolean {
+    return this.#writes.includes(write);
+  }
+
+  /** Lets go what has ended, from the front on; only while none has failed. Returns, in order, the frames of what is away. */
+  releaseEnded(): readonly Waiting[] {
+    const ended = this.#writes.findIndex(({ outcome }) => outcome === undefined);
+    return this.#writes.splice(0, ended === -1 ? Infinity : ended).flatMap((write) => leftOf(write));
   }
 
   /** Takes out what must be written anew, in its order; what is settled is let go. */

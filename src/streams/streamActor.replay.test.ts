@@ -1,198 +1,10 @@
 // The actor and the replay of its backup: the primary gets everything once and in order, whoever sends it; and batches given back come again.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { FakeStream } from '../../test/support/fakeStream.js';
-import { batchOf, messagesIn } from '../../test/support/frames.js';
-import type { ActorRef } from '../actors/actor.js';
-import { ActorSystem } from '../actors/system.js';
-import type { Batch } from '../frames/batch.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
-import { type Account, move, newAccount } from './account.js';
-import type { BackupReplay } from './stream.js';
-import { StreamActor } from './streamActor.js';
-import type { StreamMessage } from './streamMessage.js';
-import { StreamWatch } from './streamWatch.js';
-
-const MB = 1024 * 1024;
-
-interface Run {
-  readonly enough: number;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** Sends what the backup has taken when the test says so. Each frame counts as half a megabyte. */
-class FakeReplay implements BackupReplay {
-  sent = 0;
-  calls: number[] = [];
-  isKnown = true;
-  #run: Run | undefined;
-
-  constructor(readonly backup: FakeStream, readonly account: Account, readonly deliver: (text: string) => void) {}
-
-  get left(): readonly string[] {
-    return this.backup.delivered.slice(this.sent);
-  }
-
-  get leftFrames(): number {
-    return this.left.length;
-  }
-
-  get leftBytes(): number {
-    return this.left.length * (MB / 2);
-  }
-
-  get isRunning(): boolean {
-    return this.#run !== undefined;
-  }
-
-  send(enough: number): Promise<void> {
-    if (enough === 0 && this.backup.outstanding > 0) throw new Error('something is being written to the backup still');
-    this.calls.push(enough);
-    return new Promise((resolve, reject) => (this.#run = { enough, resolve, reject }));
-  }
-
-  async stop(): Promise<void> {
-    this.#end((run) => run.resolve());
-  }
-
-  /** So many frames go to the primary. */
-  go(frames: number): void {
-    if (this.#run === undefined) return;
-    for (let i = 0; i < frames && this.left.length > 0; i++) {
-      this.deliver(this.left[0]!);
-      this.sent++;
-      move(this.account, 1, 'backedUp', 'delivered');
-    }
-    if (this.leftBytes <= this.#run.enough) this.#end((run) => run.resolve());
-  }
-
-  fail(): void {
-    this.#end((run) => run.reject(new Error('nothing answers')));
-  }
-
-  #end(how: (run: Run) => void): void {
-    const run = this.#run;
-    this.#run = undefined;
-    if (run !== undefined) how(run);
-  }
-}
-
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * MB);
-  readonly lines: string[] = [];
-  /** What the primary has had, in order, by whichever way. */
-  readonly atPrimary: string[] = [];
-  readonly rejected: string[] = [];
-  readonly leftOver: string[] = [];
-  readonly settled: string[] = [];
-  readonly account: Account = newAccount();
-  readonly watch = new StreamWatch(() => 0);
-  readonly primary = new FakeStream(4, (text, end) => {
-    (end === 'delivered' ? this.atPrimary : this.rejected).push(text);
-  });
-  readonly backup = new FakeStream(4, (text, end) => {
-    if (end === 'rejected') this.rejected.push(text);
-  });
-  readonly replay = new FakeReplay(this.backup, this.account, (text) => this.atPrimary.push(text));
-  readonly ref: ActorRef<StreamMessage>;
-  ready = 0;
-  stuck = 0;
-  readonly gaveBack: string[] = [];
-  stopAtMs = Infinity;
-  nearEndBytes: number | undefined;
-  actor!: StreamActor;
-
-  private constructor(found: readonly string[]) {
-    for (const text of found) this.backup.delivered.push(text);
-    this.account.received = this.account.backedUp = found.length;
-    const log = new Log('INFO', (line) => this.lines.push(line));
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => (this.actor = new StreamActor(context, {
-      primary: this.primary,
-      backup: this.backup,
-      replay: this.replay,
-      nearEndBytes: () => this.nearEndBytes,
-      slice: 1,
-      retryMs: 10_000,
-      errorRetryMs: 1_000,
-      stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
-      onLeftOver: (batch) => {
-        this.leftOver.push(...messagesIn(batch.view()));
-        return Promise.resolve('queued');
-      },
-      onStuck: () => {
-        this.stuck++;
-      },
-      onReady: () => {
-        this.ready++;
-      },
-      account: this.account,
-      watch: this.watch,
-    })));
-  }
-
-  static async opened(found: readonly string[] = []): Promise<Bench> {
-    const bench = new Bench(found);
-    await turn();
-    return bench;
-  }
-
-  tell(...messages: string[]): void {
-    const batch = batchOf('orders', messages, this.budget);
-    batch.onSettled(() => this.settled.push(messages.join()));
-    this.ref.tell({ kind: 'batch', batch });
-  }
-
-  /** As the backlog does: a share, which may be given back. */
-  tellShare(...messages: string[]): Batch {
-    const batch = batchOf('orders', messages, this.budget);
-    const share = batch.share();
-    share.onSettled(() => (share.isGivenUp ? this.gaveBack : this.settled).push(messages.join()));
-    this.ref.tell({ kind: 'batch', batch: share });
-    return batch;
-  }
-
-  async advance(ms: number): Promise<void> {
-    this.clock.advance(ms);
-    await turn();
-  }
-
-  async stop(): Promise<void> {
-    this.stopAtMs = this.clock.now() + 20_000;
-    this.ref.stop();
-    await turn();
-  }
-
-  /** In backup mode, with these in the backup. */
-  async backedUp(...messages: string[]): Promise<this> {
-    for (const message of messages) this.tell(message);
-    this.primary.fail();
-    await turn();
-    this.backup.deliver();
-    await turn();
-    for (let i = 0; i < messages.length; i++) {
-      this.backup.deliver();
-      await turn();
-    }
-    expect(this.backup.delivered).toEqual(messages);
-    return this;
-  }
-
-  async primaryIsBack(): Promise<void> {
-    await this.advance(10_000);
-    this.primary.answerProbe();
-    await turn();
-  }
-
-  expectBalance(): void {
-    const { received, ...ends } = this.account;
-    expect(Object.values(ends).reduce((a, b) => a + b, 0)).toBe(received);
-    expect(this.account.backedUp).toBe(this.replay.left.length);
-  }
-}
+import { turn } from '../../test/support/fakeClock.js';
+import { laneOf } from '../../test/support/fakeStream.js';
+import { MB, StreamActorBench as Bench } from '../../test/support/streamActorBench.js';
+import { newAccount } from './account.js';
 
 const NUMBERS = Array.from({ length: 12 }, (_, i) => String(i));
 
@@ -434,63 +246,146 @@ describe('StreamActor: giving back', () => {
 
 describe('StreamActor with a replay: any history', () => {
   type Step =
-    | { readonly kind: 'batch'; readonly frames: number }
-    | { readonly kind: 'deliver'; readonly to: 'primary' | 'backup'; readonly most: number }
+    | { readonly kind: 'batch'; readonly lanes: readonly number[] }
+    | { readonly kind: 'deliver'; readonly to: 'primary' | 'backup'; readonly lane: number | undefined; readonly most: number }
     | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
     | { readonly kind: 'probe'; readonly to: 'primary' | 'backup'; readonly isBack: boolean }
+    | { readonly kind: 'goAway' | 'comeBack'; readonly lane: number }
     | { readonly kind: 'replay'; readonly frames: number }
     | { readonly kind: 'failReplay' }
+    /** The primary is asked, and answers; what goes to the backup gets there. */
+    | { readonly kind: 'round' }
     | { readonly kind: 'tick'; readonly ms: number };
+  const LANES = [0, 1, 2];
+  const lane = fc.constantFrom(...LANES);
   const target = fc.constantFrom('primary' as const, 'backup' as const);
-  const step: fc.Arbitrary<Step> = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), frames: fc.integer({ min: 1, max: 4 }) }) },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to: target, most: fc.integer({ min: 1, max: 6 }) }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), to: target }) },
+  const others: fc.WeightedArbitrary<Step>[] = [
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), lanes: fc.array(lane, { minLength: 1, maxLength: 4 }) }) },
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to: target, lane: fc.constant(undefined), most: fc.integer({ min: 1, max: 6 }) }) },
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('probe' as const), to: target, isBack: fc.boolean() }) },
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('replay' as const), frames: fc.integer({ min: 1, max: 9 }) }) },
-    { weight: 1, arbitrary: fc.constant({ kind: 'failReplay' as const }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1_000, 10_000) }) },
-  );
-  const history = fc.record({ steps: fc.array(step, { minLength: 1, maxLength: 80 }), stopAt: fc.nat(100), found: fc.nat(4) });
+  ];
+  const failures: fc.WeightedArbitrary<Step>[] = [
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), to: target }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'failReplay' as const }) },
+  ];
+  const lanes: fc.WeightedArbitrary<Step>[] = [
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to: fc.constant('primary' as const), lane, most: fc.integer({ min: 1, max: 6 }) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('goAway' as const, 'comeBack' as const), lane }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('comeBack' as const), lane }) },
+    { weight: 3, arbitrary: fc.constant({ kind: 'round' as const }) },
+  ];
 
-  test('the primary has everything once, in order; what it has not had lies in the backup, and behind that is what was left over', async () => {
-    await fc.assert(fc.asyncProperty(history, async ({ steps, stopAt, found }) => {
-      let made = 0;
-      const next = (count: number): string[] => Array.from({ length: count }, () => String(made++));
-      const bench = await Bench.opened(next(found));
+  test.each([
+    ['whole failures', [...others, ...failures]],
+    ['lanes that go away and come back', [...others, ...lanes]],
+    ['all of it', [...others, ...failures, ...lanes]],
+  ])('%s: the primary has everything once, in order; what it has not had lies in the backup, and behind that is what was left over', async (_, choice) => {
+    const history = fc.record({
+      steps: fc.array(fc.oneof(...choice), { minLength: 1, maxLength: 80 }), stopAt: fc.nat(100), found: fc.array(lane, { maxLength: 4 }), hasBackup: fc.boolean(),
+    });
+    await fc.assert(fc.asyncProperty(history, async ({ steps, stopAt, found, hasBackup }) => {
+      const made: string[] = [];
+      const next = (of: readonly number[]): string[] => of.map((each) => {
+        made.push(`${each}:${made.length}`);
+        return made.at(-1)!;
+      });
+      const bench = await Bench.opened(hasBackup ? next(found) : [], hasBackup);
       for (const [i, now] of steps.entries()) {
         if (i === stopAt) await bench.stop();
-        if (now.kind === 'batch' && i < stopAt) bench.tell(...next(now.frames));
-        else take(bench, now);
+        if (now.kind === 'batch' && i < stopAt) bench.tell(...next(now.lanes));
+        else await take(bench, now);
         await turn();
         const { received, ...ends } = bench.account;
         expect(Object.values(ends).reduce((a, b) => a + b, 0)).toBe(received);
-        expect(received).toBe(made);
-        checkOrder(bench);
+        expect(received).toBe(made.length);
+        for (const each of LANES) expect(ofLane(bench.atPrimary, each)).toEqual(ofLane(made, each).slice(0, ofLane(bench.atPrimary, each).length));
       }
       if (steps.length <= stopAt) await bench.stop();
       for (let second = 0; second < 25; second++) await bench.advance(1_000);
       expect(bench.ref.state).toBe('stopped');
-      expect([...bench.atPrimary, ...bench.replay.left, ...bench.leftOver]).toEqual(Array.from({ length: made }, (_, i) => String(i)));
+      expect(bench.account.backedUp).toBe(bench.replay.left.length);
+      for (const each of LANES) expect(ofLane([...bench.atPrimary, ...bench.replay.left, ...bench.leftOver], each)).toEqual(ofLane(made, each));
       expect(bench.budget.heldBytes).toBe(0);
       expect(bench.clock.timers).toBe(0);
     }), { numRuns: 1500 });
-  }, 60_000);
+  }, 90_000);
 
-  function take(bench: Bench, now: Step): void {
-    switch (now.kind) {
-      case 'batch': return;
-      case 'deliver': return bench[now.to].deliver(undefined, now.most);
-      case 'fail': return bench[now.to].fail();
-      case 'probe': return bench[now.to].answerProbe(now.isBack ? undefined : 'away');
-      case 'replay': return bench.replay.go(now.frames);
-      case 'failReplay': return bench.replay.fail();
-      case 'tick': return bench.clock.advance(now.ms);
+  /** When all is well again, all gets there: nothing stays where it was put for a lane that was away. */
+  test('lanes come and go, and then all is well: the primary has had everything, once, in order', async () => {
+    const history = fc.record({ steps: fc.array(fc.oneof(...others, ...failures, ...lanes), { minLength: 1, maxLength: 80 }), hasBackup: fc.boolean() });
+    await fc.assert(fc.asyncProperty(history, async ({ steps, hasBackup }) => {
+      const made: string[] = [];
+      const bench = await Bench.opened([], hasBackup);
+      for (const now of steps) {
+        const count = made.length;
+        if (now.kind === 'batch') made.push(...now.lanes.map((each, i) => `${each}:${count + i}`));
+        if (now.kind === 'batch') bench.tell(...made.slice(count));
+        else await take(bench, now);
+        await turn();
+      }
+      for (const each of LANES) bench.primary.comeBack(each);
+      for (let round = 0; round < 60 && (bench.actor.mode !== 'normal' || bench.atPrimary.length < made.length); round++) {
+        await bench.advance(1_000);
+        await playRound(bench);
+        bench.primary.deliver();
+        bench.replay.go(100);
+        await turn();
+      }
+      for (const each of LANES) expect(ofLane(bench.atPrimary, each)).toEqual(ofLane(made, each));
+      expect(bench.account).toEqual({ ...newAccount(), received: made.length, delivered: made.length });
+      expect(bench.settled.join().split(',').filter((text) => text !== '').sort()).toEqual([...made].sort());
+      expect(bench.actor.mode).toBe('normal');
+      expect(bench.budget.heldBytes).toBe(0);
+      await bench.stop();
+    }), { numRuns: 1500 });
+  }, 90_000);
+
+  async function playRound(bench: Bench): Promise<void> {
+    await bench.advance(10_000);
+    for (let i = 0; i < 4; i++) {
+      bench.primary.answerProbe();
+      bench.backup.answerProbe();
+      bench.backup.deliver();
+      await turn();
     }
   }
 
-  /** What the primary has had is the beginning of it all, without a hole. */
-  function checkOrder({ atPrimary }: Bench): void {
-    expect(atPrimary).toEqual(atPrimary.map((_, i) => String(i)));
+  async function take(bench: Bench, now: Step): Promise<void> {
+    switch (now.kind) {
+      case 'batch':
+        return;
+      case 'round':
+        return playRound(bench);
+      case 'deliver':
+        bench[now.to].deliver(now.lane, now.most);
+        return;
+      case 'fail':
+        bench[now.to].fail();
+        return;
+      case 'probe':
+        bench[now.to].answerProbe(now.isBack ? undefined : 'away');
+        return;
+      case 'goAway':
+        bench.primary.goAway(now.lane);
+        return;
+      case 'comeBack':
+        bench.primary.comeBack(now.lane);
+        return;
+      case 'replay':
+        bench.replay.go(now.frames);
+        return;
+      case 'failReplay':
+        bench.replay.fail();
+        return;
+      case 'tick':
+        bench.clock.advance(now.ms);
+        return;
+    }
+  }
+
+  function ofLane(texts: readonly string[], which: number): string[] {
+    return texts.filter((text) => laneOf(text) === which);
   }
 });

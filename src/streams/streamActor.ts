@@ -3,6 +3,8 @@
 //   backup  the primary failed: what it handed back, and what follows, goes to the backup, in order; the primary is tried now and then.
 //   error   there is no backup, or it failed too: batches wait in their order, and the trying goes on. So they do when the primary must reject
 //           frames and REJECTED can't keep them: a backup could not deliver them either.
+// And one that shows as `backup`, or as `error` when there is none: `partial`, a part of the primary is away. Its frames go to the backup, or
+// wait; all others go to the primary. Once it is back they come first: out of the backup as after any failure.
 // A mode ends only when nothing written in it is outstanding, so that no batch passes another. With a replay, `backup` ends only when the
 // primary has had all that lies in the backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
 import type { Timer } from '../clock.js';
@@ -21,14 +23,24 @@ import type { StreamActorOptions } from './streamOptions.js';
 import type { StreamMode } from './streamWatch.js';
 import { type Waiting, accepted, giveBack, sliced } from './waiting.js';
 
+type Mode = StreamMode | 'partial';
+
+/** So many batches' frames may wait for the backup while others go to the primary. */
+const MOST_ASIDE = 16;
+
 export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
   readonly #options: StreamActorOptions;
-  #mode: StreamMode = 'normal';
+  #mode: Mode = 'normal';
   /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. `retired`: a successor's. */
   #next: { readonly mode: StreamMode | 'retired'; readonly reason: string } | undefined;
   readonly #writes = new Outstanding();
   #waiting: Waiting[] = [];
+  /** Frames of what is away, older than all that is outstanding or waits; and those of them that the backup is being given. */
+  #aside: Waiting[] = [];
+  readonly #asideWrites = new Outstanding();
+  /** What is aside can't be written to it. */
+  #isBackupAway = false;
   #retry: Timer | undefined;
   #isProbing = false;
   /** Frames must be rejected, and can't be kept now. */
@@ -60,8 +72,14 @@ export class StreamActor extends Actor<StreamMessage> {
     );
   }
 
+  /** As it shows. */
   get mode(): StreamMode {
-    return this.#mode;
+    if (this.#mode !== 'partial') return this.#mode;
+    return this.#canWriteAside ? 'backup' : 'error';
+  }
+
+  get #canWriteAside(): boolean {
+    return this.#options.backup !== undefined && !this.#isBackupAway;
   }
 
   override receive(message: StreamMessage): void {
@@ -87,7 +105,12 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#deadline.cancel();
     // Its runs are not its successor's.
     void this.#catchUp.stop();
-    return [{ kind: 'inherit', waiting: [...this.#writes.takeLeft(), ...this.#waiting] }];
+    return [{ kind: 'inherit', waiting: this.#takeAll() }];
+  }
+
+  /** All that is not settled, in its order. */
+  #takeAll(): Waiting[] {
+    return [...this.#asideWrites.takeLeft(), ...this.#aside.splice(0), ...this.#writes.takeLeft(), ...this.#waiting.splice(0)];
   }
 
   override abandon(message: StreamMessage, error: unknown): void {
@@ -114,6 +137,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#options.onReady?.();
     if (problem !== undefined) this.#enter({ mode: 'error', reason: problem });
     else if (this.#catchUp.isDue) this.#beginInBackup();
+    else if (this.#options.primary.away !== undefined) this.#enter({ mode: 'normal', reason: 'begins anew' });
     this.#pump();
   }
 
@@ -132,17 +156,37 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** Writes what waits, as long as the mode stands and the stream has use for more. */
   #pump(): void {
-    if (this.#next === undefined) this.#writes.releaseEnded();
-    while (this.#isOpen && this.#next === undefined && this.#catchUp.phase !== 'last' && this.#waiting.length > 0) {
-      const target = this.#mode === 'normal' ? 'primary' : 'backup';
-      const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
-      if (stream === undefined || this.#writes.count >= stream.depth) break;
-      const what = this.#sliced(this.#waiting.shift()!);
-      if (what.batch.frames > 0) this.#write(what, target, stream);
-      else what.batch.release();
+    if (this.#next === undefined) this.#aside.push(...this.#writes.releaseEnded());
+    const target = this.#mode === 'backup' ? 'backup' : 'primary';
+    const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
+    while (stream !== undefined && this.#mayWrite && this.#waiting.length > 0 && this.#writes.count < stream.depth) {
+      this.#writeNext(this.#waiting, target, stream);
     }
+    this.#pumpAside();
     if (this.#hasNowhereToGo && this.#waiting.length > 0) return this.#giveUp(this.#options.watch.lastProblem?.text ?? 'its time was over');
     this.#finishDraining();
+  }
+
+  get #mayWrite(): boolean {
+    const isAsideFull = this.#canWriteAside && this.#aside.length >= MOST_ASIDE;
+    return this.#isOpen && this.#next === undefined && this.#catchUp.phase !== 'last' && !isAsideFull;
+  }
+
+  #pumpAside(): void {
+    if (this.#mode !== 'partial' || this.#next !== undefined) return;
+    if (!this.#isBackupAway) this.#asideWrites.releaseEnded();
+    const { backup } = this.#options;
+    while (backup !== undefined && this.#canWriteAside && this.#aside.length > 0 && this.#asideWrites.count < backup.depth) {
+      this.#writeNext(this.#aside, 'backup', backup);
+    }
+    // Past its time what is aside has nowhere to go.
+    if (this.#isPastDeadline && !this.#canWriteAside && this.#haveEnded && this.#aside.length > 0) this.#enter({ mode: 'error', reason: this.#awayReason });
+  }
+
+  #writeNext(from: Waiting[], target: Target, stream: Stream): void {
+    const what = this.#sliced(from.shift()!);
+    if (what.batch.frames > 0) this.#write(what, target, stream);
+    else what.batch.release();
   }
 
   #streamOf(target: Target): Stream | undefined {
@@ -156,7 +200,8 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #write(what: Waiting, target: Target, stream: Stream): void {
     const { batch } = what;
-    const write = this.#writes.begin(what, target);
+    const outstanding = this.#mode === 'partial' && target === 'backup' ? this.#asideWrites : this.#writes;
+    const write = outstanding.begin(what, target);
     // The stream reads it until the outcome is known, even when this actor has failed meanwhile and its successor is done with the batch.
     batch.retain();
     const end = (outcome: Settled | DeliveryError): void => {
@@ -167,13 +212,37 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #onWritten(write: Write, outcome: Settled | DeliveryError): void {
+    const isAside = this.#asideWrites.has(write);
     // A write of a failed predecessor: its batch was inherited and is written anew.
-    if (!this.#writes.end(write, outcome)) return;
+    if (!(isAside ? this.#asideWrites : this.#writes).end(write, outcome)) return;
     this.#note(write, outcome);
     this.#count(write, outcome);
-    if (outcome instanceof DeliveryError) this.#onFailure(write.target, outcome);
-    if (this.#next !== undefined && this.#writes.haveEnded) this.#turnTo(this.#next);
+    if (outcome instanceof DeliveryError) this.#onHandedBack(write.target, isAside, outcome);
+    if (this.#next !== undefined && this.#haveEnded) this.#turnTo(this.#next);
     this.#pump();
+  }
+
+  #onHandedBack(target: Target, isAside: boolean, error: DeliveryError): void {
+    if (isAside) return this.#onAsideFailed(error);
+    if (error.code !== 'AWAY') return this.#onFailure(target, error);
+    if (this.#mode === 'normal' && this.#next === undefined) this.#show('partial', error.message);
+  }
+
+  /** What is aside waits then, and the others go on. */
+  #onAsideFailed(error: DeliveryError): void {
+    const isFirst = !this.#isBackupAway;
+    this.#isBackupAway = true;
+    if (this.#asideWrites.haveEnded && this.#next === undefined) this.#aside.unshift(...this.#asideWrites.takeLeft());
+    if (isFirst && this.#next === undefined) this.#show('partial', `${this.#awayReason}; ${error.message}`);
+  }
+
+  /** No outcome is awaited any more. */
+  get #haveEnded(): boolean {
+    return this.#writes.haveEnded && this.#asideWrites.haveEnded;
+  }
+
+  get #awayReason(): string {
+    return this.#options.primary.away ?? 'a part of the primary was away';
   }
 
   #count({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
@@ -209,29 +278,50 @@ export class StreamActor extends Actor<StreamMessage> {
     }
     // The backup failed while it was to rest.
     if (this.#catchUp.phase === 'resting') this.#catchUp.end();
-    this.#enter({ mode, reason });
+    if (mode === 'normal') this.#returnToPrimary(reason);
+    else this.#enter({ mode, reason });
+  }
+
+  /** What lies in the backup goes first, also what came there since the primary was asked. */
+  #returnToPrimary(reason: string): void {
+    const isPartial = this.#mode === 'partial';
+    if (isPartial) this.#options.primary.readmit?.();
+    if (!this.#catchUp.isDue) return this.#enter({ mode: 'normal', reason });
+    if (isPartial) this.#enter({ mode: this.#canWriteAside ? 'backup' : 'error', reason });
+    this.#next = undefined;
+    this.#startReplay();
   }
 
   /** Nothing is outstanding: what was handed back waits again, before all else, and the mode changes. */
   #enter(next: { readonly mode: StreamMode; readonly reason: string }): void {
-    this.#waiting = [...this.#writes.takeLeft(), ...this.#waiting];
+    this.#waiting = this.#takeAll();
     this.#next = undefined;
-    this.#mode = next.mode;
-    this.#options.watch.enter(next.mode, next.reason);
+    this.#isBackupAway = false;
     this.#catchUp.forgetWhatWasSaid();
-    this.#logMode(next.reason);
+    const isPartial = next.mode === 'normal' && this.#options.primary.away !== undefined;
+    if (isPartial) this.#show('partial', this.#awayReason);
+    else this.#show(next.mode, next.reason);
     if (this.#mode !== 'error') this.#askForMore();
     else this.#options.onStuck?.();
+  }
+
+  #show(mode: Mode, reason: string): void {
+    this.#mode = mode;
+    this.#options.watch.enter(this.mode, reason);
+    this.#logMode(reason);
     this.#scheduleRetry();
   }
 
   #logMode(reason: string): void {
     const { log } = this.#context;
-    const waiting = this.#waiting.reduce((sum, { batch }) => sum + batch.frames, 0);
+    const { retryMs, errorRetryMs } = this.#options;
+    const waiting = [...this.#aside, ...this.#waiting].reduce((sum, { batch }) => sum + batch.frames, 0);
+    if (this.#mode === 'partial' && this.#canWriteAside) return log.warn(`mode backup: ${reason}; its frames go to the backup, all others to the primary, which is asked every ${retryMs} ms; nothing is lost, and it goes on by itself`);
+    if (this.#mode === 'partial') return log.error(`mode error: ${reason}; its frames wait, all others go to the primary, which is asked every ${errorRetryMs} ms; fix the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
     switch (this.#mode) {
       case 'normal': return log.info(`mode normal: ${reason}`);
-      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${this.#options.retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`);
-      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait, tried again every ${this.#options.errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
+      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`);
+      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait, tried again every ${errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
     }
   }
 
@@ -239,11 +329,11 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#retry?.cancel();
     this.#retry = undefined;
     if (this.#mode === 'normal' || this.#context.self.state === 'stopped') return;
-    const afterMs = this.#mode === 'backup' ? this.#options.retryMs : this.#options.errorRetryMs;
+    const afterMs = this.mode === 'backup' ? this.#options.retryMs : this.#options.errorRetryMs;
     this.#retry = this.#context.clock.after(afterMs, () => this.#tellSelf({ kind: 'retry' }));
   }
 
-  /** Asks the primary whether it is back; in error mode also the backup, once the primary has said no. */
+  /** Asks the primary whether it is back; also the backup when that can't be written, once the primary has said no. */
   #probe(): void {
     if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#catchUp.phase !== 'none') return;
     this.#isProbing = true;
@@ -257,8 +347,9 @@ export class StreamActor extends Actor<StreamMessage> {
     );
   }
 
-  #onProbed(target: Target, problem: string | undefined): void {
-    if (problem !== undefined && target === 'primary' && this.#mode === 'error' && this.#options.backup !== undefined && !this.#awaitsRejected) {
+  #onProbed(target: Target, answer: string | undefined): void {
+    const problem = answer ?? (target === 'primary' ? this.#stillAway : undefined);
+    if (problem !== undefined && target === 'primary' && this.mode === 'error' && this.#options.backup !== undefined && !this.#awaitsRejected) {
       return this.#ask('backup', this.#options.backup);
     }
     this.#isProbing = false;
@@ -269,10 +360,34 @@ export class StreamActor extends Actor<StreamMessage> {
       return this.#scheduleRetry();
     }
     if (this.#next !== undefined || this.#mode === 'normal') return;
-    if (target === 'primary' && this.#catchUp.isDue) return this.#startReplay();
-    this.#next = target === 'primary' ? { mode: 'normal', reason: 'the primary is back' } : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
-    if (this.#writes.count === 0) this.#turnTo(this.#next);
+    this.#goOnWith(target);
     this.#pump();
+  }
+
+  /** While a part is away: why there is no use in letting it in. */
+  get #stillAway(): string | undefined {
+    const { away, hasReturned } = this.#options.primary;
+    return this.#mode === 'partial' && hasReturned !== true ? away : undefined;
+  }
+
+  /** It can be written again. */
+  #goOnWith(target: Target): void {
+    if (this.#mode === 'partial') {
+      if (target === 'backup') return this.#writeAsideAgain();
+      // At the end of its life a stream leaves its backup to the next one.
+      if (this.#context.self.state === 'draining' && this.#canWriteAside) return;
+      this.#next = { mode: 'normal', reason: 'what was away of the primary is back' };
+    } else {
+      if (target === 'primary') this.#options.primary.readmit?.();
+      if (target === 'primary' && this.#catchUp.isDue) return this.#startReplay();
+      this.#next = target === 'primary' ? { mode: 'normal', reason: 'the primary is back' } : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
+    }
+    if (this.#haveEnded) this.#turnTo(this.#next);
+  }
+
+  #writeAsideAgain(): void {
+    this.#isBackupAway = false;
+    this.#show('partial', `${this.#awayReason}; the backup can be written again`);
   }
 
   /** What an earlier life has backed up goes first. */
@@ -293,7 +408,7 @@ export class StreamActor extends Actor<StreamMessage> {
     if (problem !== undefined) {
       this.#catchUp.sayNotSent(problem);
       this.#scheduleRetry();
-    } else if (ended === 'last' && !this.#catchUp.isDue) {
+    } else if (ended === 'last' && (!this.#catchUp.isDue || this.#options.primary.away !== undefined)) {
       this.#enter({ mode: 'normal', reason: 'the primary is back, and has had what was backed up' });
     } else if (!this.#isPastDeadline && (this.#context.self.state !== 'draining' || this.#mode === 'error')) {
       this.#restBackup();
@@ -384,7 +499,7 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #onRetired(): void {
     this.#isRetired = true;
-    if (this.#writes.haveEnded) this.#turnTo(this.#next!);
+    if (this.#haveEnded) this.#turnTo(this.#next!);
   }
 
   #giveUp(reason: string): void {
@@ -410,8 +525,12 @@ export class StreamActor extends Actor<StreamMessage> {
     });
   }
 
+  get #isHolding(): boolean {
+    return this.#writes.count + this.#asideWrites.count + this.#waiting.length + this.#aside.length > 0;
+  }
+
   #finishDraining(): void {
-    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#writes.count > 0 || this.#waiting.length > 0 || this.#leaving > 0 || this.#catchUp.phase !== 'none') return;
+    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#isHolding || this.#leaving > 0 || this.#catchUp.phase !== 'none') return;
     this.#isClosing = true;
     this.#retry?.cancel();
     this.#deadline.cancel();

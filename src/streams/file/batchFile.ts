@@ -6,7 +6,7 @@ import type { OpenFile } from '../../disk/fileSystem.js';
 import type { OwnFile, OwnFiles } from './ownFiles.js';
 
 export interface BatchFileOptions {
-  readonly files: OwnFiles;
+  readonly files: Pick<OwnFiles, 'openNext' | 'pathOf' | 'drop' | 'save'>;
   readonly fsync: boolean;
   readonly log: Log;
   /** The oldest `batches` that were written and not yet told of are safe, in this file; returns how many frames they hold. */

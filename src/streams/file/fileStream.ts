@@ -13,6 +13,7 @@ import { syncing } from '../../disk/syncing.js';
 import { explained, needsAPerson } from '../../disk/ioAdvice.js';
 import { FilesInUse, OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
+import { KeptFrames } from './keptFrames.js';
 import { proveWritable } from '../../disk/proof.js';
 import { RotatingBatches } from './rotatingBatches.js';
 import { ArrivalTimes } from './arrivalTimes.js';
@@ -74,6 +75,13 @@ export class FileStream implements Stream {
     const fs = (this.#fs = syncing(options.fs ?? nodeFileSystem, { place: settings.path, isSynced: settings.fsync, log }));
     this.#times = onFound === undefined ? undefined : new ArrivalTimes({ path: settings.path, fs, log });
     this.#files = new OwnFiles({ ...settings, ...options, fs, times: this.#times });
+  }
+
+  /** Where frames stay that were read to be sent and can't be yet. */
+  newKeptFrames(): KeptFrames {
+    const { settings: { path, fsync, sizeRotateBytes }, log } = this.#options;
+    const times = this.#times && new ArrivalTimes({ path, fs: this.#fs, log });
+    return new KeptFrames({ files: this.#files, times, fsync, rotateBytes: sizeRotateBytes, log });
   }
 
   /** The stream's own files, oldest first, the open one last; a view to read at once, not to keep. */

@@ -63,7 +63,7 @@ export class OwnFiles {
   #lock: Unlock | undefined;
   #isInUse = false;
   #found = new Set<OwnFile>();
-  #beingSent: OwnFile | undefined;
+  readonly #protected: Partial<Record<'sent' | 'kept', OwnFile | undefined>> = {};
 
   constructor(options: OwnFilesOptions) {
     this.#options = options;
@@ -130,9 +130,9 @@ export class OwnFiles {
     this.#lock = undefined;
   }
 
-  /** The file that is being read to be sent: it is not removed for `maxFiles` meanwhile. */
-  protect(file: OwnFile | undefined): void {
-    this.#beingSent = file;
+  /** The file that is being read to be sent, or the one that takes what of it can't be: it is not removed for `maxFiles` meanwhile. */
+  protect(file: OwnFile | undefined, as: 'sent' | 'kept' = 'sent'): void {
+    this.#protected[as] = file;
   }
 
   /** Opens a file to be read; undefined: there is no such file any more, or it is another. */
@@ -167,10 +167,13 @@ export class OwnFiles {
     return this.#content !== undefined;
   }
 
-  /** Opens a new file, empty and known to the journal, after the oldest had to go. */
-  async openNext(): Promise<{ readonly file: OwnFile; readonly handle: OpenFile }> {
+  /**
+   * Opens a new file, empty and known to the journal, after the oldest had to go.
+   * @param before it takes frames of this one, its place is before it, and none has to go for it
+   */
+  async openNext(before?: OwnFile): Promise<{ readonly file: OwnFile; readonly handle: OpenFile }> {
     const content = await this.load();
-    await this.#makeRoom(content);
+    if (before === undefined) await this.#makeRoom(content);
     const { name, handle } = await this.#create(content);
     const { fs, path, clock } = this.#options;
     let made: OwnFile | undefined;
@@ -179,7 +182,8 @@ export class OwnFiles {
       const file: OwnFile = { name, openedMs: clock.now(), device, inode, frames: 0, bytes: 0, sentFrames: 0, sentBytes: 0, open: true };
       made = file;
       // Others may come and go meanwhile: never put back what was there before.
-      content.files = [...content.files, file];
+      const place = before === undefined ? -1 : content.files.indexOf(before);
+      content.files = content.files.toSpliced(place === -1 ? content.files.length : place, 0, file);
       await this.save();
       await fs.syncFolder(dirname(join(path, name)));
       return { file, handle };
@@ -248,7 +252,7 @@ export class OwnFiles {
 
   /** The file that must go before there may be one more. */
   #tooMany({ files }: JournalContent): OwnFile | undefined {
-    const others = files.filter((file) => file !== this.#beingSent);
+    const others = files.filter((file) => file !== this.#protected.sent && file !== this.#protected.kept);
     return others.length >= this.#options.maxFiles ? others[0] : undefined;
   }
 

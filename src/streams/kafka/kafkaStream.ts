@@ -1,5 +1,6 @@
 // A bucket's way to its Kafka topic. A batch is spread over lanes, one a partition; it is settled when all its parts are. When a lane's
-// deadline passes the stream has failed: nothing more is sent, and every write hands back what was not delivered, in order.
+// deadline passes and other partitions can be written, its partition is away: its frames are handed back, and only those. Otherwise the stream
+// has failed: nothing more is sent, and every write hands back what was not delivered, in order.
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
@@ -7,13 +8,14 @@ import type { Log } from '../../log.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import { DeliveryError, type DeliveryErrorCode, type RejectedEnd, type RejectedFrames, type Settled, type Stream, cantBeKept } from '../stream.js';
 import type { StreamWatch } from '../streamWatch.js';
+import { AwayPartitions } from './awayPartitions.js';
 import type { Cluster, TopicLayout } from './cluster.js';
 import { type Compress, CompressionGauge, codecId, compressorFor } from './compression.js';
 import { KafkaFailure } from './failure.js';
-import { Lane } from './lane.js';
+import { Lane, type LaneFailure } from './lane.js';
 import type { Permits } from './permits.js';
 import { partitionerNamed } from './partitioner.js';
-import { partitionBatch } from './partitioning.js';
+import { addIndexes, keylessOf, partitionBatch, rangeOf } from './partitioning.js';
 import type { FramePlace, FrameRange } from './recordBatch.js';
 import { type RecordEncoder, recordEncoder } from './recordEncoder.js';
 import type { Sender } from './sender.js';
@@ -49,6 +51,8 @@ interface Write {
   /** Frames, by their place in the batch, that are to be rejected and are not kept yet. */
   readonly rejecting: Set<number>;
   isAssigned: boolean;
+  /** Which of its frames are for partitions that are away. */
+  away: Set<number> | undefined;
   readonly resolve: (settled: Settled) => void;
   readonly reject: (error: DeliveryError) => void;
 }
@@ -69,6 +73,8 @@ const MAX_RECORDS_BYTES = 1_000_000;
 /** Of `message.max.bytes`, what a request needs besides the records. */
 const REQUEST_OVERHEAD_BYTES = 1_024;
 const LOG_RETRY_EVERY_MS = 10_000;
+/** In place of the node that leads a partition. */
+const NO_LEADER = -1;
 
 export class KafkaStream implements Stream {
   readonly depth = 8;
@@ -80,6 +86,9 @@ export class KafkaStream implements Stream {
   readonly #gauge = new CompressionGauge();
   #writes: Write[] = [];
   #failure: StreamFailure | undefined;
+  readonly #away: AwayPartitions;
+  /** When a partition, whichever, last took something. */
+  #deliveredMs = -Infinity;
   #layoutSearch: LayoutSearch | undefined;
   #loggedRetryMs = -Infinity;
   #hasToldOfTimes = false;
@@ -92,6 +101,20 @@ export class KafkaStream implements Stream {
   constructor(options: KafkaStreamOptions) {
     this.#options = options;
     this.#random = options.random ?? Math.random;
+    this.#away = new AwayPartitions(options.topic);
+  }
+
+  get away(): string | undefined {
+    return this.#away.text;
+  }
+
+  get hasReturned(): boolean {
+    return this.#away.hasReturned;
+  }
+
+  readmit(): void {
+    const returned = this.#away.readmit();
+    if (returned.length > 0) this.#options.log.info(`${this.#options.topic}[${returned.join(', ')}] can be written again`);
   }
 
   async open(): Promise<void> {
@@ -103,7 +126,7 @@ export class KafkaStream implements Stream {
 
   write(batch: Batch): Promise<Settled> {
     return new Promise((resolve, reject) => {
-      const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, discarded: 0, rejecting: new Set(), isAssigned: false, resolve, reject };
+      const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, discarded: 0, rejecting: new Set(), isAssigned: false, away: undefined, resolve, reject };
       if (this.#failure !== undefined) return this.#handBack(write, new Set(), this.#failure);
       if (batch.frames === 0) return resolve({ delivered: 0, rejected: 0 });
       this.#writes.push(write);
@@ -115,14 +138,36 @@ export class KafkaStream implements Stream {
     this.#refuseIfClosed();
     if (!this.#isOpen) await this.open();
     if (this.#failure?.code === 'REJECTED' && this.#options.rejected.problem !== undefined) throw new Error(cantBeKept(this.#options.rejected));
-    const layout = await this.#options.cluster.ask(this.#options.topic);
+    const { leaders } = await this.#options.cluster.ask(this.#options.topic);
+    const away = await this.#lookForAway(leaders);
     this.#refuseIfClosed();
-    if (!layout.leaders.some((leader) => leader >= 0)) throw new Error(`no partition of topic ${this.#options.topic} has a leader`);
-    if (this.#failure === undefined) return;
+    if (away.size === leaders.length) throw new Error([...new Set(away.values())].join('; '));
+    if (this.#failure === undefined) {
+      this.#noteAway(away);
+      return;
+    }
     if (this.#writes.length > 0) throw new Error('answers to what was sent before the failure are still awaited');
     // Lanes of a failed stream hold nothing; new ones start with no history.
     this.#lanes.clear();
     this.#failure = undefined;
+    this.#away.reset(away);
+  }
+
+  /** Which partitions can't be written: they have no leader, or one that is not reached. */
+  async #lookForAway(leaders: readonly number[]): Promise<ReadonlyMap<number, string>> {
+    const { cluster, topic } = this.#options;
+    const nodes = [...new Set(leaders)].filter((leader) => leader !== NO_LEADER);
+    const problems = await Promise.all(nodes.map(async (node) => cluster.link(node).then(() => undefined, whyUnreached)));
+    const why = new Map(nodes.map((node, i) => [node, problems[i]]));
+    why.set(NO_LEADER, nodes.length > 0 ? 'it has no leader' : `no partition of topic ${topic} has a leader`);
+    const away = leaders.map((leader, partition) => [partition, why.get(leader)] as const);
+    return new Map(away.filter((each): each is readonly [number, string] => each[1] !== undefined));
+  }
+
+  /** What has come back is let in when it is asked for; what went away while nothing was sent needs no trying first. */
+  #noteAway(away: ReadonlyMap<number, string>): void {
+    if (this.#writes.length === 0) for (const [partition, reason] of away) if (!this.#away.has(partition)) this.#away.add(partition, reason);
+    this.#away.found(away);
   }
 
   #refuseIfClosed(): void {
@@ -158,14 +203,35 @@ export class KafkaStream implements Stream {
   #assign(write: Write, layout: TopicLayout): void {
     write.isAssigned = true;
     const partitioner = partitionerNamed(this.#options.settings.partitioner);
-    const keyless = pickLed(layout.leaders, write.batch.draw);
-    for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, keyless)) {
-      this.#lane(partition).push({
-        range,
-        onDelivered: (frames) => this.#settle(write, 'delivered', frames),
-        onRejected: (frame, reason) => this.#reject(write, frame, reason),
-      });
+    const away = new Set<number>();
+    for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, this.#keylessPartition(write, layout))) {
+      if (this.#away.has(partition)) addIndexes(away, range);
+      else this.#push(write, partition, range);
     }
+    if (away.size > 0) this.#handBackAway(write, away);
+  }
+
+  #push(write: Write, partition: number, range: FrameRange): void {
+    this.#lane(partition).push({
+      range,
+      onDelivered: (frames) => {
+        this.#deliveredMs = this.#options.clock.now();
+        this.#settle(write, 'delivered', frames);
+      },
+      onRejected: (frame, reason) => this.#reject(write, frame, reason),
+    });
+  }
+
+  /**
+   * For the keyless frames of one batch, which stay together while the next batch goes elsewhere: the partition that was drawn, or, while it
+   * can't be written, one that can.
+   */
+  #keylessPartition({ batch: { draw } }: Write, { leaders }: TopicLayout): number {
+    const drawn = draw % leaders.length;
+    const canBeWritten = (partition: number): boolean => leaders[partition]! >= 0 && !this.#away.has(partition);
+    if (canBeWritten(drawn)) return drawn;
+    const others = [...leaders.keys()].filter(canBeWritten);
+    return others[draw % others.length] ?? drawn;
   }
 
   #lane(partition: number): Lane {
@@ -186,7 +252,7 @@ export class KafkaStream implements Stream {
       clock,
       random: this.#random,
       offer: (offered, refresh) => this.#offer(offered, refresh),
-      onFailed: (failure) => this.#fail(failure, false),
+      onFailed: (failed, failure) => (this.#doOthersGoOn(failed, failure) ? this.#putAway(failed, failure.message) : this.#fail(failure, false)),
       onQuiet: () => this.#finishFailing(),
       onRetry: (reason) => this.#logRetry(reason),
       onRetimed: (frames) => this.#onRetimed(frames),
@@ -259,12 +325,53 @@ export class KafkaStream implements Stream {
     search.timer = clock.after(backOffMs, () => this.#searchLayout(search));
   }
 
+  /** Is it this partition alone that can't be written? Something of the topic was written meanwhile, or the cluster says that others can be. */
+  #doOthersGoOn({ partition }: Lane, { code, sinceMs, isAnswered }: LaneFailure): boolean {
+    const layout = this.#options.cluster.layout(this.#options.topic);
+    if (code !== 'UNREACHABLE' || this.#failure !== undefined || layout === undefined) return false;
+    const { leaders, fetchedAtMs } = layout;
+    if (!leaders.some((leader, other) => leader >= 0 && other !== partition && !this.#away.has(other))) return false;
+    const isToldOf = fetchedAtMs > sinceMs;
+    return isToldOf && leaders[partition] === NO_LEADER ? true : (isToldOf || isAnswered) && this.#deliveredMs > sinceMs;
+  }
+
+  #putAway(lane: Lane, reason: string): void {
+    const { log, cluster, topic } = this.#options;
+    this.#away.add(lane.partition, reason);
+    this.#lanes.delete(lane.partition);
+    log.warn(`${topic}[${lane.partition}] is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`);
+    const left = leftIn([lane]);
+    const layout = cluster.layout(topic)!;
+    for (const write of [...this.#writes]) {
+      const indexes = left.get(write.batch);
+      if (indexes !== undefined) this.#handBackOrMove(write, indexes, layout);
+    }
+  }
+
+  /** Frames without a key need not wait for this partition: they go to another. */
+  #handBackOrMove(write: Write, indexes: Set<number>, layout: TopicLayout): void {
+    const free = keylessOf(write.batch, indexes, partitionerNamed(this.#options.settings.partitioner));
+    for (const index of free) indexes.delete(index);
+    if (free.size > 0) this.#push(write, this.#keylessPartition(write, layout), rangeOf(write.batch, free));
+    if (indexes.size > 0) this.#handBackAway(write, indexes);
+  }
+
+  #handBackAway(write: Write, indexes: ReadonlySet<number>): void {
+    write.away = new Set([...(write.away ?? []), ...indexes]);
+    write.unsettled -= indexes.size;
+    if (write.unsettled === 0) this.#end(write);
+  }
+
   #settle(write: Write, end: 'delivered' | 'rejected' | 'discarded', frames: number): void {
     write[end] += frames;
     write.unsettled -= frames;
-    if (write.unsettled > 0) return;
+    if (write.unsettled === 0) this.#end(write);
+  }
+
+  #end(write: Write): void {
     this.#writes.splice(this.#writes.indexOf(write), 1);
-    write.resolve(settledOf(write));
+    if (write.away === undefined) write.resolve(settledOf(write));
+    else this.#handBack(write, write.away, { code: 'AWAY', message: this.#away.text ?? 'a partition was away' });
     if (this.#writes.length === 0) for (const run of this.#onQuiet.splice(0)) run();
   }
 
@@ -307,18 +414,15 @@ export class KafkaStream implements Stream {
   }
 
   #handBackAll(failure: StreamFailure): void {
-    const left = new Map<Batch, Set<number>>();
-    for (const lane of this.#lanes.values()) {
-      for (const { range } of lane.takeBack()) addIndexes(left, range);
-    }
+    const left = leftIn(this.#lanes.values());
     this.#lanes.clear();
-    for (const write of this.#writes.splice(0)) this.#handBack(write, left.get(write.batch) ?? new Set(), failure);
+    for (const write of this.#writes.splice(0)) this.#handBack(write, new Set([...(left.get(write.batch) ?? []), ...(write.away ?? [])]), failure);
     for (const run of this.#onQuiet.splice(0)) run();
   }
 
   #handBack(write: Write, left: ReadonlySet<number>, failure: StreamFailure): void {
-    const { batch, unsettled, rejecting } = write;
-    const undelivered = unsettled === batch.frames ? batch.retain() : batch.pick((index) => left.has(index) || rejecting.has(index));
+    const { batch, delivered, rejected, discarded, rejecting } = write;
+    const undelivered = delivered + rejected + discarded === 0 ? batch.retain() : batch.pick((index) => left.has(index) || rejecting.has(index));
     write.reject(new DeliveryError(failure.code, failure.message, undelivered, settledOf(write)));
   }
 
@@ -343,16 +447,21 @@ function settledOf({ delivered, rejected, discarded }: Write): Settled {
   return { delivered, rejected, ...(discarded === 0 ? {} : { discarded }) };
 }
 
-function addIndexes(left: Map<Batch, Set<number>>, range: FrameRange): void {
-  const indexes = left.get(range.batch) ?? new Set<number>();
-  for (let i = 0; i < range.count; i++) indexes.add(range.picked?.indexes[range.first + i] ?? range.first + i);
-  left.set(range.batch, indexes);
+/** By batch, which of its frames these lanes have not delivered; they hold nothing any more. */
+function leftIn(lanes: Iterable<Lane>): Map<Batch, Set<number>> {
+  const left = new Map<Batch, Set<number>>();
+  for (const lane of lanes) {
+    for (const { range } of lane.takeBack()) {
+      const indexes = left.get(range.batch) ?? new Set<number>();
+      left.set(range.batch, indexes);
+      addIndexes(indexes, range);
+    }
+  }
+  return left;
 }
 
-/** For the keyless frames of one batch, which stay together while the next batch goes elsewhere: the partition that was drawn, or, while it has no leader, one that has. */
-function pickLed(leaders: readonly number[], draw: number): number {
-  const drawn = draw % leaders.length;
-  if (leaders[drawn]! >= 0) return drawn;
-  const led = leaders.flatMap((leader, partition) => (leader >= 0 ? [partition] : []));
-  return led[draw % led.length] ?? 0;
+/** @throws KafkaFailure what concerns more than this node */
+function whyUnreached(failure: unknown): string {
+  if (failure instanceof KafkaFailure && (failure.code === 'CONNECTION' || failure.code === 'TIMEOUT')) return failure.message;
+  throw failure;
 }

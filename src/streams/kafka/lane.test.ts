@@ -44,7 +44,7 @@ function newLane(other: Partial<LaneOptions> = {}): Lane {
     retryBackoffMs: FIRST_BACK_OFF_MS, retryBackoffMaxMs: LONGEST_BACK_OFF_MS, replaceRefusedTimestamps: true, maxFrames: 1_000, maxBytes: 900_000, encoder: recordEncoder(), codecId: 0,
     compress: undefined, gauge: new CompressionGauge(), budget, clock, random: () => 0.5,
     offer: () => offers++,
-    onFailed: ({ code, message }) => failures.push(`${code}: ${message}`),
+    onFailed: (_, { code, message }) => failures.push(`${code}: ${message}`),
     onQuiet: () => quiets++,
     onRetry: (reason) => retries.push(reason),
     onRetimed: (frames) => (retimed += frames),

@@ -44,12 +44,21 @@ export interface LaneOptions {
   /** Offers the lane to the sender of the node that leads; called when there is something to send, and not again before it is settled. */
   readonly offer: (lane: Lane, refresh: boolean) => void;
   /** The deadline has passed. */
-  readonly onFailed: (failure: { readonly code: 'UNREACHABLE' | 'REFUSED'; readonly message: string }) => void;
+  readonly onFailed: (lane: Lane, failure: LaneFailure) => void;
   /** Nothing is on its way any more: told after each answer. */
   readonly onQuiet: () => void;
   readonly onRetry: (reason: string) => void;
   /** So many frames were delivered with the time of sending. */
   readonly onRetimed: (frames: number) => void;
+}
+
+export interface LaneFailure {
+  readonly code: 'UNREACHABLE' | 'REFUSED';
+  readonly message: string;
+  /** When the trying began that was in vain. */
+  readonly sinceMs: number;
+  /** A broker has answered the last try. */
+  readonly isAnswered: boolean;
 }
 
 interface Flight {
@@ -80,6 +89,7 @@ export class Lane implements SendingLane {
   #state: 'idle' | 'offered' | 'waiting' | 'stopped' = 'idle';
   #triedSinceMs: number | undefined;
   #tries = 0;
+  #isAnswered = false;
   #timer: Timer | undefined;
   #isStopping = false;
 
@@ -119,6 +129,7 @@ export class Lane implements SendingLane {
   settle(outcome: Outcome): void {
     // All was taken back already: should this have arrived, it arrives once more. At least once.
     if (this.#state === 'stopped') return;
+    this.#isAnswered = !(outcome instanceof KafkaFailure);
     if (outcome instanceof KafkaFailure) {
       this.#retry(outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE', outcome.message);
     } else {
@@ -277,7 +288,8 @@ export class Lane implements SendingLane {
     this.#state = this.#isStopping ? 'stopped' : 'waiting';
     if (this.#isStopping) return;
     if (this.#triedForMs() >= this.#options.messageTimeoutMs) {
-      return this.#options.onFailed({ code, message: `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)` });
+      const tried = `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)`;
+      return this.#options.onFailed(this, { code, message: tried, sinceMs: this.#triedSinceMs!, isAnswered: this.#isAnswered });
     }
     this.#options.onRetry(message);
     this.#timer = this.#options.clock.after(this.#backOffMs(), () => this.#offerAgain(true));

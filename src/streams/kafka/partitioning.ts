@@ -66,3 +66,37 @@ function pick(batch: Batch, places: Uint32Array, targets: Uint32Array, counts: U
   }
   return ranges;
 }
+
+/** Notes which frames of its batch a range has. */
+export function addIndexes(indexes: Set<number>, range: FrameRange): void {
+  for (let i = 0; i < range.count; i++) indexes.add(range.picked?.indexes[range.first + i] ?? range.first + i);
+}
+
+/** Those of these frames that may go to any partition. */
+export function keylessOf(batch: Batch, indexes: ReadonlySet<number>, { hash, spreadsKeyless }: Partitioner): Set<number> {
+  if (hash === undefined) return new Set(indexes);
+  const found = new Set<number>();
+  if (spreadsKeyless) walk(batch, (index, at) => indexes.has(index) && batch.bytes[at + 5 + batch.bytes[at + 4]!] === 0 && found.add(index));
+  return found;
+}
+
+/** These frames of a batch, in their order. */
+export function rangeOf(batch: Batch, chosen: ReadonlySet<number>): FrameRange {
+  const [offsets, indexes] = [new Uint32Array(chosen.size), new Uint32Array(chosen.size)];
+  let [count, bytes] = [0, 0];
+  walk(batch, (index, at, end) => {
+    if (!chosen.has(index)) return;
+    offsets[count] = at;
+    indexes[count++] = index;
+    bytes += end - at;
+  });
+  return { batch, picked: { offsets, indexes }, first: 0, at: offsets[0]!, count, bytes };
+}
+
+function walk({ bytes, frames }: Batch, visit: (index: number, at: number, end: number) => void): void {
+  for (let index = 0, at = 0; index < frames; index++) {
+    const end = at + PREFIX_BYTES + bodyLength(bytes, at);
+    visit(index, at, end);
+    at = end;
+  }
+}

@@ -1,8 +1,8 @@
 #!/bin/sh
-# `install.sh install` puts Kahe, its command and its units below DESTDIR; `install.sh uninstall` takes them away again. Promise: a configuration
+# `install.sh install` puts Kahe, its command, units, pages and completions below DESTDIR; `install.sh uninstall` takes them away again. Promise: a configuration
 # that is there is never written over, and neither it nor what Kahe has stored is ever removed. Starts and enables nothing.
 #   PREFIX /usr/local · DESTDIR (none) · SYSCONFDIR /etc · SYSTEMDDIR $PREFIX/lib (systemd/system, sysusers.d and tmpfiles.d are below it)
-#   NODE the Node that runs it: the one found in PATH
+#   NODE the Node that runs it: the one found in PATH · ZSHDIR where zsh looks for completions: $PREFIX/share/zsh/site-functions
 set -eu
 umask 022
 
@@ -14,6 +14,13 @@ sysconfdir=${SYSCONFDIR:-/etc}
 systemddir=${SYSTEMDDIR:-$prefix/lib}
 lib=$prefix/lib/kahe
 units="kahe.service kahe.socket"
+# Pages with what they lead to; the PHP client, alerts and the dashboard are among it.
+pages="README.md CHANGELOG.md LICENSE docs ops clients bench/RESULTS.md systemd/etc"
+share=$prefix/share
+man=$share/man/man1/kahe.1
+bash_completion=$share/bash-completion/completions/kahe
+zsh_completion=${ZSHDIR:-$share/zsh/site-functions}/_kahe
+fish_completion=$share/fish/vendor_completions.d/kahe.fish
 
 copy_packages() { # to: what package.json's dependencies need, as npm sees it
   cd "$root"
@@ -67,6 +74,35 @@ Then restart their programs, and: systemctl restart kahe.socket kahe
 END
 }
 
+# In share/kahe, for a system may leave out share/doc; there are links to it.
+place_pages() {
+  rm -rf "$destdir$share/kahe"
+  mkdir -p "$destdir$share/kahe" "$destdir$share/doc/kahe"
+  (cd "$root" && tar -cf - --exclude=clients/php/tests $pages) | tar -xf - --no-same-owner -C "$destdir$share/kahe"
+  chmod -R u=rwX,go=rX "$destdir$share/kahe"
+  for page in $pages; do
+    name=${page%%/*}
+    ln -sfn "../../kahe/$name" "$destdir$share/doc/kahe/$name"
+  done
+}
+
+# to: what the program itself says.
+write() {
+  mkdir -p "$(dirname "$destdir$1")"
+  cat >"$destdir$1"
+}
+
+place_man_and_completions() {
+  node --input-type=module -e "
+    import { manPage } from '$destdir$lib/dist/cli/manPage.js';
+    import { VERSION } from '$destdir$lib/dist/admin/version.js';
+    process.stdout.write(manPage(VERSION));" | write "$man"
+  for shell in bash zsh fish; do
+    eval "to=\$${shell}_completion"
+    node "$destdir$lib/dist/main.js" completion "$shell" | write "$to"
+  done
+}
+
 install_all() {
   node=${NODE:-$(command -v node)}
   install_lib
@@ -74,6 +110,8 @@ install_all() {
   for unit in $units; do place "$unit" "$systemddir/systemd/system/$unit"; done
   place kahe.sysusers "$systemddir/sysusers.d/kahe.conf"
   place kahe.tmpfiles "$systemddir/tmpfiles.d/kahe.conf"
+  place_pages
+  place_man_and_completions
   place_configuration
   [ -z "$destdir" ] || return 0
   case $node in /home/*|/root/*) echo "warning: the service can't reach $node, which is in somebody's home: install a Node for all users, or say NODE=" >&2 ;; esac
@@ -89,7 +127,8 @@ uninstall_all() {
   if [ -z "$destdir" ] && [ -d /run/systemd/system ]; then systemctl disable --now $units || true; fi
   for unit in $units; do rm -f "$destdir$systemddir/systemd/system/$unit"; done
   rm -f "$destdir$systemddir/sysusers.d/kahe.conf" "$destdir$systemddir/tmpfiles.d/kahe.conf" "$destdir$prefix/bin/kahe"
-  rm -rf "$destdir$lib" "$destdir$lib.new"
+  rm -f "$destdir$man" "$destdir$bash_completion" "$destdir$zsh_completion" "$destdir$fish_completion"
+  rm -rf "$destdir$lib" "$destdir$lib.new" "$destdir$share/kahe" "$destdir$share/doc/kahe"
   echo "Kahe is gone. $sysconfdir/kahe, /var/lib/kahe and the user kahe stay: remove them when you don't need what they hold."
 }
 

@@ -14,9 +14,10 @@ import { loadEnvironment, type Environment } from '../src/config/env.js';
 import { Problems } from '../src/config/problems.js';
 import { LIBRDKAFKA_NAMES, meaningOf } from '../src/streams/kafka/librdkafkaNames.js';
 import { parseKafkaSettings } from '../src/streams/kafka/settings.js';
+import { brokenLinks } from './docs/brokenLinks.js';
 import { FrameServer, FrameTeller } from './docs/frameServer.js';
 import { printHexdump, readHexdump } from './docs/hexdump.js';
-import { anchors, codeBlocks, firstTable, internalLinks, quoted, section } from './docs/markdown.js';
+import { codeBlocks, firstTable, quoted, section } from './docs/markdown.js';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(path.join(ROOT, file), 'utf8');
@@ -214,13 +215,13 @@ describe('all pages', () => {
   });
 
   it.each(pages)('%s: links lead somewhere', (page) => {
-    const broken = internalLinks(read(page)).filter((link) => {
-      const [file, anchor] = link.split('#');
-      const target = file === '' ? path.join(ROOT, page) : path.resolve(ROOT, path.dirname(page), file!);
-      if (!existsSync(target)) return true;
-      return anchor !== undefined && !anchors(readFileSync(target, 'utf8')).includes(anchor);
-    });
-    expect(broken).toEqual([]);
+    expect(brokenLinks(path.join(ROOT, page))).toEqual([]);
+  });
+
+  it('README.md: the code that it says to read is there', () => {
+    const named = [...readme.matchAll(/`((?:src|test)\/[^`]*)`/g)].map((found) => found[1]!);
+    expect(named.length).toBeGreaterThan(20);
+    expect(named.filter((name) => !existsSync(path.join(ROOT, name)))).toEqual([]);
   });
 
   it('README.md: its make targets exist', () => {

@@ -5,6 +5,7 @@ import { chmod, lstat, readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
+import { brokenLinksBelow, pagesBelow } from '../docs/brokenLinks.js';
 import { BootedSystem, whyNotBootable } from '../support/bootedSystem.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { daemonFolder, numberedFrames, numbersBySender, range, readFiles, spawnDaemon, type DaemonOptions } from '../support/daemon.js';
@@ -26,13 +27,25 @@ async function tree(folder: string): Promise<string[]> {
 }
 
 const OWN = ['usr/bin/kahe', 'usr/lib/systemd/system/kahe.service', 'usr/lib/systemd/system/kahe.socket', 'usr/lib/sysusers.d/kahe.conf', 'usr/lib/tmpfiles.d/kahe.conf'];
+const SAID = ['usr/share/man/man1/kahe.1', 'usr/share/bash-completion/completions/kahe', 'usr/share/zsh/site-functions/_kahe', 'usr/share/fish/vendor_completions.d/kahe.fish'];
+/** Of the many pages, and what they lead to. */
+const PAGES = ['README.md', 'docs/operations.md', 'bench/RESULTS.md', 'ops/alerts.yml', 'ops/grafana-dashboard.json', 'clients/php/autoload.php', 'clients/php/src/Client.php', 'systemd/etc/buckets.json'];
 const CONFIGURATION = ['etc/kahe/.env.prod.local', 'etc/kahe/buckets.json'];
 
 test('installs what runs, keeps a configuration that is there, and takes away what it brought', async () => {
   const destdir = await daemonFolder();
   await make('install', { PREFIX: '/usr', DESTDIR: destdir });
   const files = await tree(destdir);
-  expect(files.filter((name) => !name.startsWith('usr/lib/kahe/'))).toEqual([...OWN, ...CONFIGURATION].sort());
+  expect(files.filter((name) => !/^usr\/(lib|share|share\/doc)\/kahe\//.test(name))).toEqual([...OWN, ...SAID, ...CONFIGURATION].sort());
+  expect(files).toEqual(expect.arrayContaining(PAGES.map((name) => `usr/share/kahe/${name}`)));
+  expect(files.filter((name) => /^usr\/share\/kahe\/(src|test|clients\/php\/tests)\//.test(name))).toEqual([]);
+  // As they stand, and by way of share/doc.
+  for (const below of ['usr/share/kahe', 'usr/share/doc/kahe']) {
+    const pages = path.join(destdir, below);
+    expect(pagesBelow(pages)).toEqual(expect.arrayContaining(['README.md', 'clients/php/README.md', 'docs/metrics.md']));
+    expect(brokenLinksBelow(pages)).toEqual([]);
+  }
+  await isSaid(destdir);
   expect(files.filter((name) => /^usr\/lib\/kahe\/(?!node_modules)/.test(name) && !/kahe\/(dist\/.*(?<!\.test)\.js|package\.json|LICENSE)$/.test(name))).toEqual([]);
   // What the program needs, and nothing of the tools.
   const packages = new Set(files.map((name) => /^usr\/lib\/kahe\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(name)?.[1]).filter((name) => name !== undefined));
@@ -82,7 +95,7 @@ test.skipIf(obstacle !== undefined)(`make install and what it says is left to do
   await system.must(commands.join('\n'));
   expect(await system.must('systemctl show --property=ActiveState,ExecStart,FragmentPath kahe')).toMatch(/path=\/usr\/local\/bin\/kahe .*\nActiveState=active\nFragmentPath=\/usr\/local\/lib\/systemd\/system\/kahe\.service\n/);
   expect(await system.must('stat -c "%a %U:%G" /etc/kahe /etc/kahe/.env.prod.local /etc/kahe/buckets.json')).toBe('750 root:kahe\n640 root:kahe\n640 root:kahe\n');
-  expect(await system.must('cd /etc/kahe && environment=prod kahe send requests hello')).toBe('1 frame is safe\n');
+  expect(await system.must('cd /etc/kahe && environment=prod kahe send requests hello')).toBe('1 frame: 1 delivered\n');
   expect(await system.must('stat -c "%a %U:%G" /run/kahe/kahe.sock /var/lib/kahe')).toBe('660 root:kahe-clients\n700 kahe:kahe\n');
   // As after the installation of a Kahe whose socket was the group kahe's.
   await system.must('useradd --groups kahe writer');
@@ -92,6 +105,16 @@ test.skipIf(obstacle !== undefined)(`make install and what it says is left to do
   expect((await readFiles(system.path('/var/lib/kahe/data'))).map(({ message }) => message)).toEqual(['hello']);
   expect(await system.must('find /usr/local /etc/systemd -name "kahe*"; ls -A /etc/kahe')).toBe('.env.prod.local\nbuckets.json\n');
 }, DEADLINE_MS);
+
+/** The manual page and the completions are those of the program that is installed. */
+async function isSaid(destdir: string): Promise<void> {
+  const { stdout, stderr } = await run('man', ['--warnings', '-l', path.join(destdir, SAID[0]!)], { env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' } });
+  expect([stderr, stdout]).toEqual(['', expect.stringContaining('kahe send BUCKET') as string]);
+  const kahe = path.join(destdir, 'usr/lib/kahe/dist/main.js');
+  for (const [index, shell] of ['bash', 'zsh', 'fish'].entries()) {
+    expect(await readFile(path.join(destdir, SAID[index + 1]!), 'utf8')).toBe((await run(process.execPath, [kahe, 'completion', shell])).stdout);
+  }
+}
 
 /** Native packages included: those of the codecs are loaded for Kafka, that of the checksum for the spool. */
 async function deliversFrom(options: Pick<DaemonOptions, 'under' | 'program'>): Promise<void> {

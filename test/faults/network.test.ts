@@ -66,7 +66,7 @@ describe('a network', () => {
     proxy().heal();
     await recovers(stage);
     if (!stage.hasBackup || stage.hasReplay) await stage.daemon.line(/refuses the time/);
-    await stage.close({})
+    await stage.close({});
   });
 
   test.each(arrangements('spool'))('that resets each connection after 1 to 64 KiB: %s', async (arrangement) => {

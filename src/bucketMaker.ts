@@ -23,6 +23,7 @@ import { TurningPace } from './limits/turningPace.js';
 import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './liveStream.js';
 import type { Log } from './log.js';
 import type { MemoryBudget } from './memoryBudget.js';
+import { plural } from './plural.js';
 import type { RejectedStore } from './rejected/rejectedStore.js';
 import type { LeftSegment, Spool } from './spool/spool.js';
 import { makeStreamParts } from './streamParts.js';
@@ -184,7 +185,7 @@ export class BucketMaker {
     const { backup } = config;
     if (frames === 0 || backup?.type !== 'file' || this.#parts.stopAtMs() !== Infinity) return;
     const isStillThere = limit?.config.over === 'backup' && place.streams.some((other) => other.id === config.id && backupPlace(other) === backupPlace(config));
-    if (!isStillThere) log.warn(`${frames} frames that were over the rate limit stay in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends them: the limit or the backup is not configured as it was; send them with kahe replay, or configure it so again`);
+    if (!isStillThere) log.warn(`${frames} ${plural(frames, 'frame that was', 'frames that were')} over the rate limit ${plural(frames, 'stays', 'stay')} in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends ${plural(frames, 'it', 'them')}: the limit or the backup is not configured as it was; use kahe replay, or configure it so again`);
   }
 
   #makeParts(look: KnownBucket, config: StreamConfig, { account, ledger, pace, watch }: StreamRecord, log: Log): ReturnType<typeof makeStreamParts> {
@@ -195,7 +196,7 @@ export class BucketMaker {
   /** What could be delivered nowhere: it is in the spool already, for the next run, or else it is kept with the rejected frames. */
   async #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
     if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
-    log.info(`${batch.frames} frames stay in the spool: ${reason}`);
+    log.info(`${batch.frames} ${plural(batch.frames, 'frame stays', 'frames stay')} in the spool: ${reason}`);
     // Held for ever, so it never counts as settled, and its segment stays.
     batch.retain();
     return 'queued';

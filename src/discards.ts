@@ -2,6 +2,7 @@
 // first and last time, and told in the log: the first of its kind at once, what follows folded into one line now and then.
 import type { Clock, Timer } from './clock.js';
 import type { Log } from './log.js';
+import { plural } from './plural.js';
 
 export interface Discard {
   readonly bucket: string;
@@ -43,7 +44,7 @@ export class Discards {
     count.frames += frames;
     count.bytes += bytes;
     count.lastMs = nowMs;
-    if (isFirst) return this.log.error(`discarded: ${described(count)}: ${frames} frames, ${bytes} bytes; ${ADVICE}`);
+    if (isFirst) return this.log.error(`discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')}, ${bytes} ${plural(bytes, 'byte')}; ${ADVICE}`);
     this.#unsaid.set(count, (this.#unsaid.get(count) ?? 0) + frames);
     this.#fold ??= this.clock.after(FOLD_MS, () => this.#sayFolded());
   }
@@ -53,7 +54,7 @@ export class Discards {
     this.#fold?.cancel();
     this.#sayFolded();
     for (const count of this.counts) {
-      this.log.unfolded.error(`discarded in all: ${described(count)}: ${count.frames} frames, ${count.bytes} bytes, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
+      this.log.unfolded.error(`discarded in all: ${described(count)}: ${count.frames} ${plural(count.frames, 'frame')}, ${count.bytes} ${plural(count.bytes, 'byte')}, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
     }
   }
 
@@ -71,7 +72,7 @@ export class Discards {
 
   #sayFolded(): void {
     this.#fold = undefined;
-    for (const [count, frames] of this.#unsaid) this.log.error(`discarded: ${described(count)}: ${frames} frames more, ${count.frames} in all`);
+    for (const [count, frames] of this.#unsaid) this.log.error(`discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')} more, ${count.frames} in all`);
     this.#unsaid.clear();
   }
 }

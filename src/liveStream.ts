@@ -12,6 +12,7 @@ import type { StreamParts } from './streamParts.js';
 import type { Account } from './streams/account.js';
 import type { SurplusLedger } from './limits/surplusLedger.js';
 import type { TurningPace } from './limits/turningPace.js';
+import { plural } from './plural.js';
 import { type BackupLedger, backupPlace } from './streams/backupLedger.js';
 import { StreamActor } from './streams/streamActor.js';
 import type { StreamMessage } from './streams/streamMessage.js';
@@ -171,7 +172,7 @@ export class LiveStream implements BucketStream {
   #sayWhatStays(why: string): void {
     const { config: { backup }, parts: { replay } } = this.#form;
     if (replay === undefined || replay.leftFrames === 0 || backup?.type !== 'file') return;
-    this.#log.warn(`${replay.leftFrames} frames stay in the backup below ${backup.settings.path}, and nobody sends them: ${why}; use kahe replay`);
+    this.#log.warn(`${replay.leftFrames} ${plural(replay.leftFrames, 'frame stays', 'frames stay')} in the backup below ${backup.settings.path}, and nobody sends ${plural(replay.leftFrames, 'it', 'them')}: ${why}; use kahe replay`);
   }
 
   /** Parts that no actor has had. */

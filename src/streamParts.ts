@@ -3,6 +3,7 @@ import type { ReadTurns } from './disk/readTurns.js';
 import type { BackupConfig, StreamConfig } from './config/buckets.js';
 import type { Discards } from './discards.js';
 import type { Log } from './log.js';
+import { plural } from './plural.js';
 import type { Pace } from './replay/pace.js';
 import { Replay } from './replay/replay.js';
 import { backupId, surplusId } from './streams/backupId.js';
@@ -55,7 +56,7 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
     log,
     streamId: surplus === undefined ? config.id : surplusId(config.id),
     // Delivered they were: these are the files that the reader was to fetch in time.
-    onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} frames was removed: maxFiles was reached; fetch files sooner, or raise maxFiles`),
+    onDiscard: ({ file, frames }) => log.warn(`${file} with ${frames} ${plural(frames, 'frame')} was removed: maxFiles was reached; fetch files sooner, or raise maxFiles`),
     watch,
   });
   if (config.backup === undefined) return { primary, backup: undefined, replay: undefined, backedUp: () => undefined };

@@ -2,6 +2,7 @@
 // In words it is the same for `kahe status`, `kahe top` and the status page.
 import type { StreamMode } from '../streams/streamWatch.js';
 import type { Snapshot } from './snapshot.js';
+import { plural } from '../plural.js';
 
 const MOST_NAMED = 20;
 
@@ -19,7 +20,7 @@ export function readinessOf(snapshot: Snapshot): Readiness {
   if (reasons.length > 0) return { state: 'error', text: 'not ready', reasons };
   const inBackup = snapshot.buckets.flatMap(({ streams }) => streams).filter(({ isAlive, mode }) => isAlive && mode === 'backup').length;
   if (inBackup === 0) return { state: 'normal', text: 'ready', reasons };
-  return { state: 'backup', text: `ready, ${inBackup} stream${inBackup === 1 ? '' : 's'} in backup`, reasons };
+  return { state: 'backup', text: `ready, ${inBackup} ${plural(inBackup, 'stream')} in backup`, reasons };
 }
 
 /** Why it is not ready, a line each; none: it is. */
@@ -40,5 +41,5 @@ function streamsInError({ buckets }: Snapshot): readonly string[] {
     return `bucket ${JSON.stringify(name)}, stream ${id}: mode error: ${lastProblem?.text ?? 'no reason is known'}`;
   }));
   const more = reasons.length - MOST_NAMED;
-  return more <= 0 ? reasons : [...reasons.slice(0, MOST_NAMED), `and ${more} more stream${more === 1 ? '' : 's'} in mode error`];
+  return more <= 0 ? reasons : [...reasons.slice(0, MOST_NAMED), `and ${more} more ${plural(more, 'stream')} in mode error`];
 }

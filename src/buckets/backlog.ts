@@ -5,6 +5,7 @@ import type { Batch } from '../frames/batch.js';
 import { type Origins, UNKNOWN } from '../frames/origins.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
+import { plural } from '../plural.js';
 import type { Segment } from '../spool/segment.js';
 import type { SettledNotes } from '../spool/settledNotes.js';
 import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
@@ -237,7 +238,7 @@ export class Backlog {
     this.#takers.forEach(({ stream: { id }, takesMore, isGone }, number) => {
       if (takesMore || isGone) return;
       const missed = this.entries.filter(({ at }) => at[number] === 'waiting');
-      if (missed.length > 0) this.#options.log.error(`stream ${id} was taken out of the configuration, and the daemon stopped before it had had ${missed.length} batches that are in the spool: they go without it, unless it is configured again`);
+      if (missed.length > 0) this.#options.log.error(`stream ${id} was taken out of the configuration, and the daemon stopped before it had had ${missed.length} ${plural(missed.length, 'batch that is', 'batches that are')} in the spool: ${plural(missed.length, 'it goes', 'they go')} without it, unless it is configured again`);
     });
   }
 

@@ -8,6 +8,7 @@ import { rateText } from '../config/rateLimit.js';
 import { formatSize } from '../config/size.js';
 import { VariableSource } from '../config/variableSource.js';
 import { ConfigError } from '../errors.js';
+import { plural } from '../plural.js';
 import { probeKafkas } from './checkConnect.js';
 import { tryPlaces, userText } from './checkPlaces.js';
 import { type Command, type CommandLine, UsageError, columns } from './command.js';
@@ -117,7 +118,7 @@ function bucketRows({ buckets, defaultBucket, streamsConfigs }: BucketsConfig): 
 
 function batchText({ batchFrames, batchTimeoutMs, batchBytes, rateLimit }: BucketConfig): string {
   const limit = rateLimit === undefined ? '' : `; at most ${rateText(rateLimit)}, over that: ${rateLimit.over}`;
-  return `${batchFrames} frames, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms${limit}`;
+  return `${batchFrames} ${plural(batchFrames, 'frame')}, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms${limit}`;
 }
 
 export function targetText(target: StreamConfig | BackupConfig): string {

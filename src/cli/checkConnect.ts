@@ -4,6 +4,7 @@ import { systemClock } from '../clock.js';
 import type { BucketsConfig } from '../config/buckets.js';
 import { messageOf } from '../errors.js';
 import { Log } from '../log.js';
+import { plural } from '../plural.js';
 import type { KafkaBroker } from '../streams/kafka/brokerList.js';
 import { Cluster, type TopicLayout } from '../streams/kafka/cluster.js';
 import { KafkaFailure } from '../streams/kafka/failure.js';
@@ -88,7 +89,7 @@ function topicLine(what: string, { topic, layout, problem }: Asked): Probed {
   if (layout === undefined) return failure(what, messageOf(problem));
   const unled = layout.leaders.filter((leader) => leader < 0).length;
   const line = unled === 0 ? ok : unled < layout.leaders.length ? warning : failure;
-  return line(what, `topic ${topic} has ${counted(layout.leaders.length, 'partition')}${unled === 0 ? '' : `, of which ${unled} ${unled === 1 ? 'has' : 'have'} no leader now`}`);
+  return line(what, `topic ${topic} has ${counted(layout.leaders.length, 'partition')}${unled === 0 ? '' : `, of which ${unled} ${plural(unled, 'has', 'have')} no leader now`}`);
 }
 
 /** Of those topics that were asked for; undefined: any may be led by it. */

@@ -75,7 +75,7 @@ describe('kahe inspect: the table', () => {
     const sound = await file('sound.bckstm', frame);
     const ran = await inspect(torn, join(folder, 'missing'), await emptyFolder('empty'), sound);
     expect(ran.code).toBe(1);
-    expect(ran.out).toContain(`${torn}: torn at offset 8: expected a frame of 8 bytes, the file has 5 more; the last 5 bytes are no whole frame\n`);
+    expect(ran.out).toContain(`${torn}: torn at offset 8: expected a frame of 8 bytes, the file has 5 more; its end (5 bytes) is no whole frame\n`);
     expect(ran.out).toContain(`${sound}: 1 frame, 8 B\n`);
     expect(ran.err).toMatch(/^kahe inspect: .*missing: ENOENT.*\nkahe inspect: .*empty: no .bckstm file is in this folder\n$/);
   });

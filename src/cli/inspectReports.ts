@@ -3,7 +3,7 @@ import { frameJson, textOf } from '../frames/frameText.js';
 import type { ScanEnd, ScanEntry } from '../frames/scan.js';
 import type { FrameView } from './frameView.js';
 import { type Lines, painted } from './io.js';
-import { bytesText, countText, cut, framesText, lineOf } from './units.js';
+import { bytesText, countText, counted, cut, framesText, lineOf } from './units.js';
 
 export interface Sum {
   frames: number;
@@ -64,7 +64,7 @@ export class TableReport implements Report {
         const says = `${timeText(entry.timeMs)}, ${framesText(entry.frames)}, checksum ${entry.isWhole ? 'fits' : this.#paint('DOES NOT FIT')}`;
         return this.lines.add(row(String(offset), kind, '-', '-', bytesText(bytes), says));
       }
-      case 'damage': return this.lines.add(this.#paint(`damaged: ${countText(bytes)} bytes from offset ${offset} on: ${entry.reason}; it goes on at offset ${offset + bytes}`));
+      case 'damage': return this.lines.add(this.#paint(`damaged: ${counted(bytes, 'byte')} from offset ${offset} on: ${entry.reason}; it goes on at offset ${offset + bytes}`));
     }
   }
 
@@ -77,7 +77,7 @@ export class TableReport implements Report {
     const frames = list.reduce((sum, [, each]) => sum + each.frames, 0);
     const bad = badFrames === 0 ? '' : `; ${countText(badFrames)} bad`;
     await this.lines.add(`${file}: ${framesText(frames)}, ${bytesText(list.reduce((sum, [, each]) => sum + each.bytes, 0))}${bad}`);
-    if (tornBytes > 0) await this.lines.add(this.#paint(`${file}: torn at offset ${wholeBytes}: ${reason}; the last ${countText(tornBytes)} bytes are no whole frame`));
+    if (tornBytes > 0) await this.lines.add(this.#paint(`${file}: torn at offset ${wholeBytes}: ${reason}; its end (${counted(tornBytes, 'byte')}) is no whole frame`));
   }
 
   #paint(text: string): string {

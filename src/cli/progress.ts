@@ -2,7 +2,7 @@
 // meanwhile stand above it.
 import type { Clock } from '../clock.js';
 import { type Io, type Output } from './io.js';
-import { countText, durationText } from './units.js';
+import { countText, framesText, durationText } from './units.js';
 
 export interface ProgressOptions {
   readonly io: Pick<Io, 'out' | 'err'>;
@@ -75,7 +75,7 @@ export class Progress {
 
   #text(): string {
     const seconds = Math.max(0.001, (this.#clock.now() - this.#startMs) / 1000);
-    const rate = `${countText(this.#frames)} frames, ${countText(this.#frames / seconds)} frames/s`;
+    const rate = `${framesText(this.#frames)}, ${countText(this.#frames / seconds)} frames/s`;
     if (this.#totalBytes === 0) return rate;
     const share = Math.min(1, this.#bytes / this.#totalBytes);
     const left = share > 0 ? `, ${durationText((seconds * 1000 * (1 - share)) / share)} left` : '';

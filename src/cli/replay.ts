@@ -8,6 +8,7 @@ import { loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { ConfigError } from '../errors.js';
 import { Log } from '../log.js';
+import { plural } from '../plural.js';
 import { type Command, type CommandLine, UsageError } from './command.js';
 import { SOCKET_OPTION, daemonPlace } from './daemonPlace.js';
 import type { Io } from './io.js';
@@ -145,7 +146,7 @@ async function replayAll(files: readonly InputFile[], progress: Progress, option
 /** @returns was none rejected or discarded? */
 async function tellOutcome(progress: Progress, { target, stop, waitMs, isAgainRejected }: FileReplayOptions & Settings & { readonly isAgainRejected: boolean }, tookMs: number): Promise<boolean> {
   const report = progress.frames === 0 ? undefined : await target.outcome(stop.hasStopped() ? 0 : waitMs);
-  const what = report === undefined ? `${framesText(progress.frames)} ${progress.frames === 1 ? 'is' : 'are'} safe` : outcomeLine(report, isAgainRejected ? 'rejected again' : 'rejected');
+  const what = report === undefined ? `${framesText(progress.frames)} ${plural(progress.frames, 'is', 'are')} safe` : outcomeLine(report, isAgainRejected ? 'rejected again' : 'rejected');
   progress.tell(`${what}, in ${durationText(tookMs)}${stop.hasStopped() ? '; stopped: the same command goes on' : ''}`);
   return target.discarded === 0 && (report === undefined || refusedIn(report) === 0);
 }

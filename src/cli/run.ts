@@ -16,6 +16,7 @@ import { ServiceManager } from '../systemd/serviceManager.js';
 import { statusOf } from '../systemd/status.js';
 import type { Statsd } from '../statsd/statsd.js';
 import type { Environment } from '../config/env.js';
+import { plural } from '../plural.js';
 import { Reloads } from './reloads.js';
 import { keepYoungGenerationSmall } from './youngGeneration.js';
 
@@ -49,7 +50,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   admin?.show({ snapshot: () => daemon.snapshot(), taps: daemon.taps });
   const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
-  log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} buckets`);
+  log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} ${plural(buckets.buckets.length, 'bucket')}`);
   keepYoungGenerationSmall();
   tellReady();
   reloads.begin((changed) => daemon.reload(changed));
@@ -143,6 +144,6 @@ function endOfLife(log: Log): Promise<{ reason: string; exitCode: number }> {
 /** The account, at the end: every frame that came, by what became of it. */
 function report(daemon: Daemon, { unfolded: log }: Log): void {
   const { received, bad } = daemon.socketCounts;
-  log.info(`stopped; received ${received} frames, ${bad} of them bad`);
+  log.info(`stopped; received ${received} ${plural(received, 'frame')}, ${bad} of them bad`);
   for (const [name, account] of daemon.accounts) log.info(`${name}: ${printed(account)}`);
 }

@@ -1,4 +1,5 @@
 // `kahe send BUCKET …`: a frame, or one for each line, to the running daemon; ends once it is known what became of them.
+import { plural } from '../plural.js';
 import { createReadStream, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { systemClock } from '../clock.js';
@@ -93,7 +94,7 @@ async function deliver(sending: Sending, add: (delivery: Delivery) => Promise<bo
   } catch (error) {
     if (error instanceof UsageError) throw error;
     progress.say(`kahe send: ${(error as Error).message}`);
-    if (progress.frames > 0) progress.say(`${safeLine(progress.frames, delivery.discarded)}; of what was sent behind ${progress.frames === 1 ? 'it' : 'them'} nothing is known`);
+    if (progress.frames > 0) progress.say(`${safeLine(progress.frames, delivery.discarded)}; of what was sent behind ${plural(progress.frames, 'it', 'them')} nothing is known`);
     return 1;
   } finally {
     delivery.close();
@@ -102,7 +103,7 @@ async function deliver(sending: Sending, add: (delivery: Delivery) => Promise<bo
 
 /** For a daemon that only gives receipts. */
 function safeLine(frames: number, discarded: number): string {
-  return `${framesText(frames - discarded)} ${frames - discarded === 1 ? 'is' : 'are'} safe${discarded === 0 ? '' : `, ${countText(discarded)} discarded`}`;
+  return `${framesText(frames - discarded)} ${plural(frames - discarded, 'is', 'are')} safe${discarded === 0 ? '' : `, ${countText(discarded)} discarded`}`;
 }
 
 interface Keyed {

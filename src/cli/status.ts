@@ -7,7 +7,7 @@ import { type Command, type CommandLine, UsageError, columns } from './command.j
 import { type Io, type Output, painted } from './io.js';
 import { BACKED_UP, BUCKET, QUEUED, STREAM, type StreamRow, modeColumn, problemText, rateColumn, readinessLines, rowsOf, shareText, titleOf } from './streamRows.js';
 import { type Column, roomOf, tableOf } from './table.js';
-import { bytesText, countText, durationText, escaped, framesText, rateText } from './units.js';
+import { bytesText, countText, counted, durationText, escaped, framesText, rateText } from './units.js';
 
 export const statusCommand: Command = {
   name: 'status',
@@ -54,7 +54,7 @@ function factsOf({ socket, memory, paused, spool, rejected, discards, process: {
     ['received', `${framesText(socket.received)}, ${rateText(perSecond)} a second since the start; ${countText(socket.bad)} bad`],
     ['connections', `${countText(socket.open)} open, ${countText(socket.accepted)} since the start${socket.turnedAway === 0 ? '' : `; ${countText(socket.turnedAway)} turned away for lack of open files`}`],
     ['memory', `${shareText(memory.heldBytes, memory.limitBytes)} held; the process has ${bytesText(residentBytes)}`],
-    ['spool', spool === undefined ? 'none' : `${shareText(spool.bytes, spool.maxBytes)}${spool.isFull ? ', full' : ''}${spool.failingSegments === 0 ? '' : `, ${countText(spool.failingSegments)} files that the disk does not take`}`],
+    ['spool', spool === undefined ? 'none' : `${shareText(spool.bytes, spool.maxBytes)}${spool.isFull ? ', full' : ''}${spool.failingSegments === 0 ? '' : `, ${counted(spool.failingSegments, 'file')} that the disk does not take`}`],
     ['paused', pausedText(paused)],
     ...(kept + rejected.lostFrames === 0 ? [] : [['rejected', `${framesText(kept)}: ${rejected.reasons.map(({ reason, frames }) => `${escaped(reason)} (${countText(frames)})`).join(', ')}${rejected.lostFrames === 0 ? '' : `; ${countText(rejected.lostFrames)} could not be kept`}`] as [string, string]]),
     ...(discarded === 0 ? [] : [['discarded', framesText(discarded)] as [string, string]]),
@@ -63,7 +63,7 @@ function factsOf({ socket, memory, paused, spool, rejected, discards, process: {
 
 function pausedText({ isForMemory, isForSpool, ms, times }: Snapshot['paused']): string {
   if (isForMemory || isForSpool) return `clients wait now, for ${isForMemory ? 'memory' : 'the spool'}; ${durationText(ms)} in all`;
-  return times === 0 ? 'never: no client had to wait' : `not now; ${countText(times)} times until now, ${durationText(ms)} in all`;
+  return times === 0 ? 'never: no client had to wait' : `not now; ${counted(times, 'time')} until now, ${durationText(ms)} in all`;
 }
 
 function tableColumns(out: Output): Column<StreamRow>[] {

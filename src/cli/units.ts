@@ -1,6 +1,7 @@
 // Numbers and bytes as people read them. Promise: what comes out is one line, whatever the bytes are: nothing moves the cursor, hides text or
 // turns its direction.
 import { textOf } from '../frames/frameText.js';
+import { plural } from '../plural.js';
 
 /** 1536 → "1.5 KB": powers of 1024, as everywhere in Kahe. */
 export function bytesText(bytes: number): string {
@@ -25,7 +26,7 @@ export function rateText(perSecond: number): string {
 
 /** "1 frame", "1,234 frames". */
 export function counted(count: number, noun: string): string {
-  return `${countText(count)} ${noun}${count === 1 ? '' : 's'}`;
+  return `${countText(count)} ${plural(count, noun)}`;
 }
 
 export function framesText(frames: number): string {

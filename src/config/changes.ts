@@ -2,6 +2,7 @@
 // writing the same thing is no change.
 import { isDeepStrictEqual } from 'node:util';
 import type { BucketConfig, BucketsConfig, StreamConfig } from './buckets.js';
+import { plural } from '../plural.js';
 
 /** A bucket's settings, and those of its streams. */
 export interface WholeBucket {
@@ -67,7 +68,7 @@ export function describeChanges({ added, removed, changed }: Changes): string {
 }
 
 function describeChange({ settings, added, removed, changed }: BucketChange): string {
-  const streams = (what: string, ids: readonly string[]): string[] => (ids.length > 0 ? [`${what} ${ids.length === 1 ? 'stream' : 'streams'} ${ids.join(', ')}`] : []);
+  const streams = (what: string, ids: readonly string[]): string[] => (ids.length > 0 ? [`${what} ${plural(ids.length, 'stream')} ${ids.join(', ')}`] : []);
   return [...settings, ...streams('new', added), ...streams('without', removed), ...streams('changed', changed)].join(', ');
 }
 

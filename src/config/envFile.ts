@@ -1,4 +1,5 @@
 // Finds `.env.{environment}.local` and reads it, without touching process.env. Promise: one that somebody wants is never left out in silence.
+import { plural } from '../plural.js';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../errors.js';
@@ -24,7 +25,7 @@ export function findEnvFile({ cwd, env }: EnvironmentSource): string | undefined
   if (isSet(env['environment'])) throw missing(file, ', because the environment variable "environment" names it; make it (it may be empty), start in its folder, or unset "environment"');
   const others = otherEnvironments(cwd);
   // One of them is meant: to start without it would be to start with other settings than those that somebody wrote.
-  if (others.length > 0) throw missing(file, `, but ${others.map((name) => `.env.${name}.local`).join(' and ')} ${others.length === 1 ? 'is' : 'are'} here; set the environment variable "environment" to ${others.join(' or ')}, or make this file too`);
+  if (others.length > 0) throw missing(file, `, but ${others.map((name) => `.env.${name}.local`).join(' and ')} ${plural(others.length, 'is', 'are')} here; set the environment variable "environment" to ${others.join(' or ')}, or make this file too`);
   if (ENOUGH.some((name) => isSet(env[name]))) return undefined;
   throw missing(file, '; make this file (it may be empty: every variable has a default), or start in its folder, or set the environment variable "environment" to NAME to use ' +
     `.env.NAME.local; no file is needed when ${ENOUGH.join(' or ')} is set in the environment`);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Problems } from './problems.js';
 import { checkObject, readBy } from './schema.js';
 import { describeValue, parseInteger } from './values.js';
+import { plural } from '../plural.js';
 
 const OVERS = ['reject', 'backup'] as const;
 /** Where the frames over the limit go: to REJECTED, or to the backup of each stream. */
@@ -37,5 +38,5 @@ export function checkBackups(streams: readonly unknown[], backedUp: ReadonlySet<
 
 /** As people read it: `100 frames in 1000 ms`. */
 export function rateText({ frames, perMs }: Pick<RateLimitConfig, 'frames' | 'perMs'>): string {
-  return `${frames} frames in ${perMs} ms`;
+  return `${frames} ${plural(frames, 'frame')} in ${perMs} ms`;
 }

@@ -1,5 +1,6 @@
 // Sizes as people write them ("10MB"). Units are powers of 1024, as in kahego.
 import { ConfigError } from '../errors.js';
+import { plural } from '../plural.js';
 import { describeValue } from './values.js';
 
 const BYTES_PER_UNIT: ReadonlyMap<string, number> = new Map([
@@ -41,5 +42,5 @@ export function formatSize(bytes: number): string {
     const factor = BYTES_PER_UNIT.get(unit)!;
     if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit.toUpperCase()}`;
   }
-  return `${bytes} bytes`;
+  return `${bytes} ${plural(bytes, 'byte')}`;
 }

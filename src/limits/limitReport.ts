@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../clock.js';
 import type { OverLimit, RateLimitConfig } from '../config/rateLimit.js';
 import { rateText } from '../config/rateLimit.js';
 import type { Log } from '../log.js';
+import { plural } from '../plural.js';
 
 /** Frames over the limit, by where they went. */
 export type LimitCounts = Record<OverLimit, number>;
@@ -48,6 +49,6 @@ export class LimitReport {
 
   #tell({ ms, frames }: { readonly ms: number; readonly frames: number }): void {
     const { limit, counts } = this;
-    this.log.warn(`rate limit: ${frames} frames over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: ${ADVICE[limit.over]}`);
+    this.log.warn(`rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: ${ADVICE[limit.over]}`);
   }
 }

@@ -82,11 +82,11 @@ describe('Limiter', () => {
     for (let i = 0; i < 50; i++) bench.run(named(i, 1));
     expect(bench.lines).toHaveLength(1);
     expect(bench.lines[0]).toContain('WARN | ');
-    expect(bench.lines[0]).toContain('rate limit: 1 frames over 1 frames in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames');
+    expect(bench.lines[0]).toContain('rate limit: 1 frame over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames');
     bench.clock.advance(9_999);
     expect(bench.lines).toHaveLength(1);
     bench.clock.advance(1);
-    expect(bench.lines[1]).toContain('rate limit: 48 frames over 1 frames in 1000 ms since 2023-11-14T22:13:20.000Z, 49 in all');
+    expect(bench.lines[1]).toContain('rate limit: 48 frames over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 49 in all');
     bench.clock.advance(60_000);
     expect(bench.lines).toHaveLength(2);
     expect(bench.clock.timers).toBe(0);

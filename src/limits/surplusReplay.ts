@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import type { BackupReplay, Stream } from '../streams/stream.js';
 import { messageOf } from '../errors.js';
+import { plural } from '../plural.js';
 
 export interface SurplusReplayOptions {
   readonly replay: BackupReplay;
@@ -66,7 +67,7 @@ export class SurplusReplay {
 
   #begin(): void {
     const { log, replay } = this.#options;
-    if (!this.#hasBegun && replay.leftFrames > 0) log.info(`${replay.leftFrames} frames in the backup are there because of the rate limit: they are sent as it leaves room`);
+    if (!this.#hasBegun && replay.leftFrames > 0) log.info(`${replay.leftFrames} ${plural(replay.leftFrames, 'frame')} in the backup ${plural(replay.leftFrames, 'is', 'are')} there because of the rate limit, and sent as it leaves room`);
     if (this.#problem !== undefined) log.info('what was over the rate limit is being sent again');
     this.#hasBegun = true;
     this.#problem = undefined;
@@ -77,6 +78,6 @@ export class SurplusReplay {
     const { log, replay, retryMs } = this.#options;
     const isKnown = this.#problem !== undefined;
     this.#problem = messageOf(error);
-    if (!isKnown) log.warn(`what was over the rate limit is not sent yet: ${this.#problem}; ${replay.leftFrames} frames are left, tried again every ${retryMs} ms`);
+    if (!isKnown) log.warn(`what was over the rate limit is not sent yet: ${this.#problem}; ${replay.leftFrames} ${plural(replay.leftFrames, 'frame is', 'frames are')} left, tried again every ${retryMs} ms`);
   }
 }

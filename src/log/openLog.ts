@@ -1,6 +1,7 @@
 // The daemon's log: in the format that fits its reader, floods folded, to stderr.
 import { systemClock } from '../clock.js';
 import { Log, kahegoLines, type LogLevel, type LogSink, type LogWriter } from '../log.js';
+import { plural } from '../plural.js';
 import { Floods } from './floods.js';
 import { type LogFormat, type LogPlace, formatFor, hasColors } from './formats.js';
 import { isJournal, withPriorities } from './journal.js';
@@ -16,7 +17,7 @@ export async function openLog(level: LogLevel, format: LogFormat, env: LogPlace[
   // Touching process.stderr also makes Node open a pipe there as one that doesn't block: see standardError.ts.
   const place = { env, isTerminal: process.stderr.isTTY };
   const stderr = new StandardError({
-    onLost: (lines) => log.warn(`${lines} lines of this log are lost: what reads stderr stood still, or had no room; nothing else is lost by that`),
+    onLost: (lines) => log.warn(`${lines} ${plural(lines, 'line')} of this log ${plural(lines, 'is', 'are')} lost: what reads stderr stood still, or had no room; nothing else is lost by that`),
   });
   const lines = (sink: LogSink): Promise<LogWriter> => linesFor(format, place, sink);
   const floods = new Floods(await (isJournal(env) ? withPriorities(stderr.sink, lines) : lines(stderr.sink)), systemClock);

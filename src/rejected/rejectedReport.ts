@@ -1,5 +1,6 @@
 // Counts rejected frames by reason and says so in the log: the first of each reason at once, then what came since, folded, so that a client
 // that floods us with bad frames doesn't flood the log.
+import { plural } from '../plural.js';
 import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Unkept } from './rejectedFiles.js';
@@ -45,7 +46,7 @@ export class RejectedReport {
       return;
     }
     const first = Buffer.from(bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES))).toString('hex');
-    const sample = `bucket ${JSON.stringify(bucket)}, ${end - start} bytes, first ${first}`;
+    const sample = `bucket ${JSON.stringify(bucket)}, ${end - start} ${plural(end - start, 'byte')}, first ${first}`;
     this.counts.set(name, { frames, bytes: end - start, firstMs: timeMs, lastMs: timeMs, sample });
     this.log.warn(`rejected: ${reason}: ${sample}; kept in ${file}: kahe inspect shows it, and once the cause is fixed kahe replay sends it`);
   }

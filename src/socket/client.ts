@@ -8,6 +8,7 @@ import { FrameReader, type FrameSink } from '../frames/frameReader.js';
 import { type FenceLevel, sameBucket } from '../frames/frame.js';
 import type { Fates, Origins } from '../frames/origins.js';
 import type { MemoryBudget } from '../memoryBudget.js';
+import { plural } from '../plural.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import { type Question, answerTo } from './answers.js';
 import type { HalfFrames } from './halfFrames.js';
@@ -246,7 +247,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #loseFraming(why: string, advice: string): void {
     this.#options.counts.lostFraming++;
     const dropped = this.#dropHalf();
-    this.#context.log.warn(`connection closed: ${why}; the ${this.#frames} whole frames before it are kept, ${dropped} bytes of a half frame are not; ${advice}`);
+    this.#context.log.warn(`connection closed: ${why}; before it ${this.#frames} ${plural(this.#frames, 'whole frame is', 'whole frames are')} kept, ${dropped} ${plural(dropped, 'byte')} of a half frame ${plural(dropped, 'is', 'are')} not; ${advice}`);
     this.#context.self.stop();
   }
 
@@ -261,7 +262,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     this.#hasEnded = true;
     if (this.#reader.isMidFrame) {
       this.#options.counts.cutFrames++;
-      this.#context.log.debug(`ended in the middle of a frame; ${this.#dropHalf()} bytes of it are dropped`);
+      this.#context.log.debug(`ended in the middle of a frame; bytes of it that are dropped: ${this.#dropHalf()}`);
     }
     if (this.#questions.length === 0) this.#options.socket.end();
   }

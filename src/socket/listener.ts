@@ -6,6 +6,7 @@ import type { ManagerMessage } from '../buckets/messages.js';
 import type { Timer } from '../clock.js';
 import type { Origins } from '../frames/origins.js';
 import type { MemoryBudget, Pressure } from '../memoryBudget.js';
+import { plural } from '../plural.js';
 import type { RejectedFrames } from '../streams/stream.js';
 import type { BoundSocket } from './boundSocket.js';
 import { Client, type ClientMessage, type SocketCounts } from './client.js';
@@ -155,7 +156,7 @@ export class Listener extends Actor<ListenerMessage> {
     this.#options.counts.turnedAway++;
     const nowMs = this.#context.clock.now();
     if (nowMs - this.#loggedTurnedMs < LOG_FULL_EVERY_MS) return;
-    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} are open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#options.counts.turnedAway} times so far`);
+    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} ${plural(this.#clients.size, 'is', 'are')} open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#options.counts.turnedAway} ${plural(this.#options.counts.turnedAway, 'time')} so far`);
     this.#loggedTurnedMs = nowMs;
   }
 
@@ -171,7 +172,7 @@ export class Listener extends Actor<ListenerMessage> {
     const nowMs = this.#context.clock.now();
     this.#timesFull++;
     if (nowMs - this.#loggedFullMs < LOG_FULL_EVERY_MS) return;
-    this.#context.log.warn(`memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; see which stream doesn't deliver, or raise MAXMEMORY; ${this.#timesFull} times so far`);
+    this.#context.log.warn(`memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; see which stream doesn't deliver, or raise MAXMEMORY; ${this.#timesFull} ${plural(this.#timesFull, 'time')} so far`);
     this.#loggedFullMs = nowMs;
   }
 

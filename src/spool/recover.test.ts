@@ -186,7 +186,7 @@ describe('recoverSegment', () => {
   test.each([1, 100, 4096, 100_000])('%i zero bytes behind the last checkpoint are a torn end', async (zeros) => {
     const found = await recover(Buffer.concat([...PIECES.map(pieceBytes), Buffer.alloc(zeros)]));
     expect(found).toMatchObject({ messages: messagesOf(PIECES), damagedBytes: 0, tornBytes: zeros });
-    expect(lines.join()).toContain('were being written when the daemon died');
+    expect(lines.join()).toContain('was being written when the daemon died');
   });
 
   test('the end zeroed from every byte on, as a power cut leaves it: all pieces before it, and nothing else', async () => {

@@ -10,6 +10,7 @@ import type { MemoryBudget } from '../memoryBudget.js';
 import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole, readFully } from '../disk/fileSystem.js';
 import { refuseLink } from '../disk/folders.js';
 import { explained } from '../disk/ioAdvice.js';
+import { plural } from '../plural.js';
 
 export interface RecoveredSegment {
   /** Undefined: not one piece was whole. */
@@ -54,7 +55,7 @@ export async function recoverSegment(path: string, wasClosed: boolean, parts: Re
   const { pieces, damages, tornAt } = divide(bytes);
   const tornBytes = bytes.length - tornAt;
   if (tornBytes > 0 && wasClosed) damages.push({ start: tornAt, end: bytes.length });
-  else if (tornBytes > 0) log.info(`${path}: its last ${tornBytes} bytes were being written when the daemon died; nobody was told that they are safe`);
+  else if (tornBytes > 0) log.info(`${path}: its end (${tornBytes} ${plural(tornBytes, 'byte')}) was being written when the daemon died; nobody was told that it is safe`);
   let mayGo = true;
   for (const { start, end } of damages) if (!(await putAside(fs, log, path, bytes.subarray(start, end), start))) mayGo = false;
   return {
@@ -157,7 +158,7 @@ async function readWhole(path: string, { fs, space }: RecoverParts): Promise<Buf
 async function putAside(fs: FileSystem, log: Log, path: string, bytes: Buffer, offset: number): Promise<boolean> {
   const folder = join(dirname(path), 'damaged');
   const aside = join(folder, `${basename(path)}.${offset}`);
-  log.error(`${path}: ${bytes.length} bytes at offset ${offset} are damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`);
+  log.error(`${path}: ${bytes.length} ${plural(bytes.length, 'byte')} at offset ${offset} ${plural(bytes.length, 'is', 'are')} damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`);
   try {
     await refuseLink(fs, folder);
     await fs.makeFolder(folder, { parents: true });

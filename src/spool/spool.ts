@@ -19,6 +19,7 @@ import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../disk/readTurns.js';
 import { syncing } from '../disk/syncing.js';
+import { plural } from '../plural.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Removals } from './removals.js';
 import { Segment } from './segment.js';
@@ -197,7 +198,7 @@ export class Spool {
       if (batch !== undefined || !mayGo) break;
       await this.remove(segments.shift()!);
     }
-    if (segments.length > 0) this.#log.warn(`${join(this.#settings.path, folderName)}: its ${segments.length} segments are not of a bucket for which this is the folder; they are left alone; look what they hold with kahe inspect, and send it with kahe replay`);
+    if (segments.length > 0) this.#log.warn(`${join(this.#settings.path, folderName)}: what is in it (${segments.length} ${plural(segments.length, 'segment')}) is not of a bucket for which this is the folder, and is left alone: look at it with kahe inspect, and send it with kahe replay`);
     return undefined;
   }
 

@@ -5,6 +5,7 @@
 import type { Log } from '../log.js';
 import type { BackupReplay } from './stream.js';
 import { messageOf } from '../errors.js';
+import { plural } from '../plural.js';
 
 export type CatchUpPhase = 'none' | 'sending' | 'resting' | 'last';
 
@@ -44,7 +45,7 @@ export class CatchUp {
   /** Why there is something to send before all else, when that was so from the start. */
   get whatWasLeft(): string {
     const { isKnown, leftFrames } = this.#parts.replay!;
-    return isKnown ? `an earlier life of the daemon has left ${leftFrames} frames in the backup, which go first` : 'what the backup holds can\'t be found out yet, and it goes first';
+    return isKnown ? `an earlier life of the daemon has left ${leftFrames} ${plural(leftFrames, 'frame')} in the backup, which ${plural(leftFrames, 'goes', 'go')} first` : 'what the backup holds can\'t be found out yet, and it goes first';
   }
 
   /** @param doesGrow false: nothing is written to the backup meanwhile, so all of it can be sent */
@@ -52,7 +53,7 @@ export class CatchUp {
     const { replay, log } = this.#parts;
     const { leftFrames } = replay!;
     replay!.rewind();
-    if (this.#notSent?.leftFrames !== leftFrames) log.info(`the primary is back: ${leftFrames} frames in the backup are sent to it first`);
+    if (this.#notSent?.leftFrames !== leftFrames) log.info(`the primary is back: ${leftFrames} ${plural(leftFrames, 'frame')} in the backup ${plural(leftFrames, 'is', 'are')} sent to it first`);
     this.#run(doesGrow ? 'sending' : 'last');
   }
 
@@ -83,7 +84,7 @@ export class CatchUp {
     const { leftFrames } = replay!;
     if (this.#notSent?.problem === problem && this.#notSent.leftFrames === leftFrames) return;
     this.#notSent = { problem, leftFrames };
-    log.warn(`the backup is not sent yet: ${problem}; ${leftFrames} frames are left in it, and it is tried again`);
+    log.warn(`the backup is not sent yet: ${problem}; ${leftFrames} ${plural(leftFrames, 'frame is', 'frames are')} left in it, and it is tried again`);
   }
 
   /** What was said of it belongs to a mode that is over. */

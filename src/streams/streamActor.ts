@@ -7,6 +7,7 @@
 // wait; all others go to the primary. Once it is back they come first: out of the backup as after any failure.
 // A mode ends only when nothing written in it is outstanding, so that no batch passes another. With a replay, `backup` ends only when the
 // primary has had all that lies in the backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
+import { plural } from '../plural.js';
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import { messageOf } from '../errors.js';
@@ -320,8 +321,8 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#mode === 'partial') return log.error(`mode error: ${reason}; its frames wait, all others go to the primary, which is asked every ${errorRetryMs} ms; fix the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
     switch (this.#mode) {
       case 'normal': return log.info(`mode normal: ${reason}`);
-      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} frames and what follows go to the backup, the primary is tried every ${retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`);
-      case 'error': return log.error(`mode error: ${reason}; ${waiting} frames wait, tried again every ${errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
+      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} ${plural(waiting, 'frame')} and what follows go to the backup, the primary is tried every ${retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`);
+      case 'error': return log.error(`mode error: ${reason}; ${waiting} ${plural(waiting, 'frame waits', 'frames wait')}, tried again every ${errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
     }
   }
 

@@ -1,6 +1,7 @@
 // What `systemctl status` shows of a running daemon, in a sentence.
 import type { SocketCounts } from '../socket/client.js';
 import type { ReloadFigures } from '../admin/snapshot.js';
+import { plural } from '../plural.js';
 import { newAccount, type Account } from '../streams/account.js';
 
 export interface Counted {
@@ -19,8 +20,8 @@ export function statusOf({ socketCounts, accounts, unreachable }: Counted, reloa
   const notable = { waiting: sums.queued, 'in backups': sums.backedUp, rejected: sums.rejected, discarded: sums.discarded, bad: socketCounts.bad };
   return [
     ...unreachable,
-    `${buckets} ${buckets === 1 ? 'bucket' : 'buckets'}`,
-    `${socketCounts.received} frames received`,
+    `${buckets} ${plural(buckets, 'bucket')}`,
+    `${socketCounts.received} ${plural(socketCounts.received, 'frame')} received`,
     `${sums.delivered} delivered`,
     ...Object.entries(notable).flatMap(([what, frames]) => (frames > 0 ? [`${frames} ${what}`] : [])),
     ...(reloads?.problem === undefined ? [] : [`the configuration was not reloaded: ${reloads.problem}`]),

@@ -206,7 +206,7 @@ export class TestDaemon {
 
   /** What it says at its end of the frames that came over the socket. */
   get received(): { readonly frames: number; readonly bad: number } {
-    const [, frames, bad] = this.lines.map((line) => /stopped; received (\d+) frames, (\d+) of them bad/.exec(line)).find((match) => match !== null) ?? [];
+    const [, frames, bad] = this.lines.map((line) => /stopped; received (\d+) frames?, (\d+) of them bad/.exec(line)).find((match) => match !== null) ?? [];
     return { frames: Number(frames), bad: Number(bad) };
   }
 

@@ -6,9 +6,10 @@ import { explained } from '../../disk/ioAdvice.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import { syncing } from '../../disk/syncing.js';
 import type { FileWindow } from '../../frames/fileWindow.js';
+import { plural } from '../../plural.js';
 import { withFile } from '../frameView.js';
 import type { Progress } from '../progress.js';
-import { bytesText, countText, framesText, lineOf } from '../units.js';
+import { bytesText, countText, counted, framesText, lineOf } from '../units.js';
 import type { InputFile } from './files.js';
 import { NoteKeeper, type NoteOwner, type ReplayNote, headOf, loadNote, notePath, refusalOf } from './note.js';
 import type { Pace } from './pace.js';
@@ -123,7 +124,7 @@ class FileReplay {
       await transfer.run();
     } catch (error) {
       const frames = transfer.safe.frames - from.frames;
-      throw new Error(`${(error as Error).message}. ${framesText(frames)} of it are safe and noted: the same command goes on behind them`, { cause: error });
+      throw new Error(`${(error as Error).message}. ${framesText(frames)} of it ${plural(frames, 'is', 'are')} safe and noted: the same command goes on behind them`, { cause: error });
     }
     return transfer.safe;
   }
@@ -144,7 +145,7 @@ class FileReplay {
       const buckets = [...survey.buckets].slice(0, MOST_NAMED).map(([bucket, count]) => `${lineOf(Buffer.from(bucket, 'latin1'))} ${countText(count)}`).join(', ');
       progress.tell(`${path}: would send ${framesText(frames)} to ${target.name}${buckets === '' ? '' : ` (${buckets}${survey.buckets.size > MOST_NAMED ? ', …' : ''})`}${before}`);
     } else if (frames === 0 && !stop.hasStopped()) {
-      progress.tell(`${path}: ${from.frames > 0 ? `all ${framesText(from.frames)} were sent before (${this.#keeper.path}); --again sends them once more` : 'there is nothing to send in it'}`);
+      progress.tell(`${path}: ${from.frames > 0 ? `all of it (${framesText(from.frames)}) was sent before (${this.#keeper.path}); --again sends them once more` : 'there is nothing to send in it'}`);
     } else {
       progress.tell(`${path}: ${framesText(frames)} sent and confirmed${before}`);
     }
@@ -157,10 +158,10 @@ const MOST_NAMED = 10;
 /** What of the file is not sent, and why. */
 function problemsOf({ bad, tooLarge, damages, end }: Survey): string[] {
   const problems: string[] = [];
-  if (bad > 0) problems.push(`${framesText(bad)} with lengths that make no sense ${bad === 1 ? 'is' : 'are'} left out`);
-  if (tooLarge > 0) problems.push(`${framesText(tooLarge)} larger than the daemon takes (MAXFRAME) ${tooLarge === 1 ? 'is' : 'are'} left out; --stream sends ${tooLarge === 1 ? 'it' : 'them'}`);
+  if (bad > 0) problems.push(`${framesText(bad)} with lengths that make no sense ${plural(bad, 'is', 'are')} left out`);
+  if (tooLarge > 0) problems.push(`${framesText(tooLarge)} larger than the daemon takes (MAXFRAME) ${plural(tooLarge, 'is', 'are')} left out; --stream sends ${plural(tooLarge, 'it', 'them')}`);
   for (const { start, end: until } of damages.slice(0, MOST_NAMED)) problems.push(`damaged from offset ${start} to ${until} (the checksum does not fit, or no frame stands there): ${bytesText(until - start)} are left out`);
-  if (damages.length > MOST_NAMED) problems.push(`… and ${damages.length - MOST_NAMED} more damaged places`);
-  if (end.tornBytes > 0) problems.push(`torn at offset ${end.wholeBytes}: ${end.reason}; its last ${countText(end.tornBytes)} bytes are left out`);
+  if (damages.length > MOST_NAMED) problems.push(`… and ${damages.length - MOST_NAMED} more damaged ${plural(damages.length - MOST_NAMED, 'place')}`);
+  if (end.tornBytes > 0) problems.push(`torn at offset ${end.wholeBytes}: ${end.reason}; its end (${counted(end.tornBytes, 'byte')}) is left out`);
   return problems;
 }

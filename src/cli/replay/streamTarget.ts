@@ -9,6 +9,7 @@ import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, bucketOf } from '../../frames/frame.js';
 import type { Log } from '../../log.js';
 import { MemoryBudget } from '../../memoryBudget.js';
+import { plural } from '../../plural.js';
 import { RejectedStore } from '../../rejected/rejectedStore.js';
 import { StreamMaker } from '../../streams/makeStream.js';
 import { DeliveryError, type Settled, type Stream } from '../../streams/stream.js';
@@ -59,7 +60,7 @@ export class StreamTarget implements Target {
       bucket,
       log,
       streamId: `${config.id}.replay`,
-      onDiscard: ({ frames }) => log.warn(`${frames} frames went with the oldest file: maxFiles was reached; raise maxFiles`),
+      onDiscard: ({ frames }) => log.warn(`${frames} ${plural(frames, 'frame')} went with the oldest file: maxFiles was reached; raise maxFiles`),
     }));
   }
 

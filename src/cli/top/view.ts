@@ -5,7 +5,7 @@ import { type Output, painted } from '../io.js';
 import { BACKED_UP, BUCKET, QUEUED, STREAM, type StreamRow, modeColumn, problemText, rateColumn, readinessLines, rowsOf, shareText, titleOf } from '../streamRows.js';
 import { roomOf, tableOf } from '../table.js';
 import { cutToWidth, widthOf } from '../textWidth.js';
-import { bytesText, countText, rateText } from '../units.js';
+import { bytesText, counted, rateText } from '../units.js';
 
 export const SORTS = ['rate', 'bytes', 'queue', 'name'] as const;
 export type Sort = (typeof SORTS)[number];
@@ -77,7 +77,7 @@ export class TopView {
     const received = seconds > 0 ? `${rateText((now.socket.received - this.#before!.socket.received) / seconds)}/s` : '-';
     const flow = seconds > 0 ? `${rateText(sum('delivered'))}/s, ${bytesText(Math.round(sum('bytes')))}/s` : '-';
     const spool = now.spool === undefined ? '' : `   spool ${shareText(now.spool.bytes, now.spool.maxBytes)}`;
-    return [titleOf(now), `in ${received}   out ${flow}   ${countText(now.socket.open)} connections   memory ${shareText(now.memory.heldBytes, now.memory.limitBytes)}${spool}`];
+    return [titleOf(now), `in ${received}   out ${flow}   ${counted(now.socket.open, 'connection')}   memory ${shareText(now.memory.heldBytes, now.memory.limitBytes)}${spool}`];
   }
 
   #awayLine({ why, sinceMs }: { readonly why: string; readonly sinceMs: number }, out: Output): string {

@@ -15,6 +15,7 @@ import { FilesInUse, OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
 import { KeptFrames } from './keptFrames.js';
 import { proveWritable } from '../../disk/proof.js';
+import { plural } from '../../plural.js';
 import { RotatingBatches } from './rotatingBatches.js';
 import { ArrivalTimes } from './arrivalTimes.js';
 
@@ -198,7 +199,7 @@ export class FileStream implements Stream {
   async #close(deadlineMs: number): Promise<void> {
     const drained = this.#drain().catch((error: unknown) => this.#options.log.error(`the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`));
     if (await doneWithin(this.#options.clock, deadlineMs, drained)) return;
-    this.#options.log.warn(`not closed within ${deadlineMs} ms: ${this.#outstanding.length} batches are handed back, and may be in a file too`);
+    this.#options.log.warn(`not closed within ${deadlineMs} ms: ${this.#outstanding.length} ${plural(this.#outstanding.length, 'batch is', 'batches are')} handed back, and may be in a file too`);
     this.#rotating?.destroy();
     this.#handBack('CLOSED', `the file stream was closed, and the disk did not take the batch within ${deadlineMs} ms`);
   }

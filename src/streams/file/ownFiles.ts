@@ -12,6 +12,7 @@ import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
 import { shortHash } from '../../disk/names.js';
 import { makeFolders } from '../../disk/folders.js';
 import { PREFIX_BYTES } from '../../frames/frame.js';
+import { plural } from '../../plural.js';
 import { walkFrames } from './frameWalk.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
 import { Journal } from './journal.js';
@@ -327,7 +328,7 @@ export class OwnFiles {
     if (walk.tail === 'half a frame') {
       const aside = (await this.#mayHoldMore(file, walk.wholeBytes)) ? await this.#keepEnd(file, walk.wholeBytes, facts.size) : undefined;
       await cut(fs, path, walk.wholeBytes);
-      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} frames`);
+      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`);
       if (aside !== undefined) log.error(`${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`);
     } else if (walk.tail === 'damage') {
       log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is: look at it with kahe inspect, and see whether the disk is sound`);

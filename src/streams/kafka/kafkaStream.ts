@@ -1,6 +1,7 @@
 // A bucket's way to its Kafka topic. A batch is spread over lanes, one a partition; it is settled when all its parts are. When a lane's
 // deadline passes and other partitions can be written, its partition is away: its frames are handed back, and only those. Otherwise the stream
 // has failed: nothing more is sent, and every write hands back what was not delivered, in order.
+import { plural } from '../../plural.js';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
@@ -281,7 +282,7 @@ export class KafkaStream implements Stream {
   /** The topic was made anew with fewer partitions: what is not delivered is spread over those there are. */
   #onPartitionGone(lane: Lane, layout: TopicLayout): void {
     const name = `${this.#options.topic}[${lane.partition}]`;
-    this.#options.log.warn(`${name} is no more, the topic has ${layout.leaders.length} partitions now: its frames go to those`);
+    this.#options.log.warn(`${name} is no more, the topic has ${layout.leaders.length} ${plural(layout.leaders.length, 'partition')} now: its frames go to those`);
     this.#fail({ code: 'REFUSED', message: `${name} is no more` }, false);
     lane.settle(new KafkaFailure('TOPIC', `${name} is no more`));
   }

@@ -42,7 +42,7 @@ async function deadPort(): Promise<string> {
 }
 
 test('every broker is connected to, and then it is well', async () => {
-  expect(await check(first, ['ofFirst', 'ofBoth'])).toEqual([0, 'ok   each of its 2 brokers is reached', 'ok   topic ofFirst has 2 partitions', 'ok   topic ofBoth has 2 partitions']);
+  expect(await check(first, ['ofFirst', 'ofBoth'])).toEqual([0, 'ok   its 2 brokers are reached', 'ok   topic ofFirst has 2 partitions', 'ok   topic ofBoth has 2 partitions']);
 });
 
 test('a leader that is not where it says: what it leads can\'t be delivered', async () => {
@@ -79,6 +79,6 @@ test('when none answers it is said once, whatever the number of topics', async (
 test('a partition without a leader is a warning, a topic without any a failure', async () => {
   cluster.setTopic('half', [1, -1]);
   cluster.setTopic('none', [-1]);
-  expect(await check(first, ['half'])).toEqual([0, 'ok   each of its 2 brokers is reached', 'warn topic half has 2 partitions, of which 1 has no leader now']);
-  expect(await check(first, ['none'])).toEqual([1, 'ok   each of its 2 brokers is reached', 'FAIL topic none has 1 partition, of which 1 has no leader now']);
+  expect(await check(first, ['half'])).toEqual([0, 'ok   its 2 brokers are reached', 'warn topic half has 2 partitions, of which 1 has no leader now']);
+  expect(await check(first, ['none'])).toEqual([1, 'ok   its 2 brokers are reached', 'FAIL topic none has 1 partition, of which 1 has no leader now']);
 });

@@ -70,7 +70,7 @@ async function probeKafka({ name, settings, topics }: KafkaTarget): Promise<Prob
 
 function reachedText(brokers: number, { security: { sasl } }: KafkaSettings): string {
   const login = sasl === undefined ? '' : ` and takes the login of user ${JSON.stringify(sasl.username)}`;
-  return `${brokers === 1 ? 'its one broker' : `each of its ${brokers} brokers`} is reached${login}`;
+  return `its ${counted(brokers, 'broker')} ${plural(brokers, 'is', 'are')} reached${login}`;
 }
 
 async function ask(cluster: Cluster, topic: string): Promise<Asked> {

@@ -7,6 +7,7 @@ import { encodeFrame } from '../frames/frame.js';
 import { refusedAt } from '../socket/whose.js';
 import { CommandError } from './command.js';
 import type { Report } from './outcomes.js';
+import { framesText } from './units.js';
 
 /** Nobody answers, or the connection ended: nothing is known of what was not confirmed. */
 export class AwayError extends Error {
@@ -149,7 +150,7 @@ export class DaemonLink {
 
   /** @returns what is wrong with it. Frames that are discarded are missing in it, and stay so. */
   #hearReceipt(question: ReceiptQuestion | undefined, safe: number): string | undefined {
-    if (question === undefined || safe > question.frames) return `it confirmed ${safe} frames where ${question?.frames ?? 'nothing'} were asked for; is that a Kahe?`;
+    if (question === undefined || safe > question.frames) return `it confirmed ${framesText(safe)} where ${question?.frames ?? 'nothing'} were asked for; is that a Kahe?`;
     this.#discarded = Math.max(this.#discarded, question.frames - safe);
     this.#confirmed = question.frames;
     question.resolve();

@@ -14,7 +14,7 @@ describe('Progress', () => {
     const { io, clock, progress: it } = progress(true);
     clock.advance(10_000);
     it.advance(250, 5000);
-    expect(io.outText).toBe('\r[#####               ] 25%, 5,000 frames, 500 frames/s, 30s left\u001b[K');
+    expect(io.outText).toBe('\r[#####               ] 25%, 5,000 frames, 500/s, 30s left\u001b[K');
     clock.advance(50);
     it.advance(1, 1);
     expect(io.outText.match(/\r/g)).toHaveLength(1);
@@ -39,13 +39,13 @@ describe('Progress', () => {
       clock.advance(100);
       it.advance(10, 10);
     }
-    expect(io.outText).toBe('50%, 500 frames, 100 frames/s, 5s left\n100%, 1,000 frames, 100 frames/s, 0s left\n');
+    expect(io.outText).toBe('50%, 500 frames, 100/s, 5s left\n100%, 1,000 frames, 100/s, 0s left\n');
   });
 
   test('of a stream without an end there is no percentage', () => {
     const { io, clock, progress: it } = progress(true, 0);
     clock.advance(1000);
     it.advance(10, 42);
-    expect(io.outText).toBe('\r42 frames, 42 frames/s\u001b[K');
+    expect(io.outText).toBe('\r42 frames, 42/s\u001b[K');
   });
 });

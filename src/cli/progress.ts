@@ -75,7 +75,7 @@ export class Progress {
 
   #text(): string {
     const seconds = Math.max(0.001, (this.#clock.now() - this.#startMs) / 1000);
-    const rate = `${framesText(this.#frames)}, ${countText(this.#frames / seconds)} frames/s`;
+    const rate = `${framesText(this.#frames)}, ${countText(this.#frames / seconds)}/s`;
     if (this.#totalBytes === 0) return rate;
     const share = Math.min(1, this.#bytes / this.#totalBytes);
     const left = share > 0 ? `, ${durationText((seconds * 1000 * (1 - share)) / share)} left` : '';

@@ -65,7 +65,7 @@ describe('SurplusReplay', () => {
     await pass(3_000);
     expect(replay.sends).toEqual([1, 0]);
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain('7 frames in the backup are there because of the rate limit: they are sent as it leaves room');
+    expect(lines[0]).toContain('7 frames in the backup are there because of the rate limit, and sent as it leaves room');
     replay.hold(3);
     await pass(3_000);
     expect(replay.sends).toEqual([1, 0, 1, 0]);

@@ -250,7 +250,7 @@ describe('Client: frames', () => {
     await until(() => bench.manager.messages.length === 3);
     expect(bench.manager.messages).toEqual(['1', '2', '3']);
     expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 2, received: 3, lostFraming: 1 });
-    expect(bench.logged('WARN')[0]).toMatch(/^\/socket\/client\.1 connection closed: a frame .*; the 2 whole frames before it are kept, 0 bytes of a half frame are not; mend the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/);
+    expect(bench.logged('WARN')[0]).toMatch(/^\/socket\/client\.1 connection closed: a frame .*; before it 2 whole frames are kept, 0 bytes of a half frame are not; mend the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/);
     expect(bench.connections()).toBe(1);
   });
 
@@ -287,7 +287,7 @@ describe('Client: a half frame', () => {
     await quiet();
     expect(bench.connections()).toBe(1);
     expect(bench.counts.lostFraming).toBe(1);
-    expect(bench.logged('WARN')).toEqual(['/socket/client.1 connection closed: a frame stayed half for 30 s; the 1 whole frames before it are kept, 7 bytes of a half frame are not; see why its program stopped in the middle of one']);
+    expect(bench.logged('WARN')).toEqual(['/socket/client.1 connection closed: a frame stayed half for 30 s; before it 1 whole frame is kept, 7 bytes of a half frame are not; see why its program stopped in the middle of one']);
     await idle.write(framesOf('a', ['still there']));
     await until(() => bench.manager.messages.includes('still there'));
   });

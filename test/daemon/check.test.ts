@@ -25,16 +25,16 @@ test('topics that are there, and one that is not: which it does not make either'
   expect(bad).toMatchObject({ code: 1, err: '' });
   expect(bad.out).toContain(`ok   stream kafka, Kafka ${bootstrap}: topic ${topic} has 3 partitions\n`);
   expect(bad.out).toContain(`FAIL stream kafka, Kafka ${bootstrap}: topic ${missing} does not exist`);
-  expect(bad.out).toContain(`ok   stream any, Kafka ${bootstrap}: its one broker is reached\n`);
+  expect(bad.out).toContain(`ok   stream any, Kafka ${bootstrap}: its 1 broker is reached\n`);
   expect(await describeTopic([bootstrap], missing)).toBeUndefined();
   await write([topic]);
   const good = await runCli(['check', '--connect', '--json'], { cwd: folder });
   expect(good.code).toBe(0);
   const { connect } = JSON.parse(good.out) as { connect: { says: string; ok: boolean; state: string }[] };
   expect(connect.map(({ ok, state, says }) => ({ ok, state, says }))).toEqual([
-    { ok: true, state: 'ok', says: 'its one broker is reached' },
+    { ok: true, state: 'ok', says: 'its 1 broker is reached' },
     { ok: true, state: 'ok', says: `topic ${topic} has 3 partitions` },
-    { ok: true, state: 'ok', says: 'its one broker is reached' },
+    { ok: true, state: 'ok', says: 'its 1 broker is reached' },
   ]);
 });
 
@@ -56,9 +56,9 @@ test('TLS and login: those that work, and one that is refused, which is tried on
   const { code, out } = await runCli(['check', '--connect'], { cwd: folder });
   expect(code).toBe(1);
   const lines = (stream: string): string[] => out.split('\n').filter((line) => line.includes(` stream ${stream}, Kafka `)).map((line) => line.replace(/ stream \w+, Kafka \S+:/, ''));
-  expect(lines('good')).toEqual([`ok   its one broker is reached and takes the login of user "${security.user}"`, `ok   topic ${topic} has 1 partition`]);
+  expect(lines('good')).toEqual([`ok   its 1 broker is reached and takes the login of user "${security.user}"`, `ok   topic ${topic} has 1 partition`]);
   expect(lines('bad')).toEqual([expect.stringMatching(new RegExp(`^FAIL no broker lets us in: broker ${security.saslPlainBootstrap} refused the login of user "${security.user}" \\(PLAIN\\): Authentication failed`))]);
-  expect(lines('tls')).toEqual(['ok   its one broker is reached', `ok   topic ${topic} has 1 partition`]);
+  expect(lines('tls')).toEqual(['ok   its 1 broker is reached', `ok   topic ${topic} has 1 partition`]);
   expect(lines('noCa')).toEqual([expect.stringMatching(/^FAIL no broker can be used: .*ssl\.ca\.location$/)]);
   expect(out).not.toContain('geheim-123');
 });

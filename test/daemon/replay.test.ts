@@ -77,7 +77,7 @@ describe('through the daemon', () => {
     expect(ran.code).toBe(1);
     expect(ran.out).toContain('7 frames sent');
     expect(ran.err).toContain('1 frame with lengths that make no sense is left out');
-    expect(ran.err).toMatch(/torn at offset \d+: expected a frame of 12 bytes, the file has 7 more; its end (7 bytes) is left out/);
+    expect(ran.err).toMatch(/torn at offset \d+: expected a frame of 12 bytes, the file has 7 more; its end \(7 bytes\) is left out/);
     expect(ran.err).toContain('not removed');
     expect(numbersBySender((await place.daemon.files('data/b0')).map(({ message }) => message)).get('c')).toEqual([0, 3, 6, 9]);
     expect(numbersBySender((await place.daemon.files('data/b2')).map(({ message }) => message)).get('c')).toEqual([2, 5, 8]);

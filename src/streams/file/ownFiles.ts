@@ -331,7 +331,7 @@ export class OwnFiles {
       log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`);
       if (aside !== undefined) log.error(`${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`);
     } else if (walk.tail === 'damage') {
-      log.error(`${path} is damaged behind byte ${walk.wholeBytes} (${walk.frames} whole frames before): left as it is: look at it with kahe inspect, and see whether the disk is sound`);
+      log.error(`${path} is damaged behind byte ${walk.wholeBytes} (whole frames before: ${walk.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`);
     }
     [file.frames, file.bytes, file.open] = [walk.frames, walk.tail === 'damage' ? facts.size : walk.wholeBytes, false];
     if (file.bytes > 0) return;

@@ -84,7 +84,7 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
     expect(await system.must('stat -c "%a %U:%G" /etc/kahe /etc/kahe/.env.prod.local /etc/kahe/buckets.json /run/kahe/kahe.sock /var/lib/kahe')).toBe('750 root:kahe\n640 root:kahe\n640 root:kahe\n660 root:kahe-clients\n700 kahe:kahe\n');
     expect(await property('StatusText')).toBe('1 bucket, 0 frames received, 0 delivered');
     expect(await property('WatchdogUSec')).toBe('1min');
-    expect(await system.must(`cd /etc/kahe && environment=prod setpriv --reuid kahe --regid kahe --init-groups kahe send first hello`)).toBe('1 frame is safe\n');
+    expect(await system.must(`cd /etc/kahe && environment=prod setpriv --reuid kahe --regid kahe --init-groups kahe send first hello`)).toBe('1 frame: 1 delivered\n');
     await expect.poll(() => filed('first').catch(() => []), { timeout: 20_000 }).toEqual([{ bucket: 'first', key: undefined, message: 'hello' }]);
     expect(await system.must('journalctl --unit kahe --output cat')).not.toMatch(/WARN|ERROR|FATAL/);
     const said = (await system.must('journalctl --unit kahe --output json')).trimEnd().split('\n').map((line) => JSON.parse(line) as { readonly _COMM?: string; readonly PRIORITY: string; readonly MESSAGE: string });
@@ -121,7 +121,8 @@ describe.skipIf(obstacle !== undefined)(`on a system that has booted${obstacle =
 END
 systemctl restart kahe`);
     await isUp();
-    for (const bucket of ['delivered', 'away', 'waiting', 'nowhere']) expect(await send('member', bucket)).toEqual({ code: 0, output: '1 frame is safe\n' });
+    const said = { delivered: '1 delivered', away: '1 in a backup', waiting: '1 safe, not all delivered yet', nowhere: '1 rejected (unknown bucket, and there is no defaultBucket)' };
+    for (const [bucket, words] of Object.entries(said)) expect(await send('member', bucket)).toEqual({ code: bucket === 'nowhere' ? 1 : 0, output: `1 frame: ${words}\n` });
     expect((await send('stranger', 'delivered')).code).toBe(1);
 
     const places = ['data/delivered', 'backup/away', 'spool/waiting/*.bckstm', 'rejected/*.bckstm'];
@@ -137,6 +138,44 @@ systemctl restart kahe`);
     // Not because of the folder above alone.
     expect(await system.must('find /var/lib/kahe -perm /077')).toBe('');
     expect((await as('member', 'kahe status')).code).toBe(3);
+  });
+
+  test('a password that systemd hands over, as docs/configuration.md has it: root alone can read its file, the service starts and reloads with it', async () => {
+    const page = await readFile(path.join(ROOT, 'docs/configuration.md'), 'utf8');
+    const [, dropIn] = /```ini\n( *\[Service\]\n *LoadCredential=[^`]*) *```/.exec(page)!;
+    const [, byHand] = /`(cd \/etc\/kahe && sudo environment=prod CREDENTIALS_DIRECTORY=\S+ kahe check)`/.exec(page)!;
+    const clean = 'cp -p /root/buckets.json /etc/kahe/buckets.json; rm -rf /etc/kahe/secret /run/secrets /etc/systemd/system/kahe.service.d; systemctl daemon-reload && systemctl restart kahe';
+    await system.must('cp -p /etc/kahe/buckets.json /root/');
+    onTestFinished(async () => {
+      await system.must(clean);
+    });
+    const configure = (location: string): Promise<string> => system.must(`cat > /etc/kahe/buckets.json <<'END'
+      { streamsConfigs: { away: { type: 'kafka', backup: { type: 'file', settings: { path: '/var/lib/kahe/handed' } }, settings: { 'bootstrap.servers': '127.0.0.1:1', 'security.protocol': 'sasl_ssl',
+          'message.timeout.ms': 1, 'sasl.mechanisms': 'PLAIN', 'sasl.username': 'me', 'sasl.password.location': '${location}' } } },
+        buckets: [{ id: 'handed', streams: ['away'], batchTimeout: 20 }] }
+END`);
+    await configure('${CREDENTIALS_DIRECTORY}/kafka-password');
+    await system.must(`mkdir -m 700 /etc/kahe/secret && cd /etc/kahe/secret && printf 'handed over\\n' > kafka-password && chmod 600 kafka-password && mkdir -p /etc/systemd/system/kahe.service.d`);
+    await system.must(`cat > /etc/systemd/system/kahe.service.d/override.conf <<'END'\n${dropIn!.replaceAll(/^ +/gm, '')}END\nsystemctl daemon-reload && systemctl restart kahe`);
+    await isUp();
+    // What systemctl reload checks beforehand runs without the service's credentials.
+    expect((await system.run('systemctl reload kahe')).code).not.toBe(0);
+    await system.must(`systemctl kill --signal HUP --kill-who main kahe && timeout 20 sh -c "until journalctl --unit kahe --output cat | grep -q 'SIGHUP:.*in force'; do sleep 0.1; done"`);
+    expect(await system.must('SOCKET=/run/kahe/kahe.sock kahe send handed hello')).toBe('1 frame: 1 in a backup\n');
+    expect((await system.run('setpriv --reuid kahe --regid kahe --init-groups cat /etc/kahe/secret/kafka-password')).code).toBe(1);
+    expect((await system.run('setpriv --reuid member --regid member --init-groups cat /run/credentials/kahe.service/kafka-password')).code).toBe(1);
+    const checked = await system.run(byHand!.replace('sudo ', ''));
+    expect(checked).toMatchObject({ code: 0, output: expect.stringContaining('/etc/kahe/buckets.json are sound') as string });
+    expect(await system.run('cd /etc/kahe && environment=prod kahe check')).toMatchObject({ code: 1, output: expect.stringContaining('By hand, as root: CREDENTIALS_DIRECTORY=/run/credentials/kahe.service') as string });
+    for (const said of [checked.output, await system.must('journalctl --unit kahe --output cat; systemctl show kahe; ps -e -ww -o args')]) expect(said).not.toMatch(/handed over|holds a secret/);
+
+    // As a container has it: whoever is inside may read it, and that is no news.
+    await system.must(`mkdir -p /run/secrets && printf 'handed over\\n' | tee /run/secrets/kafka-password > /root/kafka-password && chmod 444 /run/secrets/kafka-password /root/kafka-password`);
+    for (const [file, warnings] of [['/run/secrets/kafka-password', 0], ['/root/kafka-password', 1]] as const) {
+      await configure(file);
+      const { code, output } = await system.run('cd /etc/kahe && environment=prod kahe check');
+      expect([code, output.match(/holds a secret \(streamsConfigs\.away\.settings\.sasl\.password\.location\)/g)?.length ?? 0], file).toEqual([0, warnings]);
+    }
   });
 
   test('systemctl restart under load: no connection is refused, nothing is lost', async () => {
@@ -279,7 +318,7 @@ describe.skipIf(obstacle !== undefined)(`an upgrade of a package in which the gr
     const system = await installed();
     const send = (groups: string): ReturnType<BootedSystem['run']> => system.run(`cd / && SOCKET=/run/kahe/kahe.sock setpriv --reuid writer --regid writer ${groups} kahe send requests hello`);
     const read = (): ReturnType<BootedSystem['run']> => system.run('setpriv --reuid writer --regid writer --init-groups cat /etc/kahe/buckets.json');
-    const may = { code: 0, output: '1 frame is safe\n' };
+    const may = { code: 0, output: '1 frame: 1 delivered\n' };
     await system.must('usermod -aG kahe writer');
     expect(await send('--init-groups')).toEqual(may);
     expect((await read()).code).toBe(0);

@@ -195,7 +195,7 @@ test('what a life that was killed has left over the limit, of a bucket made on d
   expect(numbersOf(await first.files('backup'))).toEqual(range(100, 700));
 
   const second = await startDaemon({ buckets: bucketsWith({ frames: 1000, perMs: 100, over: 'backup' }), folder, env: { SPOOL: 'spool' } });
-  await second.line(/600 frames in the backup are there because of the rate limit: they are sent as it leaves room/);
+  await second.line(/600 frames in the backup are there because of the rate limit, and sent as it leaves room/);
   const found = await numbersInKafka(topic, 700);
   expect([...new Set(found)].sort((a, b) => a - b)).toEqual(range(0, 700));
   expect(found.filter((number) => number >= 100)).toEqual(range(100, 700));

@@ -71,7 +71,7 @@ test('what make run prints works when it is pasted, and the status page is where
     expect.stringMatching(/^cd /), 'node dist/main.js send', 'sleep 2', 'node dist/main.js inspect', 'node dist/main.js status', '',
   ]);
   const { stdout } = await run('sh', ['-e', '-c', lines!], { cwd: '/', env });
-  expect(stdout).toMatch(/^1 frame .*\n(.*\n)*0 +frame +requests +user-7 +5 B +hello\n(.*\n)*ready\n/);
+  expect(stdout).toMatch(/^1 frame: .*\n(.*\n)*0 +frame +requests +user-7 +5 B +hello\n(.*\n)*ready\n/);
   const [, page] = await daemon.says(/^The status page: (\S+)$/m);
   const answer = await fetch(page!);
   expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('<title>Kahe') as string]);

@@ -19,14 +19,14 @@ describe('a broker', () => {
   test.each(arrangements('spool'))('that does not know the password until it is changed there: %s', async (arrangement) => {
     const user = `late-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
     await changeConfig(bootstrap, { entity: 'users', name: user, add: 'SCRAM-SHA-256=[password=another]' });
-    const settings = { 'security.protocol': 'sasl_plaintext', 'sasl.mechanisms': 'SCRAM-SHA-256', 'sasl.username': user, 'sasl.password': 'secret' };
+    const settings = { 'security.protocol': 'sasl_plaintext', 'sasl.mechanisms': 'SCRAM-SHA-256', 'sasl.username': user, 'sasl.password': 'pa55-of-late' };
     const topics = await newTopics('password');
     const stage = await Stage.open({ fault: 'wrong password, then right', arrangement, bootstrap: security!.scramBootstrap, readFrom: bootstrap, topics, settings });
     await stage.load();
     await stage.fails();
     await stage.sends(1000);
-    expect(stage.daemon.lines.join('\n')).not.toContain('secret');
-    await changeConfig(bootstrap, { entity: 'users', name: user, add: 'SCRAM-SHA-256=[password=secret]' });
+    expect(stage.daemon.lines.join('\n')).not.toContain('pa55-of-late');
+    await changeConfig(bootstrap, { entity: 'users', name: user, add: 'SCRAM-SHA-256=[password=pa55-of-late]' });
     if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
     await stage.close({ duplicatesAtMost: 0, keylessDisorderedAtMost: 0 });
   });

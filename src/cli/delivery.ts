@@ -1,6 +1,7 @@
 // Frames on their way to the daemon, in pieces of which a few are unconfirmed at a time. A daemon that goes away is waited for, and what it has
 // not confirmed is sent again: it may arrive twice, and is not lost.
 import type { Clock, Timer } from '../clock.js';
+import { ChangeSignal } from './changeSignal.js';
 import { AwayError, DaemonLink } from './daemonLink.js';
 import { type Report, withEarlier } from './outcomes.js';
 import type { Progress } from './progress.js';
@@ -42,8 +43,7 @@ export class Delivery {
   #earlier = { frames: 0, discarded: 0 };
   /** The daemon went away then, and has confirmed nothing since. */
   #awaySinceMs: number | undefined;
-  #failure: Error | undefined;
-  #wake: () => void = () => undefined;
+  readonly #changed = new ChangeSignal();
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
@@ -61,15 +61,15 @@ export class Delivery {
     this.#inputBytes += inputBytes;
     this.#silence ??= this.#options.clock.after(SILENCE_MS, () => this.#flush());
     if (this.#gatheredBytes >= PIECE_BYTES || this.#gathered.length >= PIECE_FRAMES) this.#flush();
-    while (this.#pieces.length >= MOST_PIECES) await this.#change();
-    this.#throwIfFailed();
+    while (this.#pieces.length >= MOST_PIECES) await this.#changed.next();
+    this.#changed.throwIfFailed();
   }
 
   /** Resolves when all is confirmed. @throws as `add` */
   async end(): Promise<void> {
     this.#flush();
-    while (this.#pieces.length > 0) await this.#change();
-    this.#throwIfFailed();
+    while (this.#pieces.length > 0) await this.#changed.next();
+    this.#changed.throwIfFailed();
   }
 
   /** What became of all that is confirmed. @returns undefined: the daemon is too old to say */
@@ -106,7 +106,7 @@ export class Delivery {
     this.#awaySinceMs = undefined;
     this.#pieces = this.#pieces.filter((other) => other !== piece);
     this.#options.progress.advance(piece.inputBytes, piece.frames);
-    this.#wake();
+    this.#changed.tell();
   }
 
   /** Told by each piece of a connection that is gone; the first one is enough. */
@@ -114,8 +114,8 @@ export class Delivery {
     if (this.#link !== link) return;
     this.#link = undefined;
     this.#earlier = { frames: this.#earlier.frames + link.confirmed, discarded: this.#earlier.discarded + link.discarded };
-    if (error instanceof AwayError) this.#reopen(error).catch((failure: unknown) => this.#fail(failure as Error));
-    else this.#fail(error);
+    if (error instanceof AwayError) this.#reopen(error).catch((failure: unknown) => this.#changed.fail(failure as Error));
+    else this.#changed.fail(error);
   }
 
   async #reopen(away: AwayError): Promise<void> {
@@ -133,20 +133,5 @@ export class Delivery {
     }
     if (isNew) progress.say(`${this.#options.path}: the daemon is back, and it goes on`);
     for (const piece of this.#pieces) this.#send(this.#link, piece);
-  }
-
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    this.#wake();
-  }
-
-  async #change(): Promise<void> {
-    this.#throwIfFailed();
-    await new Promise<void>((resolve) => (this.#wake = resolve));
-    this.#throwIfFailed();
-  }
-
-  #throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure;
   }
 }

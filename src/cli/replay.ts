@@ -14,7 +14,7 @@ import { SOCKET_OPTION, daemonPlace } from './daemonPlace.js';
 import type { Io } from './io.js';
 import { outcomeLine, refusedIn } from './outcomes.js';
 import { Progress } from './progress.js';
-import { DaemonsOwn, configuredHere, isAnswering } from './replay/daemonsOwn.js';
+import { type Configured, DaemonsOwn, configuredHere, isAnswering } from './replay/daemonsOwn.js';
 import { type FileReplayOptions, replayFile } from './replay/fileReplay.js';
 import { type InputFile, inputFiles } from './replay/files.js';
 import { Pace } from './replay/pace.js';
@@ -60,7 +60,8 @@ async function replay(line: CommandLine, io: Io): Promise<number> {
   const files = inputFiles(line.operands);
   if (files.length === 0) await io.out.write('no .bckstm files there: nothing to send\n');
   const progress = new Progress({ io, clock: systemClock, totalBytes: files.reduce((sum, { bytes }) => sum + bytes, 0) });
-  const allowed = await withoutDaemonsOwn(files, settings, io, progress);
+  const configured = configuredHere(io);
+  const allowed = await withoutDaemonsOwn(files, settings, configured, progress);
   const target = targetFor(line, io, progress, systemClock);
   const stop = new StopSignal();
   const forget = io.onStop((signal) => {
@@ -69,7 +70,7 @@ async function replay(line: CommandLine, io: Io): Promise<number> {
   });
   try {
     if (!settings.isDry && files.length > 0) await target.open();
-    const isDone = await replayAll(allowed, progress, { ...settings, isAgainRejected: areRejected(files, io), choice: { buckets: settings.buckets, maxFrameBytes: target.maxFrameBytes }, target, progress, stop, clock: systemClock });
+    const isDone = await replayAll(allowed, progress, { ...settings, isAgainRejected: areRejected(files, configured), choice: { buckets: settings.buckets, maxFrameBytes: target.maxFrameBytes }, target, progress, stop, clock: systemClock });
     return isDone && allowed.length === files.length ? 0 : 1;
   } finally {
     forget();
@@ -100,8 +101,7 @@ function settingsOf(line: CommandLine) {
 }
 
 /** Says which files the daemon sends itself; those are left out, unless it does not run, or --force was given. */
-async function withoutDaemonsOwn(files: readonly InputFile[], { isForced }: Settings, io: Io, progress: Progress): Promise<readonly InputFile[]> {
-  const configured = configuredHere(io);
+async function withoutDaemonsOwn(files: readonly InputFile[], { isForced }: Settings, configured: Configured, progress: Progress): Promise<readonly InputFile[]> {
   const own = new DaemonsOwn(configured);
   const reasons = new Map(files.flatMap((file) => {
     const reason = own.reason(file.path);
@@ -152,9 +152,10 @@ async function tellOutcome(progress: Progress, { target, stop, waitMs, isAgainRe
 }
 
 /** Are these the files that the daemon here keeps rejected frames in? */
-function areRejected(files: readonly InputFile[], io: Io): boolean {
-  const folder = configuredHere(io).environment?.rejected.path;
-  return folder !== undefined && files.some(({ path }) => dirname(realpathSync(path)) === (existsSync(folder) ? realpathSync(folder) : folder));
+function areRejected(files: readonly InputFile[], { environment }: Configured): boolean {
+  const folder = environment?.rejected.path;
+  if (folder === undefined || !existsSync(folder)) return false;
+  return files.some(({ path }) => dirname(realpathSync(path)) === realpathSync(folder));
 }
 
 async function remove(file: InputFile, { mayGo, noteKeeper, bytes }: Awaited<ReturnType<typeof replayFile>>, { progress }: FileReplayOptions): Promise<void> {

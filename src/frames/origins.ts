@@ -29,7 +29,8 @@ const MOST_REASONS = 64;
 /** What became of one connection's frames. */
 export class Fates {
   readonly counts: Record<Fate, number> = { stored: 0, slicedOut: 0, rejected: 0, discarded: 0 };
-  readonly #reasons = new Map<string, FateReason>();
+  /** Made with the first one: of most connections all is delivered. */
+  #reasons: Map<string, FateReason> | undefined;
   /** Bytes, and rejections, that wait to be kept. */
   unkeptBytes = 0;
   #unkept = 0;
@@ -53,7 +54,7 @@ export class Fates {
   }
 
   get reasons(): readonly FateReason[] {
-    return [...this.#reasons.values()];
+    return [...(this.#reasons?.values() ?? [])];
   }
 
   hold(bytes: number): void {
@@ -70,11 +71,12 @@ export class Fates {
   ended(fate: Fate, frames: number, reason: string | undefined): void {
     this.counts[fate] += frames;
     if (reason === undefined || (fate !== 'rejected' && fate !== 'discarded')) return;
+    const reasons = (this.#reasons ??= new Map<string, FateReason>());
     const key = `${fate} ${reason}`;
-    const isRoom = this.#reasons.has(key) || this.#reasons.size < MOST_REASONS - 2;
+    const isRoom = reasons.has(key) || reasons.size < MOST_REASONS - 2;
     const name = isRoom ? key : `${fate} `;
-    const known = this.#reasons.get(name);
-    if (known === undefined) this.#reasons.set(name, { outcome: fate, reason: isRoom ? reason : 'other reasons', frames });
+    const known = reasons.get(name);
+    if (known === undefined) reasons.set(name, { outcome: fate, reason: isRoom ? reason : 'other reasons', frames });
     else known.frames += frames;
   }
 }

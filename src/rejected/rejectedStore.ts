@@ -34,8 +34,7 @@ export interface RejectedOptions {
   readonly onDiscarded?: (discarded: { readonly bucket: string; readonly frames: number; readonly bytes: number; readonly reason: string }) => void;
 }
 
-interface Waiting extends Unkept {
-  readonly rejection: Rejection;
+interface Waiting extends Unkept, Rejection {
   /** Its bytes are the store's own, so it waits for room. Otherwise the giver has them, and it is refused. */
   readonly mayWait: boolean;
   readonly resolve: (end: RejectedEnd) => void;
@@ -125,7 +124,7 @@ export class RejectedStore implements RejectedFrames {
     const { reason: given } = rejection;
     const reason = given.length > LONGEST_REASON ? `${given.slice(0, LONGEST_REASON)}…` : given;
     return new Promise((resolve) => {
-      const waiting: Waiting = { ...rejection, reason, rejection, mayWait, resolve, timeMs: this.#options.clock.now() };
+      const waiting: Waiting = { ...rejection, reason, mayWait, resolve, timeMs: this.#options.clock.now() };
       if (this.#blocked !== undefined || this.#isClosed) return this.#putOff([waiting]);
       this.#waiting.push(waiting);
       this.#writing ??= this.#writeAll();
@@ -147,7 +146,7 @@ export class RejectedStore implements RejectedFrames {
 
   #keep(waiting: Waiting, file: string): void {
     this.#report.kept(waiting, file);
-    this.#options.origins?.ended(waiting.rejection.from, 'rejected', waiting.reason);
+    this.#options.origins?.ended(waiting.from, 'rejected', waiting.reason);
     waiting.resolve('kept');
   }
 
@@ -165,14 +164,14 @@ export class RejectedStore implements RejectedFrames {
       else if (isGivenUp && (waiting.mayWait || !this.#isClosed)) this.#discard(waiting);
       else waiting.resolve('refused');
     }
-    this.#options.origins?.changed(this.#waiting.map(({ rejection }) => rejection.from));
+    this.#options.origins?.changed(this.#waiting.map(({ from }) => from));
   }
 
   #discard(waiting: Waiting): void {
-    const { bucket, frames, start, end, reason, rejection } = waiting;
+    const { bucket, frames, start, end, reason, from } = waiting;
     this.#report.lost(frames, this.#blocked?.problem ?? 'the daemon stopped');
     this.#options.onDiscarded?.({ bucket, frames, bytes: end - start, reason: `rejected (${reason}), and REJECTED can't keep more` });
-    this.#options.origins?.ended(rejection.from, 'discarded', reason);
+    this.#options.origins?.ended(from, 'discarded', reason);
     waiting.resolve('discarded');
   }
 

@@ -1,4 +1,5 @@
 // The pieces that are on their way: sent, and not noted as safe yet. So much is repeated at most, whatever happens to this process.
+import { ChangeSignal } from '../changeSignal.js';
 import type { Piece } from './pieces.js';
 import type { StopSignal } from './stopSignal.js';
 
@@ -19,13 +20,12 @@ export class Flight {
   #flying: Flying[] = [];
   #bytes = 0;
   #frames = 0;
-  #failure: Error | undefined;
-  #wake: () => void = () => undefined;
+  readonly #changed = new ChangeSignal();
 
   constructor(limits: FlightLimits, stop: StopSignal) {
     this.#limits = limits;
     this.#stop = stop;
-    this.#forget = stop.onStop(() => this.#wake());
+    this.#forget = stop.onStop(() => this.#changed.tell());
   }
 
   get isEmpty(): boolean {
@@ -35,14 +35,14 @@ export class Flight {
   /** Resolves when the piece may go too, or it is to stop. One piece always may. @throws what `fail` was called with */
   async room({ bytes, frames }: Piece): Promise<void> {
     const isTooMuch = (): boolean => this.#bytes > 0 && (this.#bytes + bytes.length > this.#limits.bytes || this.#frames + frames > this.#limits.frames);
-    while (isTooMuch() && !this.#stop.hasStopped()) await this.#change();
-    this.#throwIfFailed();
+    while (isTooMuch() && !this.#stop.hasStopped()) await this.#changed.next();
+    this.#changed.throwIfFailed();
   }
 
   /** Resolves when all is safe and noted. @throws what `fail` was called with */
   async empty(): Promise<void> {
-    while (!this.isEmpty) await this.#change();
-    this.#throwIfFailed();
+    while (!this.isEmpty) await this.#changed.next();
+    this.#changed.throwIfFailed();
   }
 
   add(piece: Piece): void {
@@ -65,26 +65,15 @@ export class Flight {
       this.#bytes -= bytes.length;
       this.#frames -= frames;
     }
-    this.#wake();
+    this.#changed.tell();
   }
 
   fail(error: Error): void {
-    this.#failure ??= error;
-    this.#wake();
+    this.#changed.fail(error);
   }
 
   /** Ends listening for the stop. */
   end(): void {
     this.#forget();
-  }
-
-  async #change(): Promise<void> {
-    this.#throwIfFailed();
-    await new Promise<void>((resolve) => (this.#wake = resolve));
-    this.#throwIfFailed();
-  }
-
-  #throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure;
   }
 }

@@ -14,8 +14,8 @@ export function removeReplayed(path: string, bytes: number): string | undefined 
     unlinkSync(path);
     const rest = restOf(file, bytes);
     if (rest === undefined) {
-      // What stood beside it told of these frames alone.
-      rmSync(path.replace(/\.bckstm$/, '.reasons.jsonl'), { force: true });
+      // What stood beside it told of these frames alone. The file's own path may be another's by now.
+      if (path.endsWith('.bckstm')) rmSync(path.replace(/\.bckstm$/, '.reasons.jsonl'), { force: true });
       return undefined;
     }
     const left = path.replace(/(\.bckstm)?$/, `.${randomName()}.bckstm`);

@@ -428,7 +428,10 @@ describe('KafkaStream: rejected frames that can\'t be kept', () => {
     await vi.waitUntil(() => offered.length === 1 && appended('one').length === 3);
     await stream.close({ deadlineMs: 0 });
     expect(await writing).toMatchObject({ settled: { delivered: 3, rejected: 0 }, undelivered: [{ message: 'bad' }] });
+    // Whoever keeps the frame reads it still, where it lies.
+    expect(bench.budget.heldBytes).toBeGreaterThan(0);
     offered[0]!();
+    await vi.waitUntil(() => bench.budget.heldBytes === 0);
   });
 
   it('what nothing keeps, as REJECTED_FULL=drop allows, is no rejected frame', async () => {

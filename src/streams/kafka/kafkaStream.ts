@@ -376,15 +376,16 @@ export class KafkaStream implements Stream {
     if (this.#writes.length === 0) for (const run of this.#onQuiet.splice(0)) run();
   }
 
-  /** The frame moves to the rejected ones; it is settled when it is there. */
+  /** The frame moves to the rejected ones; it is settled when it is there. Its bytes are held until then, also when the stream is closed meanwhile. */
   #reject(write: Write, { index, at }: FramePlace, reason: string): void {
-    const { bytes, bucket } = write.batch;
+    const { bytes, bucket } = write.batch.retain();
     const from = new Map([[write.batch.originOf(index), 1]]);
     write.rejecting.add(index);
     this.#offered++;
     void this.#options.rejected.offer({ bytes, start: at, end: at + PREFIX_BYTES + bodyLength(bytes, at), frames: 1, bucket, reason, from }).then((end) => {
       this.#offered--;
       this.#onOffered(write, index, end);
+      write.batch.release();
     });
   }
 

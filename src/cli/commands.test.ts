@@ -20,6 +20,8 @@ describe('the table', () => {
 
   test('a name that is near is proposed', () => {
     expect(() => commandNamed('inspet')).toThrow('no command "inspet"; did you mean "inspect"?');
+    expect(() => commandNamed('sned')).toThrow('no command "sned"; did you mean "send"?');
+    expect(() => commandNamed('--verison')).toThrow('no option "--verison"; did you mean "--version"?');
     expect(() => commandNamed('frobnicate')).toThrow(/^no command "frobnicate"$/);
   });
 });

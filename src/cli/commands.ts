@@ -20,7 +20,7 @@ export const COMMANDS: readonly Command[] = [sendCommand, inspectCommand, replay
 /** @throws {UsageError} */
 export function commandNamed(name: string): Command {
   const found = COMMANDS.find((command) => command.name === name);
-  if (found === undefined) throw new UsageError(`no command "${name}"${didYouMean(name, COMMANDS.map((command) => command.name))}`);
+  if (found === undefined) throw new UsageError(`no ${name.startsWith('-') ? 'option' : 'command'} "${name}"${didYouMean(name, [...COMMANDS.map((command) => command.name), '--help', '--version'])}`);
   return found;
 }
 

@@ -1,13 +1,13 @@
 // buckets.json: JSON5 in, one frozen typed object out.
 // Promise: whatever is wrong is reported at once, each with its path; and what is returned can be used as it is.
 import { readFileSync } from 'node:fs';
-import JSON5 from 'json5';
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import { parseBucket, parseDefaultBucket, type BucketConfig, type StreamIds } from './bucketConfig.js';
 import type { EnvironmentSource } from './envFile.js';
 import { fileNamesOf, type FileSettings } from './fileSettings.js';
 import { interpolate } from './interpolation.js';
+import { parseJson5 } from './json5.js';
 import { pathOf, Problems } from './problems.js';
 import { checkObject } from './schema.js';
 import { readableSecrets } from './secretFiles.js';
@@ -82,16 +82,6 @@ function parseRoot(root: Readonly<Record<string, unknown>>, context: ParseContex
   for (const { path, bucket } of named) checkFileNames(bucket, path, streamsConfigs, problems);
   warnOfUnused(streamIds.all, named.map(({ bucket }) => bucket), warnings);
   return { streamsConfigs, buckets: buckets.map(({ bucket }) => bucket), defaultBucket, warnings, notes };
-}
-
-function parseJson5(text: string, fileName: string): unknown {
-  try {
-    return JSON5.parse<unknown>(text);
-  } catch (error) {
-    const { message, lineNumber, columnNumber } = error as SyntaxError & { lineNumber?: number; columnNumber?: number };
-    const what = message.replace(/^JSON5: /, '').replace(/ at \d+:\d+$/, '');
-    throw new ConfigError(`${fileName}: line ${lineNumber ?? '?'}, column ${columnNumber ?? '?'}: ${what}`);
-  }
 }
 
 function parseStreams(raw: unknown, context: ParseContext): Record<string, StreamConfig> {

@@ -1,10 +1,11 @@
 # Kahe. `make` alone prints the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-faults lint kafka demo bench picture encoder install uninstall deb clean
+.PHONY: help run build test test-faults format lint kafka demo bench picture encoder install uninstall deb clean
 
 SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 MODULES := node_modules/.package-lock.json
 CONFIG := dist/buckets.json dist/.env.dev.local
+CACHE := .cache/dev
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -25,9 +26,13 @@ test-faults: build ## every fault in full (an hour or more), and the table of wh
 	@rm -f .cache/test/faults.jsonl
 	@node_modules/.bin/vitest run --config vitest.faults.config.ts; status=$$?; node_modules/.bin/tsx test/faults/table.ts; exit $$status
 
-lint: $(MODULES) ## check types and style
-	node_modules/.bin/tsc --noEmit
-	node_modules/.bin/eslint . --max-warnings 0
+format: $(MODULES) ## put the code into its form
+	node_modules/.bin/prettier --write --log-level warn --cache --cache-location $(CACHE)/prettier .
+
+lint: $(MODULES) ## check types, style and form; what has not changed since the last time is not looked at again
+	node_modules/.bin/tsc --incremental --tsBuildInfoFile $(CACHE)/lint.tsbuildinfo
+	node_modules/.bin/eslint . --max-warnings 0 --cache --cache-strategy content --cache-location $(CACHE)/eslint
+	node_modules/.bin/prettier --check --log-level warn --cache --cache-location $(CACHE)/prettier .
 
 kafka: $(MODULES) ## start a Kafka to play with on 127.0.0.1:9092 (or KAFKA_PORT), with the topic requests, until Ctrl-C
 	@sh test/tools.sh kafka
@@ -68,8 +73,9 @@ $(MODULES): package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
+# What tsc remembers lies in dist, so that it is never newer than what it made.
 dist/.built: $(MODULES) $(SOURCES) tsconfig.json tsconfig.build.json
-	node_modules/.bin/tsc -p tsconfig.build.json
+	node_modules/.bin/tsc -p tsconfig.build.json --incremental --tsBuildInfoFile dist/.tsbuildinfo
 	@touch $@
 
 # As kahego's build: `cd dist && node main.js` works too. Edit the files of this folder; they are copied when they are newer, and a changed

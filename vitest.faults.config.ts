@@ -1,4 +1,5 @@
-// The fault suite alone, in full (`make test-faults`): one file after another, so that each has the machine to itself.
+// The fault suite alone, in full (`make test-faults`): one file after another, so that each has the machine
+// to itself.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

@@ -1,5 +1,6 @@
-// Asks for receipts, one question at a time: a process with a connection of its own, that writes a frame and a question at once, waits for the
-// answer, and notes how long that took. It waits for nothing else, so a late answer is Kahe's, or the machine's.
+// Asks for receipts, one question at a time: a process with a connection of its own, that writes a frame and
+// a question at once, waits for the answer, and notes how long that took. It waits for nothing else, so a
+// late answer is Kahe's, or the machine's.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from './clock.js';
 import { Connection, QUESTION } from './connection.js';
@@ -7,7 +8,9 @@ import { makeWrites, type Payload, type Wire } from './payload.js';
 
 export interface AskerOptions {
   readonly path: string;
-  /** From one question to the next; one whose time came before the answer to the last is asked right after it. */
+  /**
+   * From one question to the next; one whose time came before the answer to the last is asked right after it.
+   */
   readonly everyMs: number;
   readonly seconds: number;
   readonly payload: Payload;
@@ -20,12 +23,19 @@ export type AskerReport =
   /** One wait for each question, from writing it to having read the answer. */
   | { readonly kind: 'done'; readonly waitsMs: readonly number[]; readonly wrongAnswers: readonly string[] };
 
-async function askAll(connection: Connection, { everyMs, seconds, payload, wire }: AskerOptions): Promise<AskerReport> {
+async function askAll(
+  connection: Connection,
+  { everyMs, seconds, payload, wire }: AskerOptions,
+): Promise<AskerReport> {
   const questions = makeWrites(payload, wire, 1).map((frame) => Buffer.concat([frame, QUESTION]));
   const waitsMs: number[] = [];
   const wrongAnswers: string[] = [];
   const startMs = monotonicMs();
-  for (let dueMs = startMs; dueMs < startMs + seconds * 1000; dueMs = Math.max(dueMs + everyMs, monotonicMs())) {
+  for (
+    let dueMs = startMs;
+    dueMs < startMs + seconds * 1000;
+    dueMs = Math.max(dueMs + everyMs, monotonicMs())
+  ) {
     const leftMs = dueMs - monotonicMs();
     if (leftMs > 0) await sleep(leftMs);
     const askedMs = monotonicMs();

@@ -1,5 +1,6 @@
-// A client's connection as PHP workers with a blocking fwrite have it: each write is one system call, and while the kernel has no room the
-// connection writes nothing else. (Socket.write alone would gather what it could not write at once, and send it as one.)
+// A client's connection as PHP workers with a blocking fwrite have it: each write is one system call, and
+// while the kernel has no room the connection writes nothing else. (Socket.write alone would gather what it
+// could not write at once, and send it as one.)
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -59,7 +60,10 @@ export class Connection {
     });
   }
 
-  /** The next 8 bytes that come; to be called before what makes them come. undefined: the connection was closed instead. */
+  /**
+   * The next 8 bytes that come; to be called before what makes them come. undefined: the connection was
+   * closed instead.
+   */
   answer(): Promise<number | undefined> {
     return this.#answers.next();
   }

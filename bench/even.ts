@@ -1,5 +1,5 @@
-// What frames cost that come one by one, evenly spread, from many connections, as those of PHP workers do on a host that is not saturated:
-// there most of the cost is that each of them wakes the receiver.
+// What frames cost that come one by one, evenly spread, from many connections, as those of PHP workers do on
+// a host that is not saturated: there most of the cost is that each of them wakes the receiver.
 import { inFolder } from './measure.js';
 import { PacedLoad } from './pacedLoad.js';
 import { cpuSeconds } from './processFigures.js';
@@ -26,13 +26,22 @@ export async function measureEven(system: System, rate: number): Promise<EvenCos
     const { frames, framesPerSecond, share } = await load(running, rate).finally(() => running.stop());
     const arrived = (await running.countArrived?.()) ?? frames;
     if (arrived !== frames) throw new Error(`${system.name}: ${frames} frames sent, ${arrived} arrived`);
-    if (framesPerSecond < rate * LEAST_OF_RATE) throw new Error(`${system.name}: only ${framesPerSecond.toFixed(0)} of ${rate} frames/s could be written`);
+    if (framesPerSecond < rate * LEAST_OF_RATE)
+      throw new Error(
+        `${system.name}: only ${framesPerSecond.toFixed(0)} of ${rate} frames/s could be written`,
+      );
     return { name: system.name, rate, percentOfCore: share * 100 };
   });
 }
 
-async function load(running: RunningSystem, rate: number): Promise<{ readonly frames: number; readonly framesPerSecond: number; readonly share: number }> {
-  const sender = await PacedLoad.connect({ clients: EVEN_CLIENTS, framesPerSecond: rate, payload: { kind: 'letters', bytes: 100 }, isEven: true }, running.receiver);
+async function load(
+  running: RunningSystem,
+  rate: number,
+): Promise<{ readonly frames: number; readonly framesPerSecond: number; readonly share: number }> {
+  const sender = await PacedLoad.connect(
+    { clients: EVEN_CLIENTS, framesPerSecond: rate, payload: { kind: 'letters', bytes: 100 }, isEven: true },
+    running.receiver,
+  );
   try {
     sender.start();
     await sleep(WARM_UP_MS);

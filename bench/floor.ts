@@ -6,7 +6,11 @@ export const floor: System = {
   name: 'floor',
   async start(folder) {
     const socketPath = path.join(folder, 'floor.sock');
-    const server = await ServerProcess.start([process.execPath, path.resolve(import.meta.dirname, 'floor.mjs'), socketPath], folder, socketPath);
+    const server = await ServerProcess.start(
+      [process.execPath, path.resolve(import.meta.dirname, 'floor.mjs'), socketPath],
+      folder,
+      socketPath,
+    );
     return {
       pid: server.pid,
       // Frames, as Kahe gets them; to the floor all bytes are alike.

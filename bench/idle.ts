@@ -1,4 +1,5 @@
-// What Kahe costs while nobody sends: memory for each connection that is open, and time of a daemon that has had its traffic.
+// What Kahe costs while nobody sends: memory for each connection that is open, and time of a daemon that has
+// had its traffic.
 import { readFileSync } from 'node:fs';
 import { type Load, Senders } from './load.js';
 import { inFolder } from './measure.js';
@@ -15,7 +16,10 @@ export interface IdleDaemon {
   readonly seconds: number;
   /** Of one core. */
   readonly percent: number;
-  /** Between the last frame and then: what the garbage collector does once, when it sees that nothing comes any more. */
+  /**
+   * Between the last frame and then: what the garbage collector does once, when it sees that nothing comes
+   * any more.
+   */
   readonly tidyingSeconds: number;
   readonly tidyingCpuSeconds: number;
 }
@@ -27,7 +31,13 @@ const SETTLE_MS = 2_000;
 /** V8 waits for some 8 s of quiet, collects all garbage in a few goes, and then no more. */
 const TIDYING_MS = 20_000;
 const IDLE_MS = 30_000;
-const TRAFFIC: Load = { clients: 4, senders: 1, framesPerWrite: 1, frames: 200_000, payload: { kind: 'letters', bytes: 100 } };
+const TRAFFIC: Load = {
+  clients: 4,
+  senders: 1,
+  framesPerWrite: 1,
+  frames: 200_000,
+  payload: { kind: 'letters', bytes: 100 },
+};
 
 export async function measureIdleConnections(system: System): Promise<IdleConnections> {
   return await inFolder(async (folder) => {
@@ -58,7 +68,12 @@ export async function measureIdleDaemon(system: System): Promise<IdleDaemon> {
     const percent = ((cpuSeconds(running.pid) - before) / IDLE_MS) * 1000 * 100;
     await running.stop();
     await running.countArrived?.();
-    return { seconds: IDLE_MS / 1000, percent, tidyingSeconds: TIDYING_MS / 1000, tidyingCpuSeconds: before - atTheEnd };
+    return {
+      seconds: IDLE_MS / 1000,
+      percent,
+      tidyingSeconds: TIDYING_MS / 1000,
+      tidyingCpuSeconds: before - atTheEnd,
+    };
   });
 }
 

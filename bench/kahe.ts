@@ -11,7 +11,10 @@ const ENVIRONMENT = ['MAXMEMORY=64MB', 'MAXCPUS=2', 'LOG_LEVEL=INFO', 'LOG_FORMA
 const BUCKET = { batch: 10_000, batchTimeout: 500 };
 const PARTITIONS = 4;
 const FILE_BUCKET = 'kh_bench_000';
-/** KAHE_NODE_OPTIONS="--cpu-prof --cpu-prof-dir=DIR" shows where the time goes; figures taken with it are too high. */
+/**
+ * KAHE_NODE_OPTIONS="--cpu-prof --cpu-prof-dir=DIR" shows where the time goes; figures taken with it are too
+ * high.
+ */
 const NODE_OPTIONS = (process.env['KAHE_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== '');
 
 /** As the result page shows it. */
@@ -23,12 +26,21 @@ export function isBuilt(): boolean {
   return existsSync(MAIN);
 }
 
-export function kaheToKafka(topics: Topics, compression: 'none' | 'snappy', partitions: number, batch = BUCKET.batch): System {
+export function kaheToKafka(
+  topics: Topics,
+  compression: 'none' | 'snappy',
+  partitions: number,
+  batch = BUCKET.batch,
+): System {
   return {
     name: `Kahe, ${compression}${partitions === 1 ? ', 1 partition' : ''}`,
     async start(folder) {
       const topic = await topics.make(partitions);
-      const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': compression };
+      const settings = {
+        'bootstrap.servers': topics.bootstrap,
+        acks: 'all',
+        'compression.codec': compression,
+      };
       const server = await startKahe(folder, topic.name, { type: 'kafka', settings }, [], batch);
       return { ...server, countArrived: () => topic.remove() };
     },
@@ -57,7 +69,10 @@ export function kaheWatched(topics: Topics): System {
   };
 }
 
-/** Feeding it ends when all is in the topic, so that the delivery counts too: the receipt of a spool comes before. */
+/**
+ * Feeding it ends when all is in the topic, so that the delivery counts too: the receipt of a spool comes
+ * before.
+ */
 export function kaheToTopic(topics: Topics, spoolSync?: SpoolSync): System {
   return {
     name: spoolSync === undefined ? 'Kahe, none' : 'Kahe, none, spool',
@@ -65,7 +80,12 @@ export function kaheToTopic(topics: Topics, spoolSync?: SpoolSync): System {
       const topic = await topics.make(PARTITIONS);
       const spool = spoolSync && { sync: spoolSync, folder: makeDiskFolder('spool') };
       const settings = { 'bootstrap.servers': topics.bootstrap, acks: 'all', 'compression.codec': 'none' };
-      const server = await startKahe(folder, topic.name, { type: 'kafka', settings }, spool ? [`SPOOL=${spool.folder}`, `SPOOL_SYNC=${spool.sync}`] : []);
+      const server = await startKahe(
+        folder,
+        topic.name,
+        { type: 'kafka', settings },
+        spool ? [`SPOOL=${spool.folder}`, `SPOOL_SYNC=${spool.sync}`] : [],
+      );
       return {
         ...server,
         untilArrived: (frames) => topic.untilHas(frames),
@@ -83,16 +103,34 @@ export const kaheToFiles: System = {
   name: 'Kahe, files',
   async start(folder) {
     const files = path.join(folder, 'files');
-    const server = await startKahe(folder, FILE_BUCKET, { type: 'file', settings: { path: files, fileNameTemplate: '{bucket}.{ts}.bckstm' } });
+    const server = await startKahe(folder, FILE_BUCKET, {
+      type: 'file',
+      settings: { path: files, fileNameTemplate: '{bucket}.{ts}.bckstm' },
+    });
     return { ...server, countArrived: () => Promise.resolve(countFrames(files)) };
   },
 };
 
 /** @param environment lines of it, besides those that every figure is for */
-export async function startKahe(folder: string, bucket: string, stream: object, environment: readonly string[] = [], batch = BUCKET.batch) {
+export async function startKahe(
+  folder: string,
+  bucket: string,
+  stream: object,
+  environment: readonly string[] = [],
+  batch = BUCKET.batch,
+) {
   const socketPath = path.join(folder, 'kahe.sock');
-  writeFileSync(path.join(folder, '.env.dev.local'), [...ENVIRONMENT, ...environment, `SOCKET=${socketPath}`, ''].join('\n'));
-  writeFileSync(path.join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], ...BUCKET, batch }] }));
+  writeFileSync(
+    path.join(folder, '.env.dev.local'),
+    [...ENVIRONMENT, ...environment, `SOCKET=${socketPath}`, ''].join('\n'),
+  );
+  writeFileSync(
+    path.join(folder, 'buckets.json'),
+    JSON.stringify({
+      streamsConfigs: { out: stream },
+      buckets: [{ id: bucket, streams: ['out'], ...BUCKET, batch }],
+    }),
+  );
   const server = await ServerProcess.start([process.execPath, ...NODE_OPTIONS, MAIN], folder, socketPath);
   return {
     pid: server.pid,

@@ -26,7 +26,10 @@ export interface Sent {
   readonly frames: number;
   /** Until all was acknowledged. */
   readonly seconds: number;
-  /** See MOST: of Kahe, without the wait for the last batch's batchTimeout; of others, until all was acknowledged. */
+  /**
+   * See MOST: of Kahe, without the wait for the last batch's batchTimeout; of others, until all was
+   * acknowledged.
+   */
   readonly framesPerSecond: number;
   /** Of the senders. */
   readonly cpuSeconds: number;
@@ -50,9 +53,18 @@ export class Senders {
     const { clients, framesPerWrite, payload } = load;
     const processes = Math.min(load.senders, clients);
     const writesPerClient = Math.round(load.frames / clients / framesPerWrite);
-    const shares = Array.from({ length: processes }, (_, i) => Math.floor(((i + 1) * clients) / processes) - Math.floor((i * clients) / processes));
+    const shares = Array.from(
+      { length: processes },
+      (_, i) => Math.floor(((i + 1) * clients) / processes) - Math.floor((i * clients) / processes),
+    );
     const children = shares.map((share) => {
-      const options: SenderOptions = { ...receiver, clients: share, writesPerClient, framesPerWrite, payload };
+      const options: SenderOptions = {
+        ...receiver,
+        clients: share,
+        writesPerClient,
+        framesPerWrite,
+        payload,
+      };
       return forkScript('sender.ts', options);
     });
     await Promise.all(children.map((child) => reportOf<SenderReport, 'connected'>(child, 'connected')));
@@ -70,7 +82,10 @@ export class Senders {
     return {
       frames: this.frames,
       seconds,
-      framesPerSecond: mostAtMs.length > 0 ? (MOST * this.frames * 1000) / (Math.max(...mostAtMs) - startMs) : this.frames / seconds,
+      framesPerSecond:
+        mostAtMs.length > 0
+          ? (MOST * this.frames * 1000) / (Math.max(...mostAtMs) - startMs)
+          : this.frames / seconds,
       cpuSeconds: done.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0),
       wrongAnswers: done.flatMap(({ wrongAnswers }) => wrongAnswers),
     };

@@ -1,4 +1,5 @@
-// One run: a fresh process of one system takes one load. Start-up and warming up are not counted, and what arrived is.
+// One run: a fresh process of one system takes one load. Start-up and warming up are not counted, and what
+// arrived is.
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -21,7 +22,10 @@ export interface Run {
   readonly invalid: string | undefined;
 }
 
-/** So many frames, of those that are measured, come before them: a daemon that runs for months has long been compiled. */
+/**
+ * So many frames, of those that are measured, come before them: a daemon that runs for months has long been
+ * compiled.
+ */
 const WARM_UP_SHARE = 0.2;
 
 /** @param kafka its pid */
@@ -31,7 +35,11 @@ export async function measure(system: System, load: Load, kafka: number): Promis
     const warmUp = await feed(running, { ...load, frames: load.frames * WARM_UP_SHARE }, kafka, 0);
     const figures = await feed(running, load, kafka, warmUp.frames);
     await running.stop();
-    return { ...figures, invalid: warmUp.invalid ?? figures.invalid ?? (await whatIsWrong(running, warmUp.frames + figures.frames)) };
+    return {
+      ...figures,
+      invalid:
+        warmUp.invalid ?? figures.invalid ?? (await whatIsWrong(running, warmUp.frames + figures.frames)),
+    };
   });
 }
 

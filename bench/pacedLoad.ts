@@ -17,7 +17,10 @@ export class PacedLoad {
   }
 
   /** Resolves when every client is connected. */
-  static async connect(load: Pick<PacedOptions, 'clients' | 'framesPerSecond' | 'payload' | 'isEven'>, { path, wire, finish }: Receiver): Promise<PacedLoad> {
+  static async connect(
+    load: Pick<PacedOptions, 'clients' | 'framesPerSecond' | 'payload' | 'isEven'>,
+    { path, wire, finish }: Receiver,
+  ): Promise<PacedLoad> {
     const options: PacedOptions = { ...load, path, wire, finish };
     const child = forkScript('pacedSender.ts', options);
     await reportOf<PacedReport, 'connected'>(child, 'connected');

@@ -1,5 +1,6 @@
-// A steady load, one frame a write: a process that writes so many frames a second to some connections, in small steps or each at its moment,
-// until it is told to stop. The clock says what is due, not the receiver: what could not be written in time is written late, so the rate is true.
+// A steady load, one frame a write: a process that writes so many frames a second to some connections, in
+// small steps or each at its moment, until it is told to stop. The clock says what is due, not the receiver:
+// what could not be written in time is written late, so the rate is true.
 import { monotonicMs } from './clock.js';
 import { Connection } from './connection.js';
 import { makeWrites, type Payload, type Wire } from './payload.js';
@@ -12,21 +13,27 @@ export interface PacedOptions {
   readonly framesPerSecond: number;
   readonly payload: Payload;
   readonly wire: Wire;
-  /** Each frame at its moment, for which the process never sleeps; otherwise those that are due every millisecond. */
+  /**
+   * Each frame at its moment, for which the process never sleeps; otherwise those that are due every
+   * millisecond.
+   */
   readonly isEven?: boolean;
   readonly finish: Finish;
 }
 
-/** Sent to the parent: first when all are connected (who then says 'go', and some time later 'stop'), then when all is acknowledged. */
+/**
+ * Sent to the parent: first when all are connected (who then says 'go', and some time later 'stop'), then
+ * when all is acknowledged.
+ */
 export type PacedReport =
   | { readonly kind: 'connected' }
   | {
-    readonly kind: 'done';
-    readonly frames: number;
-    /** Truly written from 'go' to 'stop'. */
-    readonly framesPerSecond: number;
-    readonly wrongAnswers: readonly string[];
-  };
+      readonly kind: 'done';
+      readonly frames: number;
+      /** Truly written from 'go' to 'stop'. */
+      readonly framesPerSecond: number;
+      readonly wrongAnswers: readonly string[];
+    };
 
 const STEP_MS = 1;
 
@@ -41,7 +48,10 @@ class PacedLoad {
   #turn = 0;
   #isStopped = false;
 
-  constructor(connections: readonly Connection[], { framesPerSecond, payload, wire, isEven = false, finish }: PacedOptions) {
+  constructor(
+    connections: readonly Connection[],
+    { framesPerSecond, payload, wire, isEven = false, finish }: PacedOptions,
+  ) {
     this.#isEven = isEven;
     this.#finish = finish;
     this.#clients = connections.map((connection) => ({ connection, frames: 0 }));
@@ -60,7 +70,9 @@ class PacedLoad {
 
   async #wrongAnswers(): Promise<string[]> {
     const answers = await Promise.all(this.#clients.map(({ connection }) => connection.ask()));
-    return this.#clients.flatMap(({ frames }, i) => (answers[i] === frames ? [] : [`${frames} expected, ${answers[i]} answered`]));
+    return this.#clients.flatMap(({ frames }, i) =>
+      answers[i] === frames ? [] : [`${frames} expected, ${answers[i]} answered`],
+    );
   }
 
   #step(): void {

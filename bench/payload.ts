@@ -1,4 +1,5 @@
-// What is sent: frames or lines, made before anything is measured. The same numbers every time, so that runs can be compared.
+// What is sent: frames or lines, made before anything is measured. The same numbers every time, so that runs
+// can be compared.
 
 export interface Payload {
   /** letters: at random, the worst case for compression. json: log lines of about 200 bytes. */
@@ -10,7 +11,10 @@ export interface Payload {
 /** Frames as Kahe takes them, or lines as rsyslog does. */
 export type Wire = { readonly frame: { readonly bucket: string } } | 'line';
 
-/** So many different messages there are; 4096 of 100 bytes are more than the 64 KB in which snappy looks for repetitions. */
+/**
+ * So many different messages there are; 4096 of 100 bytes are more than the 64 KB in which snappy looks for
+ * repetitions.
+ */
 const DISTINCT = 4096;
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const ROUTES = ['/', '/api/cart', '/api/orders', '/api/products', '/checkout', '/login', '/search'];
@@ -22,7 +26,9 @@ export function makeWrites(payload: Payload, wire: Wire, perWrite: number): Buff
   const random = randomFrom(20240607);
   const encode = wire === 'line' ? lineOf : frameOf(wire.frame.bucket);
   const writes = Math.max(64, Math.ceil(DISTINCT / perWrite));
-  return Array.from({ length: writes }, () => Buffer.concat(Array.from({ length: perWrite }, () => encode(makeMessage(payload, random)))));
+  return Array.from({ length: writes }, () =>
+    Buffer.concat(Array.from({ length: perWrite }, () => encode(makeMessage(payload, random)))),
+  );
 }
 
 function makeMessage(payload: Payload, random: (below: number) => number): Buffer {

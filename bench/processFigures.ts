@@ -22,7 +22,9 @@ export function peakResidentBytes(pid: number): number {
 }
 
 function statusBytes(pid: number, name: string): number {
-  const kilobytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  const kilobytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(
+    readFileSync(`/proc/${pid}/status`, 'utf8'),
+  )?.[1];
   if (kilobytes === undefined) throw new Error(`/proc/${pid}/status has no ${name}`);
   return Number(kilobytes) * 1024;
 }

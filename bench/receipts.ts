@@ -31,7 +31,10 @@ const LETTERS: Payload = { kind: 'letters', bytes: 100 };
 export async function measureReceipts(name: string, system: System, seconds: number): Promise<ReceiptWaits> {
   return await inFolder(async (folder) => {
     const running = await system.start(folder);
-    const load = await PacedLoad.connect({ clients: CLIENTS, framesPerSecond: RECEIPTS_LOAD_PER_SECOND, payload: LETTERS }, running.receiver);
+    const load = await PacedLoad.connect(
+      { clients: CLIENTS, framesPerSecond: RECEIPTS_LOAD_PER_SECOND, payload: LETTERS },
+      running.receiver,
+    );
     load.start();
     await sleep(WARM_UP_MS);
     const waitsMs = await ask(running.receiver, seconds);
@@ -39,7 +42,8 @@ export async function measureReceipts(name: string, system: System, seconds: num
     await load.close();
     await running.stop();
     const arrived = await running.countArrived?.();
-    if (arrived !== frames + waitsMs.length) throw new Error(`${frames + waitsMs.length} frames sent, ${arrived} arrived`);
+    if (arrived !== frames + waitsMs.length)
+      throw new Error(`${frames + waitsMs.length} frames sent, ${arrived} arrived`);
     return { name, questions: waitsMs.length, framesPerSecond, ...percentiles(waitsMs) };
   });
 }

@@ -1,4 +1,5 @@
-// How fast what lies in a backup goes to Kafka once it is there again: alone, and while as steadily as ever new frames come in.
+// How fast what lies in a backup goes to Kafka once it is there again: alone, and while as steadily as ever
+// new frames come in.
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { startProxy, type TcpProxy } from '../test/support/tcpProxy.js';
@@ -52,7 +53,9 @@ async function measureOne(topics: Topics, load: Load, incomingPerSecond: number)
   const away = await startProxy({ target: { port: Number(topics.bootstrap.split(':')[1]) } });
   away.faults.refuse = true;
   const backup = makeDiskFolder('backup');
-  const replayed = await inFolder((folder) => fillAndReplay({ folder, topic, away, backup, load, incomingPerSecond }));
+  const replayed = await inFolder((folder) =>
+    fillAndReplay({ folder, topic, away, backup, load, incomingPerSecond }),
+  );
   rmSync(backup, { recursive: true });
   await away.close();
   return replayed;
@@ -68,19 +71,45 @@ interface Outage {
   readonly incomingPerSecond: number;
 }
 
-async function fillAndReplay({ folder, topic, away, backup, load, incomingPerSecond }: Outage): Promise<Replayed> {
-  const settings = { 'bootstrap.servers': away.address, acks: 'all', 'compression.codec': 'none', 'message.timeout.ms': 500 };
-  const kahe = await startKahe(folder, topic.name, { type: 'kafka', settings, backup: { type: 'file', settings: { path: backup, fileNameTemplate: '{bucket}.{ts}.bckstm' } } });
+async function fillAndReplay({
+  folder,
+  topic,
+  away,
+  backup,
+  load,
+  incomingPerSecond,
+}: Outage): Promise<Replayed> {
+  const settings = {
+    'bootstrap.servers': away.address,
+    acks: 'all',
+    'compression.codec': 'none',
+    'message.timeout.ms': 500,
+  };
+  const kahe = await startKahe(folder, topic.name, {
+    type: 'kafka',
+    settings,
+    backup: { type: 'file', settings: { path: backup, fileNameTemplate: '{bucket}.{ts}.bckstm' } },
+  });
   const filled = await fill(load, kahe.receiver);
   const bytesEach = backupFiles(backup).reduce((sum, file) => sum + statSync(file).size, 0) / filled;
-  const incoming = incomingPerSecond === 0 ? undefined : await PacedLoad.connect({ clients: CLIENTS, framesPerSecond: incomingPerSecond, payload: LETTERS }, kahe.receiver);
+  const incoming =
+    incomingPerSecond === 0
+      ? undefined
+      : await PacedLoad.connect(
+          { clients: CLIENTS, framesPerSecond: incomingPerSecond, payload: LETTERS },
+          kahe.receiver,
+        );
 
   away.faults.refuse = false;
   await kahe.untilLog(/the primary is back: \d+ frames in the backup/, BACK_DEADLINE_MS);
   const [startMs, cpuBefore] = [monotonicMs(), cpuSeconds(kahe.pid)];
   incoming?.start();
   await kahe.untilLog(/mode normal: the primary is back, and has had what was backed up/, END_DEADLINE_MS);
-  const [seconds, cpu, left] = [(monotonicMs() - startMs) / 1000, cpuSeconds(kahe.pid) - cpuBefore, backupFiles(backup)];
+  const [seconds, cpu, left] = [
+    (monotonicMs() - startMs) / 1000,
+    cpuSeconds(kahe.pid) - cpuBefore,
+    backupFiles(backup),
+  ];
   // Whatever is in Kafka now came from the backup.
   const frames = await topic.count();
   if (left.length > 0) throw new Error(`after the replay there is still ${left.join(', ')}`);
@@ -89,7 +118,14 @@ async function fillAndReplay({ folder, topic, away, backup, load, incomingPerSec
   await incoming?.close();
   await kahe.stop();
   await expectArrived(topic, filled, cameIn);
-  return { incomingPerSecond, cameInPerSecond: cameIn?.framesPerSecond ?? 0, frames, bytes: frames * bytesEach, seconds, cpuSeconds: cpu };
+  return {
+    incomingPerSecond,
+    cameInPerSecond: cameIn?.framesPerSecond ?? 0,
+    frames,
+    bytes: frames * bytesEach,
+    seconds,
+    cpuSeconds: cpu,
+  };
 }
 
 /** @returns how many frames are in the backup now */
@@ -102,7 +138,9 @@ async function fill(load: Load, receiver: Receiver): Promise<number> {
 }
 
 function backupFiles(folder: string): string[] {
-  return readdirSync(folder).filter((name) => name.endsWith('.bckstm')).map((name) => path.join(folder, name));
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.bckstm'))
+    .map((name) => path.join(folder, name));
 }
 
 async function expectArrived(topic: Topic, filled: number, cameIn: PacedSent | undefined): Promise<void> {

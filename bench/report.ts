@@ -1,7 +1,15 @@
 // The result page, for people.
 import { EVEN_CLIENTS, EVEN_RATES } from './even.js';
 import { KAHE_SETTINGS } from './kahe.js';
-import { baseName, evenSpread, type Results, type Spread, type Summary, summaries, visitSpread } from './results.js';
+import {
+  baseName,
+  evenSpread,
+  type Results,
+  type Spread,
+  type Summary,
+  summaries,
+  visitSpread,
+} from './results.js';
 import type { Line } from './scenario.js';
 import { judge, type Verdict } from './targets.js';
 import { ROWS, type VisitCost, VISITS } from './visits.js';
@@ -45,7 +53,11 @@ each run the messages in the topic, or the frames in the files, were counted: th
 `;
 
 function renderVerdicts(verdicts: readonly Verdict[]): string {
-  const rows = verdicts.map(({ target, measured, isMet }) => [target, measured ?? '–', measured === undefined ? 'not measured' : isMet ? 'met' : '**missed**']);
+  const rows = verdicts.map(({ target, measured, isMet }) => [
+    target,
+    measured ?? '–',
+    measured === undefined ? 'not measured' : isMet ? 'met' : '**missed**',
+  ]);
   return table(['target', 'measured', ''], rows);
 }
 
@@ -53,12 +65,27 @@ function renderLine(results: Results, line: Line): string[] {
   const base = baseName(line);
   const rows = summaries(results, line).map((summary) => renderSummary(summary, base));
   if (rows.length === 0) return [];
-  const head = ['', 'CPU-s per million', `× ${base}`, 'frames/s, thousands', `× ${base}`, 'peak MiB', 'senders', 'Kafka', 'runs'];
-  return [`## ${line.title} (\`${line.id}\`)\n`, ...(line.note === undefined ? [] : [`${line.note}\n`]), table(head, rows)];
+  const head = [
+    '',
+    'CPU-s per million',
+    `× ${base}`,
+    'frames/s, thousands',
+    `× ${base}`,
+    'peak MiB',
+    'senders',
+    'Kafka',
+    'runs',
+  ];
+  return [
+    `## ${line.title} (\`${line.id}\`)\n`,
+    ...(line.note === undefined ? [] : [`${line.note}\n`]),
+    table(head, rows),
+  ];
 }
 
 function renderSummary(summary: Summary, base: string): string[] {
-  const { system, cpu, cpuRatio, framesPerSecond, speedRatio, peakBytes, senderCpu, kafkaCpu, runs } = summary;
+  const { system, cpu, cpuRatio, framesPerSecond, speedRatio, peakBytes, senderCpu, kafkaCpu, runs } =
+    summary;
   const isBase = system === base;
   return [
     system,
@@ -81,7 +108,11 @@ function renderEven({ evenCosts }: Results): string[] {
     return found === undefined ? '–' : ranged(found, 1);
   };
   const rows = names.map((name) => [name, ...EVEN_RATES.map((rate) => cell(name, rate))]);
-  return ['## Frames that come evenly spread (`even`)\n', EVEN_NOTE, table(['% of a core at', ...EVEN_RATES.map((rate) => `${rate} frames/s`)], rows)];
+  return [
+    '## Frames that come evenly spread (`even`)\n',
+    EVEN_NOTE,
+    table(['% of a core at', ...EVEN_RATES.map((rate) => `${rate} frames/s`)], rows),
+  ];
 }
 
 const EVEN_NOTE = `100 B letters, one frame a write, from ${EVEN_CLIENTS} connections, each frame at its moment, over four seconds: what the process takes of one core.
@@ -93,9 +124,16 @@ function renderVisits({ visitCosts }: Results): string[] {
   const rows = names.map((name) => [
     name,
     visitRate(visitCosts, name),
-    ranged(visitSpread(visitCosts, name, ({ cpuMicrosecondsEach }) => cpuMicrosecondsEach)!, 0),
+    ranged(
+      visitSpread(visitCosts, name, ({ cpuMicrosecondsEach }) => cpuMicrosecondsEach)!,
+      0,
+    ),
   ]);
-  return ['## Connections with one frame each (`visits`)\n', VISITS_NOTE, table(['', 'connections/s, thousands', 'CPU, µs each'], rows)];
+  return [
+    '## Connections with one frame each (`visits`)\n',
+    VISITS_NOTE,
+    table(['', 'connections/s, thousands', 'CPU, µs each'], rows),
+  ];
 }
 
 function visitRate(costs: readonly VisitCost[], name: string): string {
@@ -110,7 +148,12 @@ connections do. CPU until all is in the topic; what Kafka's client takes to deli
 function renderReceipts({ receipts }: Results): string[] {
   if (receipts.length === 0) return [];
   const rows = receipts.map(({ name, questions, p50Ms, p99Ms, maxMs, framesPerSecond }) => {
-    return [name, ...[p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(2)), String(questions), framesPerSecond.toFixed(0)];
+    return [
+      name,
+      ...[p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(2)),
+      String(questions),
+      framesPerSecond.toFixed(0),
+    ];
   });
   const head = ['', 'p50, ms', 'p99, ms', 'most, ms', 'questions', 'frames/s beside'];
   return ['## Receipts (`receipts`)\n', RECEIPTS_NOTE, table(head, rows)];
@@ -124,15 +167,40 @@ receipt waits until its batch is closed, after up to batchTimeout, and acknowled
 function renderReplay({ replay }: Results): string[] {
   if (replay === undefined) return [];
   const { live, replays } = replay;
-  const row = (name: string, frames: number, perSecond: number, bytesEach: number, cpuPerMillion: number): string[] => {
-    return [name, (perSecond / 1000).toFixed(0), ((perSecond * bytesEach) / 1e6).toFixed(0), cpuPerMillion.toFixed(2), (frames / 1000).toFixed(0)];
+  const row = (
+    name: string,
+    frames: number,
+    perSecond: number,
+    bytesEach: number,
+    cpuPerMillion: number,
+  ): string[] => {
+    return [
+      name,
+      (perSecond / 1000).toFixed(0),
+      ((perSecond * bytesEach) / 1e6).toFixed(0),
+      cpuPerMillion.toFixed(2),
+      (frames / 1000).toFixed(0),
+    ];
   };
   const rows = replays.map(({ cameInPerSecond, frames, bytes, seconds, cpuSeconds }) => {
-    const name = cameInPerSecond === 0 ? 'replay, nothing else comes' : `replay, while ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s come in`;
+    const name =
+      cameInPerSecond === 0
+        ? 'replay, nothing else comes'
+        : `replay, while ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s come in`;
     return row(name, frames, frames / seconds, bytes / frames, (cpuSeconds * 1e6) / frames);
   });
-  const liveRow = row('live, nothing else comes', live.frames, live.framesPerSecond, replays[0]!.bytes / replays[0]!.frames, live.cpuSecondsPerMillion);
-  return ['## Replay (`replay`)\n', REPLAY_NOTE, table(['', 'frames/s, thousands', 'MB/s', 'CPU-s per million', 'frames, thousands'], [...rows, liveRow])];
+  const liveRow = row(
+    'live, nothing else comes',
+    live.frames,
+    live.framesPerSecond,
+    replays[0]!.bytes / replays[0]!.frames,
+    live.cpuSecondsPerMillion,
+  );
+  return [
+    '## Replay (`replay`)\n',
+    REPLAY_NOTE,
+    table(['', 'frames/s, thousands', 'MB/s', 'CPU-s per million', 'frames, thousands'], [...rows, liveRow]),
+  ];
 }
 
 const REPLAY_NOTE = `Kahe, none, took 100 B letters while Kafka was away; from its log line that the primary is back until the one that it has had all, with no file
@@ -142,10 +210,16 @@ process, reading and backing those up too, had of the CPU. Live is the load of t
 
 function renderIdle({ idleConnections, idleDaemon }: Results): string[] {
   if (idleConnections.length === 0 && idleDaemon === undefined) return [];
-  const rows = idleConnections.map(({ name, connections, bytesEach }) => [name, `${(bytesEach / 1024).toFixed(1)} KiB for each of ${connections} idle connections`]);
+  const rows = idleConnections.map(({ name, connections, bytesEach }) => [
+    name,
+    `${(bytesEach / 1024).toFixed(1)} KiB for each of ${connections} idle connections`,
+  ]);
   if (idleDaemon) {
     const { percent, seconds, tidyingSeconds, tidyingCpuSeconds } = idleDaemon;
-    rows.push(['Kahe, snappy', `${percent.toFixed(2)} % of a core over ${seconds} s, connected to Kafka; in the ${tidyingSeconds} s before, after traffic, ${tidyingCpuSeconds.toFixed(2)} CPU-s once`]);
+    rows.push([
+      'Kahe, snappy',
+      `${percent.toFixed(2)} % of a core over ${seconds} s, connected to Kafka; in the ${tidyingSeconds} s before, after traffic, ${tidyingCpuSeconds.toFixed(2)} CPU-s once`,
+    ]);
   }
   return ['## Idle (`idle`)\n', table(['', ''], rows)];
 }

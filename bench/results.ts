@@ -1,4 +1,5 @@
-// What the runs of a line come to: medians with their range, and ratios to the run of the line's base just before.
+// What the runs of a line come to: medians with their range, and ratios to the run of the line's base just
+// before.
 import type { EvenCost } from './even.js';
 import type { IdleConnections, IdleDaemon } from './idle.js';
 import type { Run } from './measure.js';
@@ -57,7 +58,15 @@ export function summaries({ pairs }: Results, line: Line): Summary[] {
   if (own.length === 0) return [];
   const bases = own.map(({ base }) => ({ run: base, base }));
   const systems = [...new Set(own.map(({ system }) => system))];
-  return [summarize(baseName(line), bases), ...systems.map((system) => summarize(system, own.filter((pair) => pair.system === system)))];
+  return [
+    summarize(baseName(line), bases),
+    ...systems.map((system) =>
+      summarize(
+        system,
+        own.filter((pair) => pair.system === system),
+      ),
+    ),
+  ];
 }
 
 function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[]): Summary {
@@ -77,12 +86,25 @@ function summarize(system: string, pairs: readonly Pick<Pair, 'run' | 'base'>[])
 
 /** undefined: not measured. */
 export function evenSpread(costs: readonly EvenCost[], name: string, rate: number): Spread | undefined {
-  return spreadOfAny(costs.filter((cost) => cost.name === name && cost.rate === rate).map(({ percentOfCore }) => percentOfCore));
+  return spreadOfAny(
+    costs
+      .filter((cost) => cost.name === name && cost.rate === rate)
+      .map(({ percentOfCore }) => percentOfCore),
+  );
 }
 
 /** undefined: not measured. */
-export function visitSpread(costs: readonly VisitCost[], name: string, figure: (cost: VisitCost) => number | undefined): Spread | undefined {
-  return spreadOfAny(costs.filter((cost) => cost.name === name).map(figure).filter((value) => value !== undefined));
+export function visitSpread(
+  costs: readonly VisitCost[],
+  name: string,
+  figure: (cost: VisitCost) => number | undefined,
+): Spread | undefined {
+  return spreadOfAny(
+    costs
+      .filter((cost) => cost.name === name)
+      .map(figure)
+      .filter((value) => value !== undefined),
+  );
 }
 
 function spreadOfAny(values: readonly number[]): Spread | undefined {
@@ -92,5 +114,9 @@ function spreadOfAny(values: readonly number[]): Spread | undefined {
 function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
-  return { median: (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2, min: sorted[0]!, max: sorted.at(-1)! };
+  return {
+    median: (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2,
+    min: sorted[0]!,
+    max: sorted.at(-1)!,
+  };
 }

@@ -1,4 +1,5 @@
-// rsyslog, the fastest of the peers: lines over a Unix stream socket (imptcp) to Kafka (omkafka, so librdkafka). Only where it is installed.
+// rsyslog, the fastest of the peers: lines over a Unix stream socket (imptcp) to Kafka (omkafka, so
+// librdkafka). Only where it is installed.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -19,7 +20,10 @@ export function rsyslogLacks(): string | undefined {
 
 /** Such as "8.2302.0". */
 export function rsyslogVersion(): string {
-  return /rsyslogd\s+(\S+)/.exec(execFileSync(findProgram()!, ['-v'], { encoding: 'utf8' }))?.[1] ?? 'of unknown version';
+  return (
+    /rsyslogd\s+(\S+)/.exec(execFileSync(findProgram()!, ['-v'], { encoding: 'utf8' }))?.[1] ??
+    'of unknown version'
+  );
 }
 
 export function rsyslog(topics: Topics, partitions: number): System {
@@ -30,7 +34,11 @@ export function rsyslog(topics: Topics, partitions: number): System {
       const socketPath = path.join(folder, 'rsyslog.sock');
       const configFile = path.join(folder, 'rsyslog.conf');
       writeFileSync(configFile, configuration(folder, socketPath, topic.name, topics.bootstrap));
-      const server = await ServerProcess.start([findProgram()!, '-n', '-f', configFile, '-i', path.join(folder, 'rsyslog.pid')], folder, socketPath);
+      const server = await ServerProcess.start(
+        [findProgram()!, '-n', '-f', configFile, '-i', path.join(folder, 'rsyslog.pid')],
+        folder,
+        socketPath,
+      );
       return {
         pid: server.pid,
         receiver: { path: socketPath, wire: 'line', finish: 'silent' },
@@ -44,8 +52,18 @@ export function rsyslog(topics: Topics, partitions: number): System {
 
 /** Its defaults, but for what the comparison needs, and a librdkafka queue that a burst does not fill. */
 function configuration(folder: string, socketPath: string, topic: string, bootstrap: string): string {
-  const brokers = bootstrap.split(',').map((broker) => `"${broker}"`).join(',');
-  const settings = ['compression.codec=snappy', 'acks=all', 'queue.buffering.max.messages=1000000', 'linger.ms=500'].map((setting) => `"${setting}"`).join(',');
+  const brokers = bootstrap
+    .split(',')
+    .map((broker) => `"${broker}"`)
+    .join(',');
+  const settings = [
+    'compression.codec=snappy',
+    'acks=all',
+    'queue.buffering.max.messages=1000000',
+    'linger.ms=500',
+  ]
+    .map((setting) => `"${setting}"`)
+    .join(',');
   return `global(workDirectory="${folder}" maxMessageSize="8k")
 module(load="imptcp")
 module(load="omkafka")
@@ -58,15 +76,22 @@ input(type="imptcp" path="${socketPath}" unlink="on" ruleset="toKafka")
 }
 
 function findProgram(): string | undefined {
-  return PROGRAM_FOLDERS.map((folder) => path.join(folder, 'rsyslogd')).find((file) => spawnSync(file, ['-v']).status === 0);
+  return PROGRAM_FOLDERS.map((folder) => path.join(folder, 'rsyslogd')).find(
+    (file) => spawnSync(file, ['-v']).status === 0,
+  );
 }
 
 function moduleFolder(): string | undefined {
-  const nested = LIBRARY_FOLDERS.flatMap((folder) => [folder, ...namesIn(folder).map((name) => path.join(folder, name))]);
-  return nested.map((folder) => path.join(folder, 'rsyslog')).find((folder) => {
-    const names = namesIn(folder);
-    return names.includes('imptcp.so') && names.includes('omkafka.so');
-  });
+  const nested = LIBRARY_FOLDERS.flatMap((folder) => [
+    folder,
+    ...namesIn(folder).map((name) => path.join(folder, name)),
+  ]);
+  return nested
+    .map((folder) => path.join(folder, 'rsyslog'))
+    .find((folder) => {
+      const names = namesIn(folder);
+      return names.includes('imptcp.so') && names.includes('omkafka.so');
+    });
 }
 
 function namesIn(folder: string): string[] {

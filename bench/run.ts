@@ -1,5 +1,6 @@
-// `make bench`: Kahe beside the floor and rsyslog, on this machine, in one go.
-// A whole run writes bench/RESULTS.md, one with --quick or --only .cache/bench/RESULTS.md. Exit code 1: a run lost frames, had too many, or failed.
+// `make bench`: Kahe beside the floor and rsyslog, on this machine, in one go. A whole run writes
+// bench/RESULTS.md, one with --quick or --only .cache/bench/RESULTS.md. Exit code 1: a run lost frames, had
+// too many, or failed.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,13 +23,21 @@ import type { System } from './system.js';
 import { Topics } from './topics.js';
 import { measureVisits, type VisitCost } from './visits.js';
 
-const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } },
+});
 const only = values.only === undefined ? undefined : new RegExp(values.only);
 const isWanted = (id: string): boolean => only?.test(id) ?? true;
 
 const NO_SPOOL = 'no spool';
 /** For the broker, before anything is measured. */
-const WARM_UP: Load = { clients: 4, senders: 1, framesPerWrite: 50, frames: 12_000_000, payload: { kind: 'letters', bytes: 100 } };
+const WARM_UP: Load = {
+  clients: 4,
+  senders: 1,
+  framesPerWrite: 50,
+  frames: 12_000_000,
+  payload: { kind: 'letters', bytes: 100 },
+};
 const EVEN_ROUNDS = 2;
 const VISIT_ROUNDS = 3;
 const pairs: Pair[] = [];
@@ -49,7 +58,9 @@ const kafkaPid = kafka.nodes[0]!.pid!;
 const topics = new Topics(kafka);
 // A broker that runs for months has long been compiled.
 await measure(kaheToKafka(topics, 'none', 4), WARM_UP, kafkaPid);
-const lines = scenario({ topics, isQuick: values.quick, hasRsyslog: lack === undefined }).filter(({ id }) => isWanted(id));
+const lines = scenario({ topics, isQuick: values.quick, hasRsyslog: lack === undefined }).filter(({ id }) =>
+  isWanted(id),
+);
 for (const line of lines) await measureLine(line);
 if (isWanted('even')) await measureAllEven();
 if (isWanted('visits')) await measureAllVisits();
@@ -74,7 +85,9 @@ async function measureLine(line: Line): Promise<void> {
 async function tryToMeasure(system: System, line: Line): Promise<Run | undefined> {
   try {
     const run = await measure(system, line.load, kafkaPid);
-    console.log(`  ${system.name.padEnd(20)} ${run.cpuSecondsPerMillion.toFixed(2)} CPU-s per million, ${(run.framesPerSecond / 1000).toFixed(0)} thousand frames/s, ${(run.peakBytes / 1024 ** 2).toFixed(0)} MiB`);
+    console.log(
+      `  ${system.name.padEnd(20)} ${run.cpuSecondsPerMillion.toFixed(2)} CPU-s per million, ${(run.framesPerSecond / 1000).toFixed(0)} thousand frames/s, ${(run.peakBytes / 1024 ** 2).toFixed(0)} MiB`,
+    );
     if (run.invalid === undefined) return run;
     noteInvalid(`${line.id}: ${system.name}: ${run.invalid}`);
   } catch (error) {
@@ -95,9 +108,15 @@ function noteInvalid(text: string): void {
 
 async function measureAllEven(): Promise<void> {
   console.log('\neven');
-  const systems = [floor, kaheToKafka(topics, 'none', 4), kaheToKafka(topics, 'snappy', 4), ...(lack === undefined ? [rsyslog(topics, 4)] : [])];
+  const systems = [
+    floor,
+    kaheToKafka(topics, 'none', 4),
+    kaheToKafka(topics, 'snappy', 4),
+    ...(lack === undefined ? [rsyslog(topics, 4)] : []),
+  ];
   for (const rate of EVEN_RATES) {
-    for (let round = 0; round < (values.quick ? 1 : EVEN_ROUNDS); round++) for (const system of systems) await measureOneEven(system, rate);
+    for (let round = 0; round < (values.quick ? 1 : EVEN_ROUNDS); round++)
+      for (const system of systems) await measureOneEven(system, rate);
   }
 }
 
@@ -116,7 +135,9 @@ async function measureAllVisits(): Promise<void> {
     for (const system of systems) {
       await attempt('visits', async () => {
         const cost = await measureVisits(system);
-        console.log(`  ${cost.name.padEnd(20)} ${cost.visitsPerSecond === undefined ? '' : `${(cost.visitsPerSecond / 1000).toFixed(1)} thousand connections/s, `}${cost.cpuMicrosecondsEach.toFixed(0)} µs each`);
+        console.log(
+          `  ${cost.name.padEnd(20)} ${cost.visitsPerSecond === undefined ? '' : `${(cost.visitsPerSecond / 1000).toFixed(1)} thousand connections/s, `}${cost.cpuMicrosecondsEach.toFixed(0)} µs each`,
+        );
         visitCosts.push(cost);
       });
     }
@@ -131,7 +152,9 @@ async function measureAllReceipts(): Promise<void> {
     const seconds = values.quick ? 5 : sync === 'batch' ? 20 : 10;
     await attempt(`receipts: ${name}`, async () => {
       const waits = await measureReceipts(name, kaheToTopic(topics, sync), seconds);
-      console.log(`  ${name.padEnd(20)} ${waits.questions} questions, p50 ${waits.p50Ms.toFixed(2)} ms, p99 ${waits.p99Ms.toFixed(2)} ms, at most ${waits.maxMs.toFixed(1)} ms, beside ${waits.framesPerSecond.toFixed(0)} frames/s`);
+      console.log(
+        `  ${name.padEnd(20)} ${waits.questions} questions, p50 ${waits.p50Ms.toFixed(2)} ms, p99 ${waits.p99Ms.toFixed(2)} ms, at most ${waits.maxMs.toFixed(1)} ms, beside ${waits.framesPerSecond.toFixed(0)} frames/s`,
+      );
       receipts.push(waits);
     });
   }
@@ -142,7 +165,9 @@ async function measureTheReplay(): Promise<void> {
   await attempt('replay', async () => {
     replay = await measureReplay(topics, values.quick ? 300_000 : 2_000_000, kafkaPid);
     for (const { frames, seconds, cameInPerSecond } of replay.replays) {
-      console.log(`  ${frames} frames in ${seconds.toFixed(1)} s, ${(frames / seconds / 1000).toFixed(0)} thousand frames/s, ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s came in`);
+      console.log(
+        `  ${frames} frames in ${seconds.toFixed(1)} s, ${(frames / seconds / 1000).toFixed(0)} thousand frames/s, ${(cameInPerSecond / 1000).toFixed(1)} thousand frames/s came in`,
+      );
     }
   });
 }
@@ -157,11 +182,24 @@ async function measureIdle(): Promise<void> {
 }
 
 function finish(): void {
-  const results: Results = { lines, pairs, invalid, evenCosts, visitCosts, receipts, replay, idleConnections, idleDaemon };
+  const results: Results = {
+    lines,
+    pairs,
+    invalid,
+    evenCosts,
+    visitCosts,
+    receipts,
+    replay,
+    idleConnections,
+    idleDaemon,
+  };
   const report = renderReport(results, {
     command: ['npx tsx bench/run.ts', ...process.argv.slice(2)].join(' '),
     machine,
-    rsyslog: lack === undefined ? `rsyslog ${rsyslogVersion()}, imptcp and omkafka` : `no figures of rsyslog: ${lack}`,
+    rsyslog:
+      lack === undefined
+        ? `rsyslog ${rsyslogVersion()}, imptcp and omkafka`
+        : `no figures of rsyslog: ${lack}`,
     seconds: (performance.now() - startMs) / 1000,
   });
   const isWhole = !values.quick && only === undefined;

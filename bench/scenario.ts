@@ -45,36 +45,130 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
   const snappy = kaheToKafka(topics, 'snappy', PARTITIONS);
   const peer = hasRsyslog ? [rsyslog(topics, PARTITIONS)] : [];
   const onePartition = [kaheToKafka(topics, 'none', 1), kaheToKafka(topics, 'snappy', 1)];
-  const smallBatches = [kaheToKafka(topics, 'none', PARTITIONS, SMALL_BATCH), kaheToKafka(topics, 'snappy', PARTITIONS, SMALL_BATCH)];
+  const smallBatches = [
+    kaheToKafka(topics, 'none', PARTITIONS, SMALL_BATCH),
+    kaheToKafka(topics, 'snappy', PARTITIONS, SMALL_BATCH),
+  ];
   const load = (clients: number, framesPerWrite: number, frames: number, payload: Payload): Load => {
     return { clients, senders: 1, framesPerWrite, payload, frames: isQuick ? frames / 5 : frames };
   };
-  const saturated = (framesPerWrite: number, frames: number): Load => ({ ...load(4, framesPerWrite, frames, LETTERS), senders: 4 });
+  const saturated = (framesPerWrite: number, frames: number): Load => ({
+    ...load(4, framesPerWrite, frames, LETTERS),
+    senders: 4,
+  });
   // A quick run keeps the lines that the targets are about, and one of each other kind.
   const headline: readonly System[] = [none, snappy, ...(isQuick ? [] : [kaheToFiles]), ...peer];
-  // A target that is near to what is measured needs more runs than the others, for one run differs from the next by a tenth.
+  // A target that is near to what is measured needs more runs than the others, for one run differs from the
+  // next by a tenth.
   const rounds = isQuick ? { near: 3, headline: 3, other: 1 } : { near: 7, headline: 3, other: 3 };
   const lines: Line[] = [
-    { id: 'one', title: '100 B letters, one frame a write, 4 clients', load: load(4, 1, 3_000_000, LETTERS), systems: headline, rounds: rounds.near },
-    { id: 'one-small-batches', title: '100 B letters, one frame a write, 4 clients, batches of 1000', note: SMALL_BATCH_NOTE, load: load(4, 1, 3_000_000, LETTERS), systems: smallBatches, rounds: rounds.headline },
-    { id: 'fifty', title: '100 B letters, 50 frames a write, 4 clients', load: load(4, 50, 12_000_000, LETTERS), systems: headline, rounds: rounds.headline },
-    { id: 'one-1-client', title: '100 B letters, one frame a write, 1 client', load: load(1, 1, 1_000_000, LETTERS), systems: [none, snappy], rounds: rounds.other },
-    { id: 'one-64-clients', title: '100 B letters, one frame a write, 64 clients', load: load(64, 1, 1_000_000, LETTERS), systems: [none, snappy], rounds: rounds.other },
-    { id: 'kib', title: '1 KiB letters, one frame a write, 4 clients', load: load(4, 1, 400_000, KIBIBYTE), systems: [none, snappy, kaheToFiles, ...peer], rounds: rounds.other },
-    { id: 'json', title: 'JSON log lines, one frame a write, 4 clients', load: load(4, 1, 1_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
+    {
+      id: 'one',
+      title: '100 B letters, one frame a write, 4 clients',
+      load: load(4, 1, 3_000_000, LETTERS),
+      systems: headline,
+      rounds: rounds.near,
+    },
+    {
+      id: 'one-small-batches',
+      title: '100 B letters, one frame a write, 4 clients, batches of 1000',
+      note: SMALL_BATCH_NOTE,
+      load: load(4, 1, 3_000_000, LETTERS),
+      systems: smallBatches,
+      rounds: rounds.headline,
+    },
+    {
+      id: 'fifty',
+      title: '100 B letters, 50 frames a write, 4 clients',
+      load: load(4, 50, 12_000_000, LETTERS),
+      systems: headline,
+      rounds: rounds.headline,
+    },
+    {
+      id: 'one-1-client',
+      title: '100 B letters, one frame a write, 1 client',
+      load: load(1, 1, 1_000_000, LETTERS),
+      systems: [none, snappy],
+      rounds: rounds.other,
+    },
+    {
+      id: 'one-64-clients',
+      title: '100 B letters, one frame a write, 64 clients',
+      load: load(64, 1, 1_000_000, LETTERS),
+      systems: [none, snappy],
+      rounds: rounds.other,
+    },
+    {
+      id: 'kib',
+      title: '1 KiB letters, one frame a write, 4 clients',
+      load: load(4, 1, 400_000, KIBIBYTE),
+      systems: [none, snappy, kaheToFiles, ...peer],
+      rounds: rounds.other,
+    },
+    {
+      id: 'json',
+      title: 'JSON log lines, one frame a write, 4 clients',
+      load: load(4, 1, 1_000_000, JSON_LINES),
+      systems: [none, snappy, ...peer],
+      rounds: rounds.other,
+    },
   ];
   const spool = { note: SPOOL_NOTE, base: kaheToTopic(topics), systems: [kaheToTopic(topics, 'batch')] };
   lines.push(
-    { id: 'spool', title: 'The spool: 100 B letters, one frame a write, 4 clients', load: load(4, 1, 1_500_000, LETTERS), ...spool, rounds: rounds.headline },
-    { id: 'spool-fifty', title: 'The spool: 100 B letters, 50 frames a write, 4 clients', load: load(4, 50, 4_000_000, LETTERS), ...spool, rounds: rounds.other },
-    { id: 'admin', title: 'ADMIN on: 100 B letters, one frame a write, 4 clients', note: ADMIN_NOTE, load: load(4, 1, 3_000_000, LETTERS), base: none, systems: [kaheWatched(topics)], rounds: rounds.near },
+    {
+      id: 'spool',
+      title: 'The spool: 100 B letters, one frame a write, 4 clients',
+      load: load(4, 1, 1_500_000, LETTERS),
+      ...spool,
+      rounds: rounds.headline,
+    },
+    {
+      id: 'spool-fifty',
+      title: 'The spool: 100 B letters, 50 frames a write, 4 clients',
+      load: load(4, 50, 4_000_000, LETTERS),
+      ...spool,
+      rounds: rounds.other,
+    },
+    {
+      id: 'admin',
+      title: 'ADMIN on: 100 B letters, one frame a write, 4 clients',
+      note: ADMIN_NOTE,
+      load: load(4, 1, 3_000_000, LETTERS),
+      base: none,
+      systems: [kaheWatched(topics)],
+      rounds: rounds.near,
+    },
   );
   if (isQuick) return lines;
   return [
     ...lines,
-    { id: 'json-fifty', title: 'JSON log lines, 50 frames a write, 4 clients', load: load(4, 50, 2_000_000, JSON_LINES), systems: [none, snappy, ...peer], rounds: rounds.other },
-    { id: 'one-saturated', title: '100 B letters, one frame a write, 4 clients in 4 processes', load: saturated(1, 1_500_000), systems: [none, snappy], rounds: rounds.other },
-    { id: 'fifty-saturated', title: '100 B letters, 50 frames a write, 4 clients in 4 processes', load: saturated(50, 4_000_000), systems: [none, snappy], rounds: rounds.other },
-    { id: 'partition', title: '100 B letters, 50 frames a write, 4 clients, one partition', load: load(4, 50, 2_000_000, LETTERS), systems: onePartition, rounds: rounds.other },
+    {
+      id: 'json-fifty',
+      title: 'JSON log lines, 50 frames a write, 4 clients',
+      load: load(4, 50, 2_000_000, JSON_LINES),
+      systems: [none, snappy, ...peer],
+      rounds: rounds.other,
+    },
+    {
+      id: 'one-saturated',
+      title: '100 B letters, one frame a write, 4 clients in 4 processes',
+      load: saturated(1, 1_500_000),
+      systems: [none, snappy],
+      rounds: rounds.other,
+    },
+    {
+      id: 'fifty-saturated',
+      title: '100 B letters, 50 frames a write, 4 clients in 4 processes',
+      load: saturated(50, 4_000_000),
+      systems: [none, snappy],
+      rounds: rounds.other,
+    },
+    {
+      id: 'partition',
+      title: '100 B letters, 50 frames a write, 4 clients, one partition',
+      load: load(4, 50, 2_000_000, LETTERS),
+      systems: onePartition,
+      rounds: rounds.other,
+    },
   ];
 }

@@ -16,7 +16,8 @@ export class Scraper {
   /** @throws when a scrape has failed, or there was none: then the figures are not what they seem to be */
   stop(): void {
     clearInterval(this.#timer);
-    if (this.#problem !== undefined || this.#scrapes === 0) throw new Error(`/metrics: ${this.#problem ?? 'the run was too short to be scraped'}`);
+    if (this.#problem !== undefined || this.#scrapes === 0)
+      throw new Error(`/metrics: ${this.#problem ?? 'the run was too short to be scraped'}`);
   }
 
   #scrape(socketPath: string): void {

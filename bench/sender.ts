@@ -1,8 +1,10 @@
-// The load: a process that writes to some connections as fast as they take it, as PHP workers with a blocking fwrite do.
+// The load: a process that writes to some connections as fast as they take it, as PHP workers with a blocking
+// fwrite do.
 //
-// What it costs itself: about 2.0 µs a write, nine tenths of it in the kernel, so one process writes 0.5 million frames a second, one a
-// write: what some dozens of busy PHP workers do together. The lines called saturated have four of these, more than two cores can serve:
-// then bytes heap up in the kernel, and every read, the floor's too, finds a hundred frames at once and costs least.
+// What it costs itself: about 2.0 µs a write, nine tenths of it in the kernel, so one process writes 0.5
+// million frames a second, one a write: what some dozens of busy PHP workers do together. The lines called
+// saturated have four of these, more than two cores can serve: then bytes heap up in the kernel, and every
+// read, the floor's too, finds a hundred frames at once and costs least.
 import { MOST, monotonicMs } from './clock.js';
 import { Connection, QUESTION } from './connection.js';
 import { makeWrites, type Payload, type Wire } from './payload.js';
@@ -30,12 +32,15 @@ export interface SenderOptions {
 export type SenderReport =
   | { readonly kind: 'connected' }
   | {
-    readonly kind: 'done';
-    readonly cpuSeconds: number;
-    /** When MOST was acknowledged on all connections, in milliseconds of the machine's monotonic clock; only with receipts. */
-    readonly mostAtMs: number | undefined;
-    readonly wrongAnswers: readonly string[];
-  };
+      readonly kind: 'done';
+      readonly cpuSeconds: number;
+      /**
+       * When MOST was acknowledged on all connections, in milliseconds of the machine's monotonic clock; only
+       * with receipts.
+       */
+      readonly mostAtMs: number | undefined;
+      readonly wrongAnswers: readonly string[];
+    };
 
 /** What came of one connection. */
 interface Outcome {
@@ -61,7 +66,10 @@ class Client {
     this.#writes = writes;
     this.#next = start;
     this.#left = options.writesPerClient;
-    this.#most = { writes: options.finish === 'receipt' ? Math.floor(options.writesPerClient * MOST) : Infinity, at: undefined };
+    this.#most = {
+      writes: options.finish === 'receipt' ? Math.floor(options.writesPerClient * MOST) : Infinity,
+      at: undefined,
+    };
   }
 
   get isBlocked(): boolean {
@@ -81,7 +89,11 @@ class Client {
       this.#bytes += bytes.length;
       this.#connection.write(bytes);
     }
-    if (!this.isBlocked && this.#most.at === undefined && this.#options.writesPerClient - this.#left >= this.#most.writes) {
+    if (
+      !this.isBlocked &&
+      this.#most.at === undefined &&
+      this.#options.writesPerClient - this.#left >= this.#most.writes
+    ) {
       this.#most.at = this.#connection.answer().then(() => monotonicMs());
       this.#connection.write(QUESTION);
     }
@@ -94,13 +106,21 @@ class Client {
     if (finish !== 'receipt') this.#connection.end();
     const answer = await answered;
     if (finish === 'receipt') this.#connection.end();
-    const expected = finish === 'receipt' ? writesPerClient * framesPerWrite : finish === 'end' ? this.#bytes : undefined;
-    return { mostAtMs: await this.#most.at, wrongAnswer: answer === expected ? undefined : `${expected} expected, ${answer} answered` };
+    const expected =
+      finish === 'receipt' ? writesPerClient * framesPerWrite : finish === 'end' ? this.#bytes : undefined;
+    return {
+      mostAtMs: await this.#most.at,
+      wrongAnswer: answer === expected ? undefined : `${expected} expected, ${answer} answered`,
+    };
   }
 }
 
 /** Turns by turns, until all have written. */
-function writeAll(connections: readonly Connection[], options: SenderOptions, writes: readonly Buffer[]): Promise<Outcome[]> {
+function writeAll(
+  connections: readonly Connection[],
+  options: SenderOptions,
+  writes: readonly Buffer[],
+): Promise<Outcome[]> {
   return new Promise((resolve, reject) => {
     let isScheduled = false;
     const finished: Promise<Outcome>[] = [];
@@ -109,10 +129,12 @@ function writeAll(connections: readonly Connection[], options: SenderOptions, wr
       isScheduled = true;
       setImmediate(turn);
     };
-    const writing = new Set(connections.map((connection, i) => {
-      connection.onReady = schedule;
-      return new Client(connection, options, writes, Math.floor((i * writes.length) / connections.length));
-    }));
+    const writing = new Set(
+      connections.map((connection, i) => {
+        connection.onReady = schedule;
+        return new Client(connection, options, writes, Math.floor((i * writes.length) / connections.length));
+      }),
+    );
     const turn = (): void => {
       isScheduled = false;
       for (const client of writing) {

@@ -56,7 +56,8 @@ export class ServerProcess {
     const server = new ServerProcess(command, folder, socketPath);
     const deadline = Date.now() + START_DEADLINE_MS;
     while (!(await takesConnections(socketPath))) {
-      if (server.#child.exitCode !== null || Date.now() > deadline) throw new Error(`${command.join(' ')} does not start:\n${server.logTail}`);
+      if (server.#child.exitCode !== null || Date.now() > deadline)
+        throw new Error(`${command.join(' ')} does not start:\n${server.logTail}`);
       await sleep(20);
     }
     return server;
@@ -76,7 +77,10 @@ export class ServerProcess {
     for (;;) {
       const match = pattern.exec(readFileSync(this.#logFile, 'utf8'));
       if (match) return match;
-      if (Date.now() > deadline) throw new Error(`it did not write ${String(pattern)} within ${deadlineMs / 1000} s:\n${this.logTail}`);
+      if (Date.now() > deadline)
+        throw new Error(
+          `it did not write ${String(pattern)} within ${deadlineMs / 1000} s:\n${this.logTail}`,
+        );
       await sleep(LOG_POLL_MS);
     }
   }

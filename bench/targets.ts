@@ -43,14 +43,26 @@ export function judge(results: Results): Verdict[] {
     return line && summaries(results, line).find((summary) => summary.system === system);
   };
   return [
-    ...MOST_CPU.map(({ line, system, ratio }) => cpuVerdict(find(line, system), `${line}: ${system}: CPU at most ${ratio} × the floor's`, ratio)),
-    ...['one', 'fifty'].map((line) => peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line)),
+    ...MOST_CPU.map(({ line, system, ratio }) =>
+      cpuVerdict(find(line, system), `${line}: ${system}: CPU at most ${ratio} × the floor's`, ratio),
+    ),
+    ...['one', 'fifty'].map((line) =>
+      peerVerdict(find(line, 'Kahe, snappy'), find(line, 'rsyslog, snappy'), line),
+    ),
     ...FAST.map(({ line, system }) => speedVerdict(find(line, system), `${line}: ${system}`)),
     ...EVEN_RATES.map((rate) => evenVerdict(results, rate)),
     visitVerdict(results),
     memoryVerdict(results),
-    cpuVerdict(find('spool', 'Kahe, none, spool'), `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`, MOST_SPOOL_CPU),
-    cpuVerdict(find('admin', 'Kahe, none, ADMIN'), `admin: Kahe, none: CPU with ADMIN on at most ${MOST_ADMIN_CPU} × that with it off`, MOST_ADMIN_CPU),
+    cpuVerdict(
+      find('spool', 'Kahe, none, spool'),
+      `spool: Kahe, none: CPU at most ${MOST_SPOOL_CPU} × that without`,
+      MOST_SPOOL_CPU,
+    ),
+    cpuVerdict(
+      find('admin', 'Kahe, none, ADMIN'),
+      `admin: Kahe, none: CPU with ADMIN on at most ${MOST_ADMIN_CPU} × that with it off`,
+      MOST_ADMIN_CPU,
+    ),
     receiptVerdict(results),
     replayVerdict(results),
     connectionVerdict(results),
@@ -61,7 +73,11 @@ export function judge(results: Results): Verdict[] {
 function cpuVerdict(summary: Summary | undefined, target: string, most: number): Verdict {
   if (summary === undefined) return { target, measured: undefined, isMet: false };
   const { median, min, max } = summary.cpuRatio;
-  return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median <= most };
+  return {
+    target,
+    measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`,
+    isMet: median <= most,
+  };
 }
 
 function peerVerdict(kahe: Summary | undefined, peer: Summary | undefined, line: string): Verdict {
@@ -75,7 +91,11 @@ function speedVerdict(summary: Summary | undefined, what: string): Verdict {
   const target = `${what}: delivers at least ${LEAST_SPEED} × the frames/s that the floor reads`;
   if (summary === undefined) return { target, measured: undefined, isMet: false };
   const { median, min, max } = summary.speedRatio;
-  return { target, measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`, isMet: median >= LEAST_SPEED };
+  return {
+    target,
+    measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`,
+    isMet: median >= LEAST_SPEED,
+  };
 }
 
 /** Below that something holds up who connects. */
@@ -83,7 +103,9 @@ const LEAST_VISITS = 0.7;
 
 function visitVerdict({ visitCosts }: Results): Verdict {
   const target = `visits: Kahe, none: takes at least ${LEAST_VISITS} × the connections/s that the floor takes`;
-  const [kahe, base] = ['Kahe, none', 'floor'].map((name) => visitSpread(visitCosts, name, ({ visitsPerSecond }) => visitsPerSecond)?.median);
+  const [kahe, base] = ['Kahe, none', 'floor'].map(
+    (name) => visitSpread(visitCosts, name, ({ visitsPerSecond }) => visitsPerSecond)?.median,
+  );
   if (kahe === undefined || base === undefined) return { target, measured: undefined, isMet: false };
   return { target, measured: (kahe / base).toFixed(2), isMet: kahe / base >= LEAST_VISITS };
 }
@@ -92,15 +114,25 @@ function evenVerdict({ evenCosts }: Results, rate: number): Verdict {
   const target = `even: Kahe, none: less CPU than the floor at ${rate} frames/s`;
   const [kahe, base] = ['Kahe, none', 'floor'].map((name) => evenSpread(evenCosts, name, rate)?.median);
   if (kahe === undefined || base === undefined) return { target, measured: undefined, isMet: false };
-  return { target, measured: `${kahe.toFixed(1)} % of a core against ${base.toFixed(1)} %`, isMet: kahe < base };
+  return {
+    target,
+    measured: `${kahe.toFixed(1)} % of a core against ${base.toFixed(1)} %`,
+    isMet: kahe < base,
+  };
 }
 
 function memoryVerdict({ pairs }: Results): Verdict {
   const target = `all: Kahe: peak memory at most ${MOST_MEMORY_MB} MB`;
-  const worst = pairs.filter(({ system }) => system.startsWith('Kahe')).toSorted((a, b) => b.run.peakBytes - a.run.peakBytes)[0];
+  const worst = pairs
+    .filter(({ system }) => system.startsWith('Kahe'))
+    .toSorted((a, b) => b.run.peakBytes - a.run.peakBytes)[0];
   if (worst === undefined) return { target, measured: undefined, isMet: false };
   const { peakBytes } = worst.run;
-  return { target, measured: `${(peakBytes / 1e6).toFixed(0)} MB (${(peakBytes / MIB).toFixed(0)} MiB; ${worst.line.id}: ${worst.system})`, isMet: peakBytes <= MOST_MEMORY_MB * 1e6 };
+  return {
+    target,
+    measured: `${(peakBytes / 1e6).toFixed(0)} MB (${(peakBytes / MIB).toFixed(0)} MiB; ${worst.line.id}: ${worst.system})`,
+    isMet: peakBytes <= MOST_MEMORY_MB * 1e6,
+  };
 }
 
 function receiptVerdict({ receipts }: Results): Verdict {
@@ -108,7 +140,11 @@ function receiptVerdict({ receipts }: Results): Verdict {
   const batch = receipts.find(({ name }) => name === 'SPOOL_SYNC=batch');
   if (batch === undefined) return { target, measured: undefined, isMet: false };
   const measured = `${batch.p99Ms.toFixed(2)} ms at ${batch.framesPerSecond.toFixed(0)} frames/s`;
-  return { target, measured, isMet: batch.p99Ms < MOST_RECEIPT_MS && batch.framesPerSecond >= LEAST_OF_RATE * RECEIPTS_LOAD_PER_SECOND };
+  return {
+    target,
+    measured,
+    isMet: batch.p99Ms < MOST_RECEIPT_MS && batch.framesPerSecond >= LEAST_OF_RATE * RECEIPTS_LOAD_PER_SECOND,
+  };
 }
 
 function replayVerdict({ replay }: Results): Verdict {
@@ -117,7 +153,11 @@ function replayVerdict({ replay }: Results): Verdict {
   if (replayed === undefined) return { target, measured: undefined, isMet: false };
   const perSecond = replayed.frames / replayed.seconds;
   const measured = `${perSecond.toFixed(0)} while ${replayed.cameInPerSecond.toFixed(0)} came in`;
-  return { target, measured, isMet: perSecond >= LEAST_REPLAY && replayed.cameInPerSecond >= LEAST_OF_RATE * INCOMING_PER_SECOND };
+  return {
+    target,
+    measured,
+    isMet: perSecond >= LEAST_REPLAY && replayed.cameInPerSecond >= LEAST_OF_RATE * INCOMING_PER_SECOND,
+  };
 }
 
 function connectionVerdict({ idleConnections }: Results): Verdict {
@@ -125,11 +165,19 @@ function connectionVerdict({ idleConnections }: Results): Verdict {
   const kahe = idleConnections.find(({ name }) => name.startsWith('Kahe'));
   if (kahe === undefined) return { target, measured: undefined, isMet: false };
   const kib = kahe.bytesEach / 1024;
-  return { target, measured: `${kib.toFixed(1)} KiB with ${kahe.connections}`, isMet: kib <= MOST_CONNECTION_KIB };
+  return {
+    target,
+    measured: `${kib.toFixed(1)} KiB with ${kahe.connections}`,
+    isMet: kib <= MOST_CONNECTION_KIB,
+  };
 }
 
 function idleVerdict({ idleDaemon }: Results): Verdict {
   const target = `idle: Kahe: less than ${MOST_IDLE_PERCENT} % of a core`;
   if (idleDaemon === undefined) return { target, measured: undefined, isMet: false };
-  return { target, measured: `${idleDaemon.percent.toFixed(2)} % over ${idleDaemon.seconds} s`, isMet: idleDaemon.percent < MOST_IDLE_PERCENT };
+  return {
+    target,
+    measured: `${idleDaemon.percent.toFixed(2)} % over ${idleDaemon.seconds} s`,
+    isMet: idleDaemon.percent < MOST_IDLE_PERCENT,
+  };
 }

@@ -1,4 +1,5 @@
-// The topics of the bench: a fresh one for each run, so that its end offsets are the number of frames that arrived.
+// The topics of the bench: a fresh one for each run, so that its end offsets are the number of frames that
+// arrived.
 import { type Admin, Kafka, logLevel } from 'kafkajs';
 import type { KafkaServer } from '../test/support/kafkaServer.js';
 import { sleep } from './system.js';
@@ -30,7 +31,10 @@ export class Topics {
 export class Topic {
   readonly name: string;
   readonly #kafka: KafkaServer;
-  /** Connected only once it is asked, for kafkajs wakes every millisecond then, on the cores that are measured. */
+  /**
+   * Connected only once it is asked, for kafkajs wakes every millisecond then, on the cores that are
+   * measured.
+   */
   #admin: Admin | undefined;
 
   constructor(name: string, kafka: KafkaServer) {
@@ -67,9 +71,16 @@ export class Topic {
   }
 }
 
-/** One for each topic: kafkajs's asks again for every topic it was ever asked for, and fails when one of them is gone. */
+/**
+ * One for each topic: kafkajs's asks again for every topic it was ever asked for, and fails when one of them
+ * is gone.
+ */
 async function connectedAdmin(bootstrap: string): Promise<Admin> {
-  const client = new Kafka({ clientId: 'kahe-bench', brokers: bootstrap.split(','), logLevel: logLevel.NOTHING });
+  const client = new Kafka({
+    clientId: 'kahe-bench',
+    brokers: bootstrap.split(','),
+    logLevel: logLevel.NOTHING,
+  });
   const admin = client.admin();
   await admin.connect();
   return admin;

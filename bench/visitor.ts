@@ -1,5 +1,5 @@
-// Visits, as PHP-FPM workers without persistent connections make them: connect, write one frame, close, again and again, in some rows beside
-// each other. Nobody waits for the close.
+// Visits, as PHP-FPM workers without persistent connections make them: connect, write one frame, close, again
+// and again, in some rows beside each other. Nobody waits for the close.
 import { performance } from 'node:perf_hooks';
 import { Connection } from './connection.js';
 import { makeWrites, type Payload, type Wire } from './payload.js';
@@ -14,7 +14,10 @@ export interface VisitorOptions {
   readonly finish: Finish;
 }
 
-/** Sent to the parent: when it may say 'go', then when the last visit was taken, or, where nobody answers, made. */
+/**
+ * Sent to the parent: when it may say 'go', then when the last visit was taken, or, where nobody answers,
+ * made.
+ */
 export type VisitorReport = { readonly kind: 'ready' } | { readonly kind: 'done'; readonly seconds: number };
 
 const options = JSON.parse(process.argv[2]!) as VisitorOptions;
@@ -42,10 +45,14 @@ function report(message: VisitorReport): void {
 
 process.once('message', () => {
   const startMs = performance.now();
-  void Promise.all(Array.from({ length: options.rows }, () => visitAgainAndAgain(options.visits / options.rows))).then(last).then(() => {
-    report({ kind: 'done', seconds: (performance.now() - startMs) / 1000 });
-    process.disconnect();
-  });
+  void Promise.all(
+    Array.from({ length: options.rows }, () => visitAgainAndAgain(options.visits / options.rows)),
+  )
+    .then(last)
+    .then(() => {
+      report({ kind: 'done', seconds: (performance.now() - startMs) / 1000 });
+      process.disconnect();
+    });
 });
 process.once('disconnect', () => process.exit(0));
 report({ kind: 'ready' });

@@ -28,8 +28,18 @@ export async function measureVisits(system: System, visits = VISITS): Promise<Vi
 }
 
 async function visit(running: RunningSystem, visits: number): Promise<Omit<VisitCost, 'name'>> {
-  const { pid, receiver: { path, wire, finish } } = running;
-  const options: VisitorOptions = { path, wire, finish, visits, rows: ROWS, payload: { kind: 'letters', bytes: 100 } };
+  const {
+    pid,
+    receiver: { path, wire, finish },
+  } = running;
+  const options: VisitorOptions = {
+    path,
+    wire,
+    finish,
+    visits,
+    rows: ROWS,
+    payload: { kind: 'letters', bytes: 100 },
+  };
   const child = forkScript('visitor.ts', options);
   try {
     await reportOf<VisitorReport, 'ready'>(child, 'ready');
@@ -38,7 +48,10 @@ async function visit(running: RunningSystem, visits: number): Promise<Omit<Visit
     child.send('go');
     const { seconds } = await within(DEADLINE_MS, done);
     await running.untilArrived?.(visits);
-    return { visitsPerSecond: finish === 'silent' ? undefined : visits / seconds, cpuMicrosecondsEach: ((cpuSeconds(pid) - before) * 1e6) / visits };
+    return {
+      visitsPerSecond: finish === 'silent' ? undefined : visits / seconds,
+      cpuMicrosecondsEach: ((cpuSeconds(pid) - before) * 1e6) / visits,
+    };
   } finally {
     await endScript(child);
   }

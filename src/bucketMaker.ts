@@ -1,10 +1,17 @@
-// What a bucket is made of, from its place in the configuration: backlog, streams, limiter, and what they count.
+// What a bucket is made of, from its place in the configuration: backlog, streams, limiter, and what they
+// count.
 import type { ActorContext, ActorRef } from './actors/actor.js';
 import type { BucketLook } from './admin/snapshot.js';
 import { Backlog } from './buckets/backlog.js';
 import type { LastingParts } from './buckets/bucket.js';
 import { BucketStreams } from './buckets/bucketStreams.js';
-import { type BucketKey, type BucketMessage, type Run, type TurnedLimit, originsOf } from './buckets/messages.js';
+import {
+  type BucketKey,
+  type BucketMessage,
+  type Run,
+  type TurnedLimit,
+  originsOf,
+} from './buckets/messages.js';
 import type { Clock } from './clock.js';
 import type { StreamConfig } from './config/buckets.js';
 import type { WholeBucket } from './config/changes.js';
@@ -74,7 +81,10 @@ export interface BucketParts extends LastingParts {
   limiter: BucketLimit | undefined;
 }
 
-/** Time at the end that streams need for what they hold, after batches that wait in the spool are given to them no more. */
+/**
+ * Time at the end that streams need for what they hold, after batches that wait in the spool are given to
+ * them no more.
+ */
 const STREAMS_END_MS = 5_000;
 /** How long what was over a limit may take to reach the backups, when the limit is changed. */
 const LIMIT_END_MS = 5_000;
@@ -88,7 +98,12 @@ export class BucketMaker {
     this.#startedAtMs = parts.clock.now();
   }
 
-  lastingParts(context: ActorContext<BucketMessage>, key: BucketKey, place: Place, look: KnownBucket): BucketParts {
+  lastingParts(
+    context: ActorContext<BucketMessage>,
+    key: BucketKey,
+    place: Place,
+    look: KnownBucket,
+  ): BucketParts {
     const { budget, spool, left, clock, discards, origins, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
     const bucket = look.name;
     const backlog = new Backlog({
@@ -105,26 +120,33 @@ export class BucketMaker {
       onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
     });
     look.backlog = backlog;
-    const streams = new BucketStreams({
-      backlog,
-      make: (config, after, told) => new LiveStream(config, {
-        context,
-        record: this.recordOf(look, config),
-        makeParts: (...of) => this.#makeParts(look, ...of),
-        framesPerSecond: () => (look.limit?.config.over === 'backup' ? (look.limit.config.frames * 1000) / look.limit.config.perMs : undefined),
-        after,
-        told,
-        stopAtMs,
-        onLeftOver: (...of) => this.#leaveOver(...of),
-        origins,
-        now: () => clock.now(),
-      }),
-      hasSpool: spool !== undefined,
-      clock,
-      stopTimeoutMs,
-      feedMs: () => stopAtMs() - clock.now() - STREAMS_END_MS,
-      stopping,
-    }, place.streams);
+    const streams = new BucketStreams(
+      {
+        backlog,
+        make: (config, after, told) =>
+          new LiveStream(config, {
+            context,
+            record: this.recordOf(look, config),
+            makeParts: (...of) => this.#makeParts(look, ...of),
+            framesPerSecond: () =>
+              look.limit?.config.over === 'backup'
+                ? (look.limit.config.frames * 1000) / look.limit.config.perMs
+                : undefined,
+            after,
+            told,
+            stopAtMs,
+            onLeftOver: (...of) => this.#leaveOver(...of),
+            origins,
+            now: () => clock.now(),
+          }),
+        hasSpool: spool !== undefined,
+        clock,
+        stopTimeoutMs,
+        feedMs: () => stopAtMs() - clock.now() - STREAMS_END_MS,
+        stopping,
+      },
+      place.streams,
+    );
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket may end, and come again.
     left.delete(key);
@@ -137,7 +159,10 @@ export class BucketMaker {
   turnLimit(look: KnownBucket, place: Place, parts: BucketParts): TurnedLimit {
     const limiter = (parts.limiter ??= look.limit && new BucketLimit());
     if (limiter === undefined) return { limiter, turned: Promise.resolve() };
-    look.surplus?.endWithin(LIMIT_END_MS, 'the rate limit of its bucket was changed, and the backup could not be written');
+    look.surplus?.endWithin(
+      LIMIT_END_MS,
+      'the rate limit of its bucket was changed, and the backup could not be written',
+    );
     const turned = limiter.turn((after) => this.#limiterOf(look, place, parts, after));
     for (const { pace } of look.streams) pace.turn();
     if (look.limit?.config.over !== 'backup') void turned.then(() => (look.surplus = undefined));
@@ -145,19 +170,41 @@ export class BucketMaker {
   }
 
   /** @param after what of the limit before must have ended first */
-  #limiterOf(look: KnownBucket, place: Place, parts: BucketParts, after: Promise<unknown> | undefined): Limiter | undefined {
+  #limiterOf(
+    look: KnownBucket,
+    place: Place,
+    parts: BucketParts,
+    after: Promise<unknown> | undefined,
+  ): Limiter | undefined {
     const { limit } = look;
     const { log, clock } = parts.context;
     return limit && makeLimiter(limit, this.#overflowOf(limit, look, place, parts, after), log, clock);
   }
 
-  #overflowOf(limit: Limit, look: KnownBucket, place: Place, parts: BucketParts, after: Promise<unknown> | undefined): Overflow {
-    if (limit.config.over === 'reject') return new RejectOverflow(limit.config, look.name, place.streams.map((config) => this.recordOf(look, config).account), this.#parts.rejected);
+  #overflowOf(
+    limit: Limit,
+    look: KnownBucket,
+    place: Place,
+    parts: BucketParts,
+    after: Promise<unknown> | undefined,
+  ): Overflow {
+    if (limit.config.over === 'reject')
+      return new RejectOverflow(
+        limit.config,
+        look.name,
+        place.streams.map((config) => this.recordOf(look, config).account),
+        this.#parts.rejected,
+      );
     const make = (): BackupOverflow => (look.surplus = this.#makeSurplus(limit, look, place, parts));
     return after === undefined ? make() : new LaterOverflow(after, make);
   }
 
-  #makeSurplus({ gate }: Limit, look: KnownBucket, { bucket, streams }: Place, { key, context }: BucketParts): BackupOverflow {
+  #makeSurplus(
+    { gate }: Limit,
+    look: KnownBucket,
+    { bucket, streams }: Place,
+    { key, context }: BucketParts,
+  ): BackupOverflow {
     const { budget, maker, rejected, discards, turns, clock, stopAtMs, log } = this.#parts;
     return new BackupOverflow(context, {
       ...bucket,
@@ -170,13 +217,23 @@ export class BucketMaker {
         return { config, account, ledger, watch };
       }),
       shared: { maker, rejected, discards, turns, startedAtMs: this.#startedAtMs },
-      timing: { retryMs: RETRY_MS, errorRetryMs: ERROR_RETRY_MS, stopTimeoutMs: () => stopAtMs() - clock.now() },
+      timing: {
+        retryMs: RETRY_MS,
+        errorRetryMs: ERROR_RETRY_MS,
+        stopTimeoutMs: () => stopAtMs() - clock.now(),
+      },
       onAbandoned: (run, reason) => this.rejectRun(run, look.name, reason),
       onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
       origins: this.#parts.origins,
       log,
       closed: look.surplusClosed,
-      onStay: (stream, frames) => this.#sayWhatStays(look, streams.find(({ id }) => id === stream)!, frames, context.log),
+      onStay: (stream, frames) =>
+        this.#sayWhatStays(
+          look,
+          streams.find(({ id }) => id === stream)!,
+          frames,
+          context.log,
+        ),
     });
   }
 
@@ -184,16 +241,41 @@ export class BucketMaker {
   #sayWhatStays({ limit, place }: KnownBucket, config: StreamConfig, frames: number, log: Log): void {
     const { backup } = config;
     if (frames === 0 || backup?.type !== 'file' || this.#parts.stopAtMs() !== Infinity) return;
-    const isStillThere = limit?.config.over === 'backup' && place.streams.some((other) => other.id === config.id && backupPlace(other) === backupPlace(config));
-    if (!isStillThere) log.warn(`${frames} ${plural(frames, 'frame that was', 'frames that were')} over the rate limit ${plural(frames, 'stays', 'stay')} in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends ${plural(frames, 'it', 'them')}: the limit or the backup is not configured as it was; use kahe replay, or configure it so again`);
+    const isStillThere =
+      limit?.config.over === 'backup' &&
+      place.streams.some((other) => other.id === config.id && backupPlace(other) === backupPlace(config));
+    if (!isStillThere)
+      log.warn(
+        `${frames} ${plural(frames, 'frame that was', 'frames that were')} over the rate limit ${plural(frames, 'stays', 'stay')} in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends ${plural(frames, 'it', 'them')}: the limit or the backup is not configured as it was; use kahe replay, or configure it so again`,
+      );
   }
 
-  #makeParts(look: KnownBucket, config: StreamConfig, { account, ledger, pace, watch }: StreamRecord, log: Log): ReturnType<typeof makeStreamParts> {
+  #makeParts(
+    look: KnownBucket,
+    config: StreamConfig,
+    { account, ledger, pace, watch }: StreamRecord,
+    log: Log,
+  ): ReturnType<typeof makeStreamParts> {
     const { maker, rejected, discards, turns } = this.#parts;
-    return makeStreamParts(config, { maker, rejected, discards, turns, bucket: look.name, account, ledger, startedAtMs: this.#startedAtMs, watch, log, pace });
+    return makeStreamParts(config, {
+      maker,
+      rejected,
+      discards,
+      turns,
+      bucket: look.name,
+      account,
+      ledger,
+      startedAtMs: this.#startedAtMs,
+      watch,
+      log,
+      pace,
+    });
   }
 
-  /** What could be delivered nowhere: it is in the spool already, for the next run, or else it is kept with the rejected frames. */
+  /**
+   * What could be delivered nowhere: it is in the spool already, for the next run, or else it is kept with
+   * the rejected frames.
+   */
   async #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
     if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
     log.info(`${batch.frames} ${plural(batch.frames, 'frame stays', 'frames stay')} in the spool: ${reason}`);
@@ -202,16 +284,34 @@ export class BucketMaker {
     return 'queued';
   }
 
-  async #rejectBatch({ bucket, bytes, length: end, frames, origins: from }: Batch, reason: string): Promise<LeftOverEnd> {
+  async #rejectBatch(
+    { bucket, bytes, length: end, frames, origins: from }: Batch,
+    reason: string,
+  ): Promise<LeftOverEnd> {
     const ended = await this.#parts.rejected.offer({ bytes, start: 0, end, frames, bucket, reason, from });
     if (ended === 'kept') return 'rejected';
-    if (ended === 'refused') this.#parts.discards.add({ bucket, stream: '*', frames, bytes: end, reason: `${reason}, and REJECTED can't keep them` });
+    if (ended === 'refused')
+      this.#parts.discards.add({
+        bucket,
+        stream: '*',
+        frames,
+        bytes: end,
+        reason: `${reason}, and REJECTED can't keep them`,
+      });
     return 'discarded';
   }
 
   rejectRun(run: Run, bucket: string, reason: string): void {
     const { chunk, start, end, frames } = run;
-    void this.#parts.rejected.reject({ bytes: chunk, start, end, frames, bucket, reason, from: originsOf(run) });
+    void this.#parts.rejected.reject({
+      bytes: chunk,
+      start,
+      end,
+      frames,
+      bucket,
+      reason,
+      from: originsOf(run),
+    });
   }
 
   /** Streams count these as queued, or have had them: twice is better than never. */

@@ -29,14 +29,28 @@ async function start(buckets: object, env: Readonly<Record<string, string>> = {}
   writeFileSync(join(folder, '.env.dev.local'), '');
   writeFileSync(join(folder, 'buckets.json'), JSON.stringify(buckets));
   const environment = loadEnvironment({ cwd: folder, env: { SOCKET: './it.sock', ...env } });
-  const socket = await bindSocket({ path: environment.socket.path, mode: 0o600, groupId: undefined, setting: 'SOCKET' });
+  const socket = await bindSocket({
+    path: environment.socket.path,
+    mode: 0o600,
+    groupId: undefined,
+    setting: 'SOCKET',
+  });
   const log = new Log('DEBUG', (line) => lines.push(line));
-  daemon = await Daemon.start({ environment, buckets: loadBuckets(environment.bucketsFile, { cwd: folder, env: {} }), socket, log, clock, fs: disk.fs });
+  daemon = await Daemon.start({
+    environment,
+    buckets: loadBuckets(environment.bucketsFile, { cwd: folder, env: {} }),
+    socket,
+    log,
+    clock,
+    fs: disk.fs,
+  });
 }
 
 function send(bucket: string, ...messages: string[]): Promise<void> {
   return new Promise((resolve) => {
-    const socket = createConnection(join(folder, 'it.sock'), () => socket.end(Buffer.concat(messages.map((message) => encodeFrame(bucket, null, message)))));
+    const socket = createConnection(join(folder, 'it.sock'), () =>
+      socket.end(Buffer.concat(messages.map((message) => encodeFrame(bucket, null, message)))),
+    );
     socket.on('close', () => resolve()).resume();
   });
 }

@@ -35,7 +35,10 @@ export interface DaemonParts {
   readonly clock?: Clock;
   /** The disk under the spool, the files and the rejected frames. */
   readonly fs?: FileSystem;
-  /** For snapshots: what is measured when there is somebody to see it, and whether its own sockets can be reached. */
+  /**
+   * For snapshots: what is measured when there is somebody to see it, and whether its own sockets can be
+   * reached.
+   */
   readonly admin?: Pick<AdminDoor, 'eventLoopDelay' | 'problems'>;
   /** For snapshots: how often the configuration was read again. */
   readonly reloads?: () => ReloadFigures;
@@ -85,10 +88,19 @@ export class Daemon {
     const turns = new ReadTurns(budget, clock);
     const leftBackups = await findLeftBackups(parts.buckets, fs, parts.log);
     const settings = parts.environment.spool;
-    if (settings === undefined) return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map(), leftBackups });
+    if (settings === undefined)
+      return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map(), leftBackups });
     const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
     await spool.lock();
-    return new Daemon(parts, { clock, fs, budget, turns, spool, left: new Map(await spool.open()), leftBackups });
+    return new Daemon(parts, {
+      clock,
+      fs,
+      budget,
+      turns,
+      spool,
+      left: new Map(await spool.open()),
+      leftBackups,
+    });
   }
 
   private constructor(parts: DaemonParts, early: EarlyParts) {
@@ -98,12 +110,25 @@ export class Daemon {
     const { clock, fs, budget, leftBackups } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
-    this.taps = new Taps((error) => log.error(`looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`));
+    this.taps = new Taps((error) =>
+      log.error(
+        `looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`,
+      ),
+    );
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const origins = new Origins();
     const discards = (this.#discards = new Discards(log.at('/discards'), clock));
-    const onDiscarded: RejectedOptions['onDiscarded'] = (discarded) => discards.add({ ...discarded, stream: '*' });
-    const rejected = (this.#rejected = new RejectedStore({ ...environment.rejected, budget, log: log.at('/rejected'), clock, fs, origins, onDiscarded }));
+    const onDiscarded: RejectedOptions['onDiscarded'] = (discarded) =>
+      discards.add({ ...discarded, stream: '*' });
+    const rejected = (this.#rejected = new RejectedStore({
+      ...environment.rejected,
+      budget,
+      log: log.at('/rejected'),
+      clock,
+      fs,
+      origins,
+      onDiscarded,
+    }));
     void rejected.prove();
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
@@ -122,28 +147,40 @@ export class Daemon {
       onIdle: (bucket) => this.#manager.tell({ kind: 'idle', bucket }),
     });
     const known = new Map<BucketKey, ActorRef<BucketMessage>>();
-    this.#manager = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {
-      rejected,
-      maxBuckets: environment.maxBuckets,
-      configured: this.#buckets.namedBy(leftBackups),
-      isKnown: (key) => this.#buckets.isKnown(key),
-      refuseName: (key) => this.#buckets.refuseName(key),
-      spawnBucket: (inner, key) => this.#buckets.spawn(inner, key),
-    }, known));
+    this.#manager = system.spawn<ManagerMessage>(
+      '',
+      (context) =>
+        new BucketManager(
+          context,
+          {
+            rejected,
+            maxBuckets: environment.maxBuckets,
+            configured: this.#buckets.namedBy(leftBackups),
+            isKnown: (key) => this.#buckets.isKnown(key),
+            refuseName: (key) => this.#buckets.refuseName(key),
+            spawnBucket: (inner, key) => this.#buckets.spawn(inner, key),
+          },
+          known,
+        ),
+    );
     // 3. Last the socket's clients: from here on frames are accepted.
     const pacer = new ReadPacer(() => this.socketCounts.awaited > 0);
-    this.#listener = system.spawn<ListenerMessage>('socket', (context) => new Listener(context, {
-      socket: parts.socket,
-      manager: this.#manager,
-      rejected,
-      origins,
-      budget,
-      maxFrameBytes: environment.maxFrameBytes,
-      counts: this.socketCounts,
-      pacer,
-      drainMs: environment.stopTimeoutMs * READING_SHARE,
-      onQuiet: () => this.#markQuiet(),
-    }));
+    this.#listener = system.spawn<ListenerMessage>(
+      'socket',
+      (context) =>
+        new Listener(context, {
+          socket: parts.socket,
+          manager: this.#manager,
+          rejected,
+          origins,
+          budget,
+          maxFrameBytes: environment.maxFrameBytes,
+          counts: this.socketCounts,
+          pacer,
+          drainMs: environment.stopTimeoutMs * READING_SHARE,
+          onQuiet: () => this.#markQuiet(),
+        }),
+    );
   }
 
   get heldBytes(): number {
@@ -157,7 +194,10 @@ export class Daemon {
 
   /** Sockets by which no client can come in just now, a line each. */
   get unreachable(): readonly string[] {
-    const { socket: { problem }, admin } = this.#parts;
+    const {
+      socket: { problem },
+      admin,
+    } = this.#parts;
     return [...(problem === undefined ? [] : [problem]), ...(admin?.problems ?? [])];
   }
 
@@ -182,8 +222,8 @@ export class Daemon {
   }
 
   /**
-   * Takes on another configuration, while frames come. Resolves when every bucket and stream that it changes goes on as it says; what it has no
-   * more ends by and by.
+   * Takes on another configuration, while frames come. Resolves when every bucket and stream that it changes
+   * goes on as it says; what it has no more ends by and by.
    */
   async reload(buckets: BucketsConfig): Promise<void> {
     const leftBackups = await findLeftBackups(buckets, this.#early.fs, this.#parts.log);

@@ -1,5 +1,6 @@
-// What was thrown away, where the configuration allows it or a disk left no choice: counted by bucket, stream and reason, with bytes and the
-// first and last time, and told in the log: the first of its kind at once, what follows folded into one line now and then.
+// What was thrown away, where the configuration allows it or a disk left no choice: counted by bucket, stream
+// and reason, with bytes and the first and last time, and told in the log: the first of its kind at once,
+// what follows folded into one line now and then.
 import type { Clock, Timer } from './clock.js';
 import type { Log } from './log.js';
 import { plural } from './plural.js';
@@ -30,7 +31,10 @@ export class Discards {
   readonly #unsaid = new Map<DiscardCount, number>();
   #fold: Timer | undefined;
 
-  constructor(readonly log: Log, readonly clock: Clock) {}
+  constructor(
+    readonly log: Log,
+    readonly clock: Clock,
+  ) {}
 
   get counts(): readonly Readonly<DiscardCount>[] {
     return [...this.#counts.values()];
@@ -44,7 +48,10 @@ export class Discards {
     count.frames += frames;
     count.bytes += bytes;
     count.lastMs = nowMs;
-    if (isFirst) return this.log.error(`discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')}, ${bytes} ${plural(bytes, 'byte')}; ${ADVICE}`);
+    if (isFirst)
+      return this.log.error(
+        `discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')}, ${bytes} ${plural(bytes, 'byte')}; ${ADVICE}`,
+      );
     this.#unsaid.set(count, (this.#unsaid.get(count) ?? 0) + frames);
     this.#fold ??= this.clock.after(FOLD_MS, () => this.#sayFolded());
   }
@@ -54,7 +61,9 @@ export class Discards {
     this.#fold?.cancel();
     this.#sayFolded();
     for (const count of this.counts) {
-      this.log.unfolded.error(`discarded in all: ${described(count)}: ${count.frames} ${plural(count.frames, 'frame')}, ${count.bytes} ${plural(count.bytes, 'byte')}, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`);
+      this.log.unfolded.error(
+        `discarded in all: ${described(count)}: ${count.frames} ${plural(count.frames, 'frame')}, ${count.bytes} ${plural(count.bytes, 'byte')}, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`,
+      );
     }
   }
 
@@ -64,7 +73,13 @@ export class Discards {
     const key = isRoom ? name : 'others';
     let count = this.#counts.get(key);
     if (count === undefined) {
-      count = { ...(isRoom ? { bucket, stream, reason } : { bucket: '(other buckets)', stream: '*', reason: 'any' }), frames: 0, bytes: 0, firstMs: nowMs, lastMs: nowMs };
+      count = {
+        ...(isRoom ? { bucket, stream, reason } : { bucket: '(other buckets)', stream: '*', reason: 'any' }),
+        frames: 0,
+        bytes: 0,
+        firstMs: nowMs,
+        lastMs: nowMs,
+      };
       this.#counts.set(key, count);
     }
     return count;
@@ -72,7 +87,10 @@ export class Discards {
 
   #sayFolded(): void {
     this.#fold = undefined;
-    for (const [count, frames] of this.#unsaid) this.log.error(`discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')} more, ${count.frames} in all`);
+    for (const [count, frames] of this.#unsaid)
+      this.log.error(
+        `discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')} more, ${count.frames} in all`,
+      );
     this.#unsaid.clear();
   }
 }

@@ -1,6 +1,10 @@
-// The few error classes of Kahe, each with a closed `code`. Callers match on class or code, never on a message's text.
+// The few error classes of Kahe, each with a closed `code`. Callers match on class or code, never on a
+// message's text.
 
-/** A setting that can't be used. The message names the file, the path of the setting, its value and what would be right. */
+/**
+ * A setting that can't be used. The message names the file, the path of the setting, its value and what would
+ * be right.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly code = 'CONFIG';
@@ -21,14 +25,21 @@ export type FrameErrorCode =
 /** The framing of a connection is lost: that connection is closed, every whole frame before it is kept. */
 export class FrameError extends Error {
   override readonly name = 'FrameError';
-  constructor(readonly code: FrameErrorCode, message: string) {
+  constructor(
+    readonly code: FrameErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }
 
-/** Of whatever was thrown; never empty. What failed in several ways, as a connection to a name with several addresses, says all of them. */
+/**
+ * Of whatever was thrown; never empty. What failed in several ways, as a connection to a name with several
+ * addresses, says all of them.
+ */
 export function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return [...new Set(error.errors.map(messageOf))].join('; ') || 'AggregateError';
+  if (error instanceof AggregateError && error.message === '')
+    return [...new Set(error.errors.map(messageOf))].join('; ') || 'AggregateError';
   if (!(error instanceof Error)) return String(error);
   return error.message || (error as NodeJS.ErrnoException).code || error.name;
 }

@@ -1,5 +1,6 @@
-// One stream of one bucket as the daemon runs it: its parts, its actor, and what is to be seen of it. Its configuration may change while it
-// lives: then the actor retires, and a successor has the new parts and all that was not settled, in order.
+// One stream of one bucket as the daemon runs it: its parts, its actor, and what is to be seen of it. Its
+// configuration may change while it lives: then the actor retires, and a successor has the new parts and all
+// that was not settled, in order.
 import type { ActorContext, ActorRef } from './actors/actor.js';
 import type { StreamLook } from './admin/snapshot.js';
 import type { BucketStream, Told } from './buckets/bucketStreams.js';
@@ -48,10 +49,16 @@ interface Form {
   readonly parts: StreamParts;
 }
 
-/** How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more often. */
+/**
+ * How long a failed primary is left alone in backup mode; in error mode batches wait, so it is asked more
+ * often.
+ */
 export const RETRY_MS = 10_000;
 export const ERROR_RETRY_MS = 1_000;
-/** When it changes: how long what is on its way may take before it is handed to the successor, and may arrive twice. */
+/**
+ * When it changes: how long what is on its way may take before it is handed to the successor, and may arrive
+ * twice.
+ */
 const RETIRE_MS = 5_000;
 
 export class LiveStream implements BucketStream {
@@ -111,7 +118,10 @@ export class LiveStream implements BucketStream {
   #actorOptions(): StreamActorOptions {
     this.#turn();
     const { after, record, told, onLeftOver, origins, stopAtMs, now } = this.#options;
-    const { config, parts: { primary, backup, replay } } = this.#form;
+    const {
+      config,
+      parts: { primary, backup, replay },
+    } = this.#form;
     return {
       primary,
       backup,
@@ -125,7 +135,8 @@ export class LiveStream implements BucketStream {
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),
-      endReason: () => (this.#isTakenOut ? `stream ${this.id} was taken out of the configuration` : 'the daemon stopped'),
+      endReason: () =>
+        this.#isTakenOut ? `stream ${this.id} was taken out of the configuration` : 'the daemon stopped',
       onLeftOver: (batch, reason) => onLeftOver(batch, reason, this.#isTakenOut, this.#log),
       origins,
       ...told,
@@ -144,7 +155,8 @@ export class LiveStream implements BucketStream {
 
   #turn(): void {
     if (this.#next === undefined) return;
-    if (backupPlace(this.#next.config) !== backupPlace(this.#form.config)) this.#sayWhatStays('its backup is another one now');
+    if (backupPlace(this.#next.config) !== backupPlace(this.#form.config))
+      this.#sayWhatStays('its backup is another one now');
     // Closed already, unless the actor has failed before it could.
     close(this.#form);
     this.#form = this.#next;
@@ -170,9 +182,14 @@ export class LiveStream implements BucketStream {
   }
 
   #sayWhatStays(why: string): void {
-    const { config: { backup }, parts: { replay } } = this.#form;
+    const {
+      config: { backup },
+      parts: { replay },
+    } = this.#form;
     if (replay === undefined || replay.leftFrames === 0 || backup?.type !== 'file') return;
-    this.#log.warn(`${replay.leftFrames} ${plural(replay.leftFrames, 'frame stays', 'frames stay')} in the backup below ${backup.settings.path}, and nobody sends ${plural(replay.leftFrames, 'it', 'them')}: ${why}; use kahe replay`);
+    this.#log.warn(
+      `${replay.leftFrames} ${plural(replay.leftFrames, 'frame stays', 'frames stay')} in the backup below ${backup.settings.path}, and nobody sends ${plural(replay.leftFrames, 'it', 'them')}: ${why}; use kahe replay`,
+    );
   }
 
   /** Parts that no actor has had. */

@@ -1,5 +1,5 @@
-// What all parts say through: a level, the path of who says it, a text. Promise: an event is one line, whatever a client has named in it.
-// WARN: nothing is lost. ERROR: something is, or a person is needed.
+// What all parts say through: a level, the path of who says it, a text. Promise: an event is one line,
+// whatever a client has named in it. WARN: nothing is lost. ERROR: something is, or a person is needed.
 
 export const LOG_LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -26,7 +26,10 @@ export interface LogWriter {
 /** Where finished lines go, each with its line feed; an array in tests. */
 export type LogSink = (line: string) => void;
 
-/** What would break a line, or change what is seen of it on a terminal: controls, and marks that turn the direction of writing. */
+/**
+ * What would break a line, or change what is seen of it on a terminal: controls, and marks that turn the
+ * direction of writing.
+ */
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 /** journald cuts lines of 48 KiB in two; this is less in any format. */
 const LONGEST_TEXT = 8192;
@@ -47,7 +50,9 @@ export class Log {
     this.#writer = typeof out === 'function' ? kahegoLines(out) : out;
   }
 
-  /** The same log for a part of the program; its lines carry the path, as `/bucket.requests/stream.kafka_01`. */
+  /**
+   * The same log for a part of the program; its lines carry the path, as `/bucket.requests/stream.kafka_01`.
+   */
   at(path: string): Log {
     return new Log(this.level, this.#writer, path, this.now, this.isUnfolded);
   }
@@ -57,16 +62,34 @@ export class Log {
     return new Log(this.level, this.#writer, this.path, this.now, true);
   }
 
-  trace(text: string): void { this.#write('TRACE', text); }
-  debug(text: string): void { this.#write('DEBUG', text); }
-  info(text: string): void { this.#write('INFO', text); }
-  warn(text: string): void { this.#write('WARN', text); }
-  error(text: string): void { this.#write('ERROR', text); }
-  fatal(text: string): void { this.#write('FATAL', text); }
+  trace(text: string): void {
+    this.#write('TRACE', text);
+  }
+  debug(text: string): void {
+    this.#write('DEBUG', text);
+  }
+  info(text: string): void {
+    this.#write('INFO', text);
+  }
+  warn(text: string): void {
+    this.#write('WARN', text);
+  }
+  error(text: string): void {
+    this.#write('ERROR', text);
+  }
+  fatal(text: string): void {
+    this.#write('FATAL', text);
+  }
 
   #write(level: LogLevel, text: string): void {
     if (LOG_LEVELS.indexOf(level) < this.#rank) return;
-    this.#writer.write({ level, timeMs: this.now(), path: safe(this.path), text: safe(text), isUnfolded: this.isUnfolded });
+    this.#writer.write({
+      level,
+      timeMs: this.now(),
+      path: safe(this.path),
+      text: safe(text),
+      isUnfolded: this.isUnfolded,
+    });
   }
 }
 
@@ -82,7 +105,9 @@ export function kahegoLines(sink: LogSink): LogWriter {
 
 /** A line stays a line: what a client named can't forge another one. */
 function safe(text: string): string {
-  const shown = text.slice(0, LONGEST_TEXT).replace(UNSAFE, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  const shown = text
+    .slice(0, LONGEST_TEXT)
+    .replace(UNSAFE, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
   if (text.length <= LONGEST_TEXT && shown.length <= LONGEST_TEXT) return shown;
   return `${shown.slice(0, LONGEST_TEXT)}… (cut)`;
 }

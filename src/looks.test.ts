@@ -1,4 +1,5 @@
-// Looks of buckets: what those that have ended counted stays in the sums, and names that clients make up don't fill the memory.
+// Looks of buckets: what those that have ended counted stays in the sums, and names that clients make up
+// don't fill the memory.
 import { describe, expect, test } from 'vitest';
 import type { BucketLook } from './admin/snapshot.js';
 import { Looks } from './looks.js';
@@ -9,8 +10,24 @@ function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
   const watch = new StreamWatch(() => 0);
   watch.enter('error', 'the folder is gone');
   return {
-    name, isOnDemand: true, backlog: undefined, limit: undefined, surplus: undefined, surplusClosed: { batches: 0, frames: 0, bytes: 0 }, limitCounts: undefined,
-    streams: [{ id: 'files', type: 'file', backupType: undefined, account: { ...newAccount(), ...account }, watch, ref: undefined, backedUp: () => undefined }],
+    name,
+    isOnDemand: true,
+    backlog: undefined,
+    limit: undefined,
+    surplus: undefined,
+    surplusClosed: { batches: 0, frames: 0, bytes: 0 },
+    limitCounts: undefined,
+    streams: [
+      {
+        id: 'files',
+        type: 'file',
+        backupType: undefined,
+        account: { ...newAccount(), ...account },
+        watch,
+        ref: undefined,
+        backedUp: () => undefined,
+      },
+    ],
   };
 }
 
@@ -28,7 +45,11 @@ describe('Looks', () => {
     for (const name of ['b', 'a', 'd', 'c']) looks.ended(name);
     expect([...looks.accounts.keys()]).toEqual(['c/files', 'd/files', '_other/files']);
     expect(looks.accounts.get('_other/files')).toEqual({ ...newAccount(), ...delivered(11) });
-    expect(looks.snapshots.map(({ name, streams }) => [name, streams[0]!.mode])).toEqual([['c', 'error'], ['d', 'error'], ['_other', 'normal']]);
+    expect(looks.snapshots.map(({ name, streams }) => [name, streams[0]!.mode])).toEqual([
+      ['c', 'error'],
+      ['d', 'error'],
+      ['_other', 'normal'],
+    ]);
   });
 
   test('one that lives again counts on, and is not among those that have ended', () => {

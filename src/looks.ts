@@ -1,5 +1,6 @@
-// What is to be seen of the daemon's buckets, by name, also of those that have ended: what they counted must not go. Names of buckets made on
-// demand are chosen by clients, so of these only the last that have ended are kept each for itself; the others are added up.
+// What is to be seen of the daemon's buckets, by name, also of those that have ended: what they counted must
+// not go. Names of buckets made on demand are chosen by clients, so of these only the last that have ended
+// are kept each for itself; the others are added up.
 import { type BucketLook, type BucketSnapshot, accountsOf, bucketSnapshot } from './admin/snapshot.js';
 import { together } from './admin/fold.js';
 import type { Account } from './streams/account.js';
@@ -34,15 +35,23 @@ export class Looks<Look extends BucketLook> {
   get snapshots(): readonly BucketSnapshot[] {
     const looks = [...this.#byName.values()];
     // Who shows only so many shows those that a person has named.
-    const each = [...looks.filter(({ isOnDemand }) => !isOnDemand), ...looks.filter(({ isOnDemand }) => isOnDemand)].map(bucketSnapshot);
+    const each = [
+      ...looks.filter(({ isOnDemand }) => !isOnDemand),
+      ...looks.filter(({ isOnDemand }) => isOnDemand),
+    ].map(bucketSnapshot);
     return this.#others === undefined ? each : [...each, this.#others];
   }
 
   /** By `bucket/stream`. */
   get accounts(): ReadonlyMap<string, Account> {
-    const each = [...this.#byName.values()].flatMap((look) => accountsOf(look).map(([{ id }, account]): [string, Account] => [`${look.name}/${id}`, account]));
+    const each = [...this.#byName.values()].flatMap((look) =>
+      accountsOf(look).map(([{ id }, account]): [string, Account] => [`${look.name}/${id}`, account]),
+    );
     const { name, streams = [] } = this.#others ?? {};
-    return new Map([...each, ...streams.map(({ id, account }): [string, Account] => [`${name}/${id}`, account])]);
+    return new Map([
+      ...each,
+      ...streams.map(({ id, account }): [string, Account] => [`${name}/${id}`, account]),
+    ]);
   }
 
   #fold(name: string): void {

@@ -50,7 +50,11 @@ describe('MemoryBudget', () => {
     const budget = new MemoryBudget(1_000);
     expect([budget.takeEncoded(5_000), budget.takeEncoded(1)]).toEqual([true, false]);
     budget.giveEncoded(5_000);
-    expect([budget.takeEncoded(200), budget.takeEncoded(50), budget.takeEncoded(1)]).toEqual([true, true, false]);
+    expect([budget.takeEncoded(200), budget.takeEncoded(50), budget.takeEncoded(1)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
     expect(budget.heldBytes).toBe(250);
   });
 
@@ -67,7 +71,7 @@ describe('MemoryBudget', () => {
     expect(budget.heldBytes).toBe(250);
   });
 
-  test('requests do not count for the sockets\' mark, or nothing that is held could be sent', () => {
+  test("requests do not count for the sockets' mark, or nothing that is held could be sent", () => {
     const budget = new MemoryBudget(1_000);
     budget.take(600);
     budget.takeEncoded(250);

@@ -1,5 +1,6 @@
-// The one bound on memory (MAXMEMORY): every byte of a frame that is held, in any form, is taken from here and given back.
-// Taking never fails, for what is already read must be kept; over the mark the sockets are paused until enough is given back.
+// The one bound on memory (MAXMEMORY): every byte of a frame that is held, in any form, is taken from here
+// and given back. Taking never fails, for what is already read must be kept; over the mark the sockets are
+// paused until enough is given back.
 
 import { BufferPool } from './frames/bufferPool.js';
 
@@ -23,11 +24,15 @@ export class MemoryBudget {
   readonly #pool: BufferPool;
 
   /**
-   * @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be sent, and an eighth for buffers
+   * @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be
+   * sent, and an eighth for buffers
    *   of sizes that nobody asks for just now.
    * @param now milliseconds that never go back, for the time that sockets were not read
    */
-  constructor(readonly limitBytes: number, readonly now: () => number = () => performance.now()) {
+  constructor(
+    readonly limitBytes: number,
+    readonly now: () => number = () => performance.now(),
+  ) {
     this.#encodedLimit = Math.floor(limitBytes / 4);
     this.#pauseAt = Math.floor((limitBytes * 5) / 8);
     this.#resumeAt = Math.floor(this.#pauseAt * 0.9);
@@ -45,9 +50,19 @@ export class MemoryBudget {
   }
 
   /** For how long, how often, and why now, sockets have not been read. */
-  get paused(): { readonly ms: number; readonly times: number; readonly isForMemory: boolean; readonly isForSpool: boolean } {
+  get paused(): {
+    readonly ms: number;
+    readonly times: number;
+    readonly isForMemory: boolean;
+    readonly isForSpool: boolean;
+  } {
     const sinceMs = this.#pausedSinceMs === undefined ? 0 : this.now() - this.#pausedSinceMs;
-    return { ms: this.#pausedMs + sinceMs, times: this.#pauses, isForMemory: this.#over, isForSpool: this.#isBlocked };
+    return {
+      ms: this.#pausedMs + sinceMs,
+      times: this.#pauses,
+      isForMemory: this.#over,
+      isForSpool: this.#isBlocked,
+    };
   }
 
   /** More than half is held: what could wait on a disk should. */
@@ -80,7 +95,10 @@ export class MemoryBudget {
     this.#pool.recycle(buffer);
   }
 
-  /** A buffer for an encoded request, for which `takeEncoded` has made room. `recycle` it once the kernel is done with it, or just drop it. */
+  /**
+   * A buffer for an encoded request, for which `takeEncoded` has made room. `recycle` it once the kernel is
+   * done with it, or just drop it.
+   */
   scratch(bytes: number): Buffer {
     return this.#pool.acquire(bytes);
   }
@@ -104,14 +122,20 @@ export class MemoryBudget {
     if (this.#over && this.#heldBytes <= this.#resumeAt) this.#turn(false);
   }
 
-  /** Room for an encoded request, at once: false while the reserve is used up, or others wait for it. One request always fits, or nothing would move. */
+  /**
+   * Room for an encoded request, at once: false while the reserve is used up, or others wait for it. One
+   * request always fits, or nothing would move.
+   */
   takeEncoded(bytes: number): boolean {
     if (this.#waitingForRoom.length > 0 || !this.#fitsEncoded(bytes)) return false;
     this.#encodedBytes += bytes;
     return true;
   }
 
-  /** Room for an encoded request, in turn: taken when this resolves. A large one is not passed over by small ones. */
+  /**
+   * Room for an encoded request, in turn: taken when this resolves. A large one is not passed over by small
+   * ones.
+   */
   awaitEncoded(bytes: number): Promise<void> {
     if (this.takeEncoded(bytes)) return Promise.resolve();
     return new Promise((run) => this.#waitingForRoom.push({ bytes, run }));
@@ -119,7 +143,11 @@ export class MemoryBudget {
 
   giveEncoded(bytes: number): void {
     this.#encodedBytes -= bytes;
-    for (let next = this.#waitingForRoom[0]; next !== undefined && this.#fitsEncoded(next.bytes); next = this.#waitingForRoom[0]) {
+    for (
+      let next = this.#waitingForRoom[0];
+      next !== undefined && this.#fitsEncoded(next.bytes);
+      next = this.#waitingForRoom[0]
+    ) {
       this.#waitingForRoom.shift();
       this.#encodedBytes += next.bytes;
       next.run();
@@ -130,13 +158,19 @@ export class MemoryBudget {
     return this.#encodedBytes === 0 || this.#encodedBytes + bytes <= this.#encodedLimit;
   }
 
-  /** Calls with `over` when sockets must pause, with `under` when they may be read again. Returns the way to end it. */
+  /**
+   * Calls with `over` when sockets must pause, with `under` when they may be read again. Returns the way to
+   * end it.
+   */
   onPressure(listener: (pressure: Pressure) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Calls when somebody waits for room: who holds what lies on a disk as well lets go of it. Returns the way to end it. */
+  /**
+   * Calls when somebody waits for room: who holds what lies on a disk as well lets go of it. Returns the way
+   * to end it.
+   */
   onSqueeze(listener: () => void): () => void {
     this.#squeezed.add(listener);
     return () => this.#squeezed.delete(listener);

@@ -1,5 +1,6 @@
-// Runs every test: vitest's (units, the whole daemon, real Kafka, PHP-FPM) and the PHP client's own. Goes on after a failure, so that one run
-// shows all there is to mend; ends with one line that counts them together, which .ci/run reads from SUMMARY.
+// Runs every test: vitest's (units, the whole daemon, real Kafka, PHP-FPM) and the PHP client's own. Goes on
+// after a failure, so that one run shows all there is to mend; ends with one line that counts them together,
+// which .ci/run reads from SUMMARY.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,7 +22,11 @@ interface VitestReport {
     readonly status: string;
     /** Why the file itself failed. */
     readonly message: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string; readonly failureMessages: readonly string[] }[];
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
@@ -46,7 +51,9 @@ for (const name of skipped) console.log(`skipped: ${name}`);
 for (const failure of [...vitest.failures, ...php.failures]) console.log(`\nfailed: ${failure}`);
 const line = `${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`;
 writeFileSync(SUMMARY, `${line}\n`);
-console.log(`\nvitest ${vitest.passed} passed, ${vitest.failed} failed; PHP client ${php.passed} passed, ${php.failed} failed\n${line}`);
+console.log(
+  `\nvitest ${vitest.passed} passed, ${vitest.failed} failed; PHP client ${php.passed} passed, ${php.failed} failed\n${line}`,
+);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
 async function runVitest(): Promise<Counts> {
@@ -54,19 +61,31 @@ async function runVitest(): Promise<Counts> {
   const { problem } = await runProgram(path.join(ROOT, 'node_modules/.bin/vitest'), args, VITEST_DEADLINE_MS);
   if (!existsSync(REPORT)) return broken(`vitest ran no test: ${problem ?? 'it wrote no report'}`);
   const report = JSON.parse(readFileSync(REPORT, 'utf8')) as VitestReport;
-  const tests = report.testResults.flatMap(({ name, assertionResults }) => assertionResults.map((test) => ({ ...test, file: path.relative(ROOT, name) })));
+  const tests = report.testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults.map((test) => ({ ...test, file: path.relative(ROOT, name) })),
+  );
   // A file that can't be loaded fails without a single test.
-  const brokenFiles = report.testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'));
+  const brokenFiles = report.testResults.filter(
+    (file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
+  );
   const failures = [
-    ...tests.filter(({ status }) => status === 'failed').map(({ file, fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages.map(shortened).join('\n')}`),
+    ...tests
+      .filter(({ status }) => status === 'failed')
+      .map(
+        ({ file, fullName, failureMessages }) =>
+          `${file}: ${fullName}\n${failureMessages.map(shortened).join('\n')}`,
+      ),
     ...brokenFiles.map(({ name, message }) => `${path.relative(ROOT, name)}\n${shortened(message)}`),
   ];
-  if (failures.length === 0 && problem !== undefined) failures.push(`vitest, though no test did: ${problem}; its words are above`);
+  if (failures.length === 0 && problem !== undefined)
+    failures.push(`vitest, though no test did: ${problem}; its words are above`);
   return {
     passed: report.numPassedTests,
     failed: failures.length,
     failures,
-    skipped: tests.filter(({ status }) => status !== 'passed' && status !== 'failed').map(({ fullName }) => fullName),
+    skipped: tests
+      .filter(({ status }) => status !== 'passed' && status !== 'failed')
+      .map(({ fullName }) => fullName),
   };
 }
 
@@ -81,17 +100,32 @@ function broken(failure: string): Counts {
 
 async function runPhp(): Promise<Counts> {
   console.log('\nThe PHP client:');
-  const { problem, output } = await runProgram('php', [path.join(ROOT, 'clients/php/tests/run.php')], PHP_DEADLINE_MS);
+  const { problem, output } = await runProgram(
+    'php',
+    [path.join(ROOT, 'clients/php/tests/run.php')],
+    PHP_DEADLINE_MS,
+  );
   const [, passedText, failedText] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
-  if (passedText === undefined) return broken(`the PHP client's tests did not end: ${problem ?? 'no summary'}`);
+  if (passedText === undefined)
+    return broken(`the PHP client's tests did not end: ${problem ?? 'no summary'}`);
   const counted = Number(failedText);
-  const failures = [...output.matchAll(/^FAILED {2}(.*\n.*)$/gm)].map(([, said]) => `the PHP client: ${said!}`);
-  if (counted === 0 && problem !== undefined) return { ...broken(`the PHP client's tests, though none did: ${problem}; their words are above`), passed: Number(passedText) };
+  const failures = [...output.matchAll(/^FAILED {2}(.*\n.*)$/gm)].map(
+    ([, said]) => `the PHP client: ${said!}`,
+  );
+  if (counted === 0 && problem !== undefined)
+    return {
+      ...broken(`the PHP client's tests, though none did: ${problem}; their words are above`),
+      passed: Number(passedText),
+    };
   return { passed: Number(passedText), failed: counted, failures, skipped: [] };
 }
 
 /** Shows what the program prints, and keeps it; `problem` says why it did not end well. */
-async function runProgram(program: string, args: readonly string[], deadlineMs: number): Promise<{ problem: string | undefined; output: string }> {
+async function runProgram(
+  program: string,
+  args: readonly string[],
+  deadlineMs: number,
+): Promise<{ problem: string | undefined; output: string }> {
   const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
   const pieces: Buffer[] = [];
   child.stdout.on('data', (piece: Buffer) => {
@@ -107,7 +141,10 @@ async function runProgram(program: string, args: readonly string[], deadlineMs: 
     const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
     const ending = code === 0 ? undefined : `exit code ${code ?? String(signal)}`;
     const isLate = Date.now() - startedMs >= deadlineMs;
-    return { problem: isLate ? `it was not done after ${deadlineMs / 60_000} minutes` : ending, output: Buffer.concat(pieces).toString() };
+    return {
+      problem: isLate ? `it was not done after ${deadlineMs / 60_000} minutes` : ending,
+      output: Buffer.concat(pieces).toString(),
+    };
   } catch (error) {
     return { problem: String(error), output: '' };
   } finally {

@@ -1,5 +1,5 @@
-// Keeps the pages true: their hexdumps are read by the daemon's own parser, their programs are run, their tables are compared with what the
-// code knows, and their links lead somewhere. Needs no Kafka.
+// Keeps the pages true: their hexdumps are read by the daemon's own parser, their programs are run, their
+// tables are compared with what the code knows, and their links lead somewhere. Needs no Kafka.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,9 @@ const folder = mkdtempSync(path.join(tmpdir(), 'kahe-docs-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('docs/protocol.md: hexdumps', () => {
-  const dumps = codeBlocks(protocol).filter(({ language }) => language === 'hexdump').map(({ line, code }) => ({ line, ...readHexdump(code) }));
+  const dumps = codeBlocks(protocol)
+    .filter(({ language }) => language === 'hexdump')
+    .map(({ line, code }) => ({ line, ...readHexdump(code) }));
   const answers = dumps.filter(({ meaning }) => meaning[0]?.startsWith('answer: '));
   const requests = dumps.filter((dump) => !answers.includes(dump));
 
@@ -42,10 +44,13 @@ describe('docs/protocol.md: hexdumps', () => {
     expect(printed).toEqual(printHexdump(bytes));
   });
 
-  it.each(requests)('line $line: means what stands below it, in one piece or byte by byte', ({ bytes, meaning }) => {
-    expect(tell([bytes])).toEqual(meaning);
-    expect(tell([...bytes].map((byte) => Buffer.of(byte)))).toEqual(meaning);
-  });
+  it.each(requests)(
+    'line $line: means what stands below it, in one piece or byte by byte',
+    ({ bytes, meaning }) => {
+      expect(tell([bytes])).toEqual(meaning);
+      expect(tell([...bytes].map((byte) => Buffer.of(byte)))).toEqual(meaning);
+    },
+  );
 
   it.each(answers)('line $line: is the answer', ({ bytes, meaning }) => {
     expect(bytes).toHaveLength(8);
@@ -53,7 +58,10 @@ describe('docs/protocol.md: hexdumps', () => {
   });
 
   it('the drawing shows the bytes of the first one', () => {
-    const drawn = codeBlocks(protocol).find(({ code }) => code.startsWith(' offset '))!.code.split('\n').find((line) => line.includes('| 15 '))!;
+    const drawn = codeBlocks(protocol)
+      .find(({ code }) => code.startsWith(' offset '))!
+      .code.split('\n')
+      .find((line) => line.includes('| 15 '))!;
     expect(Buffer.from(drawn.replace(/[^0-9a-f]/g, ''), 'hex')).toEqual(requests[0]!.bytes);
   });
 });
@@ -64,24 +72,35 @@ describe('docs/protocol.md: programs', () => {
     'frame: bucket "requests", no key, message "no key"',
     'question',
   ];
-  const programs = codeBlocks(section(protocol, '## Programs')).map(({ language, code, line }) => ({ language, code, line }));
+  const programs = codeBlocks(section(protocol, '## Programs')).map(({ language, code, line }) => ({
+    language,
+    code,
+    line,
+  }));
 
   it('are in PHP, Python, Node and shell', () => {
     expect(programs.map(({ language }) => language)).toEqual(['php', 'python', 'js', 'sh', 'sh']);
   });
 
-  it.each(programs)('line $line: the $language program sends two frames and reads the receipt', async ({ language, code, line }) => {
-    const socket = path.join(folder, `${line}.sock`);
-    const server = await FrameServer.start(socket);
-    try {
-      const { output, errors } = await runProgram(language, code.replaceAll('/tmp/kahego.sock', socket), line);
-      expect(errors).toBe('');
-      expect(output).toBe('2 frames are safe\n');
-      expect(server.told).toEqual(SENT);
-    } finally {
-      server.close();
-    }
-  });
+  it.each(programs)(
+    'line $line: the $language program sends two frames and reads the receipt',
+    async ({ language, code, line }) => {
+      const socket = path.join(folder, `${line}.sock`);
+      const server = await FrameServer.start(socket);
+      try {
+        const { output, errors } = await runProgram(
+          language,
+          code.replaceAll('/tmp/kahego.sock', socket),
+          line,
+        );
+        expect(errors).toBe('');
+        expect(output).toBe('2 frames are safe\n');
+        expect(server.told).toEqual(SENT);
+      } finally {
+        server.close();
+      }
+    },
+  );
 });
 
 describe('docs/configuration.md: environment', () => {
@@ -97,49 +116,90 @@ describe('docs/configuration.md: environment', () => {
   });
 
   it('has the defaults that the code has', () => {
-    const asDocumented = environmentOf(rows.filter(({ fallback }) => fallback !== undefined).map(({ name, fallback }) => `${name}=${fallback!}`));
+    const asDocumented = environmentOf(
+      rows
+        .filter(({ fallback }) => fallback !== undefined)
+        .map(({ name, fallback }) => `${name}=${fallback!}`),
+    );
     expect(asDocumented).toEqual(environmentOf([]));
   });
 
   it.each(rows)('$name: the example is taken, and is not the default', ({ name, example }) => {
     // What the spool's other names say matters only with a spool, and statsd's only with statsd.
-    const before = name.startsWith('SPOOL_') ? ['SPOOL=/spool'] : name.startsWith('STATSD_') ? ['STATSD=127.0.0.1:8125'] : [];
+    const before = name.startsWith('SPOOL_')
+      ? ['SPOOL=/spool']
+      : name.startsWith('STATSD_')
+        ? ['STATSD=127.0.0.1:8125']
+        : [];
     expect(environmentOf([...before, `${name}=${example}`])).not.toEqual(environmentOf(before));
   });
 });
 
 describe('docs/configuration.md: buckets.json', () => {
-  const MINIMAL = { streamsConfigs: { s: { type: 'file', settings: { path: 'data' } } }, buckets: [{ id: 'b', streams: ['s'] }] };
-  const stream = (more: object): object => ({ ...MINIMAL, streamsConfigs: { s: { ...MINIMAL.streamsConfigs.s, ...more } } });
+  const MINIMAL = {
+    streamsConfigs: { s: { type: 'file', settings: { path: 'data' } } },
+    buckets: [{ id: 'b', streams: ['s'] }],
+  };
+  const stream = (more: object): object => ({
+    ...MINIMAL,
+    streamsConfigs: { s: { ...MINIMAL.streamsConfigs.s, ...more } },
+  });
   const places = [
     { heading: '## buckets.json', config: (more: object) => ({ ...MINIMAL, ...more }) },
-    { heading: '### A bucket', config: (more: object) => ({ ...MINIMAL, buckets: [{ ...MINIMAL.buckets[0], ...more }] }) },
-    { heading: '### A bucket', config: (more: object) => ({ ...MINIMAL, defaultBucket: { streams: ['s'], ...more } }) },
+    {
+      heading: '### A bucket',
+      config: (more: object) => ({ ...MINIMAL, buckets: [{ ...MINIMAL.buckets[0], ...more }] }),
+    },
+    {
+      heading: '### A bucket',
+      config: (more: object) => ({ ...MINIMAL, defaultBucket: { streams: ['s'], ...more } }),
+    },
     { heading: '### A stream', config: stream },
-    { heading: '### A stream', config: (more: object) => stream({ backup: { type: 'file', settings: { path: 'backup' }, ...more } }) },
-    { heading: '### File settings', config: (more: object) => stream({ settings: { path: 'data', ...more } }) },
-    { heading: '### A rate limit', config: (more: object) => ({ ...MINIMAL, buckets: [{ ...MINIMAL.buckets[0], rateLimit: { frames: 1, perMs: 1, ...more } }] }) },
+    {
+      heading: '### A stream',
+      config: (more: object) => stream({ backup: { type: 'file', settings: { path: 'backup' }, ...more } }),
+    },
+    {
+      heading: '### File settings',
+      config: (more: object) => stream({ settings: { path: 'data', ...more } }),
+    },
+    {
+      heading: '### A rate limit',
+      config: (more: object) => ({
+        ...MINIMAL,
+        buckets: [{ ...MINIMAL.buckets[0], rateLimit: { frames: 1, perMs: 1, ...more } }],
+      }),
+    },
   ];
 
   it.each(places)('$heading has every key that the code knows', ({ heading, config }) => {
     const known = knownKeys(config({ qqqqqqqqqqqqqqqq: 1 }));
     expect(known.length).toBeGreaterThan(1);
-    expect(known.filter((key) => !new RegExp(`\`"?${key}"?\``).test(section(configuration, heading)))).toEqual([]);
+    expect(
+      known.filter((key) => !new RegExp(`\`"?${key}"?\``).test(section(configuration, heading))),
+    ).toEqual([]);
   });
 
-  it.each(places.filter((_, index) => [1, 3, 5, 6].includes(index)))('$heading has the defaults that the code has, and examples that it takes', ({ heading, config }) => {
-    const rows = firstTable(section(configuration, heading));
-    const defaults = rows.flatMap(([key, fallback]) => quoted(fallback!).map((value) => [quoted(key!)[0]!, value] as const));
-    expect(defaults.length).toBeGreaterThan(0);
-    expect(parsed(config(Object.fromEntries(defaults)))).toEqual(parsed(config({})));
-    for (const [key, , example] of rows) {
-      const value = JSON5.parse<unknown>(quoted(example!)[0]!);
-      if (value !== 'kafka' && String(value) !== 'kafka') parsed(config({ [quoted(key!)[0]!]: value }));
-    }
-  });
+  it.each(places.filter((_, index) => [1, 3, 5, 6].includes(index)))(
+    '$heading has the defaults that the code has, and examples that it takes',
+    ({ heading, config }) => {
+      const rows = firstTable(section(configuration, heading));
+      const defaults = rows.flatMap(([key, fallback]) =>
+        quoted(fallback!).map((value) => [quoted(key!)[0]!, value] as const),
+      );
+      expect(defaults.length).toBeGreaterThan(0);
+      expect(parsed(config(Object.fromEntries(defaults)))).toEqual(parsed(config({})));
+      for (const [key, , example] of rows) {
+        const value = JSON5.parse<unknown>(quoted(example!)[0]!);
+        if (value !== 'kafka' && String(value) !== 'kafka') parsed(config({ [quoted(key!)[0]!]: value }));
+      }
+    },
+  );
 
   it('the examples of all pages are right', () => {
-    const examples = [readme, configuration].flatMap((page) => codeBlocks(page).filter(({ language }) => language === 'json5'));
+    const examples = [readme, configuration].flatMap((page) =>
+      codeBlocks(page).filter(({ language }) => language === 'json5'),
+    );
     expect(examples.length).toBeGreaterThan(1);
     for (const { code } of examples) expect(parseBuckets(code, 'example').warnings).toEqual([]);
     expect(parseBuckets(read('buckets.json'), 'buckets.json').warnings).toEqual([]);
@@ -148,7 +208,11 @@ describe('docs/configuration.md: buckets.json', () => {
 
 describe('docs/configuration.md: Kafka settings', () => {
   const rows = firstTable(section(configuration, '### Kafka settings')).map(([name, fallback, example]) => {
-    return { name: quoted(name!)[0]!, fallback: quoted(fallback!)[0], example: JSON5.parse<unknown>(quoted(example!)[0]!.replace('…', '')) };
+    return {
+      name: quoted(name!)[0]!,
+      fallback: quoted(fallback!)[0],
+      example: JSON5.parse<unknown>(quoted(example!)[0]!.replace('…', '')),
+    };
   });
 
   it('names every setting of librdkafka, in its place', () => {
@@ -163,7 +227,9 @@ describe('docs/configuration.md: Kafka settings', () => {
     { heading: '#### Accepted, without effect', kind: 'noted' },
     { heading: '#### Refused', kind: 'refused' },
   ] as const)('$heading: each name has the note of the code, and none is left out', ({ heading, kind }) => {
-    const shown = firstTable(section(configuration, heading)).flatMap(([note, names]) => quoted(names!).map((name) => [name, note]));
+    const shown = firstTable(section(configuration, heading)).flatMap(([note, names]) =>
+      quoted(names!).map((name) => [name, note]),
+    );
     const known = LIBRDKAFKA_NAMES.flatMap((name) => {
       const meaning = meaningOf(aliasOf(name))!;
       return meaning.kind === kind ? [[name, meaning.kind === 'noted' ? meaning.note : meaning.reason]] : [];
@@ -172,46 +238,63 @@ describe('docs/configuration.md: Kafka settings', () => {
   });
 
   it('has the defaults that the code has', () => {
-    const defaults = Object.fromEntries(rows.flatMap(({ name, fallback }) => (fallback === undefined ? [] : [[name, fallback]])));
+    const defaults = Object.fromEntries(
+      rows.flatMap(({ name, fallback }) => (fallback === undefined ? [] : [[name, fallback]])),
+    );
     expect(Object.keys(defaults).length).toBeGreaterThan(15);
     expect(kafkaSettings(defaults)).toEqual(kafkaSettings({}));
   });
 
-  it.each(rows.filter(({ name }) => !/\.(location|pem|password)$/.test(name)))('$name: the example is taken', ({ name, example }) => {
-    const sasl = { 'security.protocol': 'sasl_ssl', 'sasl.mechanisms': 'PLAIN', 'sasl.username': 'a', 'sasl.password': 'b' };
-    kafkaSettings({ ...(/^(sasl|ssl|security|enable\.ssl)\./.test(name) ? sasl : {}), [name]: example });
-  });
+  it.each(rows.filter(({ name }) => !/\.(location|pem|password)$/.test(name)))(
+    '$name: the example is taken',
+    ({ name, example }) => {
+      const sasl = {
+        'security.protocol': 'sasl_ssl',
+        'sasl.mechanisms': 'PLAIN',
+        'sasl.username': 'a',
+        'sasl.password': 'b',
+      };
+      kafkaSettings({ ...(/^(sasl|ssl|security|enable\.ssl)\./.test(name) ? sasl : {}), [name]: example });
+    },
+  );
 });
 
 describe('docs/commands.md', () => {
   const page = read('docs/commands.md');
 
   it('has a section for each command, and no other', () => {
-    expect([...page.matchAll(/^## (.*)$/gm)].map((found) => found[1])).toEqual(COMMANDS.map(({ name }) => `kahe ${name}`));
+    expect([...page.matchAll(/^## (.*)$/gm)].map((found) => found[1])).toEqual(
+      COMMANDS.map(({ name }) => `kahe ${name}`),
+    );
     for (const { name, summary } of COMMANDS) {
       expect(overview()).toContain(summary);
       expect(readme).toContain(`kahe ${name}`);
     }
   });
 
-  it.each(COMMANDS)('kahe $name: usage, options, examples and exit codes are those of the code', (command) => {
-    const { name, operands, options, examples, exitCodes } = command;
-    const text = section(page, `## kahe ${name}`);
-    const [usage, ...programs] = codeBlocks(text).map(({ code }) => code);
-    expect(usage).toBe(`kahe ${name}${operands === undefined ? '' : ` ${operands}`}\n`);
-    expect(programs[0]).toBe(`${examples.join('\n')}\n`);
-    const heads = Object.entries(options).map(([option, spec]) => optionHead(option, spec));
-    if (heads.length > 0) expect(firstTable(text).map(([option]) => quoted(option!)[0])).toEqual(heads);
-    const codes = /^Exit codes: (.*)$/m.exec(text)![1]!;
-    expect([...codes.matchAll(/(?:^|, )(\d) /g)].map((found) => found[1])).toEqual(Object.keys(exitCodes));
-    for (const head of heads) expect(helpOf(command)).toContain(head);
-  });
+  it.each(COMMANDS)(
+    'kahe $name: usage, options, examples and exit codes are those of the code',
+    (command) => {
+      const { name, operands, options, examples, exitCodes } = command;
+      const text = section(page, `## kahe ${name}`);
+      const [usage, ...programs] = codeBlocks(text).map(({ code }) => code);
+      expect(usage).toBe(`kahe ${name}${operands === undefined ? '' : ` ${operands}`}\n`);
+      expect(programs[0]).toBe(`${examples.join('\n')}\n`);
+      const heads = Object.entries(options).map(([option, spec]) => optionHead(option, spec));
+      if (heads.length > 0) expect(firstTable(text).map(([option]) => quoted(option!)[0])).toEqual(heads);
+      const codes = /^Exit codes: (.*)$/m.exec(text)![1]!;
+      expect([...codes.matchAll(/(?:^|, )(\d) /g)].map((found) => found[1])).toEqual(Object.keys(exitCodes));
+      for (const head of heads) expect(helpOf(command)).toContain(head);
+    },
+  );
 });
 
 describe('all pages', () => {
   const clients = readdirSync(path.join(ROOT, 'clients')).map((name) => `clients/${name}`);
   const pages = ['.', 'docs', 'bench', ...clients].flatMap((below) => {
-    return readdirSync(path.join(ROOT, below)).filter((name) => name.endsWith('.md')).map((name) => path.join(below, name));
+    return readdirSync(path.join(ROOT, below))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => path.join(below, name));
   });
 
   it.each(pages)('%s: links lead somewhere', (page) => {
@@ -244,17 +327,27 @@ function tell(pieces: readonly Buffer[]): readonly string[] {
 }
 
 /** How to run a program of each language, and Debian's package of what it needs. */
-const LANGUAGES: Readonly<Record<string, { readonly program: string; readonly ending: string; readonly needs: Readonly<Record<string, string>> }>> = {
+const LANGUAGES: Readonly<
+  Record<
+    string,
+    { readonly program: string; readonly ending: string; readonly needs: Readonly<Record<string, string>> }
+  >
+> = {
   php: { program: 'php', ending: '.php', needs: { php: 'php-cli' } },
   python: { program: 'python3', ending: '.py', needs: { python3: 'python3' } },
   js: { program: process.execPath, ending: '.mjs', needs: {} },
   sh: { program: 'sh', ending: '.sh', needs: { socat: 'socat' } },
 };
 
-async function runProgram(language: string, code: string, line: number): Promise<{ output: string; errors: string }> {
+async function runProgram(
+  language: string,
+  code: string,
+  line: number,
+): Promise<{ output: string; errors: string }> {
   const { program, ending, needs } = LANGUAGES[language]!;
   for (const [command, debianPackage] of Object.entries(needs)) {
-    if (spawnSync('sh', ['-c', `command -v ${command}`]).status !== 0) throw new Error(`${command} is not installed; on Debian or Ubuntu: apt-get install ${debianPackage}`);
+    if (spawnSync('sh', ['-c', `command -v ${command}`]).status !== 0)
+      throw new Error(`${command} is not installed; on Debian or Ubuntu: apt-get install ${debianPackage}`);
   }
   const file = path.join(folder, `program-${line}${ending}`);
   writeFileSync(file, code);

@@ -1,8 +1,11 @@
-// The contract of an actor: one message at a time, in the order they were told, each run to its end; state is touched nowhere else.
+// The contract of an actor: one message at a time, in the order they were told, each run to its end; state is
+// touched nowhere else.
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 
-/** `draining`: the poison pill has come, what was told before it is done, and the actor ends what it holds. */
+/**
+ * `draining`: the poison pill has come, what was told before it is done, and the actor ends what it holds.
+ */
 export type ActorState = 'starting' | 'running' | 'draining' | 'stopped';
 
 /** What others hold of an actor. It stays the same when a failed actor is replaced. */
@@ -13,8 +16,8 @@ export interface ActorRef<in M> {
   /** Resolves when the actor has stopped. */
   readonly stopped: Promise<void>;
   /**
-   * Hands over a message. An idle actor runs it before this returns; a busy one keeps it. Borrowed bytes in it are good only
-   * until this returns: an actor that takes any says in `keep` how to own them.
+   * Hands over a message. An idle actor runs it before this returns; a busy one keeps it. Borrowed bytes in
+   * it are good only until this returns: an actor that takes any says in `keep` how to own them.
    */
   tell(message: M): void;
   /** The poison pill: after all that was told before, the actor drains and stops. Told twice is told once. */
@@ -34,18 +37,30 @@ export interface ActorContext<M> {
   readonly log: Log;
   readonly clock: Clock;
   /** Starts a child: its path is below this one's. */
-  spawn<C>(name: string, make: (context: ActorContext<C>) => Actor<C>, supervise?: Supervision<C>): ActorRef<C>;
+  spawn<C>(
+    name: string,
+    make: (context: ActorContext<C>) => Actor<C>,
+    supervise?: Supervision<C>,
+  ): ActorRef<C>;
   /** Called by a draining actor once nothing is left. */
   drained(): void;
-  /** Called by an actor whose parts were changed: what is made now takes its place, with what it hands back, then what waits. */
+  /**
+   * Called by an actor whose parts were changed: what is made now takes its place, with what it hands back,
+   * then what waits.
+   */
   renew(): void;
 }
 
 export abstract class Actor<M> {
-  /** Takes one message. The next waits until a returned promise settles. A throw ends this actor: see `Supervision`. */
+  /**
+   * Takes one message. The next waits until a returned promise settles. A throw ends this actor: see
+   * `Supervision`.
+   */
   abstract receive(message: M): void | Promise<void>;
 
-  /** The poison pill was reached: end what is held, go on receiving, and call `context.drained()` when done. */
+  /**
+   * The poison pill was reached: end what is held, go on receiving, and call `context.drained()` when done.
+   */
   abstract drain(): void;
 
   /** Makes a message fit to wait in the mailbox: copies what is only borrowed. */
@@ -53,12 +68,18 @@ export abstract class Actor<M> {
     return message;
   }
 
-  /** After a failure: what this actor holds, as messages that build it up again in its successor. Nothing may be lost here. */
+  /**
+   * After a failure: what this actor holds, as messages that build it up again in its successor. Nothing may
+   * be lost here.
+   */
   handBack(): readonly M[] {
     return [];
   }
 
-  /** A message that failed every successor too: settle it in some other way (reject it with a reason), for it will not be told again. */
+  /**
+   * A message that failed every successor too: settle it in some other way (reject it with a reason), for it
+   * will not be told again.
+   */
   // Actors whose messages carry no frames have nothing to settle.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   abandon(_message: M, _error: unknown): void {
@@ -73,5 +94,8 @@ export interface Failure<M> {
   readonly undelivered: readonly M[];
 }
 
-/** `restart`: a successor takes over, after a back-off, all that was undelivered. Or a function: the actor stops, and it decides. */
+/**
+ * `restart`: a successor takes over, after a back-off, all that was undelivered. Or a function: the actor
+ * stops, and it decides.
+ */
 export type Supervision<M> = 'restart' | ((failure: Failure<M>) => void);

@@ -1,4 +1,5 @@
-// The promises of an actor: one message at a time, in order, run to its end; nothing lost when a handler throws; a drained end.
+// The promises of an actor: one message at a time, in order, run to its end; nothing lost when a handler
+// throws; a drained end.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
@@ -18,7 +19,10 @@ interface Part<M> {
 }
 
 class Scripted<M> extends Actor<M> {
-  constructor(readonly context: ActorContext<M>, readonly part: Part<M>) {
+  constructor(
+    readonly context: ActorContext<M>,
+    readonly part: Part<M>,
+  ) {
     super();
   }
 
@@ -124,19 +128,31 @@ describe('Actor: messages', () => {
   test('two that tell each other take turns and never run inside each other', () => {
     const bench = new Bench();
     const seen: string[] = [];
-    const make = (name: string, other: () => ActorRef<number>): ActorRef<number> => bench.spawn<number>({
-      receive(n, self) {
-        expect(self.state).toBe('running');
-        seen.push(`${name}${n}`);
-        if (n < 4) other().tell(n + 1);
-        seen.push(`${name}${n} ends`);
-      },
-    });
+    const make = (name: string, other: () => ActorRef<number>): ActorRef<number> =>
+      bench.spawn<number>({
+        receive(n, self) {
+          expect(self.state).toBe('running');
+          seen.push(`${name}${n}`);
+          if (n < 4) other().tell(n + 1);
+          seen.push(`${name}${n} ends`);
+        },
+      });
     const a: ActorRef<number> = make('a', () => b);
     const b: ActorRef<number> = make('b', () => a);
     a.tell(0);
     // b is idle when a tells it, so it runs at once; a is busy then, so its turn comes after it has ended.
-    expect(seen).toEqual(['a0', 'b1', 'b1 ends', 'a0 ends', 'a2', 'b3', 'b3 ends', 'a2 ends', 'a4', 'a4 ends']);
+    expect(seen).toEqual([
+      'a0',
+      'b1',
+      'b1 ends',
+      'a0 ends',
+      'a2',
+      'b3',
+      'b3 ends',
+      'a2 ends',
+      'a4',
+      'a4 ends',
+    ]);
   });
 
   test('a handler that returns a promise keeps the next waiting', async () => {
@@ -223,7 +239,9 @@ describe('Actor: failure', () => {
     expect([made, ref.state]).toEqual([2, 'running']);
     expect(seen).toEqual(['held 1', 'held 2', 'bad', 'waited 1', 'waited 2']);
     expect(bench.lines).toHaveLength(1);
-    expect(bench.lines[0]).toMatch(/^ERROR \| .* \| \/it failed, starts again in 100 ms with what it held: Error: broken/);
+    expect(bench.lines[0]).toMatch(
+      /^ERROR \| .* \| \/it failed, starts again in 100 ms with what it held: Error: broken/,
+    );
   });
 
   test('a promise that rejects is a failure too', async () => {
@@ -287,7 +305,17 @@ describe('Actor: failure', () => {
       ref.tell(i);
       bench.clock.advance(10_000);
     }
-    expect(waits().slice(0, 9)).toEqual(['100', '200', '400', '800', '1600', '3200', '6400', '10000', '10000']);
+    expect(waits().slice(0, 9)).toEqual([
+      '100',
+      '200',
+      '400',
+      '800',
+      '1600',
+      '3200',
+      '6400',
+      '10000',
+      '10000',
+    ]);
     isBroken = false;
     bench.clock.advance(60_000);
     isBroken = true;
@@ -371,14 +399,17 @@ describe('Actor: failure', () => {
   test('a supervisor that is a function gets the error and all that was undelivered, in order', async () => {
     const bench = new Bench();
     const failures: Failure<string>[] = [];
-    const ref = bench.spawn<string>({
-      receive(text, self) {
-        if (text !== 'bad') return;
-        self.tell('waited');
-        throw new Error('broken');
+    const ref = bench.spawn<string>(
+      {
+        receive(text, self) {
+          if (text !== 'bad') return;
+          self.tell('waited');
+          throw new Error('broken');
+        },
+        handBack: () => ['held'],
       },
-      handBack: () => ['held'],
-    }, (failure) => failures.push(failure));
+      (failure) => failures.push(failure),
+    );
     ref.tell('bad');
     expect(ref.state).toBe('stopped');
     await ref.stopped;
@@ -441,7 +472,8 @@ describe('Actor: the end', () => {
     ref.tell({ kind: 'after' });
     expect(abandoned).toEqual(['while it ends', 'after']);
     expect(bench.lines.map((line) => line.slice(line.indexOf('/it')).trim())).toEqual([
-      "/it told 'while it ends' after it stopped; it is abandoned", "/it told 'after' after it stopped; it is abandoned",
+      "/it told 'while it ends' after it stopped; it is abandoned",
+      "/it told 'after' after it stopped; it is abandoned",
     ]);
   });
 
@@ -466,31 +498,38 @@ describe('Actor: the end', () => {
     expect(seen).toEqual(['a']);
   });
 
-  test.each(['a message', 'the draining itself'])('one that fails on %s while it drains has a successor that drains, with all it held', async (what) => {
-    const bench = new Bench();
-    const seen: string[] = [];
-    let made = 0;
-    const ref = bench.spawn<string>(() => {
-      const number = ++made;
-      return {
-        receive(text) {
-          if (number === 1 && text === 'bad') throw new Error('x');
-          seen.push(`${number} ${text}`);
-        },
-        drain(context) {
-          seen.push(`${number} drains`);
-          if (number === 1 && what !== 'a message') throw new Error('x');
-          if (number > 1) context.drained();
-        },
-        handBack: () => ['held'],
-      };
-    });
-    ref.stop();
-    if (what === 'a message') ref.tell('bad');
-    bench.clock.advance(100);
-    await ref.stopped;
-    expect(seen).toEqual(what === 'a message' ? ['1 drains', '2 held', '2 bad', '2 drains'] : ['1 drains', '2 held', '2 drains']);
-  });
+  test.each(['a message', 'the draining itself'])(
+    'one that fails on %s while it drains has a successor that drains, with all it held',
+    async (what) => {
+      const bench = new Bench();
+      const seen: string[] = [];
+      let made = 0;
+      const ref = bench.spawn<string>(() => {
+        const number = ++made;
+        return {
+          receive(text) {
+            if (number === 1 && text === 'bad') throw new Error('x');
+            seen.push(`${number} ${text}`);
+          },
+          drain(context) {
+            seen.push(`${number} drains`);
+            if (number === 1 && what !== 'a message') throw new Error('x');
+            if (number > 1) context.drained();
+          },
+          handBack: () => ['held'],
+        };
+      });
+      ref.stop();
+      if (what === 'a message') ref.tell('bad');
+      bench.clock.advance(100);
+      await ref.stopped;
+      expect(seen).toEqual(
+        what === 'a message'
+          ? ['1 drains', '2 held', '2 bad', '2 drains']
+          : ['1 drains', '2 held', '2 drains'],
+      );
+    },
+  );
 });
 
 test('Actor: each has a path, and its log lines carry it', () => {
@@ -570,10 +609,13 @@ describe('Actor: is renewed', () => {
     let made = 0;
     const ref = bench.system.spawn<string>('it', (context) => {
       if (++made === 2) throw new Error('not now');
-      return new Scripted(context, { receive: (text) => {
-        if (text === 'renew') context.renew();
-        else seen.push(text);
-      }, handBack: () => ['held'] });
+      return new Scripted(context, {
+        receive: (text) => {
+          if (text === 'renew') context.renew();
+          else seen.push(text);
+        },
+        handBack: () => ['held'],
+      });
     });
     ref.tell('renew');
     ref.tell('meanwhile');

@@ -1,21 +1,34 @@
-// The actor system: mailboxes, supervision with back-off, poison pills, paths. There is no task per message: a tell to an idle actor
-// runs on the teller's stack, one to a busy actor waits in its mailbox, and what a busy actor tells back to its teller waits likewise.
+// The actor system: mailboxes, supervision with back-off, poison pills, paths. There is no task per message:
+// a tell to an idle actor runs on the teller's stack, one to a busy actor waits in its mailbox, and what a
+// busy actor tells back to its teller waits likewise.
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Actor, ActorContext, ActorRef, ActorState, Supervision } from './actor.js';
 import { Mailbox } from './mailbox.js';
 
 const BACK_OFF_MS = { first: 100, most: 10_000 } as const;
-/** After so many failures on the same message it is given up: one bad message must not stop an actor for ever. */
+/**
+ * After so many failures on the same message it is given up: one bad message must not stop an actor for ever.
+ */
 const TRIES_PER_MESSAGE = 3;
 
 const PILL = Symbol('poison pill');
 
 export class ActorSystem {
-  constructor(readonly clock: Clock, readonly log: Log) {}
+  constructor(
+    readonly clock: Clock,
+    readonly log: Log,
+  ) {}
 
-  /** Starts an actor at the top: its path is `/name`, and with no name that of the root, so that its children stand at the top. */
-  spawn<M>(name: string, make: (context: ActorContext<M>) => Actor<M>, supervise: Supervision<M> = 'restart'): ActorRef<M> {
+  /**
+   * Starts an actor at the top: its path is `/name`, and with no name that of the root, so that its children
+   * stand at the top.
+   */
+  spawn<M>(
+    name: string,
+    make: (context: ActorContext<M>) => Actor<M>,
+    supervise: Supervision<M> = 'restart',
+  ): ActorRef<M> {
     return new Cell(this, name === '' ? '' : `/${name}`, make, supervise);
   }
 }
@@ -53,7 +66,11 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     return this.#state;
   }
 
-  spawn<C>(name: string, make: (context: ActorContext<C>) => Actor<C>, supervise: Supervision<C> = 'restart'): ActorRef<C> {
+  spawn<C>(
+    name: string,
+    make: (context: ActorContext<C>) => Actor<C>,
+    supervise: Supervision<C> = 'restart',
+  ): ActorRef<C> {
     return new Cell(this.system, `${this.path}/${name}`, make, supervise);
   }
 
@@ -73,7 +90,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
 
   renew(): void {
     if (this.#state === 'stopped') return;
-    const pill = this.#state === 'draining' ? [PILL] as const : [];
+    const pill = this.#state === 'draining' ? ([PILL] as const) : [];
     const waiting = this.#takeWaiting();
     this.#mailbox.putBack([...this.#handBack(), ...waiting, ...pill]);
     this.#state = 'starting';
@@ -84,7 +101,8 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
     this.#markStopped();
-    for (let late = this.#mailbox.shift(); late !== undefined; late = this.#mailbox.shift()) if (late !== PILL) this.#afterEnd(late);
+    for (let late = this.#mailbox.shift(); late !== undefined; late = this.#mailbox.shift())
+      if (late !== PILL) this.#afterEnd(late);
   }
 
   /** An actor that tells itself something while it is being made has lent nothing yet. */
@@ -136,15 +154,18 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   #fail(message: M | typeof PILL, error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const waiting = this.#takeWaiting();
-    // The successor is what this actor was before it is told more; one that was draining drains again, once all is told.
-    const pill = message === PILL || this.#state === 'draining' ? [PILL] as const : [];
+    // The successor is what this actor was before it is told more; one that was draining drains again, once
+    // all is told.
+    const pill = message === PILL || this.#state === 'draining' ? ([PILL] as const) : [];
     const again = this.#retry(message, error);
     const messages = [...this.#handBack(), ...again, ...waiting, ...pill];
     this.#busy = false;
     if (this.supervise === 'restart') {
       this.#state = 'starting';
       this.#mailbox.putBack(messages);
-      this.log.error(`failed, starts again in ${this.#backOffMs} ms with what it held: ${text}; this is a fault in Kahe, please report it`);
+      this.log.error(
+        `failed, starts again in ${this.#backOffMs} ms with what it held: ${text}; this is a fault in Kahe, please report it`,
+      );
       this.clock.after(this.#backOffMs, () => this.#replace());
       this.#backOffMs = Math.min(this.#backOffMs * 2, BACK_OFF_MS.most);
     } else {
@@ -157,7 +178,8 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
 
   #takeWaiting(): (M | typeof PILL)[] {
     const waiting: (M | typeof PILL)[] = [];
-    for (let next = this.#mailbox.shift(); next !== undefined; next = this.#mailbox.shift()) waiting.push(next);
+    for (let next = this.#mailbox.shift(); next !== undefined; next = this.#mailbox.shift())
+      waiting.push(next);
     return waiting;
   }
 

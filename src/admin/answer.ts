@@ -17,7 +17,11 @@ export interface Stream {
 
 export const TEXT = 'text/plain; charset=utf-8';
 
-const HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
+const HEADERS = {
+  'Cache-Control': 'no-store',
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+};
 
 export function send(request: IncomingMessage, response: ServerResponse, answer: Answer | Stream): void {
   if ('start' in answer) {
@@ -26,6 +30,11 @@ export function send(request: IncomingMessage, response: ServerResponse, answer:
     return answer.start(response);
   }
   const { status, type, body, headers } = answer;
-  response.writeHead(status, { ...HEADERS, 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), ...headers });
+  response.writeHead(status, {
+    ...HEADERS,
+    'Content-Type': type,
+    'Content-Length': Buffer.byteLength(body),
+    ...headers,
+  });
   response.end(request.method === 'HEAD' ? undefined : body);
 }

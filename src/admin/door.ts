@@ -1,4 +1,5 @@
-// The admin door as the process opens and closes it: its places, a server at each, and what is measured only while it is open.
+// The admin door as the process opens and closes it: its places, a server at each, and what is measured only
+// while it is open.
 import { type Clock, systemClock } from '../clock.js';
 import { type AdminPlace, describePlace } from '../config/adminPlace.js';
 import type { Log } from '../log.js';
@@ -62,11 +63,18 @@ export class AdminDoor {
 
 async function openPlace(place: AdminPlace, tails: Tails, log: Log): Promise<OpenPlace> {
   const host = 'host' in place ? place.host : undefined;
-  const server = new AdminServer({ log, loopbackHost: host !== undefined && isLoopback(host) ? host : undefined, tails: host === undefined ? tails : undefined });
+  const server = new AdminServer({
+    log,
+    loopbackHost: host !== undefined && isLoopback(host) ? host : undefined,
+    tails: host === undefined ? tails : undefined,
+  });
   const bound = await bindAdmin(place, server.http);
   // From here on it can only be a connection that can't be taken.
   server.http.on('error', (error) => log.warn(`can't take a connection: ${error.message}`));
-  if (host !== undefined && !isLoopback(host)) log.warn(`ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1, or a socket's path, is for this one alone`);
+  if (host !== undefined && !isLoopback(host))
+    log.warn(
+      `ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1, or a socket's path, is for this one alone`,
+    );
   return { server, bound };
 }
 

@@ -1,5 +1,5 @@
-// How late the event loop is: how long something that is due waits behind what is running. Measured while it is wanted, over the last whole
-// window, so that any number of readers see the same.
+// How late the event loop is: how long something that is due waits behind what is running. Measured while it
+// is wanted, over the last whole window, so that any number of readers see the same.
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Clock, Timer } from '../clock.js';
 
@@ -10,7 +10,10 @@ export interface EventLoopDelay {
   readonly max: number;
 }
 
-/** Each look wakes the process, so more of them would cost what they are to watch: at 20 ms it was 6 % of the processor time under load, measured. */
+/**
+ * Each look wakes the process, so more of them would cost what they are to watch: at 20 ms it was 6 % of the
+ * processor time under load, measured.
+ */
 const RESOLUTION_MS = 100;
 const WINDOW_MS = 10_000;
 
@@ -42,7 +45,11 @@ export class EventLoopWatch {
   #measured(): EventLoopDelay {
     const { count, max } = this.#histogram;
     if (count === 0) return { p50: 0, p99: 0, max: 0 };
-    return { p50: lateness(this.#histogram.percentile(50)), p99: lateness(this.#histogram.percentile(99)), max: lateness(max) };
+    return {
+      p50: lateness(this.#histogram.percentile(50)),
+      p99: lateness(this.#histogram.percentile(99)),
+      max: lateness(max),
+    };
   }
 }
 

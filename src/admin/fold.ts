@@ -1,5 +1,5 @@
-// Bounds what is shown: buckets made on demand have names that clients choose. Those beyond the bound are added up under one name, first come
-// first served, so that a name that was shown once stays.
+// Bounds what is shown: buckets made on demand have names that clients choose. Those beyond the bound are
+// added up under one name, first come first served, so that a name that was shown once stays.
 import type { DiscardCount } from '../discards.js';
 import { type Account, newAccount } from '../streams/account.js';
 import type { StreamMode } from '../streams/streamWatch.js';
@@ -12,25 +12,37 @@ export const OTHER_BUCKETS = '_other';
 
 const WORST_FIRST: readonly StreamMode[] = ['error', 'backup', 'normal'];
 
-export function foldBuckets(buckets: readonly BucketSnapshot[], most = MOST_SHOWN): readonly BucketSnapshot[] {
+export function foldBuckets(
+  buckets: readonly BucketSnapshot[],
+  most = MOST_SHOWN,
+): readonly BucketSnapshot[] {
   let streams = 0;
   const end = buckets.findIndex((bucket) => (streams += bucket.streams.length) > most);
   if (end === -1) return buckets;
-  return [...buckets.slice(0, end), together(...(buckets.slice(end) as [BucketSnapshot, ...BucketSnapshot[]]))];
+  return [
+    ...buckets.slice(0, end),
+    together(...(buckets.slice(end) as [BucketSnapshot, ...BucketSnapshot[]])),
+  ];
 }
 
-export function foldDiscards(discards: readonly Readonly<DiscardCount>[], most = MOST_SHOWN): readonly Readonly<DiscardCount>[] {
+export function foldDiscards(
+  discards: readonly Readonly<DiscardCount>[],
+  most = MOST_SHOWN,
+): readonly Readonly<DiscardCount>[] {
   if (discards.length <= most) return discards.map((discard) => ({ ...discard }));
   const rest = discards.slice(most);
-  return [...discards.slice(0, most), {
-    bucket: OTHER_BUCKETS,
-    stream: '*',
-    reason: 'any',
-    frames: sumOf(rest, ({ frames }) => frames),
-    bytes: sumOf(rest, ({ bytes }) => bytes),
-    firstMs: Math.min(...rest.map(({ firstMs }) => firstMs)),
-    lastMs: Math.max(...rest.map(({ lastMs }) => lastMs)),
-  }];
+  return [
+    ...discards.slice(0, most),
+    {
+      bucket: OTHER_BUCKETS,
+      stream: '*',
+      reason: 'any',
+      frames: sumOf(rest, ({ frames }) => frames),
+      bytes: sumOf(rest, ({ bytes }) => bytes),
+      firstMs: Math.min(...rest.map(({ firstMs }) => firstMs)),
+      lastMs: Math.max(...rest.map(({ lastMs }) => lastMs)),
+    },
+  ];
 }
 
 /** All of them as one, under the name of those that are not shown each for itself. */
@@ -48,7 +60,9 @@ function both(a: BucketSnapshot, b: BucketSnapshot): BucketSnapshot {
     open: added(a.open, b.open),
     backlog: added(a.backlog, b.backlog),
     ...overLimit(a, b),
-    streams: ids.map((id) => [...a.streams, ...b.streams].filter((stream) => stream.id === id).reduce(bothStreams)),
+    streams: ids.map((id) =>
+      [...a.streams, ...b.streams].filter((stream) => stream.id === id).reduce(bothStreams),
+    ),
   };
 }
 
@@ -74,13 +88,19 @@ function bothStreams(a: StreamSnapshot, b: StreamSnapshot): StreamSnapshot {
     failedBatches: a.failedBatches + b.failedBatches,
     replayedFrames: a.replayedFrames + b.replayedFrames,
     retimedFrames: a.retimedFrames + b.retimedFrames,
-    written: { primary: added(a.written.primary, b.written.primary), backup: added(a.written.backup, b.written.backup) },
+    written: {
+      primary: added(a.written.primary, b.written.primary),
+      backup: added(a.written.backup, b.written.backup),
+    },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(backedUp === undefined ? {} : { backedUp }),
   };
 }
 
-export function bothBackups(a: StreamSnapshot['backedUp'], b: StreamSnapshot['backedUp']): StreamSnapshot['backedUp'] {
+export function bothBackups(
+  a: StreamSnapshot['backedUp'],
+  b: StreamSnapshot['backedUp'],
+): StreamSnapshot['backedUp'] {
   if (a === undefined || b === undefined) return a ?? b;
   return { files: a.files + b.files, bytes: a.bytes + b.bytes, isBeingSent: a.isBeingSent || b.isBeingSent };
 }

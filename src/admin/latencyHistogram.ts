@@ -1,5 +1,5 @@
-// How long Kafka takes to answer, as Prometheus has histograms. prom-client's own can only be filled one observation at a time; this one shows
-// what was counted where the requests are made.
+// How long Kafka takes to answer, as Prometheus has histograms. prom-client's own can only be filled one
+// observation at a time; this one shows what was counted where the requests are made.
 import type { Histogram, MetricValueWithName, Registry } from 'prom-client';
 import { LATENCY_BOUNDS } from '../streams/kafka/kafkaFigures.js';
 import type { BrokerSnapshot } from './snapshot.js';
@@ -22,13 +22,23 @@ export class LatencyHistogram {
   }
 
   get(): Promise<object> {
-    return Promise.resolve({ name: this.name, help: this.help, type: 'histogram', aggregator: 'sum', values: this.#values });
+    return Promise.resolve({
+      name: this.name,
+      help: this.help,
+      type: 'histogram',
+      aggregator: 'sum',
+      values: this.#values,
+    });
   }
 }
 
 function valuesOf(name: string, { name: broker, latency, latencySumSeconds }: BrokerSnapshot): Values {
   let count = 0;
-  const steps = latency.map((requests, step) => ({ metricName: `${name}_bucket`, labels: { broker, le: LATENCY_BOUNDS[step] ?? '+Inf' }, value: (count += requests) }));
+  const steps = latency.map((requests, step) => ({
+    metricName: `${name}_bucket`,
+    labels: { broker, le: LATENCY_BOUNDS[step] ?? '+Inf' },
+    value: (count += requests),
+  }));
   return [
     ...steps,
     { metricName: `${name}_sum`, labels: { broker }, value: latencySumSeconds },

@@ -1,5 +1,5 @@
-// The snapshot in the Prometheus format. Each metric says in one place what it is called, what it means and where in the snapshot it stands;
-// docs/metrics.md is compared with this.
+// The snapshot in the Prometheus format. Each metric says in one place what it is called, what it means and
+// where in the snapshot it stands; docs/metrics.md is compared with this.
 import { Counter, Gauge, Registry } from 'prom-client';
 import { LatencyHistogram } from './latencyHistogram.js';
 import { KAFKA_METRICS } from './kafkaMetrics.js';
@@ -21,7 +21,13 @@ export interface Metric {
   readonly read: (snapshot: Snapshot) => readonly Sample[];
 }
 
-export const METRICS: readonly Metric[] = [...SOCKET_METRICS, ...STREAM_METRICS, ...KAFKA_METRICS, ...RELOAD_METRICS, ...PROCESS_METRICS];
+export const METRICS: readonly Metric[] = [
+  ...SOCKET_METRICS,
+  ...STREAM_METRICS,
+  ...KAFKA_METRICS,
+  ...RELOAD_METRICS,
+  ...PROCESS_METRICS,
+];
 
 /** Of one metric: they take about a millisecond. */
 const MANY_SAMPLES = 200;
@@ -47,10 +53,22 @@ export class Metrics {
   }
 
   /** Name, type, help and labels of each: what docs/metrics.md lists. */
-  async described(): Promise<readonly { readonly name: string; readonly type: string; readonly help: string; readonly labels: readonly string[] }[]> {
+  async described(): Promise<
+    readonly {
+      readonly name: string;
+      readonly type: string;
+      readonly help: string;
+      readonly labels: readonly string[];
+    }[]
+  > {
     const labels = new Map<string, readonly string[]>(METRICS.map((metric) => [metric.name, metric.labels]));
     const found = await this.#registry.getMetricsAsJSON();
-    return found.map(({ name, type, help }) => ({ name, type: String(type), help, labels: labels.get(name) ?? this.#latency.labels }));
+    return found.map(({ name, type, help }) => ({
+      name,
+      type: String(type),
+      help,
+      labels: labels.get(name) ?? this.#latency.labels,
+    }));
   }
 
   /** One snapshot after the other, each whole: the registry has room for one. */

@@ -1,4 +1,5 @@
-// Where the admin door is: listens on an address or a path of ADMIN, before the daemon begins, so that a place that is taken is known at once.
+// Where the admin door is: listens on an address or a path of ADMIN, before the daemon begins, so that a
+// place that is taken is known at once.
 import type { Server } from 'node:net';
 import type { AdminPlace, TcpPlace } from '../config/adminPlace.js';
 import { AlreadyRunningError, ConfigError } from '../errors.js';
@@ -19,12 +20,24 @@ const ADVICE: Readonly<Record<string, string>> = {
 export async function bindAdmin(place: AdminPlace, server: Server): Promise<BoundSocket> {
   if ('port' in place) {
     await listen(place, server);
-    return { server, problem: undefined, watch: () => undefined, unlink: () => undefined, close: () => void server.close() };
+    return {
+      server,
+      problem: undefined,
+      watch: () => undefined,
+      unlink: () => undefined,
+      close: () => void server.close(),
+    };
   }
   try {
-    return await bindSocket({ setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined }, server);
+    return await bindSocket(
+      { setting: 'ADMIN', path: place.path, mode: SOCKET_MODE, groupId: undefined },
+      server,
+    );
   } catch (error) {
-    if (error instanceof AlreadyRunningError) throw new ConfigError(`ADMIN: somebody is listening on ${place.path} already; stop it, or give ADMIN another path`);
+    if (error instanceof AlreadyRunningError)
+      throw new ConfigError(
+        `ADMIN: somebody is listening on ${place.path} already; stop it, or give ADMIN another path`,
+      );
     throw error;
   }
 }
@@ -42,6 +55,8 @@ async function listen({ host, port }: TcpPlace, server: Server): Promise<void> {
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new ConfigError(`ADMIN: can't listen on ${host}:${port}: ${ADVICE[code ?? ''] ?? message}`, { cause: error });
+    throw new ConfigError(`ADMIN: can't listen on ${host}:${port}: ${ADVICE[code ?? ''] ?? message}`, {
+      cause: error,
+    });
   }
 }

@@ -7,7 +7,11 @@ export function gauge(name: string, help: string, value: (snapshot: Snapshot) =>
   return { type: 'gauge', name, help, labels: [], read: (snapshot) => one(value(snapshot)) };
 }
 
-export function counter(name: string, help: string, value: (snapshot: Snapshot) => number | undefined): Metric {
+export function counter(
+  name: string,
+  help: string,
+  value: (snapshot: Snapshot) => number | undefined,
+): Metric {
   return { type: 'counter', name, help, labels: [], read: (snapshot) => one(value(snapshot)) };
 }
 

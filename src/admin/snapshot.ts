@@ -1,5 +1,5 @@
-// Everything that is to be known of the daemon, as one plain object, made at the moment of asking from what its parts count anyway. The metrics,
-// /status.json and the status page are made of it and of nothing else.
+// Everything that is to be known of the daemon, as one plain object, made at the moment of asking from what
+// its parts count anyway. The metrics, /status.json and the status page are made of it and of nothing else.
 import { hostname } from 'node:os';
 import type { ActorRef } from '../actors/actor.js';
 import type { Backlog, Closed } from '../buckets/backlog.js';
@@ -22,21 +22,38 @@ import { type ProcessFigures, processFigures } from './processFigures.js';
 import { VERSION } from './version.js';
 
 export interface Snapshot {
-  readonly program: { readonly version: string; readonly node: string; readonly pid: number; readonly hostname: string };
+  readonly program: {
+    readonly version: string;
+    readonly node: string;
+    readonly pid: number;
+    readonly hostname: string;
+  };
   /** Milliseconds since the epoch, as every `…Ms` that is no duration. */
   readonly startedAtMs: number;
   readonly takenAtMs: number;
   readonly isStopping: boolean;
-  /** Sockets (SOCKET, ADMIN) by which no client can come in now, a line each, with the reason; missing: there is none. */
+  /**
+   * Sockets (SOCKET, ADMIN) by which no client can come in now, a line each, with the reason; missing: there
+   * is none.
+   */
   readonly unreachable?: readonly string[];
   readonly socket: SocketSnapshot;
   readonly memory: { readonly heldBytes: number; readonly encodedBytes: number; readonly limitBytes: number };
   /** Sockets are not read: why now, how long and how often until now. */
-  readonly paused: { readonly isForMemory: boolean; readonly isForSpool: boolean; readonly ms: number; readonly times: number };
+  readonly paused: {
+    readonly isForMemory: boolean;
+    readonly isForSpool: boolean;
+    readonly ms: number;
+    readonly times: number;
+  };
   /** Missing: there is none. */
   readonly spool?: SpoolFigures;
   /** `problem`: why rejected frames can't be kept now, so that they wait. */
-  readonly rejected: { readonly reasons: readonly RejectedReason[]; readonly lostFrames: number; readonly problem?: string };
+  readonly rejected: {
+    readonly reasons: readonly RejectedReason[];
+    readonly lostFrames: number;
+    readonly problem?: string;
+  };
   readonly discards: readonly Readonly<DiscardCount>[];
   readonly buckets: readonly BucketSnapshot[];
   readonly brokers: readonly BrokerSnapshot[];
@@ -184,13 +201,24 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
     paused: budget.paused,
     ...(parts.spool === undefined ? {} : { spool: parts.spool.figures }),
     rejected: {
-      reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({ reason, frames, bytes, firstMs, lastMs })),
+      reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({
+        reason,
+        frames,
+        bytes,
+        firstMs,
+        lastMs,
+      })),
       lostFrames: rejected.lostFrames,
       ...(rejected.problem === undefined ? {} : { problem: rejected.problem }),
     },
     discards: foldDiscards(parts.discards),
     buckets: foldBuckets(parts.buckets),
-    brokers: [...parts.kafka.brokers].map(([name, broker]) => ({ ...broker, name, latency: [...broker.latency], errors: Object.fromEntries(broker.errors) })),
+    brokers: [...parts.kafka.brokers].map(([name, broker]) => ({
+      ...broker,
+      name,
+      latency: [...broker.latency],
+      errors: Object.fromEntries(broker.errors),
+    })),
     latencyBounds: LATENCY_BOUNDS,
     process: processFigures(),
     ...(parts.eventLoopDelay === undefined ? {} : { eventLoopDelay: parts.eventLoopDelay }),
@@ -204,7 +232,10 @@ export function accountsOf(look: BucketLook): readonly (readonly [StreamLook, Re
   return look.streams.map((stream) => {
     const { account } = stream;
     const frames = sumOf(waiting, (one) => (one.account === account ? one.frames : 0));
-    return [stream, { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames }];
+    return [
+      stream,
+      { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames },
+    ];
   });
 }
 
@@ -220,18 +251,27 @@ export function bucketSnapshot(look: BucketLook): BucketSnapshot {
     name,
     isOnDemand,
     closed: added({ batches: 0, frames: 0, bytes: 0, ...backlog?.closed }, surplusClosed),
-    open: { frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0), bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0) },
+    open: {
+      frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0),
+      bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0),
+    },
     backlog: {
       batches: sumOf(backlogs, ({ entries }) => entries.length),
       memoryBytes: sumOf(held, ({ memory }) => memory),
       diskBytes: sumOf(held, ({ disk }) => disk),
     },
     ...(limitCounts === undefined ? {} : { overLimit: { ...limitCounts } }),
-    streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account, surplus?.looks.get(stream.id))),
+    streams: accountsOf(look).map(([stream, account]) =>
+      streamSnapshot(stream, account, surplus?.looks.get(stream.id)),
+    ),
   };
 }
 
-function streamSnapshot({ id, type, backupType, watch, ref, backedUp }: StreamLook, account: Readonly<Account>, surplus: SurplusLook | undefined): StreamSnapshot {
+function streamSnapshot(
+  { id, type, backupType, watch, ref, backedUp }: StreamLook,
+  account: Readonly<Account>,
+  surplus: SurplusLook | undefined,
+): StreamSnapshot {
   const files = bothBackups(backedUp(), surplus?.backedUp());
   // A stream that delivers, but whose backup does not take what is over the limit, is in trouble too.
   const { mode, sinceMs, lastProblem } = surplus?.watch.mode === 'error' ? surplus.watch : watch;

@@ -1,4 +1,5 @@
-// Streams that come to a backlog, and go: who is told of what, what is noted on the disk, and when a segment may go.
+// Streams that come to a backlog, and go: who is told of what, what is noted on the disk, and when a segment
+// may go.
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,9 +60,26 @@ class Bench {
   #number = 0;
 
   constructor(hasSpool: boolean, streams: readonly Destination[]) {
-    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' }, { log: this.log, clock: this.clock, budget: this.budget, turns: new ReadTurns(this.budget, this.clock) }) : undefined;
+    this.spool = hasSpool
+      ? new Spool(
+          { path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' },
+          {
+            log: this.log,
+            clock: this.clock,
+            budget: this.budget,
+            turns: new ReadTurns(this.budget, this.clock),
+          },
+        )
+      : undefined;
     this.backlog = new Backlog({
-      streams, spool: this.spool, notes: this.spool?.notes(BUCKET), budget: this.budget, log: this.log, clock: this.clock, onSettled: () => undefined, onLost: () => undefined,
+      streams,
+      spool: this.spool,
+      notes: this.spool?.notes(BUCKET),
+      budget: this.budget,
+      log: this.log,
+      clock: this.clock,
+      onSettled: () => undefined,
+      onLost: () => undefined,
     });
   }
 
@@ -82,7 +100,11 @@ class Bench {
   }
 
   get segments(): string[] {
-    return existsSync(join(folder, BUCKET)) ? readdirSync(join(folder, BUCKET)).filter((name) => name.endsWith('.bckstm')).sort() : [];
+    return existsSync(join(folder, BUCKET))
+      ? readdirSync(join(folder, BUCKET))
+          .filter((name) => name.endsWith('.bckstm'))
+          .sort()
+      : [];
   }
 
   get notes(): Record<string, string> {
@@ -105,9 +127,13 @@ class Bench {
   }
 }
 
-const numbers = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => String(from + i));
+const numbers = (from: number, to: number): string[] =>
+  Array.from({ length: to - from }, (_, i) => String(from + i));
 
-describe.each([['without a spool', false], ['with a spool', true]])('Backlog, %s', (_what, hasSpool) => {
+describe.each([
+  ['without a spool', false],
+  ['with a spool', true],
+])('Backlog, %s', (_what, hasSpool) => {
   test('a stream that comes gets what is added from then on', async () => {
     const [first, second] = [new Destination('first'), new Destination('second')];
     const bench = new Bench(hasSpool, [first]);
@@ -121,7 +147,11 @@ describe.each([['without a spool', false], ['with a spool', true]])('Backlog, %s
   });
 
   test('one that ends is told of what there was, holds back nothing that is added, and its place is used again', async () => {
-    const [first, second, third] = [new Destination('first'), new Destination('second'), new Destination('third')];
+    const [first, second, third] = [
+      new Destination('first'),
+      new Destination('second'),
+      new Destination('third'),
+    ];
     const bench = new Bench(hasSpool, [first, second]);
     bench.add(40);
     bench.backlog.endStream(1);
@@ -163,13 +193,20 @@ describe('Backlog, with a spool: what is noted', () => {
     bench.add(5);
     await bench.until('five segments', () => bench.segments.length === 5);
     bench.backlog.addStream(second);
-    await bench.until('a note of all, once the last of them is on disk', () => bench.notes['second'] === bench.segments[4]!.slice(0, 22));
+    await bench.until(
+      'a note of all, once the last of them is on disk',
+      () => bench.notes['second'] === bench.segments[4]!.slice(0, 22),
+    );
     expect(Object.keys(bench.notes)).toEqual(['second']);
     await bench.settleAll(first, second);
   });
 
   test('of one that is there again before it has ended: only what both of them have settled', async () => {
-    const [other, old, again] = [new Destination('other'), new Destination('twice'), new Destination('twice')];
+    const [other, old, again] = [
+      new Destination('other'),
+      new Destination('twice'),
+      new Destination('twice'),
+    ];
     const bench = new Bench(true, [other, old]);
     bench.add(10);
     await bench.until('ten segments', () => bench.segments.length === 10);
@@ -184,7 +221,10 @@ describe('Backlog, with a spool: what is noted', () => {
     await bench.until('another note', () => bench.notes['twice'] === bench.segments[3]!.slice(0, 22));
     old.settle();
     bench.backlog.removeStream(1);
-    await bench.until('a note of the last one', () => bench.notes['twice'] === bench.segments[11]!.slice(0, 22));
+    await bench.until(
+      'a note of the last one',
+      () => bench.notes['twice'] === bench.segments[11]!.slice(0, 22),
+    );
     await bench.settleAll(other, again);
   });
 
@@ -200,7 +240,11 @@ describe('Backlog, with a spool: what is noted', () => {
     expect(await toldAll).toBe(false);
     await bench.until('the end', () => {
       void bench.backlog.end();
-      return bench.lines.some((line) => line.includes('stream gone was taken out of the configuration, and the daemon stopped before it had had 14 batches'));
+      return bench.lines.some((line) =>
+        line.includes(
+          'stream gone was taken out of the configuration, and the daemon stopped before it had had 14 batches',
+        ),
+      );
     });
     for (const stream of [first, gone]) stream.settle();
   });

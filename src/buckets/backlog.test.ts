@@ -1,4 +1,15 @@
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
@@ -112,22 +123,57 @@ class Life {
   readonly lost: Lost[] = [];
   backlog!: Backlog;
 
-  constructor(options: { readonly maxSpool?: number; readonly streams?: number; readonly hasSpool?: boolean; readonly memory?: number; readonly folder?: string; readonly nowMs?: number } = {}) {
-    const { streams = 1, hasSpool = true, memory = 64 * 1024 * 1024, folder = join(root, `spool${lives.length}`), nowMs = 1_700_000_000_000 } = options;
+  constructor(
+    options: {
+      readonly maxSpool?: number;
+      readonly streams?: number;
+      readonly hasSpool?: boolean;
+      readonly memory?: number;
+      readonly folder?: string;
+      readonly nowMs?: number;
+    } = {},
+  ) {
+    const {
+      streams = 1,
+      hasSpool = true,
+      memory = 64 * 1024 * 1024,
+      folder = join(root, `spool${lives.length}`),
+      nowMs = 1_700_000_000_000,
+    } = options;
     this.clock = new FakeClock(nowMs);
     this.budget = new MemoryBudget(memory);
     this.folder = folder;
     this.destinations = Array.from({ length: streams }, () => new Destination());
     this.accounts = this.destinations.map(() => newAccount());
     const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = hasSpool ? new Spool({ path: folder, sync: 'never', maxBytes: options.maxSpool ?? 1e9, whenFull: options.maxSpool === undefined ? 'wait' : 'drop-oldest' }, { log, clock: this.clock, budget: this.budget, turns: new ReadTurns(this.budget, this.clock), fs: this.disk.fs }) : undefined;
+    this.spool = hasSpool
+      ? new Spool(
+          {
+            path: folder,
+            sync: 'never',
+            maxBytes: options.maxSpool ?? 1e9,
+            whenFull: options.maxSpool === undefined ? 'wait' : 'drop-oldest',
+          },
+          {
+            log,
+            clock: this.clock,
+            budget: this.budget,
+            turns: new ReadTurns(this.budget, this.clock),
+            fs: this.disk.fs,
+          },
+        )
+      : undefined;
     lives.push(this);
   }
 
   async start(): Promise<this> {
     const left = (await this.spool?.open()) ?? new Map<string, never>();
     this.backlog = new Backlog({
-      streams: this.destinations.map((ref, index) => ({ id: `stream_${index}`, ref, account: this.accounts[index]! })),
+      streams: this.destinations.map((ref, index) => ({
+        id: `stream_${index}`,
+        ref,
+        account: this.accounts[index]!,
+      })),
       spool: this.spool,
       notes: this.spool?.notes(BUCKET),
       budget: this.budget,
@@ -160,7 +206,11 @@ class Life {
 
   /** All twins are whole on disk. */
   async onDisk(): Promise<void> {
-    await this.until('all twins are complete', () => this.twins.every((twin) => twin.isComplete || this.backlog.entries.every((entry) => entry.twin !== twin)));
+    await this.until('all twins are complete', () =>
+      this.twins.every(
+        (twin) => twin.isComplete || this.backlog.entries.every((entry) => entry.twin !== twin),
+      ),
+    );
   }
 
   get inMemory(): number {
@@ -169,7 +219,9 @@ class Life {
 
   get files(): string[] {
     try {
-      return readdirSync(join(this.folder, BUCKET)).filter((name) => name.endsWith('.bckstm')).sort();
+      return readdirSync(join(this.folder, BUCKET))
+        .filter((name) => name.endsWith('.bckstm'))
+        .sort();
     } catch {
       return [];
     }
@@ -181,7 +233,9 @@ class Life {
 
   /** By stream: the segment up to which it is noted to have settled all; undefined: nothing is noted. */
   get noted(): Record<string, string> | undefined {
-    return existsSync(this.notesFile) ? (JSON.parse(readFileSync(this.notesFile, 'utf8')) as Record<string, string>) : undefined;
+    return existsSync(this.notesFile)
+      ? (JSON.parse(readFileSync(this.notesFile, 'utf8')) as Record<string, string>)
+      : undefined;
   }
 
   unstick(stream: number): void {
@@ -330,7 +384,8 @@ describe('Backlog', () => {
     // What the fast one has let go, and the slow one has not been told of, must not stay in memory.
     expect(life.budget.heldBytes).toBeLessThan(12 * 1024 * 1024);
     await life.deliverAll();
-    for (const destination of [slow, fast]) expect(destination.told.map((message) => message.split(':')[0])).toEqual(numbers(0, 200));
+    for (const destination of [slow, fast])
+      expect(destination.told.map((message) => message.split(':')[0])).toEqual(numbers(0, 200));
     expect(life.budget.heldBytes).toBe(0);
     expect(life.files).toEqual([]);
   });
@@ -455,7 +510,10 @@ describe('Backlog', () => {
     for (const number of numbers(0, 5)) life.add(number);
     await life.onDisk();
     await life.backlog.end();
-    writeFileSync(life.notesFile, JSON.stringify({ stream_0: '9999999999999-00000001', stream_1: life.files[1]!.slice(0, 22) }));
+    writeFileSync(
+      life.notesFile,
+      JSON.stringify({ stream_0: '9999999999999-00000001', stream_1: life.files[1]!.slice(0, 22) }),
+    );
     const next = await new Life({ streams: 2, folder: life.folder }).start();
     await next.deliverAll();
     expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 5), numbers(2, 5)]);
@@ -472,7 +530,7 @@ describe('Backlog', () => {
     const next = await new Life({ streams: 2, folder: life.folder }).start();
     await next.deliverAll();
     expect(next.destinations.map(({ told }) => told)).toEqual([numbers(0, 5), numbers(0, 5)]);
-    expect(next.lines.filter((line) => line.includes('settled.json can\'t be understood'))).toHaveLength(1);
+    expect(next.lines.filter((line) => line.includes("settled.json can't be understood"))).toHaveLength(1);
   });
 
   test('what a fast stream lets go while memory is over its bound gives its memory up, though nothing more is added', async () => {
@@ -516,11 +574,16 @@ describe('Backlog', () => {
       expect(dropped).toBeGreaterThan(60);
       expect(account).toEqual({ ...newAccount(), received: dropped, discarded: dropped });
       expect(life.lost.reduce((sum, { frames }) => sum + frames, 0)).toBe(dropped);
-      expect(new Set(life.lost.map(({ stream, reason }) => `${stream} ${reason}`))).toEqual(new Set(['stream_0 the spool was full (SPOOL_FULL=drop-oldest)']));
+      expect(new Set(life.lost.map(({ stream, reason }) => `${stream} ${reason}`))).toEqual(
+        new Set(['stream_0 the spool was full (SPOOL_FULL=drop-oldest)']),
+      );
       expect(life.files).toHaveLength(80 - dropped);
       expect(life.backlog.waiting[0]!.frames).toBe(80 - dropped);
       await life.deliverAll();
-      expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([numbers(dropped, 80), numbers(0, 80)]);
+      expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([
+        numbers(dropped, 80),
+        numbers(0, 80),
+      ]);
       expect([life.files, life.spool!.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
     });
 
@@ -554,12 +617,18 @@ describe('Backlog', () => {
       const life = await new Life({ streams: 2, maxSpool: 16.5 * filler.length }).start();
       // Both streams hold all but the last, which is one too many.
       for (const number of numbers(0, 17)) life.add(`${number}:${filler}`);
-      await life.until('the oldest that nobody holds is gone', () => life.accounts[1]!.discarded === 1 && life.files.length === 16);
+      await life.until(
+        'the oldest that nobody holds is gone',
+        () => life.accounts[1]!.discarded === 1 && life.files.length === 16,
+      );
       life.destinations[1]!.settleAll();
       await life.until('it is noted', () => life.noted !== undefined);
       expect(life.noted).toEqual({ stream_1: life.files[15]!.slice(0, 22) });
       await life.deliverAll();
-      expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([numbers(0, 16), numbers(0, 16)]);
+      expect(life.destinations.map(({ told }) => told.map((text) => text.split(':')[0]))).toEqual([
+        numbers(0, 16),
+        numbers(0, 16),
+      ]);
     });
 
     test('what a stream is busy with stays, and then clients wait', async () => {
@@ -571,7 +640,10 @@ describe('Backlog', () => {
       const dropped = life.accounts[0]!.discarded;
       expect(life.destinations[0]!.told).toHaveLength(16);
       await life.deliverAll();
-      expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual([...numbers(0, 16), ...numbers(16 + dropped, 40)]);
+      expect(life.destinations[0]!.told.map((text) => text.split(':')[0])).toEqual([
+        ...numbers(0, 16),
+        ...numbers(16 + dropped, 40),
+      ]);
     });
 
     test('a disk that fails is no want of room: nothing goes', async () => {
@@ -592,11 +664,16 @@ describe('Backlog', () => {
       await life.deliverAll();
     });
 
-    test('what can\'t be counted just now is not dropped uncounted', async () => {
+    test("what can't be counted just now is not dropped uncounted", async () => {
       const first = await earlier();
       const life = new Life({ maxSpool: MAX, folder: first.folder });
       life.destinations[0]!.isStuck = true;
-      life.disk.fail({ call: 'read', code: 'EIO', path: new RegExp(`(${first.files.slice(3, 6).join('|')})$`), times: 3 });
+      life.disk.fail({
+        call: 'read',
+        code: 'EIO',
+        path: new RegExp(`(${first.files.slice(3, 6).join('|')})$`),
+        times: 3,
+      });
       await life.start();
       for (const number of numbers(15, 40)) {
         life.add(`${number}:${filler}`);
@@ -610,7 +687,7 @@ describe('Backlog', () => {
       expect(life.lost.reduce((sum, { frames }) => sum + frames, 0)).toBe(dropped);
     });
 
-    test('a stream that wants a batch while it is counted gets it, when it can\'t be dropped', async () => {
+    test("a stream that wants a batch while it is counted gets it, when it can't be dropped", async () => {
       const first = await earlier(WINDOW + 1);
       const last = new RegExp(`${first.files.at(-1)!}$`);
       const life = await new Life({ maxSpool: MAX, folder: first.folder }).start();
@@ -644,7 +721,7 @@ describe('Backlog', () => {
     });
   });
 
-  describe('a segment that can\'t be read', () => {
+  describe("a segment that can't be read", () => {
     async function evicted(): Promise<Life> {
       const life = await new Life({ streams: 2 }).start();
       for (const number of numbers(0, 40)) life.add(number);
@@ -675,23 +752,29 @@ describe('Backlog', () => {
       for (const { told } of life.destinations) expect(told).toEqual(numbers(0, 40));
     });
 
-    test.each([['EIO', 'it is left there'], ['ENOENT', 'somebody has removed it']])('for good (%s): it is passed over and stays, what is behind it goes on in every stream', async (code, said) => {
-      const life = await evicted();
-      const [slow, fast] = life.destinations as [Destination, Destination];
-      life.disk.fail({ call: 'open', code, path: new RegExp(`/${life.files[20]!}$`) });
-      await life.until('the fast one has all', () => {
-        fast.settle();
-        return fast.told.length === 39;
-      });
-      await life.deliverAll();
-      const all = numbers(0, 40).filter((number) => number !== '20');
-      expect(fast.told).toEqual(all);
-      expect(slow.told).toEqual(all);
-      expect(life.files).toHaveLength(1);
-      expect(life.lines.filter((line) => line.includes(said))).toHaveLength(1);
-      expect(life.backlog.settled).toBe(40);
-      expect(life.budget.heldBytes).toBe(0);
-    });
+    test.each([
+      ['EIO', 'it is left there'],
+      ['ENOENT', 'somebody has removed it'],
+    ])(
+      'for good (%s): it is passed over and stays, what is behind it goes on in every stream',
+      async (code, said) => {
+        const life = await evicted();
+        const [slow, fast] = life.destinations as [Destination, Destination];
+        life.disk.fail({ call: 'open', code, path: new RegExp(`/${life.files[20]!}$`) });
+        await life.until('the fast one has all', () => {
+          fast.settle();
+          return fast.told.length === 39;
+        });
+        await life.deliverAll();
+        const all = numbers(0, 40).filter((number) => number !== '20');
+        expect(fast.told).toEqual(all);
+        expect(slow.told).toEqual(all);
+        expect(life.files).toHaveLength(1);
+        expect(life.lines.filter((line) => line.includes(said))).toHaveLength(1);
+        expect(life.backlog.settled).toBe(40);
+        expect(life.budget.heldBytes).toBe(0);
+      },
+    );
 
     test('of an earlier life, with nothing whole in it, is taken away', async () => {
       const first = await new Life().start();
@@ -807,32 +890,70 @@ describe('Backlog and Spool against a model', () => {
     | { readonly kind: 'crash'; readonly torn: number; readonly backMs: number };
 
   const action: fc.Arbitrary<Action> = fc.oneof(
-    { weight: 8, arbitrary: fc.record({ kind: fc.constant('add' as const), frames: fc.integer({ min: 1, max: 5 }), bytes: fc.constantFrom(10, 10, 300, 200_000) }) },
-    { weight: 8, arbitrary: fc.record({ kind: fc.constant('settle' as const), stream: fc.nat(2), index: fc.nat(4) }) },
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        kind: fc.constant('add' as const),
+        frames: fc.integer({ min: 1, max: 5 }),
+        bytes: fc.constantFrom(10, 10, 300, 200_000),
+      }),
+    },
+    {
+      weight: 8,
+      arbitrary: fc.record({ kind: fc.constant('settle' as const), stream: fc.nat(2), index: fc.nat(4) }),
+    },
     { weight: 2, arbitrary: fc.constant({ kind: 'evict' as const }) },
     { weight: 2, arbitrary: fc.constant({ kind: 'squeeze' as const }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('stick' as const), stream: fc.nat(2) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('unstick' as const), stream: fc.nat(2) }) },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 20 }) }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(1, 5, 1_000) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('fault' as const), call: fc.constantFrom('read' as const, 'write' as const, 'open' as const), times: fc.integer({ min: 1, max: 3 }) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), torn: fc.nat(60), backMs: fc.constantFrom(0, 0, 3_600_000) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({ kind: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 20 }) }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(1, 5, 1_000) }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant('fault' as const),
+        call: fc.constantFrom('read' as const, 'write' as const, 'open' as const),
+        times: fc.integer({ min: 1, max: 3 }),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant('crash' as const),
+        torn: fc.nat(60),
+        backMs: fc.constantFrom(0, 0, 3_600_000),
+      }),
+    },
   );
 
   test('whatever happens, each stream gets all that was safe, in order; after a crash at most what was not settled comes twice', async () => {
     const seed = Number(process.env['KAHE_SEED'] ?? Date.now() % 1_000_000);
     console.log(`seed ${seed}`);
-    await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(action, { minLength: 20, maxLength: 120 }), async (streams, actions) => {
-      await run(streams, actions);
-      for (const life of lives.splice(0)) await life.wipe();
-    }), { numRuns: 150, seed });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 3 }),
+        fc.array(action, { minLength: 20, maxLength: 120 }),
+        async (streams, actions) => {
+          await run(streams, actions);
+          for (const life of lives.splice(0)) await life.wipe();
+        },
+      ),
+      { numRuns: 150, seed },
+    );
   }, 120_000);
 
   async function run(streams: number, actions: readonly Action[]): Promise<void> {
     const options = { streams, memory: 16 * 1024 * 1024 };
     let life = await new Life({ ...options, folder: mkdtempSync(join(root, 'life-')) }).start();
     let made = 0;
-    // Of this life, by stream, what it must be told in the end, in order. After a crash: what was safe and not settled by all.
+    // Of this life, by stream, what it must be told in the end, in order. After a crash: what was safe and
+    // not settled by all.
     let expected: string[][] = Array.from({ length: streams }, () => []);
     /** By stream, what it has settled in any life. */
     const everSettled = Array.from({ length: streams }, () => new Set<string>());
@@ -845,30 +966,57 @@ describe('Backlog and Spool against a model', () => {
         case 'add': {
           const messages = Array.from({ length: act.frames }, () => `${made++}:`.padEnd(act.bytes, 'x'));
           life.add(...messages);
-          batches.push({ messages, twin: life.twins.at(-1)!, bytes: messages.reduce((sum, message) => sum + encodeFrame(BUCKET, null, message).length, 0) });
+          batches.push({
+            messages,
+            twin: life.twins.at(-1)!,
+            bytes: messages.reduce((sum, message) => sum + encodeFrame(BUCKET, null, message).length, 0),
+          });
           for (const list of expected) list.push(...messages);
           break;
         }
-        case 'settle': life.destinations[act.stream % streams]!.settle(act.index); break;
-        case 'evict': life.backlog.evict(); break;
-        case 'squeeze': life.budget.squeeze(); break;
-        case 'stick': life.destinations[act.stream % streams]!.isStuck = true; break;
-        case 'unstick': life.unstick(act.stream % streams); break;
-        case 'turns': for (let i = 0; i < act.count; i++) await turn(); break;
-        case 'time': life.clock.advance(act.ms); break;
-        case 'fault': life.disk.fail({ call: act.call, code: 'EIO', times: act.times, path: /bckstm$/ }); break;
+        case 'settle':
+          life.destinations[act.stream % streams]!.settle(act.index);
+          break;
+        case 'evict':
+          life.backlog.evict();
+          break;
+        case 'squeeze':
+          life.budget.squeeze();
+          break;
+        case 'stick':
+          life.destinations[act.stream % streams]!.isStuck = true;
+          break;
+        case 'unstick':
+          life.unstick(act.stream % streams);
+          break;
+        case 'turns':
+          for (let i = 0; i < act.count; i++) await turn();
+          break;
+        case 'time':
+          life.clock.advance(act.ms);
+          break;
+        case 'fault':
+          life.disk.fail({ call: act.call, code: 'EIO', times: act.times, path: /bckstm$/ });
+          break;
         case 'crash': {
           checkOrder();
           const settledBatches = life.backlog.settled;
           const leftGone = Math.min(settledBatches, leftBatches.length);
           const survivors = [
             ...leftBatches.slice(leftGone).map((messages) => ({ messages, isSafe: true })),
-            ...batches.slice(settledBatches - leftGone).map(({ messages, twin, bytes }) => ({ messages, isSafe: twin.safeBytes >= bytes })),
+            ...batches
+              .slice(settledBatches - leftGone)
+              .map(({ messages, twin, bytes }) => ({ messages, isSafe: twin.safeBytes >= bytes })),
           ];
-          const settledFrames = [...leftBatches.slice(0, leftGone), ...batches.slice(0, settledBatches - leftGone).map(({ messages }) => messages)].flat();
+          const settledFrames = [
+            ...leftBatches.slice(0, leftGone),
+            ...batches.slice(0, settledBatches - leftGone).map(({ messages }) => messages),
+          ].flat();
           const folder = crash(life, act.torn);
           const old = life;
-          old.destinations.forEach(({ settled }, stream) => settled.forEach((message) => everSettled[stream]!.add(message)));
+          old.destinations.forEach(({ settled }, stream) =>
+            settled.forEach((message) => everSettled[stream]!.add(message)),
+          );
           const inFiles = await peek(folder);
           const noted = notedFrames(folder, inFiles, old);
           life = await new Life({ ...options, folder, nowMs: old.clock.now() - act.backMs }).start();
@@ -876,20 +1024,32 @@ describe('Backlog and Spool against a model', () => {
           const found = life.backlog.added === 0 ? [] : inFiles;
           expect(found.length).toBe(life.backlog.added);
           expect(inFiles.flat()).toEqual(found.flat());
-          // Nothing made up, no hole: what is there is some of the last settled ones (their files may not have gone yet), then all that
-          // was safe, then perhaps more of what was not.
+          // Nothing made up, no hole: what is there is some of the last settled ones (their files may not
+          // have gone yet), then all that was safe, then perhaps more of what was not.
           const flat = withoutRepeats(found.flat());
           const isSettled = new Set(settledFrames);
           const unsettled = flat.filter((message) => !isSettled.has(message));
           const mustBe = survivors.filter(({ isSafe }) => isSafe).flatMap(({ messages }) => messages);
-          expect(flat.slice(0, flat.length - unsettled.length).every((message) => isSettled.has(message))).toBe(true);
-          expect(unsettled.map(numberOf)).toEqual(survivors.flatMap(({ messages }) => messages).slice(0, unsettled.length).map(numberOf));
+          expect(
+            flat.slice(0, flat.length - unsettled.length).every((message) => isSettled.has(message)),
+          ).toBe(true);
+          expect(unsettled.map(numberOf)).toEqual(
+            survivors
+              .flatMap(({ messages }) => messages)
+              .slice(0, unsettled.length)
+              .map(numberOf),
+          );
           expect(unsettled.length).toBeGreaterThanOrEqual(mustBe.length);
           leftBatches = found;
           batches = [];
           // What a stream is not given again it has had.
           expected = noted(streams, found);
-          expected.forEach((list, stream) => found.flat().filter((message) => !list.includes(message)).forEach((message) => expect(everSettled[stream]).toContain(message)));
+          expected.forEach((list, stream) =>
+            found
+              .flat()
+              .filter((message) => !list.includes(message))
+              .forEach((message) => expect(everSettled[stream]).toContain(message)),
+          );
           break;
         }
       }
@@ -898,7 +1058,9 @@ describe('Backlog and Spool against a model', () => {
     checkOrder();
     life.disk.heal();
     await life.deliverAll();
-    life.destinations.forEach(({ told }, stream) => expect(told.map(numberOf)).toEqual(expected[stream]!.map(numberOf)));
+    life.destinations.forEach(({ told }, stream) =>
+      expect(told.map(numberOf)).toEqual(expected[stream]!.map(numberOf)),
+    );
     expect(life.backlog.settled).toBe(leftBatches.length + batches.length);
     expect(life.settledEvents).toEqual([...new Set(life.settledEvents)].sort((a, b) => a - b));
     expect(life.budget.heldBytes).toBe(0);
@@ -907,7 +1069,9 @@ describe('Backlog and Spool against a model', () => {
     expect(life.disk.openFiles).toBe(0);
 
     function checkOrder(): void {
-      life.destinations.forEach(({ told }, stream) => expect(told.map(numberOf)).toEqual(expected[stream]!.slice(0, told.length).map(numberOf)));
+      life.destinations.forEach(({ told }, stream) =>
+        expect(told.map(numberOf)).toEqual(expected[stream]!.slice(0, told.length).map(numberOf)),
+      );
     }
   }
 
@@ -921,13 +1085,17 @@ describe('Backlog and Spool against a model', () => {
     return folder;
   }
 
-  /** The disk is at work meanwhile, so newest first: then what is missing is at the end, as in a crash; and anew when a file has just gone. */
+  /**
+   * The disk is at work meanwhile, so newest first: then what is missing is at the end, as in a crash; and
+   * anew when a file has just gone.
+   */
   function copyFiles(from: string, to: string, life: Life): string[] {
     for (;;) {
       const names = life.files;
       try {
         for (const name of names.toReversed()) copyFileSync(join(from, name), join(to, name));
-        if (existsSync(join(from, 'settled.json'))) copyFileSync(join(from, 'settled.json'), join(to, 'settled.json'));
+        if (existsSync(join(from, 'settled.json')))
+          copyFileSync(join(from, 'settled.json'), join(to, 'settled.json'));
         return names;
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT') throw error;
@@ -937,11 +1105,19 @@ describe('Backlog and Spool against a model', () => {
   }
 
   /** By stream, what of the files is to be told in another life: not what its note says it has settled. */
-  function notedFrames(folder: string, inFiles: readonly string[][], old: Life): (streams: number, found: readonly string[][]) => string[][] {
+  function notedFrames(
+    folder: string,
+    inFiles: readonly string[][],
+    old: Life,
+  ): (streams: number, found: readonly string[][]) => string[][] {
     const path = join(folder, BUCKET);
     const file = join(path, 'settled.json');
     const notes = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, string>;
-    const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith('.bckstm')).sort() : [];
+    const names = existsSync(path)
+      ? readdirSync(path)
+          .filter((name) => name.endsWith('.bckstm'))
+          .sort()
+      : [];
     const newest = names.at(-1)?.slice(0, 22) ?? '';
     const noteOf = (stream: number): string => {
       const note = notes[`stream_${stream}`] ?? '';
@@ -951,17 +1127,32 @@ describe('Backlog and Spool against a model', () => {
       expect(twin?.safeBytes).not.toBe(0);
       return '';
     };
-    return (streams, found) => Array.from({ length: streams }, (_, stream) => (found.length === 0 ? [] : inFiles.flatMap((messages, i) => (names[i]!.slice(0, 22) <= noteOf(stream) ? [] : messages))));
+    return (streams, found) =>
+      Array.from({ length: streams }, (_, stream) =>
+        found.length === 0
+          ? []
+          : inFiles.flatMap((messages, i) => (names[i]!.slice(0, 22) <= noteOf(stream) ? [] : messages)),
+      );
   }
 
   /** What the files in a spool's folder hold, in their order; one that has nothing whole is empty. */
   async function peek(folder: string): Promise<string[][]> {
     const path = join(folder, BUCKET);
-    const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith('.bckstm')).sort() : [];
-    return Promise.all(names.map(async (name) => {
-      const { batch } = await recoverSegment(join(path, name), false, { fs: nodeFileSystem, budget: new MemoryBudget(1e9), log: new Log('FATAL', () => undefined) });
-      return batch === undefined ? [] : messagesIn(batch.view());
-    }));
+    const names = existsSync(path)
+      ? readdirSync(path)
+          .filter((name) => name.endsWith('.bckstm'))
+          .sort()
+      : [];
+    return Promise.all(
+      names.map(async (name) => {
+        const { batch } = await recoverSegment(join(path, name), false, {
+          fs: nodeFileSystem,
+          budget: new MemoryBudget(1e9),
+          log: new Log('FATAL', () => undefined),
+        });
+        return batch === undefined ? [] : messagesIn(batch.view());
+      }),
+    );
   }
 });
 

@@ -1,5 +1,6 @@
-// What a bucket has closed and its streams have not settled, in order. With a spool each stream has a few batches at a time, and the rest
-// may lie on disk: memory first, disk as overflow. Without one all is in memory, and goes to every stream at once.
+// What a bucket has closed and its streams have not settled, in order. With a spool each stream has a few
+// batches at a time, and the rest may lie on disk: memory first, disk as overflow. Without one all is in
+// memory, and goes to every stream at once.
 import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
 import { type Origins, UNKNOWN } from '../frames/origins.js';
@@ -83,7 +84,12 @@ export class Backlog {
     this.#progress = options.notes && new ProgressNotes(options.notes, this.#entries, this.#takers);
     const { spool } = options;
     if (spool === undefined) return;
-    const dropping = new Dropping({ entries: this.#entries, spool, discard: (entry) => this.#discard(entry), onKept: () => this.#pump() });
+    const dropping = new Dropping({
+      entries: this.#entries,
+      spool,
+      discard: (entry) => this.#discard(entry),
+      onKept: () => this.#pump(),
+    });
     const oldest = (): Droppable | undefined => {
       this.#recall();
       return dropping.oldest();
@@ -113,11 +119,17 @@ export class Backlog {
     return this.#entries.all;
   }
 
-  /** Frames that streams have not been told of, those of the open batch among them, and so are in their accounts not yet. */
+  /**
+   * Frames that streams have not been told of, those of the open batch among them, and so are in their
+   * accounts not yet.
+   */
   get waiting(): readonly { readonly account: Account; readonly frames: number }[] {
     return this.#takers.map(({ stream: { account }, takesMore }, number) => ({
       account,
-      frames: this.entries.reduce((sum, { at, frames }) => (at[number] === 'waiting' ? sum + frames : sum), takesMore ? (this.open?.frames ?? 0) : 0),
+      frames: this.entries.reduce(
+        (sum, { at, frames }) => (at[number] === 'waiting' ? sum + frames : sum),
+        takesMore ? (this.open?.frames ?? 0) : 0,
+      ),
     }));
   }
 
@@ -201,7 +213,10 @@ export class Backlog {
     for (const entry of this.#inMemory) if (entry.heldBy === 0 && isOnDisk(entry)) this.#forget(entry);
   }
 
-  /** Resolves when every stream has been told of all there is, or the time is over; after that they are told no more. */
+  /**
+   * Resolves when every stream has been told of all there is, or the time is over; after that they are told
+   * no more.
+   */
   async handedOver(withinMs: number): Promise<void> {
     if (withinMs > 0) {
       const told = this.#telling.when(() => this.#takers.every((taker) => taker.isToldAll(this.added)));
@@ -216,7 +231,10 @@ export class Backlog {
     this.#telling.end();
   }
 
-  /** When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk fails: then it is told. */
+  /**
+   * When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk
+   * fails: then it is told.
+   */
   async end(withinMs = END_MS): Promise<void> {
     this.#tellNoMore();
     for (const end of this.#listening) end();
@@ -224,12 +242,22 @@ export class Backlog {
     const twins = Promise.all(this.entries.map(async ({ twin }) => twin?.completed));
     // What becomes complete only now is noted by that.
     const notes = twins.then(() => this.#progress?.flush());
-    const isDone = await doneWithin(this.#options.clock, withinMs, Promise.all([notes, ...this.#removals, this.#progress?.flush()]));
+    const isDone = await doneWithin(
+      this.#options.clock,
+      withinMs,
+      Promise.all([notes, ...this.#removals, this.#progress?.flush()]),
+    );
     if (isDone) return;
     for (const { twin, batch } of this.entries) {
       if (twin === undefined || twin.isComplete || batch === undefined) continue;
-      this.#options.log.error(`${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest goes to REJECTED`);
-      this.#options.onUnkept?.(batch, twin.safeBytes, `its twin in the spool could not be written before the end: ${twin.path}`);
+      this.#options.log.error(
+        `${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest goes to REJECTED`,
+      );
+      this.#options.onUnkept?.(
+        batch,
+        twin.safeBytes,
+        `its twin in the spool could not be written before the end: ${twin.path}`,
+      );
     }
   }
 
@@ -238,13 +266,22 @@ export class Backlog {
     this.#takers.forEach(({ stream: { id }, takesMore, isGone }, number) => {
       if (takesMore || isGone) return;
       const missed = this.entries.filter(({ at }) => at[number] === 'waiting');
-      if (missed.length > 0) this.#options.log.error(`stream ${id} was taken out of the configuration, and the daemon stopped before it had had ${missed.length} ${plural(missed.length, 'batch that is', 'batches that are')} in the spool: ${plural(missed.length, 'it goes', 'they go')} without it, unless it is configured again`);
+      if (missed.length > 0)
+        this.#options.log.error(
+          `stream ${id} was taken out of the configuration, and the daemon stopped before it had had ${missed.length} ${plural(missed.length, 'batch that is', 'batches that are')} in the spool: ${plural(missed.length, 'it goes', 'they go')} without it, unless it is configured again`,
+        );
     });
   }
 
   #push(parts: Pick<Entry, 'batch' | 'twin' | 'left'>): void {
-    const hasSettled = (id: string): boolean => parts.left !== undefined && this.#progress?.hasSettled(id, parts.left.path) === true;
-    const entry = newEntry({ ...parts, at: this.#takers.map(({ stream: { id }, takesMore }) => (!takesMore || hasSettled(id) ? 'settled' : 'waiting')) });
+    const hasSettled = (id: string): boolean =>
+      parts.left !== undefined && this.#progress?.hasSettled(id, parts.left.path) === true;
+    const entry = newEntry({
+      ...parts,
+      at: this.#takers.map(({ stream: { id }, takesMore }) =>
+        !takesMore || hasSettled(id) ? 'settled' : 'waiting',
+      ),
+    });
     this.#entries.push(entry);
     if (entry.batch !== undefined) this.#inMemory.add(entry);
     if (isSettled(entry)) this.#leaveSoon();
@@ -279,8 +316,9 @@ export class Backlog {
   }
 
   /**
-   * Once all of it is safe in the spool: or, after a crash, a later frame of a sender could be in Kafka and an earlier one nowhere. While the
-   * disk fails a batch is sent all the same, because then the stream is the only place where it can become safe.
+   * Once all of it is safe in the spool: or, after a crash, a later frame of a sender could be in Kafka and
+   * an earlier one nowhere. While the disk fails a batch is sent all the same, because then the stream is the
+   * only place where it can become safe.
    */
   #isSendable({ twin }: Entry): boolean {
     return twin === undefined || twin.isWritten || this.#options.spool!.isFailing;
@@ -326,7 +364,10 @@ export class Backlog {
     taker.next = Math.min(taker.next, this.#entries.placeOf(entry));
   }
 
-  /** After the code that is running: a stream that settles at once must not be fed from within its own settling. */
+  /**
+   * After the code that is running: a stream that settles at once must not be fed from within its own
+   * settling.
+   */
   #leaveSoon(): void {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
@@ -410,7 +451,8 @@ export class Backlog {
       const { id, account } = taker.stream;
       if (at[number] !== 'waiting' || (frames === 0 && left === undefined)) return;
       book(account, frames, 'discarded');
-      if (taker === this.#reported && left === undefined) this.#options.origins?.ended(batch?.origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
+      if (taker === this.#reported && left === undefined)
+        this.#options.origins?.ended(batch?.origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
     });
   }

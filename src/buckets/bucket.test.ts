@@ -1,4 +1,5 @@
-// A bucket with streams that the test settles: where batches are cut, when they close, and when a receipt is due.
+// A bucket with streams that the test settles: where batches are cut, when they close, and when a receipt is
+// due.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
@@ -19,7 +20,10 @@ import { Taps } from './taps.js';
 const KEY = 'orders';
 
 /** Keeps batches until the test lets them go. */
-const noLimit = (): { limiter: undefined; turned: Promise<void> } => ({ limiter: undefined, turned: Promise.resolve() });
+const noLimit = (): { limiter: undefined; turned: Promise<void> } => ({
+  limiter: undefined,
+  turned: Promise.resolve(),
+});
 
 class HoldingStream extends Actor<StreamMessage> {
   readonly batches: string[][] = [];
@@ -33,7 +37,10 @@ class HoldingStream extends Actor<StreamMessage> {
   receive(message: StreamMessage): void {
     if (message.kind !== 'batch') return;
     this.batches.push(messagesIn(message.batch.view()));
-    this.arrivals.push({ until: [...message.batch.arrivals.until], times: [...message.batch.arrivals.times] });
+    this.arrivals.push({
+      until: [...message.batch.arrivals.until],
+      times: [...message.batch.arrivals.times],
+    });
     expect(messagesIn(message.batch.view())).toHaveLength(message.batch.frames);
     this.held.push(message.batch);
   }
@@ -68,42 +75,59 @@ class Bench {
   constructor(choice: Partial<BucketOptions> & { streams?: number; idleMs?: number } = {}) {
     const { streams = 1, idleMs, ...options } = choice;
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
-    const refs = Array.from({ length: streams }, (_, i) => system.spawn<StreamMessage>(`stream.${i}`, (context) => {
-      const stream = new HoldingStream(context);
-      this.streams.push(stream);
-      return stream;
-    }));
+    const refs = Array.from({ length: streams }, (_, i) =>
+      system.spawn<StreamMessage>(`stream.${i}`, (context) => {
+        const stream = new HoldingStream(context);
+        this.streams.push(stream);
+        return stream;
+      }),
+    );
     const backlog = new Backlog({
       streams: refs.map((ref, i) => ({ id: `stream_${i}`, ref, account: newAccount() })),
-      spool: undefined, notes: undefined, budget: this.budget, log: system.log, clock: this.clock,
+      spool: undefined,
+      notes: undefined,
+      budget: this.budget,
+      log: system.log,
+      clock: this.clock,
       onLost: () => undefined,
       onSettled: () => {
         if (this.ref.state !== 'stopped') this.ref.tell({ kind: 'settled' });
       },
     });
-    this.ref = system.spawn<BucketMessage>('bucket', (context) => new Bucket(context, {
-      key: KEY,
-      name: KEY,
-      batchFrames: 10,
-      batchBytes: 1_000,
-      batchTimeoutMs: 500,
-      budget: this.budget,
-      onAbandoned: (run) => void this.abandoned.push(...messagesIn(Buffer.from(run.chunk.subarray(run.start, run.end)))),
-      ...(idleMs === undefined ? {} : { idle: { afterMs: idleMs, tell: (key) => void this.idle.push(key) } }),
-      ...options,
-    }, {
-      streams: {
-        turnTo: async (configs) => {
-          this.turnedTo.push(configs);
-          if (this.failsToTurn) throw new Error('it does not turn');
-        },
-        end: async () => {
-          for (const ref of refs) ref.stop();
-          await Promise.all(refs.map(({ stopped }) => stopped));
-        },
-      },
-      backlog,
-    }));
+    this.ref = system.spawn<BucketMessage>(
+      'bucket',
+      (context) =>
+        new Bucket(
+          context,
+          {
+            key: KEY,
+            name: KEY,
+            batchFrames: 10,
+            batchBytes: 1_000,
+            batchTimeoutMs: 500,
+            budget: this.budget,
+            onAbandoned: (run) =>
+              void this.abandoned.push(...messagesIn(Buffer.from(run.chunk.subarray(run.start, run.end)))),
+            ...(idleMs === undefined
+              ? {}
+              : { idle: { afterMs: idleMs, tell: (key) => void this.idle.push(key) } }),
+            ...options,
+          },
+          {
+            streams: {
+              turnTo: async (configs) => {
+                this.turnedTo.push(configs);
+                if (this.failsToTurn) throw new Error('it does not turn');
+              },
+              end: async () => {
+                for (const ref of refs) ref.stop();
+                await Promise.all(refs.map(({ stopped }) => stopped));
+              },
+            },
+            backlog,
+          },
+        ),
+    );
   }
 
   get stream(): HoldingStream {
@@ -114,7 +138,16 @@ class Bench {
   run(...messages: string[]): void {
     const frames = framesOf(KEY, messages);
     const chunk = Buffer.concat([Buffer.from('before'), frames, Buffer.from('after')]);
-    const run: Run = { kind: 'run', bucket: KEY, chunk, start: 6, end: 6 + frames.length, frames: messages.length, nowMs: this.clock.now(), budget: this.budget };
+    const run: Run = {
+      kind: 'run',
+      bucket: KEY,
+      chunk,
+      start: 6,
+      end: 6 + frames.length,
+      frames: messages.length,
+      nowMs: this.clock.now(),
+      budget: this.budget,
+    };
     this.ref.tell(run);
     // The bytes were only borrowed.
     chunk.fill(0xee);
@@ -154,7 +187,11 @@ describe('Bucket: who looks at its batches', () => {
       seen.push(messagesIn(batch.view()));
       streamHad.push(bench.stream.batches.length);
     };
-    const ends = [taps.put(KEY, look), taps.put(KEY, () => seen.push(['second'])), taps.put('other', () => seen.push(['never']))];
+    const ends = [
+      taps.put(KEY, look),
+      taps.put(KEY, () => seen.push(['second'])),
+      taps.put('other', () => seen.push(['never'])),
+    ];
     bench.run(...numbered(0, 12));
     expect(seen).toEqual([numbered(0, 10), ['second']]);
     ends[1]!();
@@ -266,28 +303,40 @@ describe('Bucket: closes the batch', () => {
   });
 
   test('any runs: every frame once, in order, in batches as full as they can be', () => {
-    const runs = fc.array(fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 40 }), { minLength: 1, maxLength: 10 });
-    fc.assert(fc.property(runs, fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 1_500 }), (sizes, batchFrames, batchBytes) => {
-      const it = new Bench({ batchFrames, batchBytes });
-      let next = 0;
-      const sent: string[] = [];
-      for (const run of sizes) {
-        const messages = run.map((size) => `${next++}:${'x'.repeat(size)}`);
-        sent.push(...messages);
-        it.run(...messages);
-      }
-      it.clock.advance(500);
-      const { batches } = it.stream;
-      expect(batches.flat()).toEqual(sent);
-      const bytes = (messages: readonly string[]): number => framesOf(KEY, messages).length;
-      for (const [i, batch] of batches.entries()) {
-        expect(batch.length).toBeLessThanOrEqual(batchFrames);
-        if (batch.length > 1) expect(bytes(batch)).toBeLessThanOrEqual(batchBytes);
-        // It was closed because it was full, or because the next frame did not fit.
-        const follower = batches[i + 1]?.[0];
-        if (follower !== undefined && batch.length < batchFrames && bytes(batch) < batchBytes) expect(bytes([...batch, follower])).toBeGreaterThan(batchBytes);
-      }
-    }), { numRuns: 300 });
+    const runs = fc.array(fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 40 }), {
+      minLength: 1,
+      maxLength: 10,
+    });
+    fc.assert(
+      fc.property(
+        runs,
+        fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 1, max: 1_500 }),
+        (sizes, batchFrames, batchBytes) => {
+          const it = new Bench({ batchFrames, batchBytes });
+          let next = 0;
+          const sent: string[] = [];
+          for (const run of sizes) {
+            const messages = run.map((size) => `${next++}:${'x'.repeat(size)}`);
+            sent.push(...messages);
+            it.run(...messages);
+          }
+          it.clock.advance(500);
+          const { batches } = it.stream;
+          expect(batches.flat()).toEqual(sent);
+          const bytes = (messages: readonly string[]): number => framesOf(KEY, messages).length;
+          for (const [i, batch] of batches.entries()) {
+            expect(batch.length).toBeLessThanOrEqual(batchFrames);
+            if (batch.length > 1) expect(bytes(batch)).toBeLessThanOrEqual(batchBytes);
+            // It was closed because it was full, or because the next frame did not fit.
+            const follower = batches[i + 1]?.[0];
+            if (follower !== undefined && batch.length < batchFrames && bytes(batch) < batchBytes)
+              expect(bytes([...batch, follower])).toBeGreaterThan(batchBytes);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
   });
 });
 
@@ -541,7 +590,9 @@ describe('Bucket: is configured otherwise', () => {
     bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
     await turn();
     expect(taken).toBe(1);
-    expect(bench.lines.filter((line) => line.includes('a reload failed here: Error: it does not turn'))).toHaveLength(1);
+    expect(
+      bench.lines.filter((line) => line.includes('a reload failed here: Error: it does not turn')),
+    ).toHaveLength(1);
     const fails = (): never => {
       throw new Error('no limit can be made');
     };
@@ -572,7 +623,14 @@ describe('Bucket: is configured otherwise', () => {
 
   test('it ends when idle, or does not any more', async () => {
     const bench = new Bench();
-    const configure = (idle?: { readonly afterMs: number; readonly tell: (key: string) => void }): void => bench.ref.tell({ kind: 'configure', settings: { ...settings, idle }, streams: [], turnLimit: noLimit, onTaken: () => undefined });
+    const configure = (idle?: { readonly afterMs: number; readonly tell: (key: string) => void }): void =>
+      bench.ref.tell({
+        kind: 'configure',
+        settings: { ...settings, idle },
+        streams: [],
+        turnLimit: noLimit,
+        onTaken: () => undefined,
+      });
     configure({ afterMs: 1_000, tell: (key) => void bench.idle.push(key) });
     bench.clock.advance(1_000);
     expect(bench.idle).toEqual([KEY]);

@@ -1,5 +1,6 @@
-// A bucket: gathers runs into its open batch, and closes it at `batch` frames, at `batchBytes`, or `batchTimeout` after its first frame.
-// A closed batch goes to every stream of the bucket, by way of the backlog. With a spool it has had a twin on disk since its first frame.
+// A bucket: gathers runs into its open batch, and closes it at `batch` frames, at `batchBytes`, or
+// `batchTimeout` after its first frame. A closed batch goes to every stream of the bucket, by way of the
+// backlog. With a spool it has had a twin on disk since its first frame.
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import type { StreamConfig } from '../config/buckets.js';
@@ -10,7 +11,16 @@ import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import { NOBODY } from '../frames/origins.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { type Admission, type BucketKey, type BucketMessage, type BucketSettings, type PendingFence, type Run, endRun, ownRun } from './messages.js';
+import {
+  type Admission,
+  type BucketKey,
+  type BucketMessage,
+  type BucketSettings,
+  type PendingFence,
+  type Run,
+  endRun,
+  ownRun,
+} from './messages.js';
 import type { Receipt } from './receipt.js';
 import type { Taps } from './taps.js';
 
@@ -54,7 +64,10 @@ export class Bucket extends Actor<BucketMessage> {
   #lastBatchBytes = 0;
   #fences: PendingFence[] = [];
 
-  /** @param lasting the streams' actors, and what they have not settled: these outlive a failed bucket, so its successor gets the same ones */
+  /**
+   * @param lasting the streams' actors, and what they have not settled: these outlive a failed bucket, so its
+   * successor gets the same ones
+   */
   constructor(context: ActorContext<BucketMessage>, options: BucketOptions, lasting: LastingParts) {
     super();
     this.#context = context;
@@ -68,18 +81,26 @@ export class Bucket extends Actor<BucketMessage> {
   #watchIdle(): void {
     const { idle } = this.#options;
     this.#idleTimer?.cancel();
-    this.#idleTimer = idle && this.#context.clock.every(idle.afterMs, () => this.#context.self.tell({ kind: 'idleCheck' }));
+    this.#idleTimer =
+      idle && this.#context.clock.every(idle.afterMs, () => this.#context.self.tell({ kind: 'idleCheck' }));
   }
 
   override receive(message: BucketMessage): void {
     switch (message.kind) {
-      case 'run': return this.#take(message);
-      case 'timeout': return this.#onTimeout(message.batch);
-      case 'settled': return this.#answerFences();
-      case 'fence': return this.#fence(message.receipt);
-      case 'idleCheck': return this.#checkIdle();
-      case 'configure': return this.#configure(message);
-      case 'inherit': return this.#inherit(message);
+      case 'run':
+        return this.#take(message);
+      case 'timeout':
+        return this.#onTimeout(message.batch);
+      case 'settled':
+        return this.#answerFences();
+      case 'fence':
+        return this.#fence(message.receipt);
+      case 'idleCheck':
+        return this.#checkIdle();
+      case 'configure':
+        return this.#configure(message);
+      case 'inherit':
+        return this.#inherit(message);
     }
   }
 
@@ -100,7 +121,8 @@ export class Bucket extends Actor<BucketMessage> {
     }
     if (message.kind === 'configure') message.onTaken();
     // A bucket that has stopped has everything settled.
-    if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty) message.receipt.letGo();
+    if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty)
+      message.receipt.letGo();
   }
 
   override drain(): void {
@@ -122,8 +144,13 @@ export class Bucket extends Actor<BucketMessage> {
     this.#watchIdle();
     const { limiter, turned } = turnLimit();
     this.#lasting.limiter = limiter;
-    const fail = (error: unknown): void => this.#context.log.error(`a reload failed here: ${String(error)}; this is a fault in Kahe, please report it, and restart the daemon`);
-    void Promise.all([this.#streams.turnTo(streams), turned]).catch(fail).then(onTaken);
+    const fail = (error: unknown): void =>
+      this.#context.log.error(
+        `a reload failed here: ${String(error)}; this is a fault in Kahe, please report it, and restart the daemon`,
+      );
+    void Promise.all([this.#streams.turnTo(streams), turned])
+      .catch(fail)
+      .then(onTaken);
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */
@@ -142,7 +169,11 @@ export class Bucket extends Actor<BucketMessage> {
         batch.append(chunk, start, within.end, frames, nowMs);
         frames = 0;
       } else {
-        const cut = cutRun(run, start, { frames: Math.min(frames, fitFrames), bytes: fitBytes, isEmpty: batch.length === 0 });
+        const cut = cutRun(run, start, {
+          frames: Math.min(frames, fitFrames),
+          bytes: fitBytes,
+          isEmpty: batch.length === 0,
+        });
         if (cut.frames > 0) batch.append(chunk, start, cut.end, cut.frames, nowMs);
         start = cut.end;
         frames -= cut.frames;
@@ -150,7 +181,11 @@ export class Bucket extends Actor<BucketMessage> {
       }
     }
     const open = this.#open;
-    if (open !== undefined && (open.frames >= this.#options.batchFrames || open.length >= this.#options.batchBytes)) this.#close();
+    if (
+      open !== undefined &&
+      (open.frames >= this.#options.batchFrames || open.length >= this.#options.batchBytes)
+    )
+      this.#close();
     this.#twin?.grow();
     endRun(run);
   }
@@ -169,7 +204,9 @@ export class Bucket extends Actor<BucketMessage> {
   }
 
   #startTimeout(batch: Batch): void {
-    this.#timeout = this.#context.clock.after(this.#options.batchTimeoutMs, () => this.#context.self.tell({ kind: 'timeout', batch }));
+    this.#timeout = this.#context.clock.after(this.#options.batchTimeoutMs, () =>
+      this.#context.self.tell({ kind: 'timeout', batch }),
+    );
   }
 
   #onTimeout(batch: Batch): void {
@@ -191,12 +228,18 @@ export class Bucket extends Actor<BucketMessage> {
     this.#backlog.add(batch, twin);
   }
 
-  /** Entries leave the backlog in their order, so what waits for the first so many is answered in order too. */
+  /**
+   * Entries leave the backlog in their order, so what waits for the first so many is answered in order too.
+   */
   #answerFences(): void {
-    while (this.#fences.length > 0 && this.#fences[0]!.until <= this.#backlog.settled) this.#fences.shift()!.receipt.letGo();
+    while (this.#fences.length > 0 && this.#fences[0]!.until <= this.#backlog.settled)
+      this.#fences.shift()!.receipt.letGo();
   }
 
-  /** What is to be safe only is so with a spool once all that has come is in it; without, once it is settled, so for as long as the batch is open too. */
+  /**
+   * What is to be safe only is so with a spool once all that has come is in it; without, once it is settled,
+   * so for as long as the batch is open too.
+   */
   #fence(receipt: Receipt): void {
     this.#lasting.limiter?.fence(receipt);
     if (receipt.level === 'safe' && this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
@@ -205,9 +248,13 @@ export class Bucket extends Actor<BucketMessage> {
     else this.#fences.push({ receipt, until });
   }
 
-  /** Twins are written one after another, so what is safe in the newest makes all before it safe: a long backlog costs a receipt nothing. */
+  /**
+   * Twins are written one after another, so what is safe in the newest makes all before it safe: a long
+   * backlog costs a receipt nothing.
+   */
   #fenceUntilSafe(receipt: Receipt): void {
-    const newest = this.#open === undefined ? this.#backlog.entries.at(-1) : { twin: this.#twin, batch: this.#open };
+    const newest =
+      this.#open === undefined ? this.#backlog.entries.at(-1) : { twin: this.#twin, batch: this.#open };
     // Of an earlier life, or on disk alone: there already.
     if (newest?.twin === undefined || newest.batch === undefined) receipt.letGo();
     else newest.twin.whenSafe(newest.batch.length, () => receipt.letGo());
@@ -229,7 +276,11 @@ export class Bucket extends Actor<BucketMessage> {
 }
 
 /** How many frames from `start` fit, and where the last of them ends. */
-function cutRun({ chunk }: Run, start: number, fit: { readonly frames: number; readonly bytes: number; readonly isEmpty: boolean }): { frames: number; end: number } {
+function cutRun(
+  { chunk }: Run,
+  start: number,
+  fit: { readonly frames: number; readonly bytes: number; readonly isEmpty: boolean },
+): { frames: number; end: number } {
   let end = start;
   let count = 0;
   while (count < fit.frames) {

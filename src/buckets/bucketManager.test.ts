@@ -18,7 +18,11 @@ class HeldBucket extends Actor<BucketMessage> {
   readonly fences: Receipt[] = [];
   isDraining = false;
 
-  constructor(readonly context: ActorContext<BucketMessage>, readonly key: BucketKey, readonly drainsAtOnce: () => boolean) {
+  constructor(
+    readonly context: ActorContext<BucketMessage>,
+    readonly key: BucketKey,
+    readonly drainsAtOnce: () => boolean,
+  ) {
     super();
   }
 
@@ -58,34 +62,56 @@ class Bench {
   constructor(choice: Partial<BucketManagerOptions> = {}) {
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const known = new Map<BucketKey, ActorRef<BucketMessage>>();
-    this.ref = system.spawn<ManagerMessage>('', (context) => new BucketManager(context, {
-      rejected: new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
-        const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
-        expect(messages).toHaveLength(frames);
-        this.rejected.push({ messages, bucket, reason });
-      }),
-      maxBuckets: 5,
-      configured: ['orders'],
-      isKnown: () => true,
-      refuseName: (key) => refuseName(key, true),
-      spawnBucket: (inner, key) => inner.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
-        const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);
-        this.buckets.push(bucket);
-        return bucket;
-      }),
-      ...choice,
-    }, known));
+    this.ref = system.spawn<ManagerMessage>(
+      '',
+      (context) =>
+        new BucketManager(
+          context,
+          {
+            rejected: new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
+              const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
+              expect(messages).toHaveLength(frames);
+              this.rejected.push({ messages, bucket, reason });
+            }),
+            maxBuckets: 5,
+            configured: ['orders'],
+            isKnown: () => true,
+            refuseName: (key) => refuseName(key, true),
+            spawnBucket: (inner, key) =>
+              inner.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
+                const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);
+                this.buckets.push(bucket);
+                return bucket;
+              }),
+            ...choice,
+          },
+          known,
+        ),
+    );
   }
 
   run(bucket: BucketKey, ...messages: string[]): void {
     const chunk = framesOf('any', messages);
-    this.ref.tell({ kind: 'run', bucket, chunk, start: 0, end: chunk.length, frames: messages.length, nowMs: 0, budget: this.budget });
+    this.ref.tell({
+      kind: 'run',
+      bucket,
+      chunk,
+      start: 0,
+      end: chunk.length,
+      frames: messages.length,
+      nowMs: 0,
+      budget: this.budget,
+    });
     chunk.fill(0xee);
   }
 
   ask(buckets: readonly BucketKey[] | 'all'): () => boolean {
     let answers = 0;
-    this.ref.tell({ kind: 'fence', receipt: new Receipt(0, () => answers++), buckets: buckets === 'all' ? 'all' : new Set(buckets) });
+    this.ref.tell({
+      kind: 'fence',
+      receipt: new Receipt(0, () => answers++),
+      buckets: buckets === 'all' ? 'all' : new Set(buckets),
+    });
     return () => {
       expect(answers).toBeLessThanOrEqual(1);
       return answers === 1;
@@ -112,7 +138,9 @@ describe('BucketManager: routing', () => {
   test('with no defaultBucket a run of an unknown name is rejected whole, with the reason', () => {
     const bench = new Bench({ spawnBucket: () => undefined, configured: [] });
     bench.run('other', '1', '2');
-    expect(bench.rejected).toEqual([{ messages: ['1', '2'], bucket: 'other', reason: 'unknown bucket, and there is no defaultBucket' }]);
+    expect(bench.rejected).toEqual([
+      { messages: ['1', '2'], bucket: 'other', reason: 'unknown bucket, and there is no defaultBucket' },
+    ]);
   });
 
   test('MAXBUCKETS bounds them, the configured ones included; those there are go on', () => {
@@ -120,7 +148,10 @@ describe('BucketManager: routing', () => {
     for (const name of ['a', 'b', 'c', 'a', 'd', 'orders']) bench.run(name, name);
     expect(bench.contents).toEqual(['orders: orders', 'a: a,a', 'b: b']);
     const reason = 'no room for one more bucket: 3 exist (MAXBUCKETS)';
-    expect(bench.rejected).toEqual([{ messages: ['c'], bucket: 'c', reason }, { messages: ['d'], bucket: 'd', reason }]);
+    expect(bench.rejected).toEqual([
+      { messages: ['c'], bucket: 'c', reason },
+      { messages: ['d'], bucket: 'd', reason },
+    ]);
   });
 
   test('MAXBUCKETS below the number of configured ones refuses none of these', () => {
@@ -141,20 +172,39 @@ describe('BucketManager: routing', () => {
   });
 
   test.each([
-    ['../../etc/passwd'], ['a/b'], ['a\0b'], ['.'], ['..'], ['a b'], ['x'.repeat(250)], ['x'.repeat(255)], ['ä'], ['a\nERROR | forged'], ['__proto__\u0000'],
+    ['../../etc/passwd'],
+    ['a/b'],
+    ['a\0b'],
+    ['.'],
+    ['..'],
+    ['a b'],
+    ['x'.repeat(250)],
+    ['x'.repeat(255)],
+    ['ä'],
+    ['a\nERROR | forged'],
+    ['__proto__\u0000'],
   ])('a name that no topic can have is rejected: %j', (name) => {
     const bench = new Bench();
     bench.run(keyOf(name), '1');
-    expect(bench.rejected).toEqual([{ messages: ['1'], bucket: name, reason: 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -' }]);
+    expect(bench.rejected).toEqual([
+      {
+        messages: ['1'],
+        bucket: name,
+        reason: 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -',
+      },
+    ]);
     expect(bench.contents).toEqual(['orders: ']);
   });
 
-  test.each(['__proto__', 'constructor', 'toString', '...', '-', 'x'.repeat(249)])('%s is a name like any other', (name) => {
-    const bench = new Bench();
-    bench.run(keyOf(name), '1');
-    bench.run(keyOf(name), '2');
-    expect(bench.contents).toEqual(['orders: ', `${name}: 1,2`]);
-  });
+  test.each(['__proto__', 'constructor', 'toString', '...', '-', 'x'.repeat(249)])(
+    '%s is a name like any other',
+    (name) => {
+      const bench = new Bench();
+      bench.run(keyOf(name), '1');
+      bench.run(keyOf(name), '2');
+      expect(bench.contents).toEqual(['orders: ', `${name}: 1,2`]);
+    },
+  );
 });
 
 describe('bucketName', () => {
@@ -164,8 +214,10 @@ describe('bucketName', () => {
   });
 
   test('what is not UTF-8 has no name, for two such would share one', () => {
-    for (const key of ['\xff', 'a\xc3', '\xed\xa0\x80', '\xc0\xaf']) expect(refuseName(key, false)).toBe('the bucket name is not UTF-8');
-    for (const name of ['ä', '日本', 'a/b', '../x', 'a b']) expect(refuseName(keyOf(name), false)).toBeUndefined();
+    for (const key of ['\xff', 'a\xc3', '\xed\xa0\x80', '\xc0\xaf'])
+      expect(refuseName(key, false)).toBe('the bucket name is not UTF-8');
+    for (const name of ['ä', '日本', 'a/b', '../x', 'a b'])
+      expect(refuseName(keyOf(name), false)).toBeUndefined();
   });
 });
 
@@ -298,7 +350,13 @@ describe('BucketManager: the end', () => {
     bench.ref.stop();
     await bench.ref.stopped;
     bench.run('orders', 'late');
-    expect(bench.rejected).toEqual([{ messages: ['late'], bucket: 'orders', reason: 'it could not be routed: Error: the actor has stopped' }]);
+    expect(bench.rejected).toEqual([
+      {
+        messages: ['late'],
+        bucket: 'orders',
+        reason: 'it could not be routed: Error: the actor has stopped',
+      },
+    ]);
   });
 });
 
@@ -354,7 +412,9 @@ describe('BucketManager: another configuration', () => {
     bench.run('new', '3');
     expect(bench.contents).toEqual(['orders: 1', 'new: 3']);
     expect(bench.buckets[0]!.isDraining).toBe(true);
-    expect(bench.rejected).toEqual([{ messages: ['2'], bucket: 'orders', reason: 'unknown bucket, and there is no defaultBucket' }]);
+    expect(bench.rejected).toEqual([
+      { messages: ['2'], bucket: 'orders', reason: 'unknown bucket, and there is no defaultBucket' },
+    ]);
     // What it had before is safe only once it has ended.
     expect(isAnswered()).toBe(false);
     bench.buckets[0]!.end();

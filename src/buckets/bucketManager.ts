@@ -1,8 +1,17 @@
-// Brings each run to its bucket: a configured one, or one made on demand from `defaultBucket`. A run that has no bucket is rejected with
-// the reason, and kept. Doors hand their runs to this actor just as Client does.
+// Brings each run to its bucket: a configured one, or one made on demand from `defaultBucket`. A run that has
+// no bucket is rejected with the reason, and kept. Doors hand their runs to this actor just as Client does.
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { RejectedFrames } from '../streams/stream.js';
-import { type BucketKey, type BucketMessage, type ManagerFence, type ManagerMessage, type Run, endRun, originsOf, ownRun } from './messages.js';
+import {
+  type BucketKey,
+  type BucketMessage,
+  type ManagerFence,
+  type ManagerMessage,
+  type Run,
+  endRun,
+  originsOf,
+  ownRun,
+} from './messages.js';
 import type { Receipt } from './receipt.js';
 
 export interface BucketManagerOptions {
@@ -13,7 +22,10 @@ export interface BucketManagerOptions {
   /** Is there a place for it in the configuration, of its own or `defaultBucket`? */
   readonly isKnown: (bucket: BucketKey) => boolean;
   /** Starts the actor of a bucket as a child; undefined: there is no `defaultBucket` to make it from. */
-  readonly spawnBucket: (context: ActorContext<ManagerMessage>, bucket: BucketKey) => ActorRef<BucketMessage> | undefined;
+  readonly spawnBucket: (
+    context: ActorContext<ManagerMessage>,
+    bucket: BucketKey,
+  ) => ActorRef<BucketMessage> | undefined;
   /** Why no bucket can have this name, if none can. */
   readonly refuseName: (bucket: BucketKey) => string | undefined;
 }
@@ -29,22 +41,31 @@ export class BucketManager extends Actor<ManagerMessage> {
   readonly #ending = new Map<BucketKey, (Run | ManagerFence)[]>();
 
   /** @param buckets the buckets of a failed predecessor, or an empty map: they outlive the manager */
-  constructor(context: ActorContext<ManagerMessage>, options: BucketManagerOptions, buckets: Map<BucketKey, ActorRef<BucketMessage>>) {
+  constructor(
+    context: ActorContext<ManagerMessage>,
+    options: BucketManagerOptions,
+    buckets: Map<BucketKey, ActorRef<BucketMessage>>,
+  ) {
     super();
     this.#context = context;
     this.#options = options;
     this.#buckets = buckets;
     this.#configured = new Set(options.configured);
-    for (const [key, bucket] of buckets) if (bucket.state === 'draining' || bucket.state === 'stopped') this.#awaitEnd(key, bucket);
+    for (const [key, bucket] of buckets)
+      if (bucket.state === 'draining' || bucket.state === 'stopped') this.#awaitEnd(key, bucket);
     for (const bucket of options.configured) if (!buckets.has(bucket)) this.#make(bucket);
   }
 
   override receive(message: ManagerMessage): void {
     switch (message.kind) {
-      case 'run': return this.#route(message);
-      case 'fence': return this.#fence(message.receipt, message.buckets);
-      case 'idle': return this.#end(message.bucket);
-      case 'configured': return this.#takeOn(message.buckets, message.removed);
+      case 'run':
+        return this.#route(message);
+      case 'fence':
+        return this.#fence(message.receipt, message.buckets);
+      case 'idle':
+        return this.#end(message.bucket);
+      case 'configured':
+        return this.#takeOn(message.buckets, message.removed);
     }
   }
 
@@ -64,7 +85,10 @@ export class BucketManager extends Actor<ManagerMessage> {
     void this.#endAll().then(() => this.#context.drained());
   }
 
-  /** More than one round when something waits for a bucket that is ending: it makes a successor, and that one ends too. */
+  /**
+   * More than one round when something waits for a bucket that is ending: it makes a successor, and that one
+   * ends too.
+   */
   async #endAll(): Promise<void> {
     while (this.#buckets.size > 0) {
       const ending = [...this.#buckets];
@@ -75,7 +99,8 @@ export class BucketManager extends Actor<ManagerMessage> {
 
   #route(run: Run): void {
     const waiting = this.#ending.get(run.bucket);
-    if (waiting !== undefined) return this.#isEndingForGood(run.bucket) ? this.#reject(run, UNKNOWN) : void waiting.push(ownRun(run));
+    if (waiting !== undefined)
+      return this.#isEndingForGood(run.bucket) ? this.#reject(run, UNKNOWN) : void waiting.push(ownRun(run));
     const bucket = this.#buckets.get(run.bucket);
     if (bucket !== undefined) bucket.tell(run);
     else this.#routeUnknown(run);
@@ -114,11 +139,22 @@ export class BucketManager extends Actor<ManagerMessage> {
 
   #reject(run: Run, reason: string): void {
     const { chunk: bytes, start, end, frames } = run;
-    void this.#options.rejected.reject({ bytes, start, end, frames, bucket: Buffer.from(run.bucket, 'latin1').toString(), reason, from: originsOf(run) });
+    void this.#options.rejected.reject({
+      bytes,
+      start,
+      end,
+      frames,
+      bucket: Buffer.from(run.bucket, 'latin1').toString(),
+      reason,
+      from: originsOf(run),
+    });
     endRun(run);
   }
 
-  /** Only the buckets that the asker has touched are asked: one that is stuck must not hold up the others' receipts. */
+  /**
+   * Only the buckets that the asker has touched are asked: one that is stuck must not hold up the others'
+   * receipts.
+   */
   #fence(receipt: Receipt, buckets: ReadonlySet<BucketKey> | 'all'): void {
     for (const key of buckets === 'all' ? this.#buckets.keys() : buckets) {
       const bucket = this.#buckets.get(key);
@@ -146,7 +182,8 @@ export class BucketManager extends Actor<ManagerMessage> {
       this.#ending.delete(key);
       if (this.#buckets.get(key) === bucket) this.#buckets.delete(key);
       for (const message of waiting) this.#context.self.tell(message);
-      if (this.#context.self.state === 'running' && this.#configured.has(key) && !this.#buckets.has(key)) this.#make(key);
+      if (this.#context.self.state === 'running' && this.#configured.has(key) && !this.#buckets.has(key))
+        this.#make(key);
     });
   }
 }

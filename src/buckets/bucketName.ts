@@ -15,6 +15,7 @@ export function bucketName(key: BucketKey): string {
 export function refuseName(key: BucketKey, feedsKafka: boolean): string | undefined {
   if (keyOf(bucketName(key)) !== key) return 'the bucket name is not UTF-8';
   if (!feedsKafka) return undefined;
-  if (!/^[a-zA-Z0-9._-]{1,249}$/.test(key) || key === '.' || key === '..') return 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -';
+  if (!/^[a-zA-Z0-9._-]{1,249}$/.test(key) || key === '.' || key === '..')
+    return 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -';
   return undefined;
 }

@@ -1,7 +1,8 @@
-// The streams of a bucket: which of them get what comes, and how those end that the configuration has no more. They outlive a bucket that fails.
+// The streams of a bucket: which of them get what comes, and how those end that the configuration has no
+// more. They outlive a bucket that fails.
 //
-// A stream that was taken out gets nothing new, and goes on delivering what came before. Once STOP_TIMEOUT is nearly over its primary is given
-// up: the rest goes to its backup, or is left over.
+// A stream that was taken out gets nothing new, and goes on delivering what came before. Once STOP_TIMEOUT is
+// nearly over its primary is given up: the rest goes to its backup, or is left over.
 import { isDeepStrictEqual } from 'node:util';
 import { stopAll } from '../actors/actor.js';
 import { type Clock, doneWithin } from '../clock.js';
@@ -35,7 +36,9 @@ export interface BucketStreamsOptions {
   readonly clock: Clock;
   /** STOP_TIMEOUT. */
   readonly stopTimeoutMs: number;
-  /** At the daemon's end: how long the streams may still be given batches. Without a spool they have them all. */
+  /**
+   * At the daemon's end: how long the streams may still be given batches. Without a spool they have them all.
+   */
   readonly feedMs: () => number;
   /** Resolves when the daemon's end begins. */
   readonly stopping: Promise<void>;
@@ -63,7 +66,10 @@ export class BucketStreams {
     for (const config of configs) this.#add(config);
   }
 
-  /** Takes on another set of streams. Those that are the same are not touched. Resolves when each that has changed goes on as it is now. */
+  /**
+   * Takes on another set of streams. Those that are the same are not touched. Resolves when each that has
+   * changed goes on as it is now.
+   */
   async turnTo(configs: readonly StreamConfig[]): Promise<void> {
     const ids = new Set(configs.map(({ id }) => id));
     for (const member of this.#members.filter(({ stream }) => !ids.has(stream.id))) this.#takeOut(member);
@@ -101,7 +107,10 @@ export class BucketStreams {
   #add(config: StreamConfig): void {
     const { backlog, make } = this.#options;
     const predecessors = [...this.#leaving].filter(([{ id }]) => id === config.id).map(([, ended]) => ended);
-    const stream = make(config, Promise.all(predecessors), { onReady: () => backlog.ready(number), onStuck: () => backlog.stuck(number) });
+    const stream = make(config, Promise.all(predecessors), {
+      onReady: () => backlog.ready(number),
+      onStuck: () => backlog.stuck(number),
+    });
     const number = backlog.addStream(stream);
     this.#members.push({ stream, number });
   }
@@ -109,7 +118,10 @@ export class BucketStreams {
   #takeOut(member: Member): void {
     this.#members = this.#members.filter((other) => other !== member);
     const { stream } = member;
-    this.#leaving.set(stream, this.#end(member).finally(() => this.#leaving.delete(stream)));
+    this.#leaving.set(
+      stream,
+      this.#end(member).finally(() => this.#leaving.delete(stream)),
+    );
   }
 
   async #end({ stream, number }: Member): Promise<void> {

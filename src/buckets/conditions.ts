@@ -1,5 +1,5 @@
-// Promises of a state: each resolves when what it waits for is so, which is looked at when there is a reason to; or when nothing is waited for
-// any more.
+// Promises of a state: each resolves when what it waits for is so, which is looked at when there is a reason
+// to; or when nothing is waited for any more.
 interface Awaited {
   readonly isSo: () => boolean;
   readonly resolve: () => void;

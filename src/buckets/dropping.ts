@@ -1,4 +1,5 @@
-// SPOOL_FULL=drop-oldest: which batch of a bucket goes first when the spool is full, and that none goes uncounted.
+// SPOOL_FULL=drop-oldest: which batch of a bucket goes first when the spool is full, and that none goes
+// uncounted.
 import type { Droppable, Spool } from '../spool/spool.js';
 import type { Entries } from './entries.js';
 import { type Entry, isOnDisk, isSettled, pathOf } from './entry.js';
@@ -23,7 +24,9 @@ export class Dropping {
 
   /** The oldest batch that no stream has in its hands. */
   oldest(): Droppable | undefined {
-    const entry = this.#parts.entries.all.find((found) => isOnDisk(found) && !found.isLoading && !found.mustStay && this.#mayGo(found));
+    const entry = this.#parts.entries.all.find(
+      (found) => isOnDisk(found) && !found.isLoading && !found.mustStay && this.#mayGo(found),
+    );
     return entry && { path: pathOf(entry), drop: () => this.#drop(entry) };
   }
 
@@ -42,7 +45,9 @@ export class Dropping {
 
   /** What an earlier life has left was not read yet. */
   async #count(entry: Entry): Promise<void> {
-    const { batch, mayGo } = await this.#parts.spool.read(pathOf(entry)).catch(() => ({ batch: undefined, mayGo: false }));
+    const { batch, mayGo } = await this.#parts.spool
+      .read(pathOf(entry))
+      .catch(() => ({ batch: undefined, mayGo: false }));
     entry.frames = batch?.frames ?? 0;
     batch?.release();
     if (!mayGo) this.#uncountable.add(entry);

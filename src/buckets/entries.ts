@@ -1,4 +1,5 @@
-// The entries of a backlog, in their order. Each has a place, a number that it keeps when those before it have left.
+// The entries of a backlog, in their order. Each has a place, a number that it keeps when those before it
+// have left.
 import type { Entry } from './entry.js';
 
 export class Entries {

@@ -1,4 +1,5 @@
-// What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a batch, never a frame.
+// What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a
+// batch, never a frame.
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { FramesByOrigin } from '../frames/origins.js';
@@ -26,7 +27,10 @@ export interface Run {
   readonly isOwned?: true;
 }
 
-/** Asks to be let go once everything told before is settled by every stream. The teller has had the receipt hold. */
+/**
+ * Asks to be let go once everything told before is settled by every stream. The teller has had the receipt
+ * hold.
+ */
 export interface Fence {
   readonly kind: 'fence';
   readonly receipt: Receipt;
@@ -44,7 +48,11 @@ export type ManagerMessage =
   /** A bucket made on demand has had nothing to do for a while. */
   | { readonly kind: 'idle'; readonly bucket: BucketKey }
   /** Another configuration is in force: these must be there, and those end, for it has no place for them. */
-  | { readonly kind: 'configured'; readonly buckets: readonly BucketKey[]; readonly removed: readonly BucketKey[] };
+  | {
+      readonly kind: 'configured';
+      readonly buckets: readonly BucketKey[];
+      readonly removed: readonly BucketKey[];
+    };
 
 export type BucketMessage =
   | Run
@@ -54,10 +62,24 @@ export type BucketMessage =
   /** Batches have left the backlog: every stream has settled them. */
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
-  /** It is configured otherwise from now on. `onTaken` is called once, when its streams and its limit go on as they are now. */
-  | { readonly kind: 'configure'; readonly settings: BucketSettings; readonly streams: readonly StreamConfig[]; readonly turnLimit: () => TurnedLimit; readonly onTaken: () => void }
+  /**
+   * It is configured otherwise from now on. `onTaken` is called once, when its streams and its limit go on as
+   * they are now.
+   */
+  | {
+      readonly kind: 'configure';
+      readonly settings: BucketSettings;
+      readonly streams: readonly StreamConfig[];
+      readonly turnLimit: () => TurnedLimit;
+      readonly onTaken: () => void;
+    }
   /** What a failed predecessor held. */
-  | { readonly kind: 'inherit'; readonly open: Batch | undefined; readonly twin: Segment | undefined; readonly fences: readonly PendingFence[] };
+  | {
+      readonly kind: 'inherit';
+      readonly open: Batch | undefined;
+      readonly twin: Segment | undefined;
+      readonly fences: readonly PendingFence[];
+    };
 
 /** The beginning of a run. */
 export interface Within {

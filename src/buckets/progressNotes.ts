@@ -1,4 +1,5 @@
-// When one stream of a bucket is ahead of another, how far it is must outlive the daemon, or it would get all that again: it is noted then.
+// When one stream of a bucket is ahead of another, how far it is must outlive the daemon, or it would get all
+// that again: it is noted then.
 import type { SettledNotes } from '../spool/settledNotes.js';
 import type { Entries } from './entries.js';
 import { type Entry, pathOf } from './entry.js';
@@ -43,7 +44,10 @@ export class ProgressNotes {
     await this.#notes.flush();
   }
 
-  /** By stream's id: the place up to which it has settled all; of one that was taken out and is there again: both of them. */
+  /**
+   * By stream's id: the place up to which it has settled all; of one that was taken out and is there again:
+   * both of them.
+   */
   #settledUpTo(): ReadonlyMap<string, number> {
     const places = new Map<string, number>();
     this.#takers.forEach(({ isGone, stream: { id } }, number) => {
@@ -59,7 +63,10 @@ export class ProgressNotes {
     return Math.max(this.#entries.first, this.#noted.get(id) ?? 0);
   }
 
-  /** A note of a segment that is newer than all that are found would not count, so one whose file is still to come, or has gone, is not noted. */
+  /**
+   * A note of a segment that is newer than all that are found would not count, so one whose file is still to
+   * come, or has gone, is not noted.
+   */
   #foundUpTo(place: number): number {
     let upTo = place;
     while (upTo > this.#entries.first && !hasFile(this.#entries.at(upTo - 1)!)) upTo--;

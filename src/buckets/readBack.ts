@@ -1,4 +1,5 @@
-// Reads a batch back from the spool, as often as it takes: what is behind it waits, so that order is kept, but not for ever.
+// Reads a batch back from the spool, as often as it takes: what is behind it waits, so that order is kept,
+// but not for ever.
 import type { Clock } from '../clock.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { explained, isPassing } from '../disk/ioAdvice.js';
@@ -26,7 +27,10 @@ const TRIES = 5;
 const RETRY_MS = 1_000;
 
 /** @returns undefined: it is not wanted any more */
-export async function readBack(entry: Entry, { spool, clock, log, isWanted }: ReadBackParts): Promise<ReadBack | undefined> {
+export async function readBack(
+  entry: Entry,
+  { spool, clock, log, isWanted }: ReadBackParts,
+): Promise<ReadBack | undefined> {
   const path = pathOf(entry);
   for (let tries = 1; isWanted(); tries++) {
     try {
@@ -34,7 +38,10 @@ export async function readBack(entry: Entry, { spool, clock, log, isWanted }: Re
       return { batch, mustStay: !mayGo };
     } catch (error) {
       if (!isWorthAnotherTry(error, tries)) return giveUp(path, error, log);
-      if (tries === 1) log.warn(`${path} can't be read: ${explained(error)}; it is tried again every ${RETRY_MS} ms, and what is behind it waits`);
+      if (tries === 1)
+        log.warn(
+          `${path} can't be read: ${explained(error)}; it is tried again every ${RETRY_MS} ms, and what is behind it waits`,
+        );
       await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
     }
   }
@@ -46,7 +53,10 @@ function isWorthAnotherTry(error: unknown, tries: number): boolean {
 }
 
 function giveUp(path: string, error: unknown, log: Log): ReadBack {
-  const advice = errnoOf(error) === 'ENOENT' ? 'somebody has removed it' : 'it is left there; send it with `kahe replay` once it can be read';
+  const advice =
+    errnoOf(error) === 'ENOENT'
+      ? 'somebody has removed it'
+      : 'it is left there; send it with `kahe replay` once it can be read';
   log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
   return { batch: undefined, mustStay: true };
 }

@@ -1,4 +1,5 @@
-// A question of a connection on its way: it waits for every bucket that the connection has touched, and then it is answered, once.
+// A question of a connection on its way: it waits for every bucket that the connection has touched, and then
+// it is answered, once.
 import type { FenceLevel } from '../frames/frame.js';
 
 export class Receipt {
@@ -9,7 +10,11 @@ export class Receipt {
    * @param frames how many frames of the connection came before the question
    * @param answer called once, when all of them are safe, or settled
    */
-  constructor(readonly frames: number, readonly answer: (receipt: Receipt) => void, readonly level: FenceLevel = 'safe') {}
+  constructor(
+    readonly frames: number,
+    readonly answer: (receipt: Receipt) => void,
+    readonly level: FenceLevel = 'safe',
+  ) {}
 
   /** One more that has to let go. */
   hold(): void {

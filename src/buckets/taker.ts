@@ -24,7 +24,10 @@ export class Taker {
   /** It has ended, and its number goes to the next one that comes. */
   isGone = false;
 
-  constructor(readonly stream: BacklogStream, next: number) {
+  constructor(
+    readonly stream: BacklogStream,
+    next: number,
+  ) {
     this.next = next;
   }
 

@@ -1,5 +1,6 @@
-// Who wants to see the batches of a bucket as they are closed. Promise: a batch that nobody waits for costs one look into an empty map, and
-// nothing for its frames; and whatever goes wrong in looking, the batch goes its way.
+// Who wants to see the batches of a bucket as they are closed. Promise: a batch that nobody waits for costs
+// one look into an empty map, and nothing for its frames; and whatever goes wrong in looking, the batch goes
+// its way.
 import type { Batch } from '../frames/batch.js';
 
 /** Gets each closed batch before its streams do. Its bytes are good only until it returns. */

@@ -1,10 +1,17 @@
-// The running daemon as commands ask it that look at it: through its admin door, at the place that --admin or ADMIN of the environment names.
+// The running daemon as commands ask it that look at it: through its admin door, at the place that --admin or
+// ADMIN of the environment names.
 import { existsSync } from 'node:fs';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Snapshot } from '../admin/snapshot.js';
-import { type AdminPlace, type SocketFile, describePlace, parseAdminPlace, parseAdminPlaces } from '../config/adminPlace.js';
+import {
+  type AdminPlace,
+  type SocketFile,
+  describePlace,
+  parseAdminPlace,
+  parseAdminPlaces,
+} from '../config/adminPlace.js';
 import { loadEnvironment } from '../config/env.js';
 import { envFileOf } from '../config/envFile.js';
 import { errnoOf } from '../disk/fileSystem.js';
@@ -14,7 +21,10 @@ import { type CommandLine, type OptionSpec, UsageError } from './command.js';
 import type { Io } from './io.js';
 import { escaped } from './units.js';
 
-export const ADMIN_OPTION: OptionSpec = { value: 'PLACE', help: 'where the daemon\'s admin door is, HOST:PORT or the path of a socket; without it ADMIN of the environment' };
+export const ADMIN_OPTION: OptionSpec = {
+  value: 'PLACE',
+  help: "where the daemon's admin door is, HOST:PORT or the path of a socket; without it ADMIN of the environment",
+};
 
 /** Nobody answers, or nobody knows where to ask: exit code 3. */
 export class NoDaemonError extends Error {
@@ -60,20 +70,38 @@ export class AdminLink {
     });
     if (response.statusCode === 503) return undefined;
     const snapshot = response.statusCode === 200 ? parsed(body) : undefined;
-    if (snapshot === undefined) throw new NoDaemonError(`what answers on ${describePlace(place)} is no Kahe: ${response.statusCode ?? ''} ${escaped(body.slice(0, 100))}`);
+    if (snapshot === undefined)
+      throw new NoDaemonError(
+        `what answers on ${describePlace(place)} is no Kahe: ${response.statusCode ?? ''} ${escaped(body.slice(0, 100))}`,
+      );
     return { snapshot, text: body };
   }
 
-  /** Frames of a bucket as they pass, where they may be shown. Its answer may also be a refusal. @throws {NoDaemonError} */
-  async tail(bucket: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage> {
+  /**
+   * Frames of a bucket as they pass, where they may be shown. Its answer may also be a refusal.
+   * @throws {NoDaemonError}
+   */
+  async tail(
+    bucket: string,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
     const sockets = this.#places.filter((place) => 'path' in place);
-    const { response } = await this.#ask(sockets.length > 0 ? sockets : this.#places, `/tail/${encodeURIComponent(bucket)}?${new URLSearchParams(query).toString()}`, signal);
+    const { response } = await this.#ask(
+      sockets.length > 0 ? sockets : this.#places,
+      `/tail/${encodeURIComponent(bucket)}?${new URLSearchParams(query).toString()}`,
+      signal,
+    );
     response.socket.setTimeout(0);
     return response;
   }
 
   /** The first place that answers. */
-  async #ask(places: readonly AdminPlace[], path: string, signal: AbortSignal | undefined): Promise<{ readonly place: AdminPlace; readonly response: IncomingMessage }> {
+  async #ask(
+    places: readonly AdminPlace[],
+    path: string,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly place: AdminPlace; readonly response: IncomingMessage }> {
     const failures: [AdminPlace, unknown][] = [];
     for (const place of places) {
       try {
@@ -104,9 +132,14 @@ function configuredPlaces(io: Io): readonly AdminPlace[] {
     }
     const { admin, file } = loadEnvironment(io);
     if (admin.length > 0) return admin;
-    throw new NoDaemonError(`ADMIN is not set (${file ?? 'there is no .env file'}), so the daemon can't be asked: set it, as ADMIN=./admin.sock, and restart the daemon; or say --admin PLACE, if another one is meant`);
+    throw new NoDaemonError(
+      `ADMIN is not set (${file ?? 'there is no .env file'}), so the daemon can't be asked: set it, as ADMIN=./admin.sock, and restart the daemon; or say --admin PLACE, if another one is meant`,
+    );
   } catch (error) {
-    if (error instanceof ConfigError) throw new NoDaemonError(`where the daemon is can't be found out; say --admin PLACE, or mend this:\n${error.message}`);
+    if (error instanceof ConfigError)
+      throw new NoDaemonError(
+        `where the daemon is can't be found out; say --admin PLACE, or mend this:\n${error.message}`,
+      );
     throw error;
   }
 }
@@ -123,13 +156,20 @@ function get(place: AdminPlace, options: RequestOptions): Promise<IncomingMessag
 }
 
 function noAnswer(failures: readonly (readonly [AdminPlace, unknown])[]): NoDaemonError {
-  const said = failures.map(([place, error]) => `${describePlace(place)}: ${whyNot(place, error)}`).join('; nor on ');
-  if (failures.every(([place, error]) => isRefused(place, error))) return new NoDaemonError(`the daemon can't be asked on ${said}`);
-  return new NoDaemonError(`no daemon answers on ${said}. Does it run, with ADMIN there? (start it with: kahe)`);
+  const said = failures
+    .map(([place, error]) => `${describePlace(place)}: ${whyNot(place, error)}`)
+    .join('; nor on ');
+  if (failures.every(([place, error]) => isRefused(place, error)))
+    return new NoDaemonError(`the daemon can't be asked on ${said}`);
+  return new NoDaemonError(
+    `no daemon answers on ${said}. Does it run, with ADMIN there? (start it with: kahe)`,
+  );
 }
 
 function whyNot(place: AdminPlace, error: unknown): string {
-  return isRefused(place, error) ? refusedAt(place.path) : (WHY[errnoOf(error) ?? ''] ?? escaped(messageOf(error)));
+  return isRefused(place, error)
+    ? refusedAt(place.path)
+    : (WHY[errnoOf(error) ?? ''] ?? escaped(messageOf(error)));
 }
 
 /** There may be a daemon: this user is not let in. */
@@ -140,7 +180,9 @@ function isRefused(place: AdminPlace, error: unknown): place is SocketFile {
 function parsed(body: string): Snapshot | undefined {
   try {
     const snapshot = JSON.parse(body) as Partial<Snapshot> | null;
-    return snapshot?.program !== undefined && snapshot.buckets !== undefined ? (snapshot as Snapshot) : undefined;
+    return snapshot?.program !== undefined && snapshot.buckets !== undefined
+      ? (snapshot as Snapshot)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -1,7 +1,13 @@
-// `kahe check`: is the configuration sound, what was understood of it, and could a daemon start with it here? With --connect also: does every
-// Kafka in it answer?
+// `kahe check`: is the configuration sound, what was understood of it, and could a daemon start with it here?
+// With --connect also: does every Kafka in it answer?
 import { resolve } from 'node:path';
-import { type BackupConfig, type BucketConfig, type BucketsConfig, type StreamConfig, loadBuckets } from '../config/buckets.js';
+import {
+  type BackupConfig,
+  type BucketConfig,
+  type BucketsConfig,
+  type StreamConfig,
+  loadBuckets,
+} from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { describePlace } from '../config/adminPlace.js';
 import { rateText } from '../config/rateLimit.js';
@@ -18,13 +24,20 @@ import { bytesText, durationText } from './units.js';
 
 export const checkCommand: Command = {
   name: 'check',
-  summary: 'checks .env, buckets.json and whether a daemon could start with them here, and shows what was understood',
+  summary:
+    'checks .env, buckets.json and whether a daemon could start with them here, and shows what was understood',
   options: {
-    connect: { help: 'also asks every Kafka cluster: is it reached, does the login work, are the topics there' },
+    connect: {
+      help: 'also asks every Kafka cluster: is it reached, does the login work, are the topics there',
+    },
     json: { help: 'the same as one JSON object' },
   },
   examples: ['environment=prod kahe check', 'kahe check --connect'],
-  exitCodes: { 0: 'all is well, warnings aside', 1: 'something is wrong: a line for each problem', 2: 'a wrong command line' },
+  exitCodes: {
+    0: 'all is well, warnings aside',
+    1: 'something is wrong: a line for each problem',
+    2: 'a wrong command line',
+  },
   run: check,
 };
 
@@ -44,13 +57,24 @@ interface Tried {
 }
 
 async function check(line: CommandLine, io: Io): Promise<number> {
-  if (line.operands.length > 0) throw new UsageError(`it takes no ${JSON.stringify(line.operands[0])}: the environment and its files say what is checked`);
+  if (line.operands.length > 0)
+    throw new UsageError(
+      `it takes no ${JSON.stringify(line.operands[0])}: the environment and its files say what is checked`,
+    );
   const reading = read(io);
   const { environment, buckets, problems } = reading;
-  const places = environment !== undefined && buckets !== undefined ? await tryPlaces(environment, buckets, io.env) : [];
-  const connect = line.has('connect') && buckets !== undefined && environment !== undefined ? await probeKafkas(buckets) : [];
+  const places =
+    environment !== undefined && buckets !== undefined ? await tryPlaces(environment, buckets, io.env) : [];
+  const connect =
+    line.has('connect') && buckets !== undefined && environment !== undefined
+      ? await probeKafkas(buckets)
+      : [];
   const isWell = problems.length === 0 && [...places, ...connect].every(({ state }) => state !== 'failure');
-  await io.out.write(line.has('json') ? `${JSON.stringify(asJson(reading, { places, connect, isWell }))}\n` : asText(reading, [...places, ...connect], io));
+  await io.out.write(
+    line.has('json')
+      ? `${JSON.stringify(asJson(reading, { places, connect, isWell }))}\n`
+      : asText(reading, [...places, ...connect], io),
+  );
   return isWell ? 0 : 1;
 }
 
@@ -58,7 +82,9 @@ function read({ cwd, env }: Io): Reading {
   const problems: string[] = [];
   const environment = attempt(problems, () => loadEnvironment({ cwd, env }));
   // The other file's mistakes are shown at once too.
-  const buckets = attempt(problems, () => loadBuckets(environment?.bucketsFile ?? likelyBucketsFile(cwd, env), { cwd, env }));
+  const buckets = attempt(problems, () =>
+    loadBuckets(environment?.bucketsFile ?? likelyBucketsFile(cwd, env), { cwd, env }),
+  );
   return { environment, buckets, problems };
 }
 
@@ -81,43 +107,99 @@ function likelyBucketsFile(cwd: string, env: Io['env']): string {
 function asText({ environment, buckets, problems }: Reading, probed: readonly Probed[], { out }: Io): string {
   const lines = problems.map((problem) => painted(out, 'red', problem));
   const warnings = [...(environment?.warnings ?? []), ...(buckets?.warnings ?? [])];
-  lines.push(...warnings.map((warning) => painted(out, 'yellow', `warning: ${warning}`)), ...(buckets?.notes ?? []).map((note) => `note: ${note}`));
+  lines.push(
+    ...warnings.map((warning) => painted(out, 'yellow', `warning: ${warning}`)),
+    ...(buckets?.notes ?? []).map((note) => `note: ${note}`),
+  );
   if (problems.length === 0 && environment !== undefined && buckets !== undefined) {
-    lines.push(`${environment.file ?? 'the environment'} and ${environment.bucketsFile} are sound`, columns(factsOf(environment)), '', ...bucketRows(buckets));
+    lines.push(
+      `${environment.file ?? 'the environment'} and ${environment.bucketsFile} are sound`,
+      columns(factsOf(environment)),
+      '',
+      ...bucketRows(buckets),
+    );
   }
-  if (probed.length > 0) lines.push('', userText(), ...probed.map(({ state, what, says }) => `${painted(out, COLOUR[state], SHOWN[state])} ${what}: ${says}`));
+  if (probed.length > 0)
+    lines.push(
+      '',
+      userText(),
+      ...probed.map(
+        ({ state, what, says }) => `${painted(out, COLOUR[state], SHOWN[state])} ${what}: ${says}`,
+      ),
+    );
   return `${lines.join('\n')}\n`;
 }
 
 const SHOWN = { ok: 'ok  ', warning: 'warn', failure: 'FAIL' } as const;
 const COLOUR = { ok: 'green', warning: 'yellow', failure: 'red' } as const;
 
-function factsOf({ socket, maxMemoryBytes, maxFrameBytes, spool, rejected, stopTimeoutMs, admin, statsd }: Environment): [string, string][] {
+function factsOf({
+  socket,
+  maxMemoryBytes,
+  maxFrameBytes,
+  spool,
+  rejected,
+  stopTimeoutMs,
+  admin,
+  statsd,
+}: Environment): [string, string][] {
   return [
-    ['socket', `${socket.path}, mode 0${socket.mode.toString(8)}${socket.group === undefined ? '' : `, group ${socket.group}`}`],
+    [
+      'socket',
+      `${socket.path}, mode 0${socket.mode.toString(8)}${socket.group === undefined ? '' : `, group ${socket.group}`}`,
+    ],
     ['memory', `${bytesText(maxMemoryBytes)}; frames up to ${bytesText(maxFrameBytes)}`],
-    ['spool', spool === undefined ? 'none: frames are in memory alone until they are delivered' : `${spool.path}, up to ${bytesText(spool.maxBytes)}, sync ${spool.sync}, when full: ${spool.whenFull}`],
+    [
+      'spool',
+      spool === undefined
+        ? 'none: frames are in memory alone until they are delivered'
+        : `${spool.path}, up to ${bytesText(spool.maxBytes)}, sync ${spool.sync}, when full: ${spool.whenFull}`,
+    ],
     ['rejected', `${rejected.path}, up to ${bytesText(rejected.maxBytes)}`],
     ['stopping', `takes up to ${durationText(stopTimeoutMs)}`],
     ...(admin.length === 0 ? [] : [['admin', admin.map(describePlace).join(', ')] as [string, string]]),
-    ...(statsd === undefined ? [] : [['statsd', `${statsd.host}:${statsd.port} every ${durationText(statsd.intervalMs)}, as ${statsd.prefix}.…`] as [string, string]]),
+    ...(statsd === undefined
+      ? []
+      : [
+          [
+            'statsd',
+            `${statsd.host}:${statsd.port} every ${durationText(statsd.intervalMs)}, as ${statsd.prefix}.…`,
+          ] as [string, string],
+        ]),
   ];
 }
 
 /** A row for each stream of each bucket. */
 function bucketRows({ buckets, defaultBucket, streamsConfigs }: BucketsConfig): string[] {
-  const named = [...buckets.map((bucket) => [bucket.id, bucket] as const), ...(defaultBucket === undefined ? [] : [['(any other)', defaultBucket] as const])];
-  const rows = named.flatMap(([name, bucket]) => bucket.streams.map((id, i) => {
-    const stream = streamsConfigs[id]!;
-    return [i === 0 ? name : '', i === 0 ? batchText(bucket) : '', id, targetText(stream), backupText(stream)];
-  }));
+  const named = [
+    ...buckets.map((bucket) => [bucket.id, bucket] as const),
+    ...(defaultBucket === undefined ? [] : [['(any other)', defaultBucket] as const]),
+  ];
+  const rows = named.flatMap(([name, bucket]) =>
+    bucket.streams.map((id, i) => {
+      const stream = streamsConfigs[id]!;
+      return [
+        i === 0 ? name : '',
+        i === 0 ? batchText(bucket) : '',
+        id,
+        targetText(stream),
+        backupText(stream),
+      ];
+    }),
+  );
   const table = [['BUCKET', 'A BATCH', 'STREAM', 'GOES TO', 'BACKUP'], ...rows];
   const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  return table.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
+  return table.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 function batchText({ batchFrames, batchTimeoutMs, batchBytes, rateLimit }: BucketConfig): string {
-  const limit = rateLimit === undefined ? '' : `; at most ${rateText(rateLimit)}, over that: ${rateLimit.over}`;
+  const limit =
+    rateLimit === undefined ? '' : `; at most ${rateText(rateLimit)}, over that: ${rateLimit.over}`;
   return `${batchFrames} ${plural(batchFrames, 'frame')}, ${formatSize(batchBytes)}, ${batchTimeoutMs} ms${limit}`;
 }
 
@@ -136,13 +218,22 @@ function backupText({ backup }: StreamConfig): string {
 
 /** Without passwords: only what is listed here. */
 function asJson({ environment, buckets, problems }: Reading, { places, connect, isWell }: Tried): object {
-  const named = buckets === undefined ? [] : [...buckets.buckets, ...(buckets.defaultBucket === undefined ? [] : [{ ...buckets.defaultBucket, id: null }])];
+  const named =
+    buckets === undefined
+      ? []
+      : [
+          ...buckets.buckets,
+          ...(buckets.defaultBucket === undefined ? [] : [{ ...buckets.defaultBucket, id: null }]),
+        ];
   return {
     ok: isWell,
     problems,
     warnings: [...(environment?.warnings ?? []), ...(buckets?.warnings ?? [])],
     environment: environment === undefined ? null : { ...environment, warnings: undefined },
-    buckets: named.map((bucket) => ({ ...bucket, streams: bucket.streams.map((id) => streamJson(buckets!.streamsConfigs[id]!)) })),
+    buckets: named.map((bucket) => ({
+      ...bucket,
+      streams: bucket.streams.map((id) => streamJson(buckets!.streamsConfigs[id]!)),
+    })),
     places: places.map(probedJson),
     connect: connect.map(probedJson),
   };
@@ -153,5 +244,12 @@ function probedJson({ what, state, says }: Probed): object {
 }
 
 function streamJson({ id, type, slice, backup, ...rest }: StreamConfig): object {
-  return { id, type, slice, target: targetText({ id, type, slice, backup, ...rest } as StreamConfig), backup: backup === undefined ? null : { type: backup.type, replay: backup.replay, target: targetText(backup) } };
+  return {
+    id,
+    type,
+    slice,
+    target: targetText({ id, type, slice, backup, ...rest } as StreamConfig),
+    backup:
+      backup === undefined ? null : { type: backup.type, replay: backup.replay, target: targetText(backup) },
+  };
 }

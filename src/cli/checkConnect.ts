@@ -1,5 +1,6 @@
-// Does every Kafka that is configured work from here? Each is asked for the topics of its buckets; then every broker that it names is connected to,
-// for that is what delivering does, and every bootstrap server. A refused login is not tried at others: brokers lock accounts.
+// Does every Kafka that is configured work from here? Each is asked for the topics of its buckets; then every
+// broker that it names is connected to, for that is what delivering does, and every bootstrap server. A
+// refused login is not tried at others: brokers lock accounts.
 import { systemClock } from '../clock.js';
 import type { BucketsConfig } from '../config/buckets.js';
 import { messageOf } from '../errors.js';
@@ -49,12 +50,18 @@ async function probeKafka({ name, settings, topics }: KafkaTarget): Promise<Prob
   const cluster = new Cluster({ ...settings, allowAutoCreateTopics: false }, QUIET, systemClock);
   const what = `${name}, Kafka ${settings.bootstrapServers.map(nameOf).join(',')}`;
   try {
-    const asked = await Promise.all((topics.length === 0 ? [ANY_TOPIC] : topics).map((topic) => ask(cluster, topic)));
+    const asked = await Promise.all(
+      (topics.length === 0 ? [ANY_TOPIC] : topics).map((topic) => ask(cluster, topic)),
+    );
     const answers = asked.filter(({ problem }) => problem === undefined || isOfTopic(problem));
     // Nobody is there, or lets us in.
     if (answers.length === 0) return [failure(what, messageOf(asked[0]!.problem))];
     const [brokers, servers] = await Promise.all([
-      Promise.all([...cluster.nodes].map(([nodeId, broker]) => probeBroker(cluster, { nodeId, broker, leads: leadersOf(nodeId, asked, topics) }))),
+      Promise.all(
+        [...cluster.nodes].map(([nodeId, broker]) =>
+          probeBroker(cluster, { nodeId, broker, leads: leadersOf(nodeId, asked, topics) }),
+        ),
+      ),
       Promise.all(otherServers(settings, cluster).map((server) => probeServer(server, settings))),
     ]);
     const problems = [...brokers, ...servers].filter((each) => each !== undefined);
@@ -89,25 +96,45 @@ function topicLine(what: string, { topic, layout, problem }: Asked): Probed {
   if (layout === undefined) return failure(what, messageOf(problem));
   const unled = layout.leaders.filter((leader) => leader < 0).length;
   const line = unled === 0 ? ok : unled < layout.leaders.length ? warning : failure;
-  return line(what, `topic ${topic} has ${counted(layout.leaders.length, 'partition')}${unled === 0 ? '' : `, of which ${unled} ${plural(unled, 'has', 'have')} no leader now`}`);
+  return line(
+    what,
+    `topic ${topic} has ${counted(layout.leaders.length, 'partition')}${unled === 0 ? '' : `, of which ${unled} ${plural(unled, 'has', 'have')} no leader now`}`,
+  );
 }
 
 /** Of those topics that were asked for; undefined: any may be led by it. */
-function leadersOf(nodeId: number, asked: readonly Asked[], topics: readonly string[]): readonly string[] | undefined {
-  return topics.length === 0 ? undefined : asked.filter(({ layout }) => layout?.leaders.includes(nodeId)).map(({ topic }) => topic);
+function leadersOf(
+  nodeId: number,
+  asked: readonly Asked[],
+  topics: readonly string[],
+): readonly string[] | undefined {
+  return topics.length === 0
+    ? undefined
+    : asked.filter(({ layout }) => layout?.leaders.includes(nodeId)).map(({ topic }) => topic);
 }
 
 type Problem = Pick<Probed, 'state' | 'says'>;
 
 /** As it is advertised. @returns undefined: it is reached */
-async function probeBroker(cluster: Cluster, { nodeId, broker, leads }: { readonly nodeId: number; readonly broker: KafkaBroker; readonly leads: readonly string[] | undefined }): Promise<Problem | undefined> {
+async function probeBroker(
+  cluster: Cluster,
+  {
+    nodeId,
+    broker,
+    leads,
+  }: { readonly nodeId: number; readonly broker: KafkaBroker; readonly leads: readonly string[] | undefined },
+): Promise<Problem | undefined> {
   try {
     await withinDeadline(cluster.link(nodeId));
     return undefined;
   } catch (error) {
     const told = `node ${nodeId} of the cluster says that it is ${nameOf(broker)} (its advertised.listeners): ${messageOf(error)}`;
-    if (leads?.length === 0) return { state: 'warning', says: `${told}; it leads no partition of these topics now, but it may` };
-    return { state: 'failure', says: `${told}; ${leads === undefined ? 'what it leads' : `what it leads of ${leads.join(', ')}`} can't be delivered` };
+    if (leads?.length === 0)
+      return { state: 'warning', says: `${told}; it leads no partition of these topics now, but it may` };
+    return {
+      state: 'failure',
+      says: `${told}; ${leads === undefined ? 'what it leads' : `what it leads of ${leads.join(', ')}`} can't be delivered`,
+    };
   }
 }
 
@@ -124,7 +151,10 @@ async function probeServer(server: KafkaBroker, settings: KafkaSettings): Promis
     link.destroy(new KafkaFailure('CONNECTION', 'it was a check'));
     return undefined;
   } catch (error) {
-    return { state: 'warning', says: `bootstrap server ${nameOf(server)} is of no use: ${messageOf(error)}; the others do: start it, or take it out of bootstrap.servers` };
+    return {
+      state: 'warning',
+      says: `bootstrap server ${nameOf(server)} is of no use: ${messageOf(error)}; the others do: start it, or take it out of bootstrap.servers`,
+    };
   }
 }
 

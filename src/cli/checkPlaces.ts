@@ -1,5 +1,6 @@
-// What the daemon needs of this machine, tried as its start does: the socket, ADMIN, the spool, REJECTED, the folders of files, the codecs.
-// Promise: a start that would fail for one of them is found, with the words that the start has; nothing is started, made or left.
+// What the daemon needs of this machine, tried as its start does: the socket, ADMIN, the spool, REJECTED, the
+// folders of files, the codecs. Promise: a start that would fail for one of them is found, with the words
+// that the start has; nothing is started, made or left.
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
@@ -21,39 +22,63 @@ import { isListenedAt, madeBySystemd } from '../systemd/units.js';
 import type { Io } from './io.js';
 import { type Probed, failure, ok, warning } from './probed.js';
 
-export async function tryPlaces(environment: Environment, buckets: BucketsConfig, env: Io['env']): Promise<readonly Probed[]> {
+export async function tryPlaces(
+  environment: Environment,
+  buckets: BucketsConfig,
+  env: Io['env'],
+): Promise<readonly Probed[]> {
   const socket = await trySocket(environment, env);
   const isRunning = socket.says === SOMEBODY_LISTENS;
   const admin: Probed[] = [];
   for (const place of environment.admin) admin.push(await tryAdmin(place, isRunning, env));
   const { spool, rejected } = environment;
   const folders = [
-    ...(spool === undefined ? [] : [tried(`SPOOL, folder ${spool.path}`, spool.path, env, () => trySpool(nodeFileSystem, spool.path, isRunning))]),
-    tried(`REJECTED, folder ${rejected.path}`, rejected.path, env, () => tryFolder(nodeFileSystem, rejected.path)),
-    ...[...fileFolders(buckets)].map(([folder, uses]) => tried(`${uses.join(', ')}, folder ${folder}`, folder, env, () => tryFolder(nodeFileSystem, folder))),
+    ...(spool === undefined
+      ? []
+      : [
+          tried(`SPOOL, folder ${spool.path}`, spool.path, env, () =>
+            trySpool(nodeFileSystem, spool.path, isRunning),
+          ),
+        ]),
+    tried(`REJECTED, folder ${rejected.path}`, rejected.path, env, () =>
+      tryFolder(nodeFileSystem, rejected.path),
+    ),
+    ...[...fileFolders(buckets)].map(([folder, uses]) =>
+      tried(`${uses.join(', ')}, folder ${folder}`, folder, env, () => tryFolder(nodeFileSystem, folder)),
+    ),
   ];
   return [socket, ...admin, ...(await Promise.all(folders)), ...(await tryCodecs(buckets))];
 }
 
 /** Streams and their backups, each with what it is called. */
-export function targetsOf({ streamsConfigs }: BucketsConfig): { readonly name: string; readonly id: string; readonly target: StreamConfig | BackupConfig }[] {
+export function targetsOf({ streamsConfigs }: BucketsConfig): {
+  readonly name: string;
+  readonly id: string;
+  readonly target: StreamConfig | BackupConfig;
+}[] {
   return Object.values(streamsConfigs).flatMap((stream) => {
     const { id, backup } = stream;
-    return [{ name: `stream ${id}`, id, target: stream }, ...(backup === undefined ? [] : [{ name: `backup of stream ${id}`, id, target: backup }])];
+    return [
+      { name: `stream ${id}`, id, target: stream },
+      ...(backup === undefined ? [] : [{ name: `backup of stream ${id}`, id, target: backup }]),
+    ];
   });
 }
 
 /** As whom all this is tried: what one user may, another may not. */
 export function userText(): string {
   const { username, uid } = userInfo();
-  return uid === 0 ? 'tried as root, who may write everywhere: run it as the user of the daemon, if that is another' : `tried as ${username} (${uid}): run it as the user of the daemon`;
+  return uid === 0
+    ? 'tried as root, who may write everywhere: run it as the user of the daemon, if that is another'
+    : `tried as ${username} (${uid}): run it as the user of the daemon`;
 }
 
 /** By folder: whose files go there. */
 function fileFolders(buckets: BucketsConfig): ReadonlyMap<string, readonly string[]> {
   const uses = new Map<string, string[]>();
   for (const { name, target } of targetsOf(buckets)) {
-    if (target.type === 'file') uses.set(target.settings.path, [...(uses.get(target.settings.path) ?? []), name]);
+    if (target.type === 'file')
+      uses.set(target.settings.path, [...(uses.get(target.settings.path) ?? []), name]);
   }
   return uses;
 }
@@ -78,21 +103,35 @@ async function tryAdmin(place: AdminPlace, isRunning: boolean, env: Io['env']): 
   if ('path' in place && isListenedAt(place.path)) return ok(what, SOMEBODY_LISTENS);
   const server = createServer();
   try {
-    if ('path' in place) await tryToBind({ setting: 'ADMIN', path: place.path, mode: 0o600, groupId: undefined });
+    if ('path' in place)
+      await tryToBind({ setting: 'ADMIN', path: place.path, mode: 0o600, groupId: undefined });
     else await bindAdmin(place, server);
     return ok(what, 'it can be had');
   } catch (error) {
-    if (error instanceof AlreadyRunningError || (isRunning && isTaken(error))) return ok(what, SOMEBODY_LISTENS);
-    return 'path' in place && isMadeBySystemd(dirname(place.path), env) ? ok(what, MADE_BY_SYSTEMD) : failure(what, messageOf(error));
+    if (error instanceof AlreadyRunningError || (isRunning && isTaken(error)))
+      return ok(what, SOMEBODY_LISTENS);
+    return 'path' in place && isMadeBySystemd(dirname(place.path), env)
+      ? ok(what, MADE_BY_SYSTEMD)
+      : failure(what, messageOf(error));
   } finally {
     server.close();
   }
 }
 
-async function tried(what: string, folder: string, env: Io['env'], attempt: () => Promise<string>): Promise<Probed> {
+async function tried(
+  what: string,
+  folder: string,
+  env: Io['env'],
+  attempt: () => Promise<string>,
+): Promise<Probed> {
   try {
     const there = await attempt();
-    return ok(what, there === folder ? 'it can be written' : `it is not there yet; it can be made, because ${there} can be written`);
+    return ok(
+      what,
+      there === folder
+        ? 'it can be written'
+        : `it is not there yet; it can be made, because ${there} can be written`,
+    );
   } catch (error) {
     if (isDiskFull(error)) return warning(what, explained(error));
     return isMadeBySystemd(folder, env) ? ok(what, MADE_BY_SYSTEMD) : failure(what, explained(error));
@@ -101,7 +140,11 @@ async function tried(what: string, folder: string, env: Io['env'], attempt: () =
 
 /** It is not there, and will be. */
 function isMadeBySystemd(folder: string, env: Io['env']): boolean {
-  for (let missing = folder; !existsSync(missing) && dirname(missing) !== missing; missing = dirname(missing)) {
+  for (
+    let missing = folder;
+    !existsSync(missing) && dirname(missing) !== missing;
+    missing = dirname(missing)
+  ) {
     if (madeBySystemd(env).has(missing)) return true;
   }
   return false;
@@ -109,16 +152,23 @@ function isMadeBySystemd(folder: string, env: Io['env']): boolean {
 
 /** Those that can't be used. */
 async function tryCodecs(buckets: BucketsConfig): Promise<Probed[]> {
-  const probed = await Promise.all(targetsOf(buckets).map(async ({ name, target }) => {
-    if (target.type !== 'kafka' || target.settings.compressionCodec === 'none') return undefined;
-    const { compressionCodec, compressionLevel } = target.settings;
-    try {
-      await (await compressorFor(compressionCodec, compressionLevel, new Permits(1)))(SAMPLE);
-      return undefined;
-    } catch (error) {
-      return failure(`${name}, compression.codec ${compressionCodec}`, `${messageOf(error)}; install Kahe anew with its packages, or choose another codec`);
-    }
-  }));
+  const probed = await Promise.all(
+    targetsOf(buckets).map(async ({ name, target }) => {
+      if (target.type !== 'kafka' || target.settings.compressionCodec === 'none') return undefined;
+      const { compressionCodec, compressionLevel } = target.settings;
+      try {
+        await (
+          await compressorFor(compressionCodec, compressionLevel, new Permits(1))
+        )(SAMPLE);
+        return undefined;
+      } catch (error) {
+        return failure(
+          `${name}, compression.codec ${compressionCodec}`,
+          `${messageOf(error)}; install Kahe anew with its packages, or choose another codec`,
+        );
+      }
+    }),
+  );
   return probed.filter((each) => each !== undefined);
 }
 

@@ -1,4 +1,5 @@
-// A command of `kahe`: what its help, the completion of shells and docs/commands.md are made from, and how its command line is read.
+// A command of `kahe`: what its help, the completion of shells and docs/commands.md are made from, and how
+// its command line is read.
 import { parseArgs } from 'node:util';
 import { didYouMean } from '../config/didYouMean.js';
 import type { Io } from './io.js';
@@ -47,14 +48,25 @@ export class CommandLine {
   /** @throws {UsageError} an unknown option, one without its value, or a switch with one */
   constructor(command: Command, args: readonly string[]) {
     const known: Record<string, OptionSpec> = { ...command.options, ...HELP_OPTION };
-    const { tokens, positionals } = parseArgs({ args: [...args], options: optionsFor(known), strict: false, allowPositionals: true, tokens: true });
+    const { tokens, positionals } = parseArgs({
+      args: [...args],
+      options: optionsFor(known),
+      strict: false,
+      allowPositionals: true,
+      tokens: true,
+    });
     const values = new Map<string, string[]>();
     for (const token of tokens) {
       if (token.kind !== 'option') continue;
       const { name, rawName, value } = token;
       checkOption(known, { name, rawName, value });
       values.set(name, [...(values.get(name) ?? []), value ?? '']);
-      if (values.get(name)!.length > 1 && known[name]!.isRepeatable !== true && known[name]!.value !== undefined) throw new UsageError(`${rawName} is given twice`);
+      if (
+        values.get(name)!.length > 1 &&
+        known[name]!.isRepeatable !== true &&
+        known[name]!.value !== undefined
+      )
+        throw new UsageError(`${rawName} is given twice`);
     }
     this.operands = positionals;
     this.#values = values;
@@ -72,7 +84,10 @@ export class CommandLine {
     return this.#values.get(name) ?? [];
   }
 
-  /** @throws {UsageError} unless it is a number greater than 0; `k` and `m` behind it are thousands and millions */
+  /**
+   * @throws {UsageError} unless it is a number greater than 0; `k` and `m` behind it are thousands and
+   * millions
+   */
   number(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
@@ -92,33 +107,55 @@ export class CommandLine {
 
 export const HELP_OPTION: Readonly<Record<string, OptionSpec>> = { help: { short: 'h', help: 'shows this' } };
 
-function optionsFor(known: Readonly<Record<string, OptionSpec>>): Record<string, { type: 'string' | 'boolean'; short?: string; multiple: boolean }> {
-  return Object.fromEntries(Object.entries(known).map(([name, { value, short }]) => {
-    return [name, { type: value === undefined ? 'boolean' : 'string', multiple: true, ...(short === undefined ? {} : { short }) }];
-  }));
+function optionsFor(
+  known: Readonly<Record<string, OptionSpec>>,
+): Record<string, { type: 'string' | 'boolean'; short?: string; multiple: boolean }> {
+  return Object.fromEntries(
+    Object.entries(known).map(([name, { value, short }]) => {
+      return [
+        name,
+        {
+          type: value === undefined ? 'boolean' : 'string',
+          multiple: true,
+          ...(short === undefined ? {} : { short }),
+        },
+      ];
+    }),
+  );
 }
 
-function checkOption(known: Readonly<Record<string, OptionSpec>>, { name, rawName, value }: { name: string; rawName: string; value: string | undefined }): void {
+function checkOption(
+  known: Readonly<Record<string, OptionSpec>>,
+  { name, rawName, value }: { name: string; rawName: string; value: string | undefined },
+): void {
   const spec = Object.hasOwn(known, name) ? known[name] : undefined;
   if (spec === undefined) {
     const near = didYouMean(name, Object.keys(known)).replace(/"(.*)"/, '"--$1"');
-    throw new UsageError(`no option "${rawName}"${near}${near === '' ? '; what starts with "-" and is no option stands behind "--"' : ''}`);
+    throw new UsageError(
+      `no option "${rawName}"${near}${near === '' ? '; what starts with "-" and is no option stands behind "--"' : ''}`,
+    );
   }
-  if (spec.value !== undefined && (value === undefined || value === '')) throw new UsageError(`${rawName} needs a value: ${rawName} ${spec.value}`);
-  if (spec.value === undefined && value !== undefined) throw new UsageError(`${rawName} is a switch, and takes no value`);
+  if (spec.value !== undefined && (value === undefined || value === ''))
+    throw new UsageError(`${rawName} needs a value: ${rawName} ${spec.value}`);
+  if (spec.value === undefined && value !== undefined)
+    throw new UsageError(`${rawName} is a switch, and takes no value`);
 }
 
 /** The page that `kahe NAME --help` shows. */
 export function helpOf(command: Command): string {
-  const options = Object.entries({ ...command.options, ...HELP_OPTION }).map(([name, spec]) => [optionHead(name, spec), spec.help] as const);
+  const options = Object.entries({ ...command.options, ...HELP_OPTION }).map(
+    ([name, spec]) => [optionHead(name, spec), spec.help] as const,
+  );
   const codes = Object.entries(command.exitCodes);
-  return [
-    `kahe ${command.name}: ${command.summary}`,
-    `usage\n  kahe ${command.name}${command.operands === undefined ? '' : ` ${command.operands}`}${Object.keys(command.options).length > 0 ? ' [options]' : ''}`,
-    `options\n${columns(options)}`,
-    `examples\n${command.examples.map((example) => `  ${example}`).join('\n')}`,
-    `exit codes\n${columns(codes)}`,
-  ].join('\n\n') + '\n';
+  return (
+    [
+      `kahe ${command.name}: ${command.summary}`,
+      `usage\n  kahe ${command.name}${command.operands === undefined ? '' : ` ${command.operands}`}${Object.keys(command.options).length > 0 ? ' [options]' : ''}`,
+      `options\n${columns(options)}`,
+      `examples\n${command.examples.map((example) => `  ${example}`).join('\n')}`,
+      `exit codes\n${columns(codes)}`,
+    ].join('\n\n') + '\n'
+  );
 }
 
 /** How an option is written, as `--rate N`. */

@@ -12,7 +12,11 @@ import { COMMANDS, commandNamed } from './commands.js';
 
 describe('the table', () => {
   test.each(COMMANDS)('kahe $name --help: usage, options, two examples, exit codes', async (command) => {
-    expect(await runHere([command.name, '--help'], { cwd: '/' })).toEqual({ code: 0, out: helpOf(command), err: '' });
+    expect(await runHere([command.name, '--help'], { cwd: '/' })).toEqual({
+      code: 0,
+      out: helpOf(command),
+      err: '',
+    });
     expect(command.examples.length).toBeGreaterThanOrEqual(2);
     for (const example of command.examples) expect(example).toContain(`kahe ${command.name}`);
     expect(Object.keys(command.exitCodes)).toContain('2');
@@ -29,7 +33,12 @@ describe('the table', () => {
 describe('CommandLine', () => {
   const replay = commandNamed('replay');
 
-  test.each([['--rate=2k', 2000], ['--rate=1.5K/s', 1500], ['--rate=500', 500], ['--rate=1m', 1_000_000]])('%s', (arg, rate) => {
+  test.each([
+    ['--rate=2k', 2000],
+    ['--rate=1.5K/s', 1500],
+    ['--rate=500', 500],
+    ['--rate=1m', 1_000_000],
+  ])('%s', (arg, rate) => {
     expect(new CommandLine(replay, [arg]).number('rate')).toBe(rate);
   });
 
@@ -61,7 +70,11 @@ describe('kahe completion', () => {
   /** A `kahe` in PATH that knows buckets. */
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kahe-completion-'));
-    await writeFile(join(folder, 'kahe'), `#!/bin/sh\n[ "$*" = 'completion --buckets' ] && printf '%s\\n' ${BUCKETS.join(' ')}\n`, { mode: 0o755 });
+    await writeFile(
+      join(folder, 'kahe'),
+      `#!/bin/sh\n[ "$*" = 'completion --buckets' ] && printf '%s\\n' ${BUCKETS.join(' ')}\n`,
+      { mode: 0o755 },
+    );
   });
   afterAll(() => rm(folder, { recursive: true }));
 
@@ -74,7 +87,10 @@ describe('kahe completion', () => {
   /** @returns the lines that a program for that shell prints, with `kahe` in PATH */
   function inShell(shell: string, program: string): string[] {
     const { stdout, stderr, error } = spawnSync(shell, ['-c', program], {
-      encoding: 'utf8', timeout: 30_000, cwd: folder, env: { PATH: `${folder}:${process.env['PATH']!}`, HOME: folder, TERM: 'dumb' },
+      encoding: 'utf8',
+      timeout: 30_000,
+      cwd: folder,
+      env: { PATH: `${folder}:${process.env['PATH']!}`, HOME: folder, TERM: 'dumb' },
     });
     expect([error, stderr]).toEqual([undefined, '']);
     return stdout.trim().split('\n');
@@ -83,9 +99,17 @@ describe('kahe completion', () => {
   async function complete(shell: string, ...words: readonly string[]): Promise<string[]> {
     const script = await scriptOf(shell);
     switch (shell) {
-      case 'bash': return inShell(shell, `${script}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _kahe; printf '%s\\n' "\${COMPREPLY[@]}"`);
-      case 'fish': return inShell(shell, `${script}\ncomplete -C '${words.join(' ')}'`).map((line) => line.split('\t')[0]!);
-      default: return completeInZsh(script, words);
+      case 'bash':
+        return inShell(
+          shell,
+          `${script}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _kahe; printf '%s\\n' "\${COMPREPLY[@]}"`,
+        );
+      case 'fish':
+        return inShell(shell, `${script}\ncomplete -C '${words.join(' ')}'`).map(
+          (line) => line.split('\t')[0]!,
+        );
+      default:
+        return completeInZsh(script, words);
     }
   }
 
@@ -111,20 +135,34 @@ zpty -d z; cat shown`;
     return inShell('zsh', outer);
   }
 
-  test.each(['bash', 'zsh', 'fish'])('%s completes commands, the options of each, and buckets of the running daemon', async (shell) => {
-    expect(await complete(shell, 'kahe', 're')).toEqual(['replay']);
-    const options = await complete(shell, 'kahe', 'replay', '--re');
-    expect(options.map((option) => option.replace(/[[:].*/, ''))).toEqual(['--remove']);
-    expect((await complete(shell, 'kahe', 'send', 're')).sort()).toEqual(['replies', 'requests']);
-    expect((await complete(shell, 'kahe', 'tail', '')).sort()).toEqual([...BUCKETS].sort());
-    expect((await complete(shell, 'kahe', 'replay', '--bucket', 'c'))).toEqual(['clicks']);
-    expect((await complete(shell, 'kahe', 'completion', 'f'))).toEqual(['fish']);
-    expect((await complete(shell, 'kahe', 'inspect', 'ka'))).toEqual(['kahe']);
-  });
+  test.each(['bash', 'zsh', 'fish'])(
+    '%s completes commands, the options of each, and buckets of the running daemon',
+    async (shell) => {
+      expect(await complete(shell, 'kahe', 're')).toEqual(['replay']);
+      const options = await complete(shell, 'kahe', 'replay', '--re');
+      expect(options.map((option) => option.replace(/[[:].*/, ''))).toEqual(['--remove']);
+      expect((await complete(shell, 'kahe', 'send', 're')).sort()).toEqual(['replies', 'requests']);
+      expect((await complete(shell, 'kahe', 'tail', '')).sort()).toEqual([...BUCKETS].sort());
+      expect(await complete(shell, 'kahe', 'replay', '--bucket', 'c')).toEqual(['clicks']);
+      expect(await complete(shell, 'kahe', 'completion', 'f')).toEqual(['fish']);
+      expect(await complete(shell, 'kahe', 'inspect', 'ka')).toEqual(['kahe']);
+    },
+  );
 
   test('bash: every command and option; a message is nothing that can be completed', async () => {
-    expect(await complete('bash', 'kahe', '')).toEqual([...COMMANDS.map(({ name }) => name), 'help', '--help', '--version']);
-    expect(await complete('bash', 'kahe', 'inspect', '--')).toEqual(['--bucket', '--values', '--summary', '--json', '--help']);
+    expect(await complete('bash', 'kahe', '')).toEqual([
+      ...COMMANDS.map(({ name }) => name),
+      'help',
+      '--help',
+      '--version',
+    ]);
+    expect(await complete('bash', 'kahe', 'inspect', '--')).toEqual([
+      '--bucket',
+      '--values',
+      '--summary',
+      '--json',
+      '--help',
+    ]);
     expect(await complete('bash', 'kahe', 'help', 'st')).toEqual(['status']);
     expect(await complete('bash', 'kahe', 'send', 'requests', 'r')).toEqual(['']);
     expect(await complete('bash', 'kahe', 'tail', '--rate', '5', 'cl')).toEqual(['clicks']);
@@ -134,16 +172,26 @@ zpty -d z; cat shown`;
   test('zsh and fish name every command and option', async () => {
     for (const shell of ['zsh', 'fish']) {
       const out = await scriptOf(shell);
-      for (const { name, options } of COMMANDS) for (const word of [name, ...Object.keys(options)]) expect(out).toContain(word);
+      for (const { name, options } of COMMANDS)
+        for (const word of [name, ...Object.keys(options)]) expect(out).toContain(word);
     }
     expect((await runHere(['completion', 'tcsh'], { cwd: '/' })).code).toBe(2);
   });
 
   test('--buckets: names of the running daemon, but for those that a shell would take for something else', async () => {
     const names = ['requests', '$(touch taken)', 'a b', '-rf', '`x`', 'kahe.clicks_2', 'a\nb', 'ä'];
-    await openFakeDoor(join(folder, 'admin.sock'), showing(snapshot({ buckets: names.map((name) => bucketSnapshot(name)) })));
-    expect(await runHere(['completion', '--buckets', '--admin', './admin.sock'], { cwd: folder })).toEqual({ code: 0, out: 'requests\nkahe.clicks_2\n', err: '' });
-    expect(await runHere(['completion', '--buckets', '--admin', './none.sock'], { cwd: folder })).toMatchObject({ code: 3, out: '' });
+    await openFakeDoor(
+      join(folder, 'admin.sock'),
+      showing(snapshot({ buckets: names.map((name) => bucketSnapshot(name)) })),
+    );
+    expect(await runHere(['completion', '--buckets', '--admin', './admin.sock'], { cwd: folder })).toEqual({
+      code: 0,
+      out: 'requests\nkahe.clicks_2\n',
+      err: '',
+    });
+    expect(
+      await runHere(['completion', '--buckets', '--admin', './none.sock'], { cwd: folder }),
+    ).toMatchObject({ code: 3, out: '' });
     expect((await runHere(['completion', 'bash', '--buckets'], { cwd: folder })).code).toBe(2);
   });
 });

@@ -15,12 +15,24 @@ import { statusCommand } from './status.js';
 import { tailCommand } from './tail.js';
 import { topCommand } from './top.js';
 
-export const COMMANDS: readonly Command[] = [sendCommand, inspectCommand, replayCommand, checkCommand, statusCommand, topCommand, tailCommand, completionCommand(() => COMMANDS)];
+export const COMMANDS: readonly Command[] = [
+  sendCommand,
+  inspectCommand,
+  replayCommand,
+  checkCommand,
+  statusCommand,
+  topCommand,
+  tailCommand,
+  completionCommand(() => COMMANDS),
+];
 
 /** @throws {UsageError} */
 export function commandNamed(name: string): Command {
   const found = COMMANDS.find((command) => command.name === name);
-  if (found === undefined) throw new UsageError(`no ${name.startsWith('-') ? 'option' : 'command'} "${name}"${didYouMean(name, [...COMMANDS.map((command) => command.name), '--help', '--version'])}`);
+  if (found === undefined)
+    throw new UsageError(
+      `no ${name.startsWith('-') ? 'option' : 'command'} "${name}"${didYouMean(name, [...COMMANDS.map((command) => command.name), '--help', '--version'])}`,
+    );
   return found;
 }
 
@@ -33,7 +45,9 @@ export async function runCommand(command: Command, args: readonly string[], io: 
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {
-      await io.err.write(`kahe ${command.name}: ${error.message}\n(kahe ${command.name} --help shows how it is used)\n`);
+      await io.err.write(
+        `kahe ${command.name}: ${error.message}\n(kahe ${command.name} --help shows how it is used)\n`,
+      );
       return 2;
     }
     if (error instanceof NoDaemonError) {
@@ -53,7 +67,10 @@ function isSystemError(error: unknown): boolean {
 }
 
 export function overview(): string {
-  const rows = COMMANDS.map(({ name, operands, summary }) => [`kahe ${name}${operands === undefined ? '' : ` ${operands}`}`, summary] as const);
+  const rows = COMMANDS.map(
+    ({ name, operands, summary }) =>
+      [`kahe ${name}${operands === undefined ? '' : ` ${operands}`}`, summary] as const,
+  );
   return `kahe: a local batching sidecar for Apache Kafka
 
 usage

@@ -1,5 +1,5 @@
-// A connection to the running daemon for those who want to know that frames are safe, and what became of them: each send is followed by the
-// receipt question, and at the end there may be a report.
+// A connection to the running daemon for those who want to know that frames are safe, and what became of
+// them: each send is followed by the receipt question, and at the end there may be a report.
 import { type Socket, createConnection } from 'node:net';
 import { type Clock, doneWithin } from '../clock.js';
 import { errnoOf } from '../disk/fileSystem.js';
@@ -32,12 +32,18 @@ interface ReportQuestion {
 type Question = ReceiptQuestion | ReportQuestion;
 
 const QUESTION = Buffer.alloc(4);
-const REPORT_QUESTIONS = { safe: encodeFrame('', 'kahe?', ''), settled: encodeFrame('', 'kahe?', 'settled') } as const;
+const REPORT_QUESTIONS = {
+  safe: encodeFrame('', 'kahe?', ''),
+  settled: encodeFrame('', 'kahe?', 'settled'),
+} as const;
 const RECEIPT_BYTES = 8;
 const LENGTH_BYTES = 4;
 /** Longer than any report. */
 const LONGEST_REPORT = 1024 * 1024;
-/** How long a report on what is safe, as all is by then, may take: a daemon that knows no reports never answers. */
+/**
+ * How long a report on what is safe, as all is by then, may take: a daemon that knows no reports never
+ * answers.
+ */
 const REPORT_MS = 3_000;
 
 export class DaemonLink {
@@ -55,7 +61,11 @@ export class DaemonLink {
     this.#path = path;
     socket.on('data', (chunk: Buffer) => this.#hear(chunk));
     socket.on('error', (error) => this.#fail(`${path}: ${error.message}`));
-    socket.on('close', () => this.#fail(`${path}: the daemon closed the connection and did not confirm all frames; its log says why`));
+    socket.on('close', () =>
+      this.#fail(
+        `${path}: the daemon closed the connection and did not confirm all frames; its log says why`,
+      ),
+    );
   }
 
   /** @throws {AwayError} nobody is there; {CommandError} this user is not let in */
@@ -97,7 +107,8 @@ export class DaemonLink {
   }
 
   /**
-   * What became of the frames, once all are confirmed: as far as streams are done with them within `waitMs`, or else what is safe.
+   * What became of the frames, once all are confirmed: as far as streams are done with them within `waitMs`,
+   * or else what is safe.
    * @returns undefined: the daemon is too old to say
    */
   async outcome(waitMs: number, clock: Clock): Promise<Report | undefined> {
@@ -108,7 +119,10 @@ export class DaemonLink {
 
   async #report(level: Report['level'], waitMs: number, clock: Clock): Promise<Report | undefined> {
     let report: Report | undefined;
-    const asked = this.#ask(level).then((answer) => void (report = answer), () => undefined);
+    const asked = this.#ask(level).then(
+      (answer) => void (report = answer),
+      () => undefined,
+    );
     await doneWithin(clock, waitMs, asked);
     return report;
   }
@@ -132,7 +146,10 @@ export class DaemonLink {
       const answer = this.#take(question?.kind ?? 'receipt');
       if (answer === undefined) return;
       this.#questions.shift();
-      const problem = question?.kind === 'report' ? hearReport(question, answer) : this.#hearReceipt(question, Number(answer.readBigUInt64LE()));
+      const problem =
+        question?.kind === 'report'
+          ? hearReport(question, answer)
+          : this.#hearReceipt(question, Number(answer.readBigUInt64LE()));
       if (problem !== undefined) return this.#confused(question, problem);
     }
   }
@@ -141,7 +158,10 @@ export class DaemonLink {
   #take(kind: Question['kind']): Buffer | undefined {
     const head = kind === 'receipt' ? 0 : LENGTH_BYTES;
     if (this.#answers.length < head) return undefined;
-    const end = kind === 'receipt' ? RECEIPT_BYTES : LENGTH_BYTES + Math.min(this.#answers.readUInt32LE(), LONGEST_REPORT);
+    const end =
+      kind === 'receipt'
+        ? RECEIPT_BYTES
+        : LENGTH_BYTES + Math.min(this.#answers.readUInt32LE(), LONGEST_REPORT);
     if (this.#answers.length < end) return undefined;
     const answer = this.#answers.subarray(head, end);
     this.#answers = this.#answers.subarray(end);
@@ -150,7 +170,8 @@ export class DaemonLink {
 
   /** @returns what is wrong with it. Frames that are discarded are missing in it, and stay so. */
   #hearReceipt(question: ReceiptQuestion | undefined, safe: number): string | undefined {
-    if (question === undefined || safe > question.frames) return `it confirmed ${framesText(safe)} where ${question?.frames ?? 'nothing'} were asked for; is that a Kahe?`;
+    if (question === undefined || safe > question.frames)
+      return `it confirmed ${framesText(safe)} where ${question?.frames ?? 'nothing'} were asked for; is that a Kahe?`;
     this.#discarded = Math.max(this.#discarded, question.frames - safe);
     this.#confirmed = question.frames;
     question.resolve();

@@ -7,7 +7,10 @@ import { ConfigError } from '../errors.js';
 import type { CommandLine, OptionSpec } from './command.js';
 import type { Io } from './io.js';
 
-export const SOCKET_OPTION: OptionSpec = { value: 'PATH', help: 'the daemon\'s socket; without it SOCKET of the environment, or that of the installed service' };
+export const SOCKET_OPTION: OptionSpec = {
+  value: 'PATH',
+  help: "the daemon's socket; without it SOCKET of the environment, or that of the installed service",
+};
 
 export interface DaemonPlace {
   readonly path: string;
@@ -24,8 +27,10 @@ const DEFAULT_MAX_FRAME = 16 * 1024 * 1024;
 export function daemonPlace(line: CommandLine, io: Pick<Io, 'cwd' | 'env'>): DaemonPlace {
   const given = line.text('socket');
   if (given !== undefined) return { path: resolve(io.cwd, given), maxFrameBytes: maxFrameHere(io) };
-  const isElsewhere = !existsSync(envFileOf(io.cwd, io.env['environment'])) && (io.env['SOCKET'] ?? '') === '';
-  if (isElsewhere && existsSync(dirname(SERVICE_SOCKET))) return { path: SERVICE_SOCKET, maxFrameBytes: DEFAULT_MAX_FRAME };
+  const isElsewhere =
+    !existsSync(envFileOf(io.cwd, io.env['environment'])) && (io.env['SOCKET'] ?? '') === '';
+  if (isElsewhere && existsSync(dirname(SERVICE_SOCKET)))
+    return { path: SERVICE_SOCKET, maxFrameBytes: DEFAULT_MAX_FRAME };
   const { socket, maxFrameBytes } = loadEnvironment(io);
   return { path: socket.path, maxFrameBytes };
 }

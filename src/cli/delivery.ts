@@ -1,5 +1,5 @@
-// Frames on their way to the daemon, in pieces of which a few are unconfirmed at a time. A daemon that goes away is waited for, and what it has
-// not confirmed is sent again: it may arrive twice, and is not lost.
+// Frames on their way to the daemon, in pieces of which a few are unconfirmed at a time. A daemon that goes
+// away is waited for, and what it has not confirmed is sent again: it may arrive twice, and is not lost.
 import type { Clock, Timer } from '../clock.js';
 import { ChangeSignal } from './changeSignal.js';
 import { AwayError, DaemonLink } from './daemonLink.js';
@@ -54,7 +54,10 @@ export class Delivery {
     this.#link = await DaemonLink.connect(this.#options.path);
   }
 
-  /** Resolves when there is room for more. @throws {AwayError} the daemon went away, and did not come back in time */
+  /**
+   * Resolves when there is room for more.
+   * @throws {AwayError} the daemon went away, and did not come back in time
+   */
   async add(frame: Buffer, inputBytes: number): Promise<void> {
     this.#gathered.push(frame);
     this.#gatheredBytes += frame.length;
@@ -92,14 +95,21 @@ export class Delivery {
     this.#silence?.cancel();
     this.#silence = undefined;
     if (this.#gathered.length === 0) return;
-    const piece = { bytes: Buffer.concat(this.#gathered), frames: this.#gathered.length, inputBytes: this.#inputBytes };
+    const piece = {
+      bytes: Buffer.concat(this.#gathered),
+      frames: this.#gathered.length,
+      inputBytes: this.#inputBytes,
+    };
     [this.#gathered, this.#gatheredBytes, this.#inputBytes] = [[], 0, 0];
     this.#pieces.push(piece);
     if (this.#link !== undefined) this.#send(this.#link, piece);
   }
 
   #send(link: DaemonLink, piece: Piece): void {
-    link.send(piece.bytes, piece.frames).then(() => this.#onConfirmed(piece), (error: unknown) => this.#onGone(link, error as Error));
+    link.send(piece.bytes, piece.frames).then(
+      () => this.#onConfirmed(piece),
+      (error: unknown) => this.#onGone(link, error as Error),
+    );
   }
 
   #onConfirmed(piece: Piece): void {
@@ -113,8 +123,12 @@ export class Delivery {
   #onGone(link: DaemonLink, error: Error): void {
     if (this.#link !== link) return;
     this.#link = undefined;
-    this.#earlier = { frames: this.#earlier.frames + link.confirmed, discarded: this.#earlier.discarded + link.discarded };
-    if (error instanceof AwayError) this.#reopen(error).catch((failure: unknown) => this.#changed.fail(failure as Error));
+    this.#earlier = {
+      frames: this.#earlier.frames + link.confirmed,
+      discarded: this.#earlier.discarded + link.discarded,
+    };
+    if (error instanceof AwayError)
+      this.#reopen(error).catch((failure: unknown) => this.#changed.fail(failure as Error));
     else this.#changed.fail(error);
   }
 
@@ -123,9 +137,17 @@ export class Delivery {
     const unconfirmed = this.#pieces.reduce((sum, { frames }) => sum + frames, 0);
     const isNew = this.#awaySinceMs === undefined;
     const sinceMs = (this.#awaySinceMs ??= clock.now());
-    if (isNew) progress.say(`${away.message}; it is waited for, up to ${timeoutMs / 1000} s (--timeout); then what it has not confirmed (${unconfirmed}) is sent again and may arrive twice`);
-    for (let waitMs = FIRST_WAIT_MS; this.#link === undefined; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
-      if (clock.now() - sinceMs >= timeoutMs) throw new AwayError(`${away.message}; tried for ${timeoutMs / 1000} s (--timeout)`);
+    if (isNew)
+      progress.say(
+        `${away.message}; it is waited for, up to ${timeoutMs / 1000} s (--timeout); then what it has not confirmed (${unconfirmed}) is sent again and may arrive twice`,
+      );
+    for (
+      let waitMs = FIRST_WAIT_MS;
+      this.#link === undefined;
+      waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)
+    ) {
+      if (clock.now() - sinceMs >= timeoutMs)
+        throw new AwayError(`${away.message}; tried for ${timeoutMs / 1000} s (--timeout)`);
       await new Promise<void>((resolve) => clock.after(waitMs, resolve));
       await this.open().catch((error: unknown) => {
         if (!(error instanceof AwayError)) throw error;

@@ -1,5 +1,5 @@
-// The parts of a frame in a file, read when they are asked for. And a file opened for looking: what is no plain file is refused, for a pipe
-// would wait for ever.
+// The parts of a frame in a file, read when they are asked for. And a file opened for looking: what is no
+// plain file is refused, for a pipe would wait for ever.
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { FileWindow } from '../frames/fileWindow.js';
 import type { ScanEntry } from '../frames/scan.js';
@@ -11,7 +11,8 @@ export async function withFile<T>(path: string, look: (window: FileWindow) => Pr
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const facts = fstatSync(fd);
-    if (!facts.isFile()) throw new Error(facts.isDirectory() ? 'no .bckstm file is in this folder' : 'it is no plain file');
+    if (!facts.isFile())
+      throw new Error(facts.isDirectory() ? 'no .bckstm file is in this folder' : 'it is no plain file');
     return await look(new FileWindow(fd, facts.size));
   } finally {
     closeSync(fd);
@@ -19,7 +20,10 @@ export async function withFile<T>(path: string, look: (window: FileWindow) => Pr
 }
 
 export class FrameView {
-  constructor(readonly window: FileWindow, readonly frame: FrameEntry) {}
+  constructor(
+    readonly window: FileWindow,
+    readonly frame: FrameEntry,
+  ) {}
 
   get messageBytes(): number {
     return this.frame.bytes - 6 - this.frame.bucketBytes - this.frame.keyBytes;

@@ -14,18 +14,32 @@ export const inspectCommand: Command = {
   summary: 'shows what is in .bckstm files, and where they are torn',
   operands: 'FILE|FOLDER...',
   options: {
-    bucket: { value: 'NAME', isRepeatable: true, help: 'only frames of this bucket; may be given several times' },
+    bucket: {
+      value: 'NAME',
+      isRepeatable: true,
+      help: 'only frames of this bucket; may be given several times',
+    },
     values: { help: 'messages whole; without it the table has their beginning' },
     summary: { help: 'only the sums of each bucket' },
-    json: { help: 'a JSON object on a line for each frame, with exact numbers; "base64" names the fields that are no text' },
+    json: {
+      help: 'a JSON object on a line for each frame, with exact numbers; "base64" names the fields that are no text',
+    },
   },
-  examples: ['kahe inspect data/requests', 'kahe inspect --json --bucket requests backup.bckstm | jq .message'],
-  exitCodes: { 0: 'every file is whole', 1: 'a file is torn, damaged, or can\'t be read', 2: 'a wrong command line' },
+  examples: [
+    'kahe inspect data/requests',
+    'kahe inspect --json --bucket requests backup.bckstm | jq .message',
+  ],
+  exitCodes: {
+    0: 'every file is whole',
+    1: "a file is torn, damaged, or can't be read",
+    2: 'a wrong command line',
+  },
   run: inspect,
 };
 
 async function inspect(line: CommandLine, io: Io): Promise<number> {
-  if (line.operands.length === 0) throw new UsageError('name a file or a folder, as: kahe inspect data/requests');
+  if (line.operands.length === 0)
+    throw new UsageError('name a file or a folder, as: kahe inspect data/requests');
   const lines = new Lines(io.out);
   const options = { values: line.has('values'), summary: line.has('summary') };
   const report = line.has('json') ? new JsonReport(lines, options) : new TableReport(lines, options);
@@ -34,7 +48,9 @@ async function inspect(line: CommandLine, io: Io): Promise<number> {
   for (const { path, isNamed, problem } of line.operands.flatMap(filesOf)) {
     try {
       if (problem !== undefined) throw problem;
-      const isWhole = await withFile(path, (window) => show(path, window, { report, buckets, isSummary: options.summary }));
+      const isWhole = await withFile(path, (window) =>
+        show(path, window, { report, buckets, isSummary: options.summary }),
+      );
       if (!isWhole) exitCode = 1;
     } catch (error) {
       // Delivered, and removed by the daemon since its folder was read.
@@ -60,7 +76,9 @@ interface Candidate {
 function filesOf(operand: string): readonly Candidate[] {
   try {
     const files = isFolder(operand) ? filesBelow(operand) : [];
-    return files.length > 0 ? files.map(({ path }) => ({ path, isNamed: false })) : [{ path: operand, isNamed: true }];
+    return files.length > 0
+      ? files.map(({ path }) => ({ path, isNamed: false }))
+      : [{ path: operand, isNamed: true }];
   } catch (error) {
     return [{ path: operand, isNamed: true, problem: error as Error }];
   }
@@ -74,7 +92,11 @@ interface Showing {
 }
 
 /** @returns is the file whole? */
-async function show(file: string, window: FileWindow, { report, buckets, isSummary }: Showing): Promise<boolean> {
+async function show(
+  file: string,
+  window: FileWindow,
+  { report, buckets, isSummary }: Showing,
+): Promise<boolean> {
   const tally = new Tally();
   await report.open(file);
   const scan = scanFrames(window);

@@ -37,16 +37,29 @@ const BEGINNING = 60;
 const WIDEST = 40;
 
 export class TableReport implements Report {
-  constructor(readonly lines: Lines, readonly options: ReportOptions) {}
+  constructor(
+    readonly lines: Lines,
+    readonly options: ReportOptions,
+  ) {}
 
   async open(): Promise<void> {
-    if (!this.options.summary) await this.lines.add(row('OFFSET', 'KIND', 'BUCKET', 'KEY', 'SIZE', 'MESSAGE'));
+    if (!this.options.summary)
+      await this.lines.add(row('OFFSET', 'KIND', 'BUCKET', 'KEY', 'SIZE', 'MESSAGE'));
   }
 
   async frame(view: FrameView): Promise<void> {
     const { offset, kind } = view.frame;
     const key = view.key();
-    await this.lines.add(row(String(offset), kind, lineOf(view.bucket()), key === null ? '-' : lineOf(key), bytesText(view.messageBytes), this.#message(view)));
+    await this.lines.add(
+      row(
+        String(offset),
+        kind,
+        lineOf(view.bucket()),
+        key === null ? '-' : lineOf(key),
+        bytesText(view.messageBytes),
+        this.#message(view),
+      ),
+    );
   }
 
   #message(view: FrameView): string {
@@ -59,25 +72,46 @@ export class TableReport implements Report {
     if (this.options.summary && entry.kind !== 'damage') return;
     const { kind, offset, bytes } = entry;
     switch (kind) {
-      case 'bad': return this.lines.add(row(String(offset), kind, '-', '-', bytesText(bytes), this.#paint(entry.reason)));
+      case 'bad':
+        return this.lines.add(
+          row(String(offset), kind, '-', '-', bytesText(bytes), this.#paint(entry.reason)),
+        );
       case 'checkpoint': {
         const says = `${timeText(entry.timeMs)}, ${framesText(entry.frames)}, checksum ${entry.isWhole ? 'fits' : this.#paint('DOES NOT FIT')}`;
         return this.lines.add(row(String(offset), kind, '-', '-', bytesText(bytes), says));
       }
-      case 'damage': return this.lines.add(this.#paint(`damaged: ${counted(bytes, 'byte')} from offset ${offset} on: ${entry.reason}; it goes on at offset ${offset + bytes}`));
+      case 'damage':
+        return this.lines.add(
+          this.#paint(
+            `damaged: ${counted(bytes, 'byte')} from offset ${offset} on: ${entry.reason}; it goes on at offset ${offset + bytes}`,
+          ),
+        );
     }
   }
 
-  async close(file: string, { sums, badFrames, end: { wholeBytes, tornBytes, reason } }: Found): Promise<void> {
+  async close(
+    file: string,
+    { sums, badFrames, end: { wholeBytes, tornBytes, reason } }: Found,
+  ): Promise<void> {
     const list = [...sums];
     if (this.options.summary) {
       await this.lines.add(sumRow('BUCKET', 'FRAMES', 'BYTES'));
-      for (const [bucket, { frames, bytes }] of list) await this.lines.add(sumRow(lineOf(Buffer.from(bucket, 'latin1')), countText(frames), bytesText(bytes)));
+      for (const [bucket, { frames, bytes }] of list)
+        await this.lines.add(
+          sumRow(lineOf(Buffer.from(bucket, 'latin1')), countText(frames), bytesText(bytes)),
+        );
     }
     const frames = list.reduce((sum, [, each]) => sum + each.frames, 0);
     const bad = badFrames === 0 ? '' : `; ${countText(badFrames)} bad`;
-    await this.lines.add(`${file}: ${framesText(frames)}, ${bytesText(list.reduce((sum, [, each]) => sum + each.bytes, 0))}${bad}`);
-    if (tornBytes > 0) await this.lines.add(this.#paint(`${file}: torn at offset ${wholeBytes}: ${reason}; its end (${counted(tornBytes, 'byte')}) is no whole frame`));
+    await this.lines.add(
+      `${file}: ${framesText(frames)}, ${bytesText(list.reduce((sum, [, each]) => sum + each.bytes, 0))}${bad}`,
+    );
+    if (tornBytes > 0)
+      await this.lines.add(
+        this.#paint(
+          `${file}: torn at offset ${wholeBytes}: ${reason}; its end (${counted(tornBytes, 'byte')}) is no whole frame`,
+        ),
+      );
   }
 
   #paint(text: string): string {
@@ -85,10 +119,27 @@ export class TableReport implements Report {
   }
 }
 
-type Cells = readonly [offset: string, kind: string, bucket: string, key: string, size: string, message: string];
+type Cells = readonly [
+  offset: string,
+  kind: string,
+  bucket: string,
+  key: string,
+  size: string,
+  message: string,
+];
 
 function row(...[offset, kind, bucket, key, size, message]: Cells): string {
-  return [offset.padEnd(11), kind.padEnd(11), cut(bucket, WIDEST).padEnd(16), cut(key, WIDEST).padEnd(12), size.padStart(8), '', message].join(' ').trimEnd();
+  return [
+    offset.padEnd(11),
+    kind.padEnd(11),
+    cut(bucket, WIDEST).padEnd(16),
+    cut(key, WIDEST).padEnd(12),
+    size.padStart(8),
+    '',
+    message,
+  ]
+    .join(' ')
+    .trimEnd();
 }
 
 function sumRow(bucket: string, frames: string, bytes: string): string {
@@ -102,7 +153,10 @@ function timeText(timeMs: number): string {
 export class JsonReport implements Report {
   #file = '';
 
-  constructor(readonly lines: Lines, readonly options: ReportOptions) {}
+  constructor(
+    readonly lines: Lines,
+    readonly options: ReportOptions,
+  ) {}
 
   open(file: string): Promise<void> {
     this.#file = file;
@@ -111,7 +165,12 @@ export class JsonReport implements Report {
 
   async frame(view: FrameView): Promise<void> {
     const { offset, kind } = view.frame;
-    const parts = frameJson({ bucket: view.bucket(), key: view.key(), size: view.messageBytes, message: view.message() });
+    const parts = frameJson({
+      bucket: view.bucket(),
+      key: view.key(),
+      size: view.messageBytes,
+      message: view.message(),
+    });
     await this.#add({ file: this.#file, offset, kind, ...parts });
   }
 
@@ -120,14 +179,25 @@ export class JsonReport implements Report {
     const { kind, offset, bytes } = entry;
     const place = { file: this.#file, offset, kind, bytes };
     if (kind !== 'checkpoint') await this.#add({ ...place, reason: entry.reason });
-    else await this.#add({ ...place, time: timeText(entry.timeMs), frames: entry.frames, fits: entry.isWhole });
+    else
+      await this.#add({ ...place, time: timeText(entry.timeMs), frames: entry.frames, fits: entry.isWhole });
   }
 
-  async close(file: string, { sums, badFrames, end: { wholeBytes, tornBytes, reason } }: Found): Promise<void> {
+  async close(
+    file: string,
+    { sums, badFrames, end: { wholeBytes, tornBytes, reason } }: Found,
+  ): Promise<void> {
     if (this.options.summary) {
       for (const [key, { frames, bytes }] of sums) {
         const [name, text] = [Buffer.from(key, 'latin1'), textOf(Buffer.from(key, 'latin1'))];
-        await this.#add({ file, kind: 'sum', bucket: text ?? name.toString('base64'), frames, bytes, ...(text === undefined ? { base64: ['bucket'] } : {}) });
+        await this.#add({
+          file,
+          kind: 'sum',
+          bucket: text ?? name.toString('base64'),
+          frames,
+          bytes,
+          ...(text === undefined ? { base64: ['bucket'] } : {}),
+        });
       }
       if (badFrames > 0) await this.#add({ file, kind: 'bad', frames: badFrames });
     }

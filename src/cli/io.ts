@@ -1,4 +1,5 @@
-// What a command has to do with the world besides files and sockets: where its lines go, and what it was called with. Tests give others.
+// What a command has to do with the world besides files and sockets: where its lines go, and what it was
+// called with. Tests give others.
 import type { Readable } from 'node:stream';
 
 export interface Io {
@@ -7,7 +8,10 @@ export interface Io {
   readonly stdin: Readable & { readonly isTTY?: boolean; setRawMode?: (isRaw: boolean) => void };
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Calls back at the first SIGINT or SIGTERM; the second one ends the process. Returns the way to end listening. */
+  /**
+   * Calls back at the first SIGINT or SIGTERM; the second one ends the process. Returns the way to end
+   * listening.
+   */
   readonly onStop: (stop: (signal: string) => void) => () => void;
 }
 
@@ -26,7 +30,14 @@ export interface Output {
 }
 
 export function processIo(): Io {
-  return { out: outputOf(process.stdout), err: outputOf(process.stderr), stdin: process.stdin, cwd: process.cwd(), env: process.env, onStop };
+  return {
+    out: outputOf(process.stdout),
+    err: outputOf(process.stderr),
+    stdin: process.stdin,
+    cwd: process.cwd(),
+    env: process.env,
+    onStop,
+  };
 }
 
 function outputOf(stream: NodeJS.WriteStream): Output {

@@ -1,4 +1,5 @@
-// The lines of a stream as bytes, just as they are between line ends: a message need not be text. The last one may lack its end.
+// The lines of a stream as bytes, just as they are between line ends: a message need not be text. The last
+// one may lack its end.
 import type { Readable } from 'node:stream';
 
 export interface LineReaderOptions {

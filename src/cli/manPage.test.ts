@@ -1,4 +1,5 @@
-// The manual page as man shows it: without a warning, and with every command, option and exit code of the help.
+// The manual page as man shows it: without a warning, and with every command, option and exit code of the
+// help.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,8 +16,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 function shown(page: string): readonly [string, string] {
   const file = join(folder, 'kahe.1');
   writeFileSync(file, page);
-  const { error, stdout, stderr } = spawnSync('man', ['--warnings', '-l', file], { encoding: 'utf8', env: { PATH: process.env['PATH'], MANWIDTH: '500', LC_ALL: 'C.UTF-8' } });
-  if (error !== undefined) throw new Error('man is not installed; on Debian: apt-get install man-db', { cause: error });
+  const { error, stdout, stderr } = spawnSync('man', ['--warnings', '-l', file], {
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'], MANWIDTH: '500', LC_ALL: 'C.UTF-8' },
+  });
+  if (error !== undefined)
+    throw new Error('man is not installed; on Debian: apt-get install man-db', { cause: error });
   return [stdout.replace(/ +/g, ' '), stderr];
 }
 

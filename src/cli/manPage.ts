@@ -3,7 +3,10 @@ import { type Command, type OptionSpec, HELP_OPTION, optionHead } from './comman
 import { COMMANDS } from './commands.js';
 
 const FILES: readonly (readonly [string, string])[] = [
-  ['.env.{environment}.local', 'Where the daemon listens and what it may use, in the folder in which it is started; environment is dev unless set.'],
+  [
+    '.env.{environment}.local',
+    'Where the daemon listens and what it may use, in the folder in which it is started; environment is dev unless set.',
+  ],
   ['buckets.json', 'The buckets and streams.'],
   ['/etc/kahe', 'Where both are for the service kahe, whose environment is prod.'],
 ];
@@ -15,7 +18,10 @@ export function manPage(version: string): string {
     '.SH NAME',
     'kahe \\- a local batching sidecar for Apache Kafka',
     '.SH SYNOPSIS',
-    ...['kahe', ...COMMANDS.map(synopsis)].flatMap((line, index) => [...(index === 0 ? [] : ['.br']), `.B ${text(line)}`]),
+    ...['kahe', ...COMMANDS.map(synopsis)].flatMap((line, index) => [
+      ...(index === 0 ? [] : ['.br']),
+      `.B ${text(line)}`,
+    ]),
     '.SH DESCRIPTION',
     'Applications write small frames to a Unix socket and go on. Kahe batches them per bucket and delivers them to Kafka or to files, and when Kafka is away it keeps them in backup files.',
     '.PP',
@@ -26,7 +32,12 @@ export function manPage(version: string): string {
     ...COMMANDS.flatMap(sectionOf),
     '.SH EXIT STATUS',
     'Of the daemon:',
-    ...listed([['0', 'It ended as asked.'], ['1', 'A fault, or a configuration that can\'t be used.'], ['2', 'A wrong command line.'], ['3', 'A daemon is running on the socket already.']]),
+    ...listed([
+      ['0', 'It ended as asked.'],
+      ['1', "A fault, or a configuration that can't be used."],
+      ['2', 'A wrong command line.'],
+      ['3', 'A daemon is running on the socket already.'],
+    ]),
     '.SH FILES',
     ...listed(FILES),
     '.SH SEE ALSO',
@@ -67,5 +78,13 @@ function sentence(words: string): string {
 
 /** Nothing in it is a request or an escape to roff, and what is typed can be copied from the page. */
 function text(words: string): string {
-  return words.replace(/\\/g, '\\e').replace(/-/g, '\\-').replace(/"/g, '\\(dq').replace(/'/g, '\\(aq').replace(/`/g, '\\(ga').replace(/\^/g, '\\(ha').replace(/~/g, '\\(ti').replace(/^\./, '\\&.');
+  return words
+    .replace(/\\/g, '\\e')
+    .replace(/-/g, '\\-')
+    .replace(/"/g, '\\(dq')
+    .replace(/'/g, '\\(aq')
+    .replace(/`/g, '\\(ga')
+    .replace(/\^/g, '\\(ha')
+    .replace(/~/g, '\\(ti')
+    .replace(/^\./, '\\&.');
 }

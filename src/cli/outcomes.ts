@@ -1,4 +1,5 @@
-// What became of frames, in words: the last line of `kahe send` and `kahe replay`. Promise: "delivered" is said of nothing else.
+// What became of frames, in words: the last line of `kahe send` and `kahe replay`. Promise: "delivered" is
+// said of nothing else.
 import { escaped, countText, framesText } from './units.js';
 
 /** As the daemon reports it: docs/protocol.md. */
@@ -31,14 +32,23 @@ export function refusedIn({ outcomes }: Report): number {
 export function withEarlier(report: Report, frames: number): Report {
   if (frames === 0) return report;
   const { outcomes } = report;
-  return { ...report, frames: report.frames + frames, outcomes: { ...outcomes, safe: (outcomes['safe'] ?? 0) + frames } };
+  return {
+    ...report,
+    frames: report.frames + frames,
+    outcomes: { ...outcomes, safe: (outcomes['safe'] ?? 0) + frames },
+  };
 }
 
-/** As "200 frames: 100 delivered, 100 rejected (over the rate limit …)". @param rejected how rejected frames are called */
+/**
+ * As "200 frames: 100 delivered, 100 rejected (over the rate limit …)".
+ * @param rejected how rejected frames are called
+ */
 export function outcomeLine(report: Report, rejected = 'rejected'): string {
   const parts = WORDS.flatMap(([outcome, words]) => {
     const frames = report.outcomes[outcome] ?? 0;
-    return frames === 0 ? [] : [`${countText(frames)} ${outcome === 'rejected' ? rejected : words}${whyOf(report, outcome)}`];
+    return frames === 0
+      ? []
+      : [`${countText(frames)} ${outcome === 'rejected' ? rejected : words}${whyOf(report, outcome)}`];
   });
   return `${framesText(report.frames)}: ${parts.length === 0 ? 'nothing to deliver' : parts.join(', ')}`;
 }
@@ -46,6 +56,10 @@ export function outcomeLine(report: Report, rejected = 'rejected'): string {
 function whyOf({ reasons, outcomes }: Report, outcome: string): string {
   const own = reasons.filter((reason) => reason.outcome === outcome);
   if (own.length === 0) return '';
-  const told = own.slice(0, MOST_REASONS).map(({ reason, frames }) => (frames === outcomes[outcome] ? escaped(reason) : `${countText(frames)} ${escaped(reason)}`));
+  const told = own
+    .slice(0, MOST_REASONS)
+    .map(({ reason, frames }) =>
+      frames === outcomes[outcome] ? escaped(reason) : `${countText(frames)} ${escaped(reason)}`,
+    );
   return ` (${told.join('; ')}${own.length > MOST_REASONS ? '; …' : ''})`;
 }

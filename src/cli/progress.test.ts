@@ -4,7 +4,10 @@ import { FakeIo } from '../../test/support/cliIo.js';
 import { FakeClock } from '../../test/support/fakeClock.js';
 import { Progress } from './progress.js';
 
-function progress(isTerminal: boolean, totalBytes = 1000): { io: FakeIo; clock: FakeClock; progress: Progress } {
+function progress(
+  isTerminal: boolean,
+  totalBytes = 1000,
+): { io: FakeIo; clock: FakeClock; progress: Progress } {
   const [io, clock] = [new FakeIo({ cwd: '/', isTerminal }), new FakeClock()];
   return { io, clock, progress: new Progress({ io, clock, totalBytes }) };
 }

@@ -1,5 +1,5 @@
-// How far a long piece of work is: on a terminal one line that is drawn anew, elsewhere a plain line every few seconds. Lines that are said
-// meanwhile stand above it.
+// How far a long piece of work is: on a terminal one line that is drawn anew, elsewhere a plain line every
+// few seconds. Lines that are said meanwhile stand above it.
 import type { Clock } from '../clock.js';
 import { type Io, type Output } from './io.js';
 import { countText, framesText, durationText } from './units.js';

@@ -17,7 +17,13 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function write(batch: unknown): void {
-  writeFileSync(join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { files: { type: 'file', settings: { path: 'data' } } }, buckets: [{ id: 'orders', streams: ['files'], batch }] }));
+  writeFileSync(
+    join(folder, 'buckets.json'),
+    JSON.stringify({
+      streamsConfigs: { files: { type: 'file', settings: { path: 'data' } } },
+      buckets: [{ id: 'orders', streams: ['files'], batch }],
+    }),
+  );
 }
 
 class Bench {
@@ -78,7 +84,11 @@ describe('Reloads', () => {
     await bench.go();
     expect(bench.taken).toEqual([2, 5]);
     expect(bench.around).toEqual(['begin', 'end']);
-    expect(bench.lines).toEqual([1, 2].map(() => `INFO | SIGHUP: ${join(folder, 'buckets.json')} is in force: changed buckets.orders (batch)`));
+    expect(bench.lines).toEqual(
+      [1, 2].map(
+        () => `INFO | SIGHUP: ${join(folder, 'buckets.json')} is in force: changed buckets.orders (batch)`,
+      ),
+    );
     expect(bench.reloads.figures).toMatchObject({ successes: 2, failures: 0 });
   });
 
@@ -107,7 +117,7 @@ describe('Reloads', () => {
     expect(bench.taken).toEqual([2]);
   });
 
-  test('a file that can\'t be used: every mistake has its line, and the figures know until the next success', async () => {
+  test("a file that can't be used: every mistake has its line, and the figures know until the next success", async () => {
     const bench = Bench.started();
     bench.nowMs = 2_000;
     writeFileSync(join(folder, 'buckets.json'), '{ streamsConfigs: {}, buckets: [] }');
@@ -120,11 +130,22 @@ describe('Reloads', () => {
       expect.stringMatching(/^ERROR \| SIGHUP: nothing was changed, the old configuration goes on/) as string,
     ]);
     expect([bench.taken, bench.around]).toEqual([[], ['begin', 'end']]);
-    expect(bench.reloads.figures).toMatchObject({ successes: 0, failures: 1, wasLastSuccessful: false, lastSuccessMs: 1_000, problem: expect.stringContaining('is empty') as string });
+    expect(bench.reloads.figures).toMatchObject({
+      successes: 0,
+      failures: 1,
+      wasLastSuccessful: false,
+      lastSuccessMs: 1_000,
+      problem: expect.stringContaining('is empty') as string,
+    });
     write(2);
     bench.reloads.ask();
     await bench.go();
-    expect(bench.reloads.figures).toEqual({ successes: 1, failures: 1, wasLastSuccessful: true, lastSuccessMs: 2_000 });
+    expect(bench.reloads.figures).toEqual({
+      successes: 1,
+      failures: 1,
+      wasLastSuccessful: true,
+      lastSuccessMs: 2_000,
+    });
   });
 
   test('a fault of our own is told as one, and the next reload is as good as any', async () => {

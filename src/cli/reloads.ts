@@ -1,5 +1,5 @@
-// SIGHUP: reads BUCKETS_FILE again, and has the daemon take on what it says. Promise: one reload after the other, the latest file wins, and a
-// file that can't be used changes nothing, which is told with its place.
+// SIGHUP: reads BUCKETS_FILE again, and has the daemon take on what it says. Promise: one reload after the
+// other, the latest file wins, and a file that can't be used changes nothing, which is told with its place.
 import { isDeepStrictEqual } from 'node:util';
 import type { ReloadFigures } from '../admin/snapshot.js';
 import { type BucketsConfig, loadBuckets } from '../config/buckets.js';
@@ -61,7 +61,8 @@ export class Reloads {
   }
 
   ask(): void {
-    if (this.#state === 'closed') return this.#options.log.info('SIGHUP: passed over, for the daemon is being stopped');
+    if (this.#state === 'closed')
+      return this.#options.log.info('SIGHUP: passed over, for the daemon is being stopped');
     this.#isAsked = true;
     if (this.#state === 'idle') void this.#run();
   }
@@ -89,7 +90,11 @@ export class Reloads {
   }
 
   async #reload(): Promise<void> {
-    const { environment: { bucketsFile }, source, log } = this.#options;
+    const {
+      environment: { bucketsFile },
+      source,
+      log,
+    } = this.#options;
     this.#checkEnvironment();
     try {
       const buckets = loadBuckets(bucketsFile, source);
@@ -109,17 +114,26 @@ export class Reloads {
   #fail(error: unknown): void {
     const { log } = this.#options;
     const isMistake = error instanceof ConfigError;
-    const lines = isMistake ? error.message.split('\n') : [`this is a fault in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`];
+    const lines = isMistake
+      ? error.message.split('\n')
+      : [
+          `this is a fault in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        ];
     this.#failures++;
     this.#problem = lines[0]!;
     for (const line of lines) log.error(`SIGHUP: ${line}`);
-    log.error(isMistake ? 'SIGHUP: nothing was changed, the old configuration goes on; `kahe check` tells whether a file can be used' : 'SIGHUP: the configuration may be taken on in part; a restart takes it on whole');
+    log.error(
+      isMistake
+        ? 'SIGHUP: nothing was changed, the old configuration goes on; `kahe check` tells whether a file can be used'
+        : 'SIGHUP: the configuration may be taken on in part; a restart takes it on whole',
+    );
   }
 
   /** What was said of the last file is not said again. */
   #tellNews({ warnings, notes }: BucketsConfig): void {
     const { log } = this.#options;
-    for (const warning of warnings.filter((each) => !this.#buckets.warnings.includes(each))) log.warn(warning);
+    for (const warning of warnings.filter((each) => !this.#buckets.warnings.includes(each)))
+      log.warn(warning);
     for (const note of notes.filter((each) => !this.#buckets.notes.includes(each))) log.info(note);
   }
 
@@ -128,10 +142,13 @@ export class Reloads {
     try {
       const now = loadEnvironment(source);
       if (isDeepStrictEqual(now, environment)) return;
-      log.warn(`SIGHUP: ${now.file ?? environment.file ?? 'the environment'} has changed: what is in it needs a restart`);
+      log.warn(
+        `SIGHUP: ${now.file ?? environment.file ?? 'the environment'} has changed: what is in it needs a restart`,
+      );
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      for (const line of error.message.split('\n')) log.warn(`SIGHUP: ${line}; it would keep the daemon from starting again`);
+      for (const line of error.message.split('\n'))
+        log.warn(`SIGHUP: ${line}; it would keep the daemon from starting again`);
     }
   }
 }

@@ -36,28 +36,51 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   // However it ends: even a second signal, or a start that fails.
   process.once('exit', closeLog);
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
-  if (environment.file === undefined) log.info('there is no .env file: what the environment does not set has its default');
+  if (environment.file === undefined)
+    log.info('there is no .env file: what the environment does not set has its default');
   for (const note of buckets.notes) log.info(note);
   // Before the socket is there: from the moment that it answers, a signal drains.
   const end = endOfLife(log);
   const manager = new ServiceManager({ env: process.env, log });
   const tellReady = (): void => manager.ready(() => statusOf(daemon, reloads.figures));
-  const reloads = new Reloads({ environment, buckets, source, log, onBegin: () => manager.reloading(), onEnd: tellReady });
+  const reloads = new Reloads({
+    environment,
+    buckets,
+    source,
+    log,
+    onBegin: () => manager.reloading(),
+    onEnd: tellReady,
+  });
   // One that comes before the daemon is there is kept until it is.
   process.on('SIGHUP', () => reloads.ask());
   const { socket, admin } = await openBoth(environment, log);
-  const daemon = await startDaemon({ environment, buckets, socket, log, reloads: () => reloads.figures, ...(admin === undefined ? {} : { admin }), ...parts }, admin);
+  const daemon = await startDaemon(
+    {
+      environment,
+      buckets,
+      socket,
+      log,
+      reloads: () => reloads.figures,
+      ...(admin === undefined ? {} : { admin }),
+      ...parts,
+    },
+    admin,
+  );
   admin?.show({ snapshot: () => daemon.snapshot(), taps: daemon.taps });
   const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
-  log.info(`kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} ${plural(buckets.buckets.length, 'bucket')}`);
+  log.info(
+    `kahe ${process.pid} listens on ${place} for ${buckets.buckets.length} ${plural(buckets.buckets.length, 'bucket')}`,
+  );
   keepYoungGenerationSmall();
   tellReady();
   reloads.begin((changed) => daemon.reload(changed));
   const { reason, exitCode } = await end;
   reloads.close();
   manager.stopping(`stopping after ${reason}: ${statusOf(daemon)}`);
-  log.info(`${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`);
+  log.info(
+    `${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`,
+  );
   await daemon.stop();
   report(daemon, log);
   await statsd?.close();
@@ -78,8 +101,14 @@ async function startDaemon(parts: DaemonParts, admin: AdminDoor | undefined): Pr
   }
 }
 
-/** The admin door is there once the socket answers. When both are taken a daemon is running already, and that is what is said. */
-async function openBoth(environment: Environment, log: Log): Promise<{ readonly socket: BoundSocket; readonly admin: AdminDoor | undefined }> {
+/**
+ * The admin door is there once the socket answers. When both are taken a daemon is running already, and that
+ * is what is said.
+ */
+async function openBoth(
+  environment: Environment,
+  log: Log,
+): Promise<{ readonly socket: BoundSocket; readonly admin: AdminDoor | undefined }> {
   const [door] = await Promise.allSettled([openAdmin(environment, log)]);
   const admin = door.status === 'fulfilled' ? door.value : undefined;
   try {
@@ -101,7 +130,11 @@ async function openAdmin({ admin }: Environment, log: Log): Promise<AdminDoor | 
   return door.open(admin, log.at('/admin'));
 }
 
-async function openStatsd({ statsd: settings }: Environment, snapshot: () => Snapshot, log: Log): Promise<Statsd | undefined> {
+async function openStatsd(
+  { statsd: settings }: Environment,
+  snapshot: () => Snapshot,
+  log: Log,
+): Promise<Statsd | undefined> {
   if (settings === undefined) return undefined;
   const { Statsd: made } = await import('../statsd/statsd.js');
   return new made({ settings, snapshot, clock: systemClock, log: log.at('/statsd') });
@@ -116,7 +149,8 @@ async function openSocket(environment: Environment): Promise<BoundSocket> {
 
 /** What systemd hands over, if it is for this process. */
 function inheritedFds(): number[] {
-  const count = process.env['LISTEN_PID'] === String(process.pid) ? Number(process.env['LISTEN_FDS'] ?? 0) : 0;
+  const count =
+    process.env['LISTEN_PID'] === String(process.pid) ? Number(process.env['LISTEN_FDS'] ?? 0) : 0;
   return Array.from({ length: count || 0 }, (_, index) => FIRST_INHERITED_FD + index);
 }
 
@@ -134,7 +168,9 @@ function endOfLife(log: Log): Promise<{ reason: string; exitCode: number }> {
     }
     for (const fault of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(fault, (error: unknown) => {
-        log.fatal(`${fault}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`);
+        log.fatal(
+          `${fault}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`,
+        );
         resolve({ reason: 'a fault', exitCode: 1 });
       });
     }

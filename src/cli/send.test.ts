@@ -26,7 +26,12 @@ afterEach(async () => {
 });
 
 function send(args: readonly string[], more: Partial<FakeIoOptions> = {}): Promise<Ran> {
-  return runHere(['send', ...args], { cwd: folder, env: { SOCKET: join(folder, 'it.sock') }, isTerminal: true, ...more });
+  return runHere(['send', ...args], {
+    cwd: folder,
+    env: { SOCKET: join(folder, 'it.sock') },
+    isTerminal: true,
+    ...more,
+  });
 }
 
 async function listen(answering: Answering = {}): Promise<AnsweringDaemon> {
@@ -34,22 +39,35 @@ async function listen(answering: Answering = {}): Promise<AnsweringDaemon> {
 }
 
 describe('kahe send: one frame', () => {
-  test.each([[['orders', 'hello', 'key']], [['orders', 'hello', '--key', 'key']], [['--key=key', 'orders', 'hello']]])('%j sends the frame, and says what became of it', async (args) => {
+  test.each([
+    [['orders', 'hello', 'key']],
+    [['orders', 'hello', '--key', 'key']],
+    [['--key=key', 'orders', 'hello']],
+  ])('%j sends the frame, and says what became of it', async (args) => {
     const { got } = await listen();
     expect(await send(args)).toEqual({ code: 0, out: '1 frame: 1 delivered\n', err: '' });
-    expect(got[0]!.subarray(0, encodeFrame('orders', 'key', 'hello').length)).toEqual(encodeFrame('orders', 'key', 'hello'));
+    expect(got[0]!.subarray(0, encodeFrame('orders', 'key', 'hello').length)).toEqual(
+      encodeFrame('orders', 'key', 'hello'),
+    );
   });
 
   test('without a key the key is null; the message may be empty, or look like an option', async () => {
     const { got } = await listen();
     await send(['orders', '']);
     await send(['orders', '--', '--key']);
-    for (const [i, message] of ['', '--key'].entries()) expect(got[i]!.subarray(0, encodeFrame('orders', null, message).length)).toEqual(encodeFrame('orders', null, message));
+    for (const [i, message] of ['', '--key'].entries())
+      expect(got[i]!.subarray(0, encodeFrame('orders', null, message).length)).toEqual(
+        encodeFrame('orders', null, message),
+      );
   });
 
   test('rejected: it says why, and ends with 1', async () => {
     await listen({ rejected: { frames: 1, reason: 'unknown bucket\u001b[31m' } });
-    expect(await send(['orders', 'hello'])).toEqual({ code: 1, out: '1 frame: 1 rejected (unknown bucket\\u{1b}[31m)\n', err: '' });
+    expect(await send(['orders', 'hello'])).toEqual({
+      code: 1,
+      out: '1 frame: 1 rejected (unknown bucket\\u{1b}[31m)\n',
+      err: '',
+    });
   });
 
   test('discarded: no receipt covers it, and that is said', async () => {
@@ -57,12 +75,21 @@ describe('kahe send: one frame', () => {
     expect(await send(['orders', 'hello'])).toEqual({ code: 1, out: '1 frame: 1 discarded\n', err: '' });
     daemon!.close();
     await listen({ discarded: 1, knowsReports: false });
-    expect(await send(['orders', 'hello'])).toEqual({ code: 1, out: '0 frames are safe, 1 discarded\n', err: '' });
+    expect(await send(['orders', 'hello'])).toEqual({
+      code: 1,
+      out: '0 frames are safe, 1 discarded\n',
+      err: '',
+    });
   });
 
   test('not delivered in time, or not waited for: it says that it is safe', async () => {
     await listen({ settles: false });
-    for (const wait of ['0.05', '0']) expect(await send(['orders', 'hello', '--wait', wait])).toEqual({ code: 0, out: '1 frame: 1 safe, not all delivered yet\n', err: '' });
+    for (const wait of ['0.05', '0'])
+      expect(await send(['orders', 'hello', '--wait', wait])).toEqual({
+        code: 0,
+        out: '1 frame: 1 safe, not all delivered yet\n',
+        err: '',
+      });
   });
 
   test('a daemon that gives receipts alone, as an older one: what they say', async () => {
@@ -74,7 +101,9 @@ describe('kahe send: one frame', () => {
     await listen({ closes: Infinity });
     const { code, err } = await send(['orders', 'hello', '--timeout', '0.2']);
     expect(code).toBe(1);
-    expect(err).toMatch(/kahe send: .*it\.sock: the daemon closed the connection and did not confirm all frames; its log says why; tried for 0\.2 s \(--timeout\)\n$/);
+    expect(err).toMatch(
+      /kahe send: .*it\.sock: the daemon closed the connection and did not confirm all frames; its log says why; tried for 0\.2 s \(--timeout\)\n$/,
+    );
   });
 
   test('a socket that this user may not use: it says whose it is, and nothing of a daemon that does not run', async () => {
@@ -83,13 +112,17 @@ describe('kahe send: one frame', () => {
     chmodSync(folder, 0o755);
     const { code, err } = await asNobody(() => send(['orders', 'hello']));
     expect(code).toBe(1);
-    expect(err).toMatch(/^kahe send: .*it\.sock: you may not use it: it belongs to \S+, group \S+, mode 0000; use sudo\n$/);
+    expect(err).toMatch(
+      /^kahe send: .*it\.sock: you may not use it: it belongs to \S+, group \S+, mode 0000; use sudo\n$/,
+    );
   });
 
   test('no daemon: it says so, once, and ends with 1', async () => {
     const { code, err } = await send(['orders', 'hello']);
     expect(code).toBe(1);
-    expect(err).toMatch(/^kahe send: .*it\.sock: connect ENOENT .*; is the daemon running\? \(start it with: kahe\)\n$/);
+    expect(err).toMatch(
+      /^kahe send: .*it\.sock: connect ENOENT .*; is the daemon running\? \(start it with: kahe\)\n$/,
+    );
   });
 
   test.each([
@@ -111,13 +144,18 @@ describe('kahe send: one frame', () => {
 });
 
 describe('kahe send: a frame for each line', () => {
-  const frames = (...messages: (string | Buffer)[]): Buffer => Buffer.concat(messages.map((message) => encodeFrame('orders', 'k', message)));
+  const frames = (...messages: (string | Buffer)[]): Buffer =>
+    Buffer.concat(messages.map((message) => encodeFrame('orders', 'k', message)));
 
   test.each([['-'], [undefined]])('of stdin, when the message is %j', async (message) => {
     const { got } = await listen();
     const stdin = Buffer.concat([Buffer.from('one\n\ntw\to\r\n'), Buffer.from([0xff, 0])]);
     const args = ['orders', ...(message === undefined ? [] : [message]), '--key', 'k'];
-    expect(await send(args, { stdin, isTerminal: message !== undefined })).toEqual({ code: 0, out: '4 frames: 4 delivered\n', err: '' });
+    expect(await send(args, { stdin, isTerminal: message !== undefined })).toEqual({
+      code: 0,
+      out: '4 frames: 4 delivered\n',
+      err: '',
+    });
     const sent = frames('one', '', 'tw\to\r', Buffer.from([0xff, 0]));
     expect(got[0]!.subarray(0, sent.length)).toEqual(sent);
   });
@@ -126,15 +164,24 @@ describe('kahe send: a frame for each line', () => {
     const { got } = await listen();
     const messages = Array.from({ length: 2000 }, (_, i) => `line ${i}`);
     await writeFile(join(folder, 'lines.txt'), messages.join('\n'));
-    expect(await send(['orders', '--key', 'k', '--file', join(folder, 'lines.txt')], { isTerminal: false })).toMatchObject({ code: 0, out: '2,000 frames: 2,000 delivered\n' });
+    expect(
+      await send(['orders', '--key', 'k', '--file', join(folder, 'lines.txt')], { isTerminal: false }),
+    ).toMatchObject({ code: 0, out: '2,000 frames: 2,000 delivered\n' });
     const sent = Buffer.concat([frames(...messages), Buffer.alloc(4)]);
     expect(got[0]!.subarray(0, sent.length)).toEqual(sent);
   });
 
   test('with the key before a delimiter, as kcat has it; a line without one has no key', async () => {
     const { got } = await listen();
-    const sent = Buffer.concat([encodeFrame('orders', 'a', 'one::two'), encodeFrame('orders', '', 'three'), encodeFrame('orders', null, 'four')]);
-    for (const option of ['-K', '--key-delimiter']) expect((await send(['orders', '-', option, '::'], { stdin: 'a::one::two\n::three\nfour\n' })).code).toBe(0);
+    const sent = Buffer.concat([
+      encodeFrame('orders', 'a', 'one::two'),
+      encodeFrame('orders', '', 'three'),
+      encodeFrame('orders', null, 'four'),
+    ]);
+    for (const option of ['-K', '--key-delimiter'])
+      expect(
+        (await send(['orders', '-', option, '::'], { stdin: 'a::one::two\n::three\nfour\n' })).code,
+      ).toBe(0);
     expect(got.map((bytes) => bytes.subarray(0, sent.length))).toEqual([sent, sent]);
   });
 
@@ -167,19 +214,29 @@ describe('kahe send: a frame for each line', () => {
     const answering = await listen({ closes: 1 });
     const { code, out, err } = await send(['orders', '-'], { stdin: 'a\nb\n', isTerminal: false });
     expect([code, out, answering.messages]).toEqual([0, '2 frames: 2 delivered\n', ['a', 'b']]);
-    expect(err).toMatch(/closed the connection.*; it is waited for, up to 60 s \(--timeout\); then what it has not confirmed \(2\) is sent again and may arrive twice\n.*: the daemon is back, and it goes on\n$/);
+    expect(err).toMatch(
+      /closed the connection.*; it is waited for, up to 60 s \(--timeout\); then what it has not confirmed \(2\) is sent again and may arrive twice\n.*: the daemon is back, and it goes on\n$/,
+    );
   });
 
   test('a line that fits in no frame is told and passed over; the others are sent, and it ends with 1', async () => {
     const answering = await listen();
-    const { code, out, err } = await send(['orders', '-'], { stdin: `a\n${'x'.repeat(300_000)}\nb\n${'y'.repeat(3000)}`, env: { SOCKET: join(folder, 'it.sock'), MAXFRAME: '2KB' } });
+    const { code, out, err } = await send(['orders', '-'], {
+      stdin: `a\n${'x'.repeat(300_000)}\nb\n${'y'.repeat(3000)}`,
+      env: { SOCKET: join(folder, 'it.sock'), MAXFRAME: '2KB' },
+    });
     expect([code, out, answering.messages]).toEqual([1, '2 frames: 2 delivered\n', ['a', 'b']]);
-    expect(err.match(/line \d+ is longer than a frame may be \(MAXFRAME, 2048 bytes\); it is passed over/g)).toHaveLength(2);
+    expect(
+      err.match(/line \d+ is longer than a frame may be \(MAXFRAME, 2048 bytes\); it is passed over/g),
+    ).toHaveLength(2);
   });
 
   test('so is a key that is too long', async () => {
     const answering = await listen();
-    expect(await send(['orders', '-', '-K', ':'], { stdin: `a:b\n${'k'.repeat(256)}:c\n` })).toMatchObject({ code: 1, err: expect.stringContaining('a line has a key of more than 255 bytes') as string });
+    expect(await send(['orders', '-', '-K', ':'], { stdin: `a:b\n${'k'.repeat(256)}:c\n` })).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('a line has a key of more than 255 bytes') as string,
+    });
     expect(answering.messages).toEqual(['b']);
   });
 });
@@ -188,7 +245,10 @@ describe('kahe send: where the daemon is', () => {
   test('--socket works in any folder, and needs no .env file', async () => {
     await rm(join(folder, '.env.dev.local'));
     await listen();
-    expect(await send(['orders', 'hello', '--socket', 'it.sock'], { env: {} })).toMatchObject({ code: 0, err: '' });
+    expect(await send(['orders', 'hello', '--socket', 'it.sock'], { env: {} })).toMatchObject({
+      code: 0,
+      err: '',
+    });
     expect(await send(['orders', 'hello'])).toMatchObject({ code: 0, err: '' });
   });
 });

@@ -1,4 +1,5 @@
-// `kahe send BUCKET …`: a frame, or one for each line, to the running daemon; ends once it is known what became of them.
+// `kahe send BUCKET …`: a frame, or one for each line, to the running daemon; ends once it is known what
+// became of them.
 import { plural } from '../plural.js';
 import { createReadStream, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
@@ -19,14 +20,29 @@ export const sendCommand: Command = {
   operands: 'BUCKET [MESSAGE|-] [KEY]',
   options: {
     key: { value: 'K', help: 'the key of the frames' },
-    'key-delimiter': { short: 'K', value: 'TEXT', help: 'what stands before the first TEXT of a line is its key' },
+    'key-delimiter': {
+      short: 'K',
+      value: 'TEXT',
+      help: 'what stands before the first TEXT of a line is its key',
+    },
     file: { value: 'F', help: 'each line of this file is a frame' },
     socket: SOCKET_OPTION,
     wait: { value: 'SECONDS', help: 'how long it waits for the delivery of what is safe; 5 without it' },
-    timeout: { value: 'SECONDS', help: 'how long a daemon that goes away in the middle is waited for; 60 without it' },
+    timeout: {
+      value: 'SECONDS',
+      help: 'how long a daemon that goes away in the middle is waited for; 60 without it',
+    },
   },
-  examples: ['kahe send requests \'{"n":1}\' --key user-7', 'journalctl -o json | kahe send logs -', 'kahe send users - -K : --file users.txt'],
-  exitCodes: { 0: 'all frames are safe, and none was rejected', 1: 'some were rejected or discarded, or are not confirmed', 2: 'a wrong command line' },
+  examples: [
+    'kahe send requests \'{"n":1}\' --key user-7',
+    'journalctl -o json | kahe send logs -',
+    'kahe send users - -K : --file users.txt',
+  ],
+  exitCodes: {
+    0: 'all frames are safe, and none was rejected',
+    1: 'some were rejected or discarded, or are not confirmed',
+    2: 'a wrong command line',
+  },
   outlivesReader: true,
   run: send,
 };
@@ -44,21 +60,35 @@ interface Sending {
 
 async function send(line: CommandLine, io: Io): Promise<number> {
   const [bucket, message, positionalKey, ...more] = line.operands;
-  if (bucket === undefined || bucket === '' || more.length > 0) throw new UsageError('name a bucket and a message, as: kahe send requests "hello"');
+  if (bucket === undefined || bucket === '' || more.length > 0)
+    throw new UsageError('name a bucket and a message, as: kahe send requests "hello"');
   const key = line.text('key') ?? positionalKey ?? null;
   const delimiter = line.text('key-delimiter');
   const file = line.text('file');
   const isOne = message !== undefined && message !== '-';
-  if (positionalKey !== undefined && line.has('key')) throw new UsageError('the key is given twice: behind the message, and as --key');
-  if (delimiter !== undefined && key !== null) throw new UsageError('a key and --key-delimiter exclude each other');
-  if (delimiter !== undefined && isOne) throw new UsageError('--key-delimiter is for lines; give the key of one message with --key');
+  if (positionalKey !== undefined && line.has('key'))
+    throw new UsageError('the key is given twice: behind the message, and as --key');
+  if (delimiter !== undefined && key !== null)
+    throw new UsageError('a key and --key-delimiter exclude each other');
+  if (delimiter !== undefined && isOne)
+    throw new UsageError('--key-delimiter is for lines; give the key of one message with --key');
   if (file !== undefined && isOne) throw new UsageError('a message and --file exclude each other');
   encoded(bucket, key, '');
-  if (file === undefined && message === undefined && io.stdin.isTTY === true) throw new UsageError('name a bucket and a message, as: kahe send requests "hello"; or "-" for lines typed here');
+  if (file === undefined && message === undefined && io.stdin.isTTY === true)
+    throw new UsageError(
+      'name a bucket and a message, as: kahe send requests "hello"; or "-" for lines typed here',
+    );
   const sending = sendingOf(line, io, file);
-  if (isOne) return deliver(sending, (delivery) => delivery.add(encoded(bucket, key, message), 0).then(() => true));
-  const keyed: Keyed = { bucket, key, delimiter: delimiter === undefined ? undefined : Buffer.from(delimiter) };
-  return deliver(sending, (delivery) => addLines(delivery, keyed, file === undefined ? io.stdin : createReadStream(file), sending));
+  if (isOne)
+    return deliver(sending, (delivery) => delivery.add(encoded(bucket, key, message), 0).then(() => true));
+  const keyed: Keyed = {
+    bucket,
+    key,
+    delimiter: delimiter === undefined ? undefined : Buffer.from(delimiter),
+  };
+  return deliver(sending, (delivery) =>
+    addLines(delivery, keyed, file === undefined ? io.stdin : createReadStream(file), sending),
+  );
 }
 
 function sendingOf(line: CommandLine, io: Io, file: string | undefined): Sending {
@@ -67,7 +97,11 @@ function sendingOf(line: CommandLine, io: Io, file: string | undefined): Sending
     io,
     waitMs: (line.text('wait') === '0' ? 0 : (line.number('wait') ?? DEFAULT_WAIT_S)) * 1000,
     timeoutMs: (line.number('timeout') ?? DEFAULT_TIMEOUT_S) * 1000,
-    progress: new Progress({ io, clock: systemClock, totalBytes: file === undefined ? 0 : statSync(file).size }),
+    progress: new Progress({
+      io,
+      clock: systemClock,
+      totalBytes: file === undefined ? 0 : statSync(file).size,
+    }),
   };
 }
 
@@ -94,7 +128,10 @@ async function deliver(sending: Sending, add: (delivery: Delivery) => Promise<bo
   } catch (error) {
     if (error instanceof UsageError) throw error;
     progress.say(`kahe send: ${(error as Error).message}`);
-    if (progress.frames > 0) progress.say(`${safeLine(progress.frames, delivery.discarded)}; of what was sent behind ${plural(progress.frames, 'it', 'them')} nothing is known`);
+    if (progress.frames > 0)
+      progress.say(
+        `${safeLine(progress.frames, delivery.discarded)}; of what was sent behind ${plural(progress.frames, 'it', 'them')} nothing is known`,
+      );
     return 1;
   } finally {
     delivery.close();
@@ -113,7 +150,12 @@ interface Keyed {
 }
 
 /** @returns was each line sent? */
-async function addLines(delivery: Delivery, keyed: Keyed, input: Readable, { place, io, progress }: Sending): Promise<boolean> {
+async function addLines(
+  delivery: Delivery,
+  keyed: Keyed,
+  input: Readable,
+  { place, io, progress }: Sending,
+): Promise<boolean> {
   let isAll = true;
   const stop = new AbortController();
   const forget = io.onStop((signal) => {
@@ -125,11 +167,19 @@ async function addLines(delivery: Delivery, keyed: Keyed, input: Readable, { pla
     progress.say(`kahe send: ${text}; it is passed over`);
   };
   const room = place.maxFrameBytes - (encodeFrame(keyed.bucket, keyed.key, '').length - PREFIX_BYTES);
-  const lines = new LineReader(input, { maxBytes: room, stop: stop.signal, onTooLong: (number) => passOver(`line ${number} is longer than a frame may be (MAXFRAME, ${place.maxFrameBytes} bytes)`) });
+  const lines = new LineReader(input, {
+    maxBytes: room,
+    stop: stop.signal,
+    onTooLong: (number) =>
+      passOver(`line ${number} is longer than a frame may be (MAXFRAME, ${place.maxFrameBytes} bytes)`),
+  });
   try {
     for await (const text of lines) {
       const frame = frameOf(keyed, text);
-      if (frame === undefined) passOver(`a line has a key of more than 255 bytes before ${JSON.stringify(keyed.delimiter!.toString())}`);
+      if (frame === undefined)
+        passOver(
+          `a line has a key of more than 255 bytes before ${JSON.stringify(keyed.delimiter!.toString())}`,
+        );
       else await delivery.add(frame, text.length + 1);
     }
   } finally {
@@ -142,5 +192,7 @@ async function addLines(delivery: Delivery, keyed: Keyed, input: Readable, { pla
 function frameOf({ bucket, key, delimiter }: Keyed, line: Buffer): Buffer | undefined {
   const at = delimiter === undefined ? -1 : line.indexOf(delimiter);
   if (at > 255) return undefined;
-  return at === -1 ? encodeFrame(bucket, key, line) : encodeFrame(bucket, line.subarray(0, at), line.subarray(at + delimiter!.length));
+  return at === -1
+    ? encodeFrame(bucket, key, line)
+    : encodeFrame(bucket, line.subarray(0, at), line.subarray(at + delimiter!.length));
 }

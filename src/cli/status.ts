@@ -1,11 +1,25 @@
-// `kahe status`: one look at the running daemon. Its exit code says the same to scripts: ready, not ready, or nobody there.
+// `kahe status`: one look at the running daemon. Its exit code says the same to scripts: ready, not ready, or
+// nobody there.
 import { reasonsNotReady } from '../admin/readiness.js';
 import type { Snapshot } from '../admin/snapshot.js';
 import type { Account } from '../streams/account.js';
 import { ADMIN_OPTION, AdminLink } from './adminLink.js';
 import { type Command, type CommandLine, UsageError, columns } from './command.js';
 import { type Io, type Output, painted } from './io.js';
-import { BACKED_UP, BUCKET, QUEUED, STREAM, type StreamRow, modeColumn, problemText, rateColumn, readinessLines, rowsOf, shareText, titleOf } from './streamRows.js';
+import {
+  BACKED_UP,
+  BUCKET,
+  QUEUED,
+  STREAM,
+  type StreamRow,
+  modeColumn,
+  problemText,
+  rateColumn,
+  readinessLines,
+  rowsOf,
+  shareText,
+  titleOf,
+} from './streamRows.js';
 import { type Column, roomOf, tableOf } from './table.js';
 import { bytesText, countText, counted, durationText, escaped, framesText, rateText } from './units.js';
 
@@ -16,8 +30,17 @@ export const statusCommand: Command = {
     admin: ADMIN_OPTION,
     json: { help: 'all there is to know, as one JSON object: what the admin door has as /status.json' },
   },
-  examples: ['kahe status', 'kahe status --json | jq .memory', 'kahe status --admin /run/kahe/admin/admin.sock || echo "look at it"'],
-  exitCodes: { 0: 'it is ready', 1: 'it is not ready: starting, stopping, clients wait, or a stream delivers nowhere', 2: 'a wrong command line', 3: 'no daemon answers, or nothing says where it is' },
+  examples: [
+    'kahe status',
+    'kahe status --json | jq .memory',
+    'kahe status --admin /run/kahe/admin/admin.sock || echo "look at it"',
+  ],
+  exitCodes: {
+    0: 'it is ready',
+    1: 'it is not ready: starting, stopping, clients wait, or a stream delivers nowhere',
+    2: 'a wrong command line',
+    3: 'no daemon answers, or nothing says where it is',
+  },
   run: status,
 };
 
@@ -46,28 +69,69 @@ function linesOf(snapshot: Snapshot, out: Output): string[] {
   ];
 }
 
-function factsOf({ socket, memory, paused, spool, rejected, discards, process: { residentBytes }, takenAtMs, startedAtMs }: Snapshot): [string, string][] {
+function factsOf({
+  socket,
+  memory,
+  paused,
+  spool,
+  rejected,
+  discards,
+  process: { residentBytes },
+  takenAtMs,
+  startedAtMs,
+}: Snapshot): [string, string][] {
   const perSecond = socket.received / Math.max(0.001, (takenAtMs - startedAtMs) / 1000);
   const discarded = discards.reduce((sum, { frames }) => sum + frames, 0);
   const kept = rejected.reasons.reduce((sum, { frames }) => sum + frames, 0);
   return [
-    ['received', `${framesText(socket.received)}, ${rateText(perSecond)} a second since the start; ${countText(socket.bad)} bad`],
-    ['connections', `${countText(socket.open)} open, ${countText(socket.accepted)} since the start${socket.turnedAway === 0 ? '' : `; ${countText(socket.turnedAway)} turned away for lack of open files`}`],
-    ['memory', `${shareText(memory.heldBytes, memory.limitBytes)} held; the process has ${bytesText(residentBytes)}`],
-    ['spool', spool === undefined ? 'none' : `${shareText(spool.bytes, spool.maxBytes)}${spool.isFull ? ', full' : ''}${spool.failingSegments === 0 ? '' : `, ${counted(spool.failingSegments, 'file')} that the disk does not take`}`],
+    [
+      'received',
+      `${framesText(socket.received)}, ${rateText(perSecond)} a second since the start; ${countText(socket.bad)} bad`,
+    ],
+    [
+      'connections',
+      `${countText(socket.open)} open, ${countText(socket.accepted)} since the start${socket.turnedAway === 0 ? '' : `; ${countText(socket.turnedAway)} turned away for lack of open files`}`,
+    ],
+    [
+      'memory',
+      `${shareText(memory.heldBytes, memory.limitBytes)} held; the process has ${bytesText(residentBytes)}`,
+    ],
+    [
+      'spool',
+      spool === undefined
+        ? 'none'
+        : `${shareText(spool.bytes, spool.maxBytes)}${spool.isFull ? ', full' : ''}${spool.failingSegments === 0 ? '' : `, ${counted(spool.failingSegments, 'file')} that the disk does not take`}`,
+    ],
     ['paused', pausedText(paused)],
-    ...(kept + rejected.lostFrames === 0 ? [] : [['rejected', `${framesText(kept)}: ${rejected.reasons.map(({ reason, frames }) => `${escaped(reason)} (${countText(frames)})`).join(', ')}${rejected.lostFrames === 0 ? '' : `; ${countText(rejected.lostFrames)} could not be kept`}`] as [string, string]]),
+    ...(kept + rejected.lostFrames === 0
+      ? []
+      : [
+          [
+            'rejected',
+            `${framesText(kept)}: ${rejected.reasons.map(({ reason, frames }) => `${escaped(reason)} (${countText(frames)})`).join(', ')}${rejected.lostFrames === 0 ? '' : `; ${countText(rejected.lostFrames)} could not be kept`}`,
+          ] as [string, string],
+        ]),
     ...(discarded === 0 ? [] : [['discarded', framesText(discarded)] as [string, string]]),
   ];
 }
 
 function pausedText({ isForMemory, isForSpool, ms, times }: Snapshot['paused']): string {
-  if (isForMemory || isForSpool) return `clients wait now, for ${isForMemory ? 'memory' : 'the spool'}; ${durationText(ms)} in all`;
-  return times === 0 ? 'never: no client had to wait' : `not now; ${counted(times, 'time')} until now, ${durationText(ms)} in all`;
+  if (isForMemory || isForSpool)
+    return `clients wait now, for ${isForMemory ? 'memory' : 'the spool'}; ${durationText(ms)} in all`;
+  return times === 0
+    ? 'never: no client had to wait'
+    : `not now; ${counted(times, 'time')} until now, ${durationText(ms)} in all`;
 }
 
 function tableColumns(out: Output): Column<StreamRow>[] {
-  const counts = (head: string, what: keyof Account, spare: number): Column<StreamRow> => ({ head, side: 'right', text: ({ stream }) => countText(stream.account[what]), spare, paint: (text, { stream }) => (what !== 'slicedOut' && stream.account[what] > 0 ? painted(out, 'yellow', text) : text) });
+  const counts = (head: string, what: keyof Account, spare: number): Column<StreamRow> => ({
+    head,
+    side: 'right',
+    text: ({ stream }) => countText(stream.account[what]),
+    spare,
+    paint: (text, { stream }) =>
+      what !== 'slicedOut' && stream.account[what] > 0 ? painted(out, 'yellow', text) : text,
+  });
   return [
     BUCKET,
     STREAM,
@@ -86,5 +150,16 @@ function tableColumns(out: Output): Column<StreamRow>[] {
 }
 
 function problemColumns(out: Output): Column<StreamRow>[] {
-  return [BUCKET, STREAM, { head: 'LAST PROBLEM', side: 'left', text: problemText, atLeast: 20, paint: (text, { stream: { mode, isAlive } }) => (isAlive && mode === 'error' ? painted(out, 'red', text) : text) }];
+  return [
+    BUCKET,
+    STREAM,
+    {
+      head: 'LAST PROBLEM',
+      side: 'left',
+      text: problemText,
+      atLeast: 20,
+      paint: (text, { stream: { mode, isAlive } }) =>
+        isAlive && mode === 'error' ? painted(out, 'red', text) : text,
+    },
+  ];
 }

@@ -1,4 +1,5 @@
-// The streams of a daemon's buckets, a row each, as `kahe status` and `kahe top` show them: with rates, which are what lies between two looks.
+// The streams of a daemon's buckets, a row each, as `kahe status` and `kahe top` show them: with rates, which
+// are what lies between two looks.
 import { readinessOf } from '../admin/readiness.js';
 import type { Snapshot, StreamSnapshot } from '../admin/snapshot.js';
 import type { Column } from './table.js';
@@ -24,22 +25,38 @@ export interface Rates {
   readonly bytes: number;
 }
 
-/** @param before an earlier look at the same life of the daemon; `'start'`: rates since it began; undefined: none are known */
+/**
+ * @param before an earlier look at the same life of the daemon; `'start'`: rates since it began; undefined:
+ * none are known
+ */
 export function rowsOf(now: Snapshot, before: Snapshot | 'start' | undefined): StreamRow[] {
-  const seconds = before === undefined ? 0 : (now.takenAtMs - (before === 'start' ? now.startedAtMs : before.takenAtMs)) / 1000;
-  const earlier = new Map(before === undefined || before === 'start' ? [] : before.buckets.flatMap(({ name, streams }) => streams.map((stream) => [JSON.stringify([name, stream.id]), stream] as const)));
-  return now.buckets.flatMap(({ name, streams, backlog }) => streams.map((stream) => ({
-    bucket: lineOf(Buffer.from(name)),
-    stream,
-    backlogBytes: Math.max(backlog.memoryBytes, backlog.diskBytes),
-    rates: seconds > 0 ? ratesOf(stream, earlier.get(JSON.stringify([name, stream.id])), seconds) : undefined,
-    nowMs: now.takenAtMs,
-  })));
+  const seconds =
+    before === undefined
+      ? 0
+      : (now.takenAtMs - (before === 'start' ? now.startedAtMs : before.takenAtMs)) / 1000;
+  const earlier = new Map(
+    before === undefined || before === 'start'
+      ? []
+      : before.buckets.flatMap(({ name, streams }) =>
+          streams.map((stream) => [JSON.stringify([name, stream.id]), stream] as const),
+        ),
+  );
+  return now.buckets.flatMap(({ name, streams, backlog }) =>
+    streams.map((stream) => ({
+      bucket: lineOf(Buffer.from(name)),
+      stream,
+      backlogBytes: Math.max(backlog.memoryBytes, backlog.diskBytes),
+      rates:
+        seconds > 0 ? ratesOf(stream, earlier.get(JSON.stringify([name, stream.id])), seconds) : undefined,
+      nowMs: now.takenAtMs,
+    })),
+  );
 }
 
 /** @param before undefined: it was not there, and had nothing */
 function ratesOf(now: StreamSnapshot, before: StreamSnapshot | undefined, seconds: number): Rates {
-  const rate = (of: (stream: StreamSnapshot) => number): number => Math.max(0, of(now) - (before === undefined ? 0 : of(before))) / seconds;
+  const rate = (of: (stream: StreamSnapshot) => number): number =>
+    Math.max(0, of(now) - (before === undefined ? 0 : of(before))) / seconds;
   return {
     received: rate(({ account }) => account.received),
     delivered: rate(({ account }) => account.delivered),
@@ -47,10 +64,29 @@ function ratesOf(now: StreamSnapshot, before: StreamSnapshot | undefined, second
   };
 }
 
-export const BUCKET: Column<StreamRow> = { head: 'BUCKET', side: 'left', text: ({ bucket }) => bucket, atLeast: 12 };
-export const STREAM: Column<StreamRow> = { head: 'STREAM', side: 'left', text: ({ stream }) => escaped(stream.id), atLeast: 8 };
-export const QUEUED: Column<StreamRow> = { head: 'QUEUED', side: 'right', text: ({ stream }) => countText(stream.account.queued) };
-export const BACKED_UP: Column<StreamRow> = { head: 'BACKED UP', side: 'right', text: ({ stream }) => countText(stream.account.backedUp), spare: 3 };
+export const BUCKET: Column<StreamRow> = {
+  head: 'BUCKET',
+  side: 'left',
+  text: ({ bucket }) => bucket,
+  atLeast: 12,
+};
+export const STREAM: Column<StreamRow> = {
+  head: 'STREAM',
+  side: 'left',
+  text: ({ stream }) => escaped(stream.id),
+  atLeast: 8,
+};
+export const QUEUED: Column<StreamRow> = {
+  head: 'QUEUED',
+  side: 'right',
+  text: ({ stream }) => countText(stream.account.queued),
+};
+export const BACKED_UP: Column<StreamRow> = {
+  head: 'BACKED UP',
+  side: 'right',
+  text: ({ stream }) => countText(stream.account.backedUp),
+  spare: 3,
+};
 
 /** `backup for 3m02s`: how long matters once it is not as it should be. */
 export function modeColumn(output: Output): Column<StreamRow> {
@@ -61,7 +97,8 @@ export function modeColumn(output: Output): Column<StreamRow> {
       if (!isAlive) return 'ended';
       return mode === 'normal' ? mode : `${mode} for ${durationText(Math.max(0, nowMs - modeSinceMs))}`;
     },
-    paint: (text, { stream: { mode, isAlive } }) => (isAlive && mode !== 'normal' ? painted(output, mode === 'error' ? 'red' : 'yellow', text) : text),
+    paint: (text, { stream: { mode, isAlive } }) =>
+      isAlive && mode !== 'normal' ? painted(output, mode === 'error' ? 'red' : 'yellow', text) : text,
   };
 }
 
@@ -72,13 +109,16 @@ export function rateColumn(head: string, rate: keyof Rates): Column<StreamRow> {
 
 /** `12s ago: …` */
 export function problemText({ stream: { lastProblem }, nowMs }: StreamRow): string {
-  return lastProblem === undefined ? '' : `${durationText(Math.max(0, nowMs - lastProblem.atMs))} ago: ${escaped(lastProblem.text)}`;
+  return lastProblem === undefined
+    ? ''
+    : `${durationText(Math.max(0, nowMs - lastProblem.atMs))} ago: ${escaped(lastProblem.text)}`;
 }
 
 /** `ready`, with how many streams are in backup, or why it is not, a line each. */
 export function readinessLines(snapshot: Snapshot, output: Output): string[] {
   const { state, text, reasons } = readinessOf(snapshot);
-  if (state === 'error') return reasons.map((reason) => painted(output, 'red', `${text}: ${escaped(reason)}`));
+  if (state === 'error')
+    return reasons.map((reason) => painted(output, 'red', `${text}: ${escaped(reason)}`));
   return [painted(output, state === 'backup' ? 'yellow' : 'green', text)];
 }
 

@@ -1,4 +1,5 @@
-// A table that fits its terminal: what can be done without goes first, then texts are cut; elsewhere it is as wide as it likes.
+// A table that fits its terminal: what can be done without goes first, then texts are cut; elsewhere it is as
+// wide as it likes.
 import { type Output } from './io.js';
 import { cutToWidth, padToWidth, widthOf } from './textWidth.js';
 
@@ -10,7 +11,10 @@ export interface Column<Row> {
   readonly paint?: (text: string, row: Row) => string;
   /** May be cut down to this width; undefined: not at all. */
   readonly atLeast?: number;
-  /** Left out where there is no room: those first that are 0 all the way down, then the highest; undefined: never. */
+  /**
+   * Left out where there is no room: those first that are 0 all the way down, then the highest; undefined:
+   * never.
+   */
   readonly spare?: number;
 }
 
@@ -30,10 +34,15 @@ export function tableOf<Row>(columns: readonly Column<Row>[], rows: readonly Row
   const shown = fitted(filled, room);
   const line = (cell: (each: Filled<Row>) => string): string => shown.map(cell).join(GAP).trimEnd();
   const head = line(({ column, width }) => padToWidth(cutToWidth(column.head, width), width, column.side));
-  return [head, ...rows.map((row, index) => line(({ column, texts, width }) => {
-    const text = padToWidth(cutToWidth(texts[index]!, width), width, column.side);
-    return column.paint?.(text, row) ?? text;
-  }))];
+  return [
+    head,
+    ...rows.map((row, index) =>
+      line(({ column, texts, width }) => {
+        const text = padToWidth(cutToWidth(texts[index]!, width), width, column.side);
+        return column.paint?.(text, row) ?? text;
+      }),
+    ),
+  ];
 }
 
 interface Filled<Row> {
@@ -53,11 +62,14 @@ function fitted<Row>(all: readonly Filled<Row>[], room: number): readonly Filled
   }
   let tooMuch = sumOf(shown.map(({ width }) => width)) - room;
   // From the right: the first columns say what a row is about.
-  return [...shown].reverse().map((each) => {
-    const taken = Math.max(0, Math.min(tooMuch, each.width - leastWidth(each)));
-    tooMuch -= taken;
-    return { ...each, width: each.width - taken };
-  }).reverse();
+  return [...shown]
+    .reverse()
+    .map((each) => {
+      const taken = Math.max(0, Math.min(tooMuch, each.width - leastWidth(each)));
+      tooMuch -= taken;
+      return { ...each, width: each.width - taken };
+    })
+    .reverse();
 }
 
 function spareOf<Row>({ column: { spare }, texts }: Filled<Row>): number {

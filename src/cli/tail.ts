@@ -1,4 +1,5 @@
-// `kahe tail BUCKET`: frames of a bucket as they pass through the running daemon, a sample of them where there are many.
+// `kahe tail BUCKET`: frames of a bucket as they pass through the running daemon, a sample of them where
+// there are many.
 import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { OTHER_BUCKETS } from '../admin/fold.js';
@@ -20,10 +21,22 @@ export const tailCommand: Command = {
     count: { value: 'N', help: 'ends after so many frames' },
     values: { help: 'messages whole, up to 64 KB; without it the table has their beginning' },
     json: { help: 'a JSON object on a line for each frame; "base64" names the fields that are no text' },
-    admin: { ...ADMIN_OPTION, help: 'the daemon\'s admin door, the path of a socket; without it ADMIN of the environment' },
+    admin: {
+      ...ADMIN_OPTION,
+      help: "the daemon's admin door, the path of a socket; without it ADMIN of the environment",
+    },
   },
-  examples: ['kahe tail requests', 'kahe tail requests --key user-7 --values', 'kahe tail requests --json --rate 100 --count 1000 | jq -r .message'],
-  exitCodes: { 0: 'it ended as asked', 1: 'the daemon shows no frames there, or not to one more', 2: 'a wrong command line', 3: 'no daemon answers, it went away, or nothing says where it is' },
+  examples: [
+    'kahe tail requests',
+    'kahe tail requests --key user-7 --values',
+    'kahe tail requests --json --rate 100 --count 1000 | jq -r .message',
+  ],
+  exitCodes: {
+    0: 'it ended as asked',
+    1: 'the daemon shows no frames there, or not to one more',
+    2: 'a wrong command line',
+    3: 'no daemon answers, it went away, or nothing says where it is',
+  },
   run: tail,
 };
 
@@ -33,15 +46,27 @@ const MOST_LINE_BYTES = 1024 * 1024;
 
 async function tail(line: CommandLine, io: Io): Promise<number> {
   const [bucket, ...more] = line.operands;
-  if (bucket === undefined || bucket === '' || more.length > 0) throw new UsageError('name one bucket, as: kahe tail requests');
-  const [rate, key, count] = [line.number('rate') ?? 10, line.text('key'), line.wholeNumber('count') ?? Infinity];
-  if (rate > MOST_RATE) throw new UsageError(`--rate ${line.text('rate')!} is over ${MOST_RATE}, which is the most that the daemon shows in a second`);
+  if (bucket === undefined || bucket === '' || more.length > 0)
+    throw new UsageError('name one bucket, as: kahe tail requests');
+  const [rate, key, count] = [
+    line.number('rate') ?? 10,
+    line.text('key'),
+    line.wholeNumber('count') ?? Infinity,
+  ];
+  if (rate > MOST_RATE)
+    throw new UsageError(
+      `--rate ${line.text('rate')!} is over ${MOST_RATE}, which is the most that the daemon shows in a second`,
+    );
   const link = AdminLink.of(line, io);
   const stop = new AbortController();
   const endListening = io.onStop(() => stop.abort());
   try {
     // First the frames, so that none passes unseen while the names are asked for.
-    const response = await link.tail(bucket, { rate: String(rate), ...(key === undefined ? {} : { key }) }, stop.signal);
+    const response = await link.tail(
+      bucket,
+      { rate: String(rate), ...(key === undefined ? {} : { key }) },
+      stop.signal,
+    );
     await checkTaken(response);
     await tellIfUnknown(bucket, link, io);
     const seen = new Seen(line, io);
@@ -67,7 +92,9 @@ async function tellIfUnknown(bucket: string, link: AdminLink, io: Io): Promise<v
   const names = (await link.look())?.snapshot.buckets.map(({ name }) => name) ?? [];
   if (names.includes(bucket) || names.includes(OTHER_BUCKETS)) return;
   const near = escaped(didYouMean(bucket, names));
-  await io.err.write(`kahe tail: there is no bucket ${lineOf(Buffer.from(bucket))} until now: its first frame is waited for${near}\n`);
+  await io.err.write(
+    `kahe tail: there is no bucket ${lineOf(Buffer.from(bucket))} until now: its first frame is waited for${near}\n`,
+  );
 }
 
 /** Resolves once so many frames were seen. @throws {NoDaemonError} the daemon ended it */
@@ -113,7 +140,9 @@ class Seen {
 
   #unseenMore(frames: number): Promise<void> {
     this.#unseen += frames;
-    return this.#io.err.write(`${painted(this.#io.err, 'dim', `… ${framesText(frames)} more passed unseen`)}\n`);
+    return this.#io.err.write(
+      `${painted(this.#io.err, 'dim', `… ${framesText(frames)} more passed unseen`)}\n`,
+    );
   }
 
   end(): Promise<void> {
@@ -121,9 +150,15 @@ class Seen {
   }
 
   #row({ time, key, size, message, base64 = [], isCut }: FrameLine): string {
-    const bytesOf = (name: string, shown: string): Buffer => Buffer.from(shown, base64.includes(name) ? 'base64' : 'utf8');
+    const bytesOf = (name: string, shown: string): Buffer =>
+      Buffer.from(shown, base64.includes(name) ? 'base64' : 'utf8');
     const whole = lineOf(bytesOf('message', message));
-    return row(time.slice(11, 23), key === null ? '-' : cut(lineOf(bytesOf('key', key)), WIDEST_KEY), bytesText(size), this.#hasValues ? `${whole}${isCut === true ? '…' : ''}` : cut(whole, BEGINNING));
+    return row(
+      time.slice(11, 23),
+      key === null ? '-' : cut(lineOf(bytesOf('key', key)), WIDEST_KEY),
+      bytesText(size),
+      this.#hasValues ? `${whole}${isCut === true ? '…' : ''}` : cut(whole, BEGINNING),
+    );
   }
 }
 

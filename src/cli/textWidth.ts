@@ -1,4 +1,5 @@
-// Text by the room that it takes on a terminal: wide characters, emoji and combining marks are not one column each.
+// Text by the room that it takes on a terminal: wide characters, emoji and combining marks are not one column
+// each.
 import stringWidth from 'string-width';
 
 const SEGMENTER = new Intl.Segmenter();

@@ -1,4 +1,5 @@
-// `kahe top`: the streams of the running daemon, live: a screen on a terminal, elsewhere a block of lines at each look.
+// `kahe top`: the streams of the running daemon, live: a screen on a terminal, elsewhere a block of lines at
+// each look.
 import { setTimeout as delay } from 'node:timers/promises';
 import { ADMIN_OPTION, AdminLink, NoDaemonError } from './adminLink.js';
 import { type Command, type CommandLine, UsageError } from './command.js';
@@ -16,7 +17,12 @@ export const topCommand: Command = {
     admin: ADMIN_OPTION,
   },
   examples: ['kahe top --sort queue', 'kahe top --interval 10 --count 6 >> /tmp/kahe.txt'],
-  exitCodes: { 0: 'it ended as asked', 1: 'a fault', 2: 'a wrong command line', 3: 'no daemon answers, or nothing says where it is' },
+  exitCodes: {
+    0: 'it ended as asked',
+    1: 'a fault',
+    2: 'a wrong command line',
+    3: 'no daemon answers, or nothing says where it is',
+  },
   run: top,
 };
 
@@ -25,7 +31,11 @@ const LONGEST_SECONDS = 24 * 60 * 60;
 
 async function top(line: CommandLine, io: Io): Promise<number> {
   if (line.operands.length > 0) throw new UsageError(`it takes no ${JSON.stringify(line.operands[0])}`);
-  const [intervalMs, count, sort] = [intervalOf(line) * 1000, line.wholeNumber('count') ?? Infinity, sortOf(line)];
+  const [intervalMs, count, sort] = [
+    intervalOf(line) * 1000,
+    line.wholeNumber('count') ?? Infinity,
+    sortOf(line),
+  ];
   const link = AdminLink.of(line, io);
   const stop = new AbortController();
   const endListening = io.onStop(() => stop.abort());
@@ -66,12 +76,15 @@ function isScreen({ out, env }: Io): boolean {
 function intervalOf(line: CommandLine): number {
   const seconds = line.number('interval') ?? 1;
   if (seconds >= SHORTEST_SECONDS && seconds <= LONGEST_SECONDS) return seconds;
-  throw new UsageError(`--interval ${line.text('interval')!} is not from ${SHORTEST_SECONDS} to ${LONGEST_SECONDS} seconds`);
+  throw new UsageError(
+    `--interval ${line.text('interval')!} is not from ${SHORTEST_SECONDS} to ${LONGEST_SECONDS} seconds`,
+  );
 }
 
 function sortOf(line: CommandLine): Sort {
   const text = line.text('sort') ?? 'rate';
   const sort = SORTS.find((name) => name === text);
-  if (sort === undefined) throw new UsageError(`--sort ${JSON.stringify(text)} is none of ${SORTS.join(', ')}`);
+  if (sort === undefined)
+    throw new UsageError(`--sort ${JSON.stringify(text)} is none of ${SORTS.join(', ')}`);
   return sort;
 }

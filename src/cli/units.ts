@@ -1,5 +1,5 @@
-// Numbers and bytes as people read them. Promise: what comes out is one line, whatever the bytes are: nothing moves the cursor, hides text or
-// turns its direction.
+// Numbers and bytes as people read them. Promise: what comes out is one line, whatever the bytes are: nothing
+// moves the cursor, hides text or turns its direction.
 import { textOf } from '../frames/frameText.js';
 import { plural } from '../plural.js';
 
@@ -38,21 +38,32 @@ export function durationText(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds}s`;
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  return hours > 0 ? `${hours}h${String(minutes).padStart(2, '0')}m` : `${minutes}m${String(seconds % 60).padStart(2, '0')}s`;
+  return hours > 0
+    ? `${hours}h${String(minutes).padStart(2, '0')}m`
+    : `${minutes}m${String(seconds % 60).padStart(2, '0')}s`;
 }
 
-/** Text on one line, spaces for tabs and line ends; what is no text, or would do something to a terminal, as hex. */
+/**
+ * Text on one line, spaces for tabs and line ends; what is no text, or would do something to a terminal, as
+ * hex.
+ */
 export function lineOf(bytes: Buffer, isCut = false): string {
   const text = textOf(bytes, isCut);
-  return text === undefined || UNSAFE.test(text) ? `0x${bytes.toString('hex')}` : text.replace(/[\t\n]/g, ' ');
+  return text === undefined || UNSAFE.test(text)
+    ? `0x${bytes.toString('hex')}`
+    : text.replace(/[\t\n]/g, ' ');
 }
 
 /** Control characters, but tab and line end, and those that turn or hide text. */
-const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
+const UNSAFE =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
 
 /** What somebody said, on one line: what would do something to a terminal is written as its number. */
 export function escaped(text: string): string {
-  return text.replace(/[\t\n]+/g, ' ').replace(EACH_UNSAFE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`).trim();
+  return text
+    .replace(/[\t\n]+/g, ' ')
+    .replace(EACH_UNSAFE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
+    .trim();
 }
 
 const EACH_UNSAFE = new RegExp(UNSAFE, 'g');

@@ -30,14 +30,18 @@ export function parseAdminPlace(text: string, cwd: string): AdminPlace {
   if (text.includes('/')) return { path: checkSocketPath(resolve(cwd, text)) };
   const place = parseTcpPlace(text);
   if (place !== undefined) return place;
-  throw new ConfigError(`${describeValue(text)} is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`);
+  throw new ConfigError(
+    `${describeValue(text)} is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`,
+  );
 }
 
 /** HOST:PORT; an IPv6 address stands in brackets. Undefined: it is neither. */
 export function parseTcpPlace(text: string): TcpPlace | undefined {
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
-  return host !== undefined && Number(port) >= 1 && Number(port) <= 65_535 ? { host, port: Number(port) } : undefined;
+  return host !== undefined && Number(port) >= 1 && Number(port) <= 65_535
+    ? { host, port: Number(port) }
+    : undefined;
 }
 
 /** As people write it. */

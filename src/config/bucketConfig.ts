@@ -1,4 +1,5 @@
-// One entry of `buckets`, or `defaultBucket`. Promise: its streams exist, and its name is one that each of them can take.
+// One entry of `buckets`, or `defaultBucket`. Promise: its streams exist, and its name is one that each of
+// them can take.
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import { didYouMean } from './didYouMean.js';
@@ -9,7 +10,10 @@ import { parseSize } from './size.js';
 import { describeKind, describeValue, isRecord, parseInteger } from './values.js';
 
 export interface BucketConfig {
-  /** The bucket's name in frames, the topic in Kafka, `{bucket}` in a file's name. Of `defaultBucket` it means nothing. */
+  /**
+   * The bucket's name in frames, the topic in Kafka, `{bucket}` in a file's name. Of `defaultBucket` it means
+   * nothing.
+   */
   readonly id: string;
   /** Keys of `streamsConfigs`, each once, at least one. */
   readonly streams: readonly string[];
@@ -23,7 +27,9 @@ export interface BucketConfig {
   readonly rateLimit: RateLimitConfig | undefined;
 }
 
-/** The streams that a bucket may name, those of them whose frames reach Kafka, and those that have a backup. */
+/**
+ * The streams that a bucket may name, those of them whose frames reach Kafka, and those that have a backup.
+ */
 export interface StreamIds {
   readonly all: readonly string[];
   readonly kafka: ReadonlySet<string>;
@@ -31,27 +37,48 @@ export interface StreamIds {
 }
 
 const KB = 1024;
-/** Of which one record batch of Kafka's is made, mostly: 1 MiB would leave a small rest, with a request of its own. */
+/**
+ * Of which one record batch of Kafka's is made, mostly: 1 MiB would leave a small rest, with a request of its
+ * own.
+ */
 const DEFAULT_BATCH_BYTES = 976 * KB;
 const LONGEST_ID_BYTES = 255;
 
 const batchShape = {
   batch: readBy((value) => parseInteger(value, 1, 10_000_000)).default(10_000),
   batchTimeout: readBy((value) => parseInteger(value, 1, 3_600_000)).default(1000),
-  batchBytes: readBy((value) => parseSize(value, { minBytes: KB, maxBytes: 8 * KB ** 2 })).default(DEFAULT_BATCH_BYTES),
+  batchBytes: readBy((value) => parseSize(value, { minBytes: KB, maxBytes: 8 * KB ** 2 })).default(
+    DEFAULT_BATCH_BYTES,
+  ),
 };
-const bucketSchema = z.strictObject({ id: readBy(parseId), streams: z.array(z.string()), rateLimit: z.unknown().optional(), ...batchShape });
+const bucketSchema = z.strictObject({
+  id: readBy(parseId),
+  streams: z.array(z.string()),
+  rateLimit: z.unknown().optional(),
+  ...batchShape,
+});
 const defaultBucketSchema = bucketSchema.extend({ id: readBy(parseId).default('default') });
 
 /** Undefined when something is wrong with it, which is then in `problems` under `path`. */
-export function parseBucket(raw: unknown, path: string, streamIds: StreamIds, problems: Problems): BucketConfig | undefined {
+export function parseBucket(
+  raw: unknown,
+  path: string,
+  streamIds: StreamIds,
+  problems: Problems,
+): BucketConfig | undefined {
   const bucket = checkBucket(bucketSchema, raw, path, streamIds, problems);
-  if (isRecord(raw)) checkTopic(raw['id'], raw['streams'], streamIds, (text) => problems.add(`${path}.id`, text));
+  if (isRecord(raw))
+    checkTopic(raw['id'], raw['streams'], streamIds, (text) => problems.add(`${path}.id`, text));
   return bucket;
 }
 
 /** As parseBucket; its id may be missing, for each frame brings its own. */
-export function parseDefaultBucket(raw: unknown, path: string, streamIds: StreamIds, problems: Problems): BucketConfig | undefined {
+export function parseDefaultBucket(
+  raw: unknown,
+  path: string,
+  streamIds: StreamIds,
+  problems: Problems,
+): BucketConfig | undefined {
   return checkBucket(defaultBucketSchema, raw, path, streamIds, problems);
 }
 
@@ -61,7 +88,11 @@ export function isTopicName(name: string): boolean {
 }
 
 function checkBucket(
-  schema: typeof bucketSchema | typeof defaultBucketSchema, raw: unknown, path: string, streamIds: StreamIds, problems: Problems,
+  schema: typeof bucketSchema | typeof defaultBucketSchema,
+  raw: unknown,
+  path: string,
+  streamIds: StreamIds,
+  problems: Problems,
 ): BucketConfig | undefined {
   const checked = checkObject(schema, raw, path, problems);
   const streams = isRecord(raw) ? raw['streams'] : undefined;
@@ -73,7 +104,12 @@ function checkBucket(
 }
 
 /** Also when the rest of the entry is wrong, so that one start shows every mistake. */
-function readRateLimit(raw: unknown, path: string, streamIds: StreamIds, problems: Problems): RateLimitConfig | undefined {
+function readRateLimit(
+  raw: unknown,
+  path: string,
+  streamIds: StreamIds,
+  problems: Problems,
+): RateLimitConfig | undefined {
   if (!isRecord(raw) || raw['rateLimit'] === undefined) return undefined;
   const rateLimit = parseRateLimit(raw['rateLimit'], `${path}.rateLimit`, problems);
   if (rateLimit?.over !== 'backup' || !Array.isArray(raw['streams'])) return rateLimit;
@@ -82,19 +118,39 @@ function readRateLimit(raw: unknown, path: string, streamIds: StreamIds, problem
   return rateLimit;
 }
 
-function checkStreams(streams: readonly unknown[], path: string, known: readonly string[], problems: Problems): void {
+function checkStreams(
+  streams: readonly unknown[],
+  path: string,
+  known: readonly string[],
+  problems: Problems,
+): void {
   if (streams.length === 0) problems.add(path, 'is empty; name at least one stream of streamsConfigs');
   streams.forEach((id, index) => {
     if (typeof id !== 'string') return;
-    if (!known.includes(id)) problems.add(`${path}[${index}]`, `no stream ${describeValue(id)} in streamsConfigs${didYouMean(id, known)}`);
-    else if (streams.indexOf(id) < index) problems.add(`${path}[${index}]`, `${describeValue(id)} is named twice; each stream can have the frames once`);
+    if (!known.includes(id))
+      problems.add(
+        `${path}[${index}]`,
+        `no stream ${describeValue(id)} in streamsConfigs${didYouMean(id, known)}`,
+      );
+    else if (streams.indexOf(id) < index)
+      problems.add(
+        `${path}[${index}]`,
+        `${describeValue(id)} is named twice; each stream can have the frames once`,
+      );
   });
 }
 
-function checkTopic(id: unknown, streams: unknown, streamIds: StreamIds, report: (text: string) => void): void {
+function checkTopic(
+  id: unknown,
+  streams: unknown,
+  streamIds: StreamIds,
+  report: (text: string) => void,
+): void {
   if (typeof id !== 'string' || id === '' || isTopicName(id)) return;
   if (!Array.isArray(streams) || !streams.some((stream) => streamIds.kafka.has(String(stream)))) return;
-  report(`${describeValue(id)} is not a valid Kafka topic: 1 to 249 of a-z A-Z 0-9 . _ -, and not "." or ".."`);
+  report(
+    `${describeValue(id)} is not a valid Kafka topic: 1 to 249 of a-z A-Z 0-9 . _ -, and not "." or ".."`,
+  );
 }
 
 function parseId(value: unknown): string {
@@ -102,5 +158,7 @@ function parseId(value: unknown): string {
   if (typeof value !== 'string') throw new ConfigError(`${describeKind(value)} is not a text in quotes`);
   const length = Buffer.byteLength(value);
   if (length >= 1 && length <= LONGEST_ID_BYTES) return value;
-  throw new ConfigError(`${describeValue(value)} has ${length} bytes; a bucket's name has 1 to ${LONGEST_ID_BYTES}`);
+  throw new ConfigError(
+    `${describeValue(value)} has ${length} bytes; a bucket's name has 1 to ${LONGEST_ID_BYTES}`,
+  );
 }

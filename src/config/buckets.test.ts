@@ -11,7 +11,11 @@ const BUCKETS = [{ id: 'requests', streams: ['kafka_01'] }];
 type Raw = Record<string, unknown>;
 
 function parse(changes: Raw): BucketsConfig {
-  return parseBuckets(JSON.stringify({ streamsConfigs: { kafka_01: KAFKA }, buckets: BUCKETS, ...changes }), 'buckets.json', '/srv');
+  return parseBuckets(
+    JSON.stringify({ streamsConfigs: { kafka_01: KAFKA }, buckets: BUCKETS, ...changes }),
+    'buckets.json',
+    '/srv',
+  );
 }
 
 /** The lines of the error, without the file's name in front. */
@@ -26,7 +30,9 @@ function problemsOf(changes: Raw): string[] {
 }
 
 const withStream = (changes: Raw): Raw => ({ streamsConfigs: { kafka_01: { ...KAFKA, ...changes } } });
-const withFile = (settings: Raw): Raw => ({ streamsConfigs: { kafka_01: { type: 'file', settings: { path: '/backup', ...settings } } } });
+const withFile = (settings: Raw): Raw => ({
+  streamsConfigs: { kafka_01: { type: 'file', settings: { path: '/backup', ...settings } } },
+});
 const withBucket = (changes: Raw): Raw => ({ buckets: [{ ...BUCKETS[0], ...changes }] });
 
 /** The page of kahego shows this, comments included. */
@@ -86,22 +92,62 @@ const KAHEGO_README = `{
 `;
 
 describe('buckets.json', () => {
-  test('kahego\'s own example parses, comments and all', () => {
-    const { streamsConfigs, buckets, defaultBucket, warnings, notes } = parseBuckets(KAHEGO_README, 'buckets.json');
+  test("kahego's own example parses, comments and all", () => {
+    const { streamsConfigs, buckets, defaultBucket, warnings, notes } = parseBuckets(
+      KAHEGO_README,
+      'buckets.json',
+    );
     expect(streamsConfigs['kafka_01']).toMatchObject({
-      id: 'kafka_01', type: 'kafka', slice: 1,
-      settings: { bootstrapServers: [{ host: 'kafka1', port: 29092 }], acks: -1, compressionCodec: 'snappy', batchNumMessages: 50_000 },
+      id: 'kafka_01',
+      type: 'kafka',
+      slice: 1,
+      settings: {
+        bootstrapServers: [{ host: 'kafka1', port: 29092 }],
+        acks: -1,
+        compressionCodec: 'snappy',
+        batchNumMessages: 50_000,
+      },
       backup: {
-        type: 'file', replay: 'auto',
-        settings: { path: '/tmp', maxFiles: 10, sizeRotateBytes: 10 * 1024 ** 2, fileNameTemplate: '{bucket}/{ts}.bckstm', fsync: true },
+        type: 'file',
+        replay: 'auto',
+        settings: {
+          path: '/tmp',
+          maxFiles: 10,
+          sizeRotateBytes: 10 * 1024 ** 2,
+          fileNameTemplate: '{bucket}/{ts}.bckstm',
+          fsync: true,
+        },
       },
     });
     expect(streamsConfigs['file_copy']).toEqual({
-      id: 'file_copy', type: 'file', slice: 1, backup: undefined,
-      settings: { path: '/backup', maxFiles: 10, sizeRotateBytes: 100 * 1024 ** 2, fileNameTemplate: '{bucket}{PS}{hostname}-{ts}.bckstm', fsync: true },
+      id: 'file_copy',
+      type: 'file',
+      slice: 1,
+      backup: undefined,
+      settings: {
+        path: '/backup',
+        maxFiles: 10,
+        sizeRotateBytes: 100 * 1024 ** 2,
+        fileNameTemplate: '{bucket}{PS}{hostname}-{ts}.bckstm',
+        fsync: true,
+      },
     });
-    expect(buckets).toEqual([{ id: 'requests', streams: ['kafka_01', 'file_copy'], batchFrames: 10_000, batchTimeoutMs: 30_000, batchBytes: 976 * 1024 }]);
-    expect(defaultBucket).toEqual({ id: 'default', streams: ['kafka_01'], batchFrames: 1000, batchTimeoutMs: 30_000, batchBytes: 976 * 1024 });
+    expect(buckets).toEqual([
+      {
+        id: 'requests',
+        streams: ['kafka_01', 'file_copy'],
+        batchFrames: 10_000,
+        batchTimeoutMs: 30_000,
+        batchBytes: 976 * 1024,
+      },
+    ]);
+    expect(defaultBucket).toEqual({
+      id: 'default',
+      streams: ['kafka_01'],
+      batchFrames: 1000,
+      batchTimeoutMs: 30_000,
+      batchBytes: 976 * 1024,
+    });
     expect(warnings).toEqual([]);
     expect(notes).toEqual([
       'streamsConfigs.kafka_01.settings.queue.buffering.max.messages: Kahe batches by bucket: batch, batchTimeout',
@@ -110,58 +156,106 @@ describe('buckets.json', () => {
   });
 
   test('COMPAT BUCKETS_FILE: comments, trailing commas and bare names are read', () => {
-    const text = '\uFEFF{streamsConfigs: {f: {type: \'file\', settings: {path: "d",},},}, /* one */ buckets: [{id: "a", streams: ["f"],},],}';
-    expect(parseBuckets(text, 'b.json5', '/srv').streamsConfigs['f']).toMatchObject({ settings: { path: '/srv/d' } });
+    const text =
+      '\uFEFF{streamsConfigs: {f: {type: \'file\', settings: {path: "d",},},}, /* one */ buckets: [{id: "a", streams: ["f"],},],}';
+    expect(parseBuckets(text, 'b.json5', '/srv').streamsConfigs['f']).toMatchObject({
+      settings: { path: '/srv/d' },
+    });
   });
 
   test('COMPAT all settings values: texts or numbers', () => {
-    const texts = parse({ ...withStream({ slice: '0.25' }), ...withBucket({ batch: '1000', batchTimeout: '50', batchBytes: '2048' }) });
-    const numbers = parse({ ...withStream({ slice: 0.25 }), ...withBucket({ batch: 1000, batchTimeout: 50, batchBytes: 2048 }) });
+    const texts = parse({
+      ...withStream({ slice: '0.25' }),
+      ...withBucket({ batch: '1000', batchTimeout: '50', batchBytes: '2048' }),
+    });
+    const numbers = parse({
+      ...withStream({ slice: 0.25 }),
+      ...withBucket({ batch: 1000, batchTimeout: 50, batchBytes: 2048 }),
+    });
     expect(texts).toEqual(numbers);
     expect(texts.buckets[0]).toMatchObject({ batchFrames: 1000, batchTimeoutMs: 50, batchBytes: 2048 });
-    expect(parse(withFile({ maxFiles: 3, sizeRotate: 2048, fsync: 'false' }))).toEqual(parse(withFile({ maxFiles: '3', sizeRotate: '2048', fsync: false })));
+    expect(parse(withFile({ maxFiles: 3, sizeRotate: 2048, fsync: 'false' }))).toEqual(
+      parse(withFile({ maxFiles: '3', sizeRotate: '2048', fsync: false })),
+    );
   });
 
   test('the result is frozen, all of it, and holds no inherited ids', () => {
     const config = parse({ streamsConfigs: { kafka_01: { ...KAFKA, backup: FILE } } });
     const stream = config.streamsConfigs['kafka_01']!;
-    const parts = [config, config.streamsConfigs, stream, stream.settings, stream.backup, stream.backup!.settings, config.buckets, config.buckets[0], config.buckets[0]!.streams, config.warnings, config.notes];
+    const parts = [
+      config,
+      config.streamsConfigs,
+      stream,
+      stream.settings,
+      stream.backup,
+      stream.backup!.settings,
+      config.buckets,
+      config.buckets[0],
+      config.buckets[0]!.streams,
+      config.warnings,
+      config.notes,
+    ];
     expect(parts.every(Object.isFrozen)).toBe(true);
     expect(config.streamsConfigs['constructor']).toBeUndefined();
   });
 
   test('a syntax error names file, line and column, and shows the line', () => {
-    expect(() => parseBuckets('{a: 1,\n  b: }', 'b.json')).toThrow(new ConfigError('b.json: line 2, column 6: invalid character \'}\': b: »}«'));
+    expect(() => parseBuckets('{a: 1,\n  b: }', 'b.json')).toThrow(
+      new ConfigError("b.json: line 2, column 6: invalid character '}': b: »}«"),
+    );
   });
 
-  test.each([['[]', 'a list'], ['null', 'null'], ['7', '7'], ['"x"', 'a text']])('%s is not a configuration', (text, what) => {
-    expect(() => parseBuckets(text, 'b.json')).toThrow(new ConfigError(`b.json: ${what} is not an object with streamsConfigs and buckets`));
+  test.each([
+    ['[]', 'a list'],
+    ['null', 'null'],
+    ['7', '7'],
+    ['"x"', 'a text'],
+  ])('%s is not a configuration', (text, what) => {
+    expect(() => parseBuckets(text, 'b.json')).toThrow(
+      new ConfigError(`b.json: ${what} is not an object with streamsConfigs and buckets`),
+    );
   });
 
   test('COMPAT streamsConfigs or buckets empty or missing: error with the path', () => {
-    expect(() => parseBuckets('{}', 'b.json')).toThrow(new ConfigError(
-      'b.json: streamsConfigs: missing; expected an object with at least one entry\nb.json: buckets: missing; expected a list with at least one entry',
-    ));
-    expect(problemsOf({ streamsConfigs: {}, buckets: [] })).toEqual(['streamsConfigs: is empty; at least one entry is needed', 'buckets: is empty; at least one entry is needed']);
+    expect(() => parseBuckets('{}', 'b.json')).toThrow(
+      new ConfigError(
+        'b.json: streamsConfigs: missing; expected an object with at least one entry\nb.json: buckets: missing; expected a list with at least one entry',
+      ),
+    );
+    expect(problemsOf({ streamsConfigs: {}, buckets: [] })).toEqual([
+      'streamsConfigs: is empty; at least one entry is needed',
+      'buckets: is empty; at least one entry is needed',
+    ]);
     expect(problemsOf({ buckets: {} })).toEqual(['buckets: an object is not a list']);
     expect(problemsOf({ streamsConfigs: [KAFKA] })[0]).toBe('streamsConfigs: a list is not an object');
   });
 
   test('everything wrong is in one error', () => {
-    expect(problemsOf({
-      streamsConfigs: {
-        kafka_01: { type: 'kafka', slice: 2, settings: { 'bootstrap.servers': 'k', acks: 'alll', lingerms: 5 }, backup: { ...FILE, backup: FILE } },
-        'we ird': { type: 'flie', settings: 'sasl.password=hunter2' },
-        f: { type: 'file', settings: { fileNameTemplate: '../{buckt}', maxFiles: 0 }, slize: 1 },
-      },
-      buckets: [{ id: 'a b', streams: ['kafka_o1', 'kafka_01', 'kafka_01', 7], batch: 0 }, 7, { id: 'a b', streams: [] }],
-      bukets: 1,
-    })).toEqual([
+    expect(
+      problemsOf({
+        streamsConfigs: {
+          kafka_01: {
+            type: 'kafka',
+            slice: 2,
+            settings: { 'bootstrap.servers': 'k', acks: 'alll', lingerms: 5 },
+            backup: { ...FILE, backup: FILE },
+          },
+          'we ird': { type: 'flie', settings: 'sasl.password=hunter2' },
+          f: { type: 'file', settings: { fileNameTemplate: '../{buckt}', maxFiles: 0 }, slize: 1 },
+        },
+        buckets: [
+          { id: 'a b', streams: ['kafka_o1', 'kafka_01', 'kafka_01', 7], batch: 0 },
+          7,
+          { id: 'a b', streams: [] },
+        ],
+        bukets: 1,
+      }),
+    ).toEqual([
       'bukets: unknown; did you mean "buckets"?',
       'streamsConfigs.kafka_01.slice: 2 is not a number from 0 to 1',
       'streamsConfigs.kafka_01.settings.lingerms: librdkafka has no such setting; did you mean "linger.ms"?',
       'streamsConfigs.kafka_01.settings.acks: "alll" is not one of all, -1, 0, 1',
-      'streamsConfigs.kafka_01.backup.backup: a backup can\'t have a backup of its own',
+      "streamsConfigs.kafka_01.backup.backup: a backup can't have a backup of its own",
       'streamsConfigs["we ird"].type: "flie" is not one of kafka, file',
       'streamsConfigs["we ird"].settings: a text is not an object',
       'streamsConfigs.f.slize: unknown; did you mean "slice"?',
@@ -186,27 +280,40 @@ describe('buckets.json', () => {
   });
 
   test('two buckets can not have one id', () => {
-    expect(problemsOf({ buckets: [...BUCKETS, ...BUCKETS] })).toEqual(['buckets[1].id: "requests" is the id of buckets[0] too; each bucket needs its own']);
+    expect(problemsOf({ buckets: [...BUCKETS, ...BUCKETS] })).toEqual([
+      'buckets[1].id: "requests" is the id of buckets[0] too; each bucket needs its own',
+    ]);
   });
 
-  test('a bucket that reaches Kafka through a backup alone needs a topic\'s name too', () => {
-    const changes = { streamsConfigs: { f: { ...FILE, backup: KAFKA } }, buckets: [{ id: 'a b', streams: ['f'] }] };
-    expect(problemsOf(changes)).toEqual(['buckets[0].id: "a b" is not a valid Kafka topic: 1 to 249 of a-z A-Z 0-9 . _ -, and not "." or ".."']);
+  test("a bucket that reaches Kafka through a backup alone needs a topic's name too", () => {
+    const changes = {
+      streamsConfigs: { f: { ...FILE, backup: KAFKA } },
+      buckets: [{ id: 'a b', streams: ['f'] }],
+    };
+    expect(problemsOf(changes)).toEqual([
+      'buckets[0].id: "a b" is not a valid Kafka topic: 1 to 249 of a-z A-Z 0-9 . _ -, and not "." or ".."',
+    ]);
   });
 
   test('a stream that no bucket uses is a warning', () => {
-    expect(parse({ streamsConfigs: { kafka_01: KAFKA, spare: FILE } }).warnings).toEqual(['streamsConfigs.spare: no bucket uses this stream']);
+    expect(parse({ streamsConfigs: { kafka_01: KAFKA, spare: FILE } }).warnings).toEqual([
+      'streamsConfigs.spare: no bucket uses this stream',
+    ]);
   });
 });
 
 describe('file names', () => {
   const two = (first: Raw, second: Raw, streams = ['kafka_01', 'b']): Raw => ({
-    streamsConfigs: { kafka_01: { type: 'file', settings: first }, b: { type: 'file', settings: second } }, buckets: [{ id: 'x', streams }],
+    streamsConfigs: { kafka_01: { type: 'file', settings: first }, b: { type: 'file', settings: second } },
+    buckets: [{ id: 'x', streams }],
   });
 
   test('two streams of a bucket can not write the same files', () => {
-    const clash = 'buckets[0].streams: streamsConfigs.b writes the same files as streamsConfigs.kafka_01: "/backup/d/{bucket}"; give one another path or fileNameTemplate';
-    expect(problemsOf(two({ path: '/backup/d' }, { path: '/backup/', fileNameTemplate: 'd{PS}{bucket}' }))).toEqual([clash]);
+    const clash =
+      'buckets[0].streams: streamsConfigs.b writes the same files as streamsConfigs.kafka_01: "/backup/d/{bucket}"; give one another path or fileNameTemplate';
+    expect(
+      problemsOf(two({ path: '/backup/d' }, { path: '/backup/', fileNameTemplate: 'd{PS}{bucket}' })),
+    ).toEqual([clash]);
     expect(problemsOf(two({ path: '/backup' }, { path: '/other' }))).toEqual([]);
   });
 
@@ -218,7 +325,15 @@ describe('file names', () => {
   });
 
   test('streams of different buckets may', () => {
-    expect(problemsOf({ ...two({ path: '/backup' }, { path: '/backup' }), buckets: [{ id: 'x', streams: ['kafka_01'] }, { id: 'y', streams: ['b'] }] })).toEqual([]);
+    expect(
+      problemsOf({
+        ...two({ path: '/backup' }, { path: '/backup' }),
+        buckets: [
+          { id: 'x', streams: ['kafka_01'] },
+          { id: 'y', streams: ['b'] },
+        ],
+      }),
+    ).toEqual([]);
   });
 });
 
@@ -230,17 +345,28 @@ describe('hostile input', () => {
     expect(Object.keys(streamsConfigs)).toEqual(['__proto__', 'constructor']);
     expect(streamsConfigs['__proto__']).toMatchObject({ id: '__proto__', settings: { path: '/srv/d' } });
     expect(buckets[0]!.id).toBe('__proto__');
-    expect(problemsOf({ buckets: [{ id: 'x', streams: ['toString'] }] })).toEqual(['buckets[0].streams[0]: no stream "toString" in streamsConfigs']);
-    expect(() => parseBuckets('{__proto__: {streamsConfigs: {}}}', 'b.json')).toThrow(/^b\.json: __proto__: unknown/);
+    expect(problemsOf({ buckets: [{ id: 'x', streams: ['toString'] }] })).toEqual([
+      'buckets[0].streams[0]: no stream "toString" in streamsConfigs',
+    ]);
+    expect(() => parseBuckets('{__proto__: {streamsConfigs: {}}}', 'b.json')).toThrow(
+      /^b\.json: __proto__: unknown/,
+    );
   });
 
   test('deep nesting ends in an error of ours', () => {
     const deep = `${'{backup:'.repeat(50_000)}1${'}'.repeat(50_000)}`;
-    expect(() => parseBuckets(`{streamsConfigs: {a: ${deep}}, buckets: [${'['.repeat(50_000)}${']'.repeat(50_000)}]}`, 'b.json')).toThrow(ConfigError);
+    expect(() =>
+      parseBuckets(
+        `{streamsConfigs: {a: ${deep}}, buckets: [${'['.repeat(50_000)}${']'.repeat(50_000)}]}`,
+        'b.json',
+      ),
+    ).toThrow(ConfigError);
   });
 
   test('long and wild names stay short and on one line in the error', () => {
-    const lines = problemsOf({ buckets: [{ id: 'x'.repeat(100_000), streams: [`a\nb${'y'.repeat(1000)}`] }] });
+    const lines = problemsOf({
+      buckets: [{ id: 'x'.repeat(100_000), streams: [`a\nb${'y'.repeat(1000)}`] }],
+    });
     expect(lines.every((line) => line.length < 300)).toBe(true);
     expect(lines[1]).toContain('"a\\nb');
   });
@@ -258,12 +384,18 @@ describe('loadBuckets', () => {
     const file = join(folder, 'buckets.json');
     const source = { cwd: folder, env: {} };
     try {
-      expect(() => loadBuckets(file, source)).toThrow(new ConfigError(`${file}: not found; BUCKETS_FILE names this file`));
-      expect(() => loadBuckets(folder, source)).toThrow(new ConfigError(`${folder}: can't be read (EISDIR); BUCKETS_FILE names this file`));
+      expect(() => loadBuckets(file, source)).toThrow(
+        new ConfigError(`${file}: not found; BUCKETS_FILE names this file`),
+      );
+      expect(() => loadBuckets(folder, source)).toThrow(
+        new ConfigError(`${folder}: can't be read (EISDIR); BUCKETS_FILE names this file`),
+      );
       writeFileSync(file, KAHEGO_README);
       expect(loadBuckets(file, source).buckets).toHaveLength(1);
       writeFileSync(file, '{');
-      expect(() => loadBuckets(file, source)).toThrow(new ConfigError(`${file}: line 1, column 2: invalid end of input: {»«`));
+      expect(() => loadBuckets(file, source)).toThrow(
+        new ConfigError(`${file}: line 1, column 2: invalid end of input: {»«`),
+      );
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -1,5 +1,5 @@
-// buckets.json: JSON5 in, one frozen typed object out.
-// Promise: whatever is wrong is reported at once, each with its path; and what is returned can be used as it is.
+// buckets.json: JSON5 in, one frozen typed object out. Promise: whatever is wrong is reported at once, each
+// with its path; and what is returned can be used as it is.
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
@@ -33,10 +33,13 @@ export interface BucketsConfig {
   readonly notes: readonly string[];
 }
 
-const rootSchema = z.strictObject({ streamsConfigs: z.unknown(), buckets: z.unknown(), defaultBucket: z.unknown() }).partial();
+const rootSchema = z
+  .strictObject({ streamsConfigs: z.unknown(), buckets: z.unknown(), defaultBucket: z.unknown() })
+  .partial();
 
 /**
- * Reads and parses a file; relative folders in it start from the source's folder, and `${NAME}` in it is a variable of the source.
+ * Reads and parses a file; relative folders in it start from the source's folder, and `${NAME}` in it is a
+ * variable of the source.
  * @throws ConfigError as parseBuckets, or when it can't be read.
  */
 export function loadBuckets(file: string, source: EnvironmentSource): BucketsConfig {
@@ -46,7 +49,10 @@ export function loadBuckets(file: string, source: EnvironmentSource): BucketsCon
   return deepFreeze({ ...config, warnings: [...config.warnings, ...readableSecrets(raw, file, variables)] });
 }
 
-/** @throws ConfigError with one line for each problem: `fileName: path: what is wrong, and what would be right`. */
+/**
+ * @throws ConfigError with one line for each problem: `fileName: path: what is wrong, and what would be
+ * right`.
+ */
 export function parseBuckets(text: string, fileName: string, cwd: string = process.cwd()): BucketsConfig {
   return deepFreeze(parse(parseJson5(text, fileName), fileName, cwd, new VariableSource({ cwd, env: {} })));
 }
@@ -64,7 +70,10 @@ function readText(file: string): string {
 function parse(written: unknown, fileName: string, cwd: string, variables: VariableSource): BucketsConfig {
   const context: ParseContext = { problems: new Problems(fileName), warnings: [], notes: [], cwd };
   const raw = interpolate(written, variables, context.problems);
-  if (!isRecord(raw)) throw new ConfigError(`${fileName}: ${describeKind(raw)} is not an object with streamsConfigs and buckets`);
+  if (!isRecord(raw))
+    throw new ConfigError(
+      `${fileName}: ${describeKind(raw)} is not an object with streamsConfigs and buckets`,
+    );
   checkObject(rootSchema, raw, '', context.problems);
   const config = parseRoot(raw, context);
   context.problems.throwIfAny();
@@ -76,11 +85,20 @@ function parseRoot(root: Readonly<Record<string, unknown>>, context: ParseContex
   const streamsConfigs = parseStreams(root['streamsConfigs'], context);
   const streamIds = streamIdsOf(root['streamsConfigs']);
   const buckets = parseBucketList(root['buckets'], streamIds, problems);
-  const defaultBucket = root['defaultBucket'] === undefined ? undefined
-    : parseDefaultBucket(root['defaultBucket'], 'defaultBucket', streamIds, problems);
-  const named = [...buckets, ...(defaultBucket === undefined ? [] : [{ path: 'defaultBucket', bucket: defaultBucket }])];
+  const defaultBucket =
+    root['defaultBucket'] === undefined
+      ? undefined
+      : parseDefaultBucket(root['defaultBucket'], 'defaultBucket', streamIds, problems);
+  const named = [
+    ...buckets,
+    ...(defaultBucket === undefined ? [] : [{ path: 'defaultBucket', bucket: defaultBucket }]),
+  ];
   for (const { path, bucket } of named) checkFileNames(bucket, path, streamsConfigs, problems);
-  warnOfUnused(streamIds.all, named.map(({ bucket }) => bucket), warnings);
+  warnOfUnused(
+    streamIds.all,
+    named.map(({ bucket }) => bucket),
+    warnings,
+  );
   return { streamsConfigs, buckets: buckets.map(({ bucket }) => bucket), defaultBucket, warnings, notes };
 }
 
@@ -88,14 +106,22 @@ function parseStreams(raw: unknown, context: ParseContext): Record<string, Strea
   const streams = Object.create(null) as Record<string, StreamConfig>;
   if (!isFilled(raw, 'streamsConfigs', 'object', context.problems)) return streams;
   for (const [id, rawStream] of Object.entries(raw)) {
-    if (!/^[^\0-\x1f\x7f]{1,255}$/.test(id)) context.problems.add('streamsConfigs', `${describeValue(id)} can't name a stream: 1 to 255 characters, none of them a control character`);
+    if (!/^[^\0-\x1f\x7f]{1,255}$/.test(id))
+      context.problems.add(
+        'streamsConfigs',
+        `${describeValue(id)} can't name a stream: 1 to 255 characters, none of them a control character`,
+      );
     const stream = parseStream(id, rawStream, context);
     if (stream !== undefined) streams[id] = stream;
   }
   return streams;
 }
 
-function parseBucketList(raw: unknown, streamIds: StreamIds, problems: Problems): { path: string; bucket: BucketConfig }[] {
+function parseBucketList(
+  raw: unknown,
+  streamIds: StreamIds,
+  problems: Problems,
+): { path: string; bucket: BucketConfig }[] {
   if (!isFilled(raw, 'buckets', 'list', problems)) return [];
   const pathOfId = new Map<unknown, string>();
   return Object.values(raw).flatMap((rawBucket, index) => {
@@ -110,14 +136,26 @@ function checkUnique(id: unknown, path: string, pathOfId: Map<unknown, string>, 
   if (typeof id !== 'string') return;
   const first = pathOfId.get(id);
   if (first === undefined) pathOfId.set(id, path);
-  else problems.add(`${path}.id`, `${describeValue(id)} is the id of ${first} too; each bucket needs its own`);
+  else
+    problems.add(`${path}.id`, `${describeValue(id)} is the id of ${first} too; each bucket needs its own`);
 }
 
 /** As in kahego, nothing can start without a stream and a bucket. */
-function isFilled(raw: unknown, path: string, kind: 'object' | 'list', problems: Problems): raw is Readonly<Record<string, unknown>> {
-  if (raw === undefined) problems.add(path, `missing; expected ${kind === 'list' ? 'a list' : 'an object'} with at least one entry`);
-  else if (kind === 'list' ? !Array.isArray(raw) : !isRecord(raw)) problems.add(path, `${describeKind(raw)} is not ${kind === 'list' ? 'a list' : 'an object'}`);
-  else if (Object.keys(raw as object).length === 0) problems.add(path, 'is empty; at least one entry is needed');
+function isFilled(
+  raw: unknown,
+  path: string,
+  kind: 'object' | 'list',
+  problems: Problems,
+): raw is Readonly<Record<string, unknown>> {
+  if (raw === undefined)
+    problems.add(
+      path,
+      `missing; expected ${kind === 'list' ? 'a list' : 'an object'} with at least one entry`,
+    );
+  else if (kind === 'list' ? !Array.isArray(raw) : !isRecord(raw))
+    problems.add(path, `${describeKind(raw)} is not ${kind === 'list' ? 'a list' : 'an object'}`);
+  else if (Object.keys(raw as object).length === 0)
+    problems.add(path, 'is empty; at least one entry is needed');
   else return true;
   return false;
 }
@@ -126,26 +164,40 @@ function isFilled(raw: unknown, path: string, kind: 'object' | 'list', problems:
 function streamIdsOf(raw: unknown): StreamIds {
   if (!isRecord(raw)) return { all: [], kafka: new Set(), backedUp: new Set() };
   const isKafka = (target: unknown): boolean => isRecord(target) && target['type'] === 'kafka';
-  const feedsKafka = (stream: unknown): boolean => isKafka(stream) || (isRecord(stream) && isKafka(stream['backup']));
+  const feedsKafka = (stream: unknown): boolean =>
+    isKafka(stream) || (isRecord(stream) && isKafka(stream['backup']));
   const hasBackup = (stream: unknown): boolean => isRecord(stream) && stream['backup'] !== undefined;
-  const those = (are: (stream: unknown) => boolean): ReadonlySet<string> => new Set(Object.keys(raw).filter((id) => are(raw[id])));
+  const those = (are: (stream: unknown) => boolean): ReadonlySet<string> =>
+    new Set(Object.keys(raw).filter((id) => are(raw[id])));
   return { all: Object.keys(raw), kafka: those(feedsKafka), backedUp: those(hasBackup) };
 }
 
 /** Two streams of one bucket that write the same files would rotate and remove each other's. */
-function checkFileNames(bucket: BucketConfig, path: string, streamsConfigs: Readonly<Record<string, StreamConfig>>, problems: Problems): void {
+function checkFileNames(
+  bucket: BucketConfig,
+  path: string,
+  streamsConfigs: Readonly<Record<string, StreamConfig>>,
+  problems: Problems,
+): void {
   const ownerOf = new Map<string, string>();
   for (const id of new Set(bucket.streams)) {
     for (const [owner, settings] of fileTargetsOf(id, streamsConfigs[id])) {
       const names = fileNamesOf(settings);
       const first = ownerOf.get(names);
       if (first === undefined) ownerOf.set(names, owner);
-      else problems.add(`${path}.streams`, `${owner} writes the same files as ${first}: ${describeValue(names)}; give one another path or fileNameTemplate`);
+      else
+        problems.add(
+          `${path}.streams`,
+          `${owner} writes the same files as ${first}: ${describeValue(names)}; give one another path or fileNameTemplate`,
+        );
     }
   }
 }
 
-function fileTargetsOf(id: string, stream: StreamConfig | undefined): [owner: string, settings: FileSettings][] {
+function fileTargetsOf(
+  id: string,
+  stream: StreamConfig | undefined,
+): [owner: string, settings: FileSettings][] {
   const path = pathOf('streamsConfigs', id);
   const targets: [string, FileSettings][] = [];
   if (stream?.type === 'file') targets.push([path, stream.settings]);
@@ -155,5 +207,6 @@ function fileTargetsOf(id: string, stream: StreamConfig | undefined): [owner: st
 
 function warnOfUnused(ids: readonly string[], buckets: readonly BucketConfig[], warnings: string[]): void {
   const used = new Set(buckets.flatMap((bucket) => bucket.streams));
-  for (const id of ids.filter((unused) => !used.has(unused))) warnings.push(`${pathOf('streamsConfigs', id)}: no bucket uses this stream`);
+  for (const id of ids.filter((unused) => !used.has(unused)))
+    warnings.push(`${pathOf('streamsConfigs', id)}: no bucket uses this stream`);
 }

@@ -1,5 +1,5 @@
-// What a new buckets.json changes in the one that is in force. Pure: it compares what was parsed, defaults filled in, so that another way of
-// writing the same thing is no change.
+// What a new buckets.json changes in the one that is in force. Pure: it compares what was parsed, defaults
+// filled in, so that another way of writing the same thing is no change.
 import { isDeepStrictEqual } from 'node:util';
 import type { BucketConfig, BucketsConfig, StreamConfig } from './buckets.js';
 import { plural } from '../plural.js';
@@ -37,7 +37,11 @@ export function changesBetween(before: BucketsConfig, after: BucketsConfig): Cha
     const change = old.has(name) ? bucketChange(old.get(name)!, bucket) : undefined;
     if (change !== undefined) changed.set(name, change);
   }
-  return { added: [...now.keys()].filter((name) => !old.has(name)), removed: [...old.keys()].filter((name) => !now.has(name)), changed };
+  return {
+    added: [...now.keys()].filter((name) => !old.has(name)),
+    removed: [...old.keys()].filter((name) => !now.has(name)),
+    changed,
+  };
 }
 
 /** The bucket of this name with its streams. */
@@ -52,7 +56,9 @@ export function bucketChange(before: WholeBucket, after: WholeBucket): BucketCha
     settings: settingsThatDiffer(before.bucket, after.bucket),
     added: [...now.keys()].filter((id) => !old.has(id)),
     removed: [...old.keys()].filter((id) => !now.has(id)),
-    changed: [...now].filter(([id, stream]) => old.has(id) && !isDeepStrictEqual(old.get(id), stream)).map(([id]) => id),
+    changed: [...now]
+      .filter(([id, stream]) => old.has(id) && !isDeepStrictEqual(old.get(id), stream))
+      .map(([id]) => id),
   };
   return Object.values(change).every(({ length }) => length === 0) ? undefined : change;
 }
@@ -68,14 +74,25 @@ export function describeChanges({ added, removed, changed }: Changes): string {
 }
 
 function describeChange({ settings, added, removed, changed }: BucketChange): string {
-  const streams = (what: string, ids: readonly string[]): string[] => (ids.length > 0 ? [`${what} ${plural(ids.length, 'stream')} ${ids.join(', ')}`] : []);
-  return [...settings, ...streams('new', added), ...streams('without', removed), ...streams('changed', changed)].join(', ');
+  const streams = (what: string, ids: readonly string[]): string[] =>
+    ids.length > 0 ? [`${what} ${plural(ids.length, 'stream')} ${ids.join(', ')}`] : [];
+  return [
+    ...settings,
+    ...streams('new', added),
+    ...streams('without', removed),
+    ...streams('changed', changed),
+  ].join(', ');
 }
 
 function wholeBuckets(config: BucketsConfig): ReadonlyMap<string, WholeBucket> {
   const { buckets, defaultBucket } = config;
-  const named = buckets.map((bucket): [string, WholeBucket] => [`buckets.${bucket.id}`, wholeBucket(bucket, config)]);
-  return new Map(defaultBucket === undefined ? named : [...named, [DEFAULT_BUCKET, wholeBucket(defaultBucket, config)]]);
+  const named = buckets.map((bucket): [string, WholeBucket] => [
+    `buckets.${bucket.id}`,
+    wholeBucket(bucket, config),
+  ]);
+  return new Map(
+    defaultBucket === undefined ? named : [...named, [DEFAULT_BUCKET, wholeBucket(defaultBucket, config)]],
+  );
 }
 
 function byId({ streams }: WholeBucket): ReadonlyMap<string, StreamConfig> {
@@ -83,9 +100,14 @@ function byId({ streams }: WholeBucket): ReadonlyMap<string, StreamConfig> {
 }
 
 /** As they stand in buckets.json, where that differs. */
-const KEYS: Readonly<Partial<Record<keyof BucketConfig, string>>> = { batchFrames: 'batch', batchTimeoutMs: 'batchTimeout' };
+const KEYS: Readonly<Partial<Record<keyof BucketConfig, string>>> = {
+  batchFrames: 'batch',
+  batchTimeoutMs: 'batchTimeout',
+};
 
 function settingsThatDiffer(before: BucketConfig, after: BucketConfig): readonly string[] {
   const names = new Set([...Object.keys(before), ...Object.keys(after)] as (keyof BucketConfig)[]);
-  return [...names].filter((name) => name !== 'id' && name !== 'streams' && !isDeepStrictEqual(before[name], after[name])).map((name) => KEYS[name] ?? name);
+  return [...names]
+    .filter((name) => name !== 'id' && name !== 'streams' && !isDeepStrictEqual(before[name], after[name]))
+    .map((name) => KEYS[name] ?? name);
 }

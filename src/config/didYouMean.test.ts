@@ -2,11 +2,31 @@
 import { expect, test } from 'vitest';
 import { didYouMean, nearestName } from './didYouMean.js';
 
-const COMMANDS = ['send', 'inspect', 'replay', 'check', 'status', 'top', 'tail', 'completion', '--help', '--version'];
+const COMMANDS = [
+  'send',
+  'inspect',
+  'replay',
+  'check',
+  'status',
+  'top',
+  'tail',
+  'completion',
+  '--help',
+  '--version',
+];
 
 test.each([
-  ['sned', 'send'], ['tial', 'tail'], ['tpo', 'top'], ['chekc', 'check'], ['stauts', 'status'], ['inspet', 'inspect'], ['CHECK', 'check'],
-  ['comp', 'completion'], ['stat', 'status'], ['--verison', '--version'], ['--hlep', '--help'],
+  ['sned', 'send'],
+  ['tial', 'tail'],
+  ['tpo', 'top'],
+  ['chekc', 'check'],
+  ['stauts', 'status'],
+  ['inspet', 'inspect'],
+  ['CHECK', 'check'],
+  ['comp', 'completion'],
+  ['stat', 'status'],
+  ['--verison', '--version'],
+  ['--hlep', '--help'],
 ])('%s: %s', (name, meant) => {
   expect(nearestName(name, COMMANDS)).toBe(meant);
 });

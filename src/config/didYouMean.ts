@@ -15,7 +15,8 @@ export function nearestName(name: string, known: readonly string[]): string | un
   const best = closest(wanted, lowered);
   const allowed = Math.max(1, Math.floor(wanted.length / 3));
   if (distance(wanted, best) <= allowed && best.length > allowed) return known[lowered.indexOf(best)];
-  const begun = wanted.length < SHORTEST_BEGINNING ? [] : known.filter((_, i) => lowered[i]!.startsWith(wanted));
+  const begun =
+    wanted.length < SHORTEST_BEGINNING ? [] : known.filter((_, i) => lowered[i]!.startsWith(wanted));
   return begun.length === 1 ? begun[0] : undefined;
 }
 
@@ -23,7 +24,11 @@ export function nearestName(name: string, known: readonly string[]): string | un
 function areSwapped(one: string, other: string): boolean {
   let at = 0;
   while (at < one.length && one[at] === other[at]) at++;
-  return at < one.length && one.length === other.length && one === `${other.slice(0, at)}${other[at + 1] ?? ''}${other[at] ?? ''}${other.slice(at + 2)}`;
+  return (
+    at < one.length &&
+    one.length === other.length &&
+    one === `${other.slice(0, at)}${other[at + 1] ?? ''}${other[at] ?? ''}${other.slice(at + 2)}`
+  );
 }
 
 /** `; did you mean "acks"?`, or an empty text when no known name is near. */

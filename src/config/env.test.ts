@@ -7,8 +7,12 @@ import { loadEnvironment, type Environment } from './env.js';
 
 const MB = 1024 ** 2;
 let cwd: string;
-beforeEach(() => { cwd = mkdtempSync(join(tmpdir(), 'kahe-env-')); });
-afterEach(() => { rmSync(cwd, { recursive: true }); });
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'kahe-env-'));
+});
+afterEach(() => {
+  rmSync(cwd, { recursive: true });
+});
 
 function load(text: string, env: Record<string, string> = {}, name = 'dev'): Environment {
   writeFileSync(join(cwd, `.env.${name}.local`), text);
@@ -77,7 +81,9 @@ REJECTED_FULL=drop
 
   test('the result is frozen, all of it', () => {
     const environment = load('');
-    expect([environment, environment.socket, environment.rejected, environment.warnings].every(Object.isFrozen)).toBe(true);
+    expect(
+      [environment, environment.socket, environment.rejected, environment.warnings].every(Object.isFrozen),
+    ).toBe(true);
   });
 
   test('COMPAT environment: picks .env.{environment}.local', () => {
@@ -89,33 +95,51 @@ REJECTED_FULL=drop
     const without = (env: Record<string, string>): Environment => loadEnvironment({ cwd, env });
 
     test('COMPAT environment: is fatal, and named', () => {
-      expect(() => without({})).toThrow(new ConfigError(
-        `${cwd}/.env.dev.local: not found; make this file (it may be empty: every variable has a default), or start in its folder, or set the environment variable ` +
-        '"environment" to NAME to use .env.NAME.local; no file is needed when BUCKETS_FILE or SOCKET is set in the environment',
-      ));
+      expect(() => without({})).toThrow(
+        new ConfigError(
+          `${cwd}/.env.dev.local: not found; make this file (it may be empty: every variable has a default), or start in its folder, or set the environment variable ` +
+            '"environment" to NAME to use .env.NAME.local; no file is needed when BUCKETS_FILE or SOCKET is set in the environment',
+        ),
+      );
     });
 
-    test.each([[{ BUCKETS_FILE: '/etc/kahe.json' }], [{ SOCKET: '/run/kahe.sock' }]])('is not needed with %j, as in a container: all comes from the environment', (env) => {
-      expect(without({ ...env, MAXCPUS: '4' })).toMatchObject({ file: undefined, maxCpus: 4, maxMemoryBytes: 250 * MB });
-      expect(() => without({ ...env, MAXCPUS: 'many' })).toThrow(/^environment variable MAXCPUS: "many"/);
-    });
+    test.each([[{ BUCKETS_FILE: '/etc/kahe.json' }], [{ SOCKET: '/run/kahe.sock' }]])(
+      'is not needed with %j, as in a container: all comes from the environment',
+      (env) => {
+        expect(without({ ...env, MAXCPUS: '4' })).toMatchObject({
+          file: undefined,
+          maxCpus: 4,
+          maxMemoryBytes: 250 * MB,
+        });
+        expect(() => without({ ...env, MAXCPUS: 'many' })).toThrow(/^environment variable MAXCPUS: "many"/);
+      },
+    );
 
-    test.each([[{ MAXMEMORY: '1GB' }], [{ BUCKETS_FILE: '', SOCKET: ' ' }]])('is fatal with %j: that does not say where anything is', (env) => {
-      expect(() => without(env)).toThrow(/\.env\.dev\.local: not found; make this file/);
-    });
+    test.each([[{ MAXMEMORY: '1GB' }], [{ BUCKETS_FILE: '', SOCKET: ' ' }]])(
+      'is fatal with %j: that does not say where anything is',
+      (env) => {
+        expect(() => without(env)).toThrow(/\.env\.dev\.local: not found; make this file/);
+      },
+    );
 
     test('is fatal when `environment` names it, whatever else is set', () => {
-      expect(() => without({ environment: 'prod', BUCKETS_FILE: '/etc/kahe.json', SOCKET: '/run/kahe.sock' })).toThrow(new ConfigError(
-        `${cwd}/.env.prod.local: not found, because the environment variable "environment" names it; make it (it may be empty), start in its folder, or unset "environment"`,
-      ));
+      expect(() =>
+        without({ environment: 'prod', BUCKETS_FILE: '/etc/kahe.json', SOCKET: '/run/kahe.sock' }),
+      ).toThrow(
+        new ConfigError(
+          `${cwd}/.env.prod.local: not found, because the environment variable "environment" names it; make it (it may be empty), start in its folder, or unset "environment"`,
+        ),
+      );
       expect(without({ environment: '', BUCKETS_FILE: '/etc/kahe.json' }).file).toBeUndefined();
     });
 
     test('is fatal where another one is that may be meant: its settings are not passed over', () => {
       writeFileSync(join(cwd, '.env.prod.local'), 'SPOOL=/spool');
-      expect(() => without({ SOCKET: '/run/kahe.sock' })).toThrow(new ConfigError(
-        `${cwd}/.env.dev.local: not found, but .env.prod.local is here; set the environment variable "environment" to prod, or make this file too`,
-      ));
+      expect(() => without({ SOCKET: '/run/kahe.sock' })).toThrow(
+        new ConfigError(
+          `${cwd}/.env.dev.local: not found, but .env.prod.local is here; set the environment variable "environment" to prod, or make this file too`,
+        ),
+      );
     });
   });
 
@@ -124,13 +148,21 @@ REJECTED_FULL=drop
     expect(() => loadEnvironment({ cwd, env: {} })).toThrow(/\.env\.dev\.local: can't be read \(EISDIR\)/);
   });
 
-  test.each(['../x', 'a/b', 'a b', 'x'.repeat(101)])('environment %j can not name a file elsewhere', (environment) => {
-    expect(() => loadEnvironment({ cwd, env: { environment } })).toThrow(/^environment variable environment: ".*" can't name an environment; letters/);
-  });
+  test.each(['../x', 'a/b', 'a b', 'x'.repeat(101)])(
+    'environment %j can not name a file elsewhere',
+    (environment) => {
+      expect(() => loadEnvironment({ cwd, env: { environment } })).toThrow(
+        /^environment variable environment: ".*" can't name an environment; letters/,
+      );
+    },
+  );
 
   test('COMPAT environment: real environment variables win over the file, and process.env is left alone', () => {
     const before = { ...process.env };
-    expect(load('SOCKET=/file.sock\nMAXCPUS=8', { SOCKET: '/real.sock' })).toMatchObject({ socket: { path: '/real.sock' }, maxCpus: 8 });
+    expect(load('SOCKET=/file.sock\nMAXCPUS=8', { SOCKET: '/real.sock' })).toMatchObject({
+      socket: { path: '/real.sock' },
+      maxCpus: 8,
+    });
     expect(process.env).toEqual(before);
   });
 
@@ -150,10 +182,19 @@ REJECTED_FULL=drop
   test('a value in quotes may have several lines, and what is in them is shown in no message', () => {
     writeFileSync(join(cwd, 'buckets.json'), '"${KEY} ${WORD}"');
     const key = '-----BEGIN KEY-----\nc2VjcmV0\n=x\n-----END KEY-----';
-    for (const quote of ['"', "'", '`']) expect(problemsOf(`KEY=${quote}${key}${quote}\nMAXCPUS=4`)).toEqual([]);
-    expect(problemsOf(`KEY="${key}"\nMAXCPUS=none`)).toEqual(['.env.dev.local: MAXCPUS: "none" is not a whole number from 1 to 1024']);
+    for (const quote of ['"', "'", '`'])
+      expect(problemsOf(`KEY=${quote}${key}${quote}\nMAXCPUS=4`)).toEqual([]);
+    expect(problemsOf(`KEY="${key}"\nMAXCPUS=none`)).toEqual([
+      '.env.dev.local: MAXCPUS: "none" is not a whole number from 1 to 1024',
+    ]);
     const told = problemsOf(`KEY=${key}\nsecret words\nMAXCPUS: "a" and more`);
-    expect(told.map((line) => /line (\d+): sets nothing/.exec(line)?.[1])).toEqual(['2', '3', '4', '5', undefined]);
+    expect(told.map((line) => /line (\d+): sets nothing/.exec(line)?.[1])).toEqual([
+      '2',
+      '3',
+      '4',
+      '5',
+      undefined,
+    ]);
     expect(told.join()).not.toMatch(/c2Vj|secret|BEGIN/);
   });
 
@@ -187,7 +228,12 @@ REJECTED_FULL=drop
 
 describe('values', () => {
   test('every problem is reported at once, with file or environment, name, value and what is right', () => {
-    expect(problemsOf('MAXMEMORY=lots\nMAXCPUS=0\nSOCKET_MODE=999\nSTOP_TIMEOUT=soon\nMAXBUCKETS=1.5', { SOCKET_GROUP: 'a b', REJECTED_MAX: '1' })).toEqual([
+    expect(
+      problemsOf('MAXMEMORY=lots\nMAXCPUS=0\nSOCKET_MODE=999\nSTOP_TIMEOUT=soon\nMAXBUCKETS=1.5', {
+        SOCKET_GROUP: 'a b',
+        REJECTED_MAX: '1',
+      }),
+    ).toEqual([
       '.env.dev.local: MAXMEMORY: "lots" is not a size; write bytes (1048576) or a number with B, KB, MB or GB ("10MB", "1.5GB")',
       '.env.dev.local: SOCKET_MODE: "999" is not a file mode; write three octal digits ("0660")',
       'environment variable SOCKET_GROUP: "a b" is not a group; write its name or number',
@@ -200,7 +246,9 @@ describe('values', () => {
 
   test('COMPAT MAXMEMORY: at least 16MB', () => {
     expect(load('MAXMEMORY=16MB').maxMemoryBytes).toBe(16 * MB);
-    expect(problemsOf('MAXMEMORY=16383KB')).toEqual(['.env.dev.local: MAXMEMORY: "16383KB" is too small; at least 16MB']);
+    expect(problemsOf('MAXMEMORY=16383KB')).toEqual([
+      '.env.dev.local: MAXMEMORY: "16383KB" is too small; at least 16MB',
+    ]);
   });
 
   test('MAXFRAME: the default gives way to a small MAXMEMORY, a value does not', () => {
@@ -209,10 +257,17 @@ describe('values', () => {
     expect(problemsOf('MAXMEMORY=16MB\nMAXFRAME=5MB')).toEqual([
       '.env.dev.local: MAXFRAME: "5MB" is over a quarter of MAXMEMORY (16MB); make it 4MB or less, or MAXMEMORY more',
     ]);
-    expect(problemsOf('MAXFRAME=1000')).toEqual(['.env.dev.local: MAXFRAME: "1000" is too small; at least 1KB']);
+    expect(problemsOf('MAXFRAME=1000')).toEqual([
+      '.env.dev.local: MAXFRAME: "1000" is too small; at least 1KB',
+    ]);
   });
 
-  test.each([['0660', 0o660], ['660', 0o660], ['0o666', 0o666], ['600', 0o600]])('SOCKET_MODE %s', (text, mode) => {
+  test.each([
+    ['0660', 0o660],
+    ['660', 0o660],
+    ['0o666', 0o666],
+    ['600', 0o600],
+  ])('SOCKET_MODE %s', (text, mode) => {
     expect(load(`SOCKET_MODE=${text}`).socket.mode).toBe(mode);
   });
 
@@ -220,13 +275,19 @@ describe('values', () => {
     expect(problemsOf(`SOCKET_MODE=${text}`)).toHaveLength(1);
   });
 
-  test.each([['33', 33], ['www-data', 'www-data'], ['0', 0]])('SOCKET_GROUP %s', (text, group) => {
+  test.each([
+    ['33', 33],
+    ['www-data', 'www-data'],
+    ['0', 0],
+  ])('SOCKET_GROUP %s', (text, group) => {
     expect(load(`SOCKET_GROUP=${text}`).socket.group).toBe(group);
   });
 
   test('SOCKET: a path too long for a socket is refused', () => {
     expect(load(`SOCKET=/${'a'.repeat(106)}`).socket.path).toHaveLength(107);
-    expect(problemsOf(`SOCKET=/${'é'.repeat(60)}`)[0]).toMatch(/ has 121 bytes; the path of a socket can have 107$/);
+    expect(problemsOf(`SOCKET=/${'é'.repeat(60)}`)[0]).toMatch(
+      / has 121 bytes; the path of a socket can have 107$/,
+    );
   });
 
   test('LOG_FORMAT: one that there is not is an error', () => {
@@ -235,11 +296,16 @@ describe('values', () => {
   });
 
   test('COMPAT LOG_LEVEL: any case; others are INFO, with a warning', () => {
-    expect(['TRACE', 'debug', 'Info', 'warn', 'ERROR', 'fatal'].map((level) => load(`LOG_LEVEL=${level}`).logLevel))
-      .toEqual(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL']);
+    expect(
+      ['TRACE', 'debug', 'Info', 'warn', 'ERROR', 'fatal'].map(
+        (level) => load(`LOG_LEVEL=${level}`).logLevel,
+      ),
+    ).toEqual(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL']);
     expect(load('LOG_LEVEL=VERBOSE')).toMatchObject({
       logLevel: 'INFO',
-      warnings: [`${cwd}/.env.dev.local: LOG_LEVEL: "VERBOSE" is not one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL; INFO is used`],
+      warnings: [
+        `${cwd}/.env.dev.local: LOG_LEVEL: "VERBOSE" is not one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL; INFO is used`,
+      ],
     });
   });
 
@@ -254,13 +320,32 @@ describe('values', () => {
   });
 
   test('ADMIN: several places', () => {
-    expect(load('ADMIN=127.0.0.1:9090, ./admin.sock').admin).toEqual([{ host: '127.0.0.1', port: 9090 }, { path: join(cwd, 'admin.sock') }]);
-    expect(problemsOf('ADMIN=./a.sock,127.0.0.1:1,a/../a.sock')).toEqual(['.env.dev.local: ADMIN: "./a.sock,127.0.0.1:1,a/../a.sock" names a.sock twice']);
-    expect(problemsOf('ADMIN=127.0.0.1:1,')).toEqual([expect.stringContaining('"" is no address and no path') as string]);
-    expect(problemsOf('ADMIN=127.0.0.1:1,./x.sock\nSOCKET=./x.sock')).toEqual([expect.stringContaining('is the SOCKET that applications write to') as string]);
+    expect(load('ADMIN=127.0.0.1:9090, ./admin.sock').admin).toEqual([
+      { host: '127.0.0.1', port: 9090 },
+      { path: join(cwd, 'admin.sock') },
+    ]);
+    expect(problemsOf('ADMIN=./a.sock,127.0.0.1:1,a/../a.sock')).toEqual([
+      '.env.dev.local: ADMIN: "./a.sock,127.0.0.1:1,a/../a.sock" names a.sock twice',
+    ]);
+    expect(problemsOf('ADMIN=127.0.0.1:1,')).toEqual([
+      expect.stringContaining('"" is no address and no path') as string,
+    ]);
+    expect(problemsOf('ADMIN=127.0.0.1:1,./x.sock\nSOCKET=./x.sock')).toEqual([
+      expect.stringContaining('is the SOCKET that applications write to') as string,
+    ]);
   });
 
-  test.each(['9090', ':9090', '127.0.0.1', '::1:9090', '127.0.0.1:0', '127.0.0.1:65536', '127.0.0.1:x', 'http:', 'a b:1'])('ADMIN %j is refused', (text) => {
+  test.each([
+    '9090',
+    ':9090',
+    '127.0.0.1',
+    '::1:9090',
+    '127.0.0.1:0',
+    '127.0.0.1:65536',
+    '127.0.0.1:x',
+    'http:',
+    'a b:1',
+  ])('ADMIN %j is refused', (text) => {
     expect(problemsOf(`ADMIN="${text}"`)).toEqual([
       `.env.dev.local: ADMIN: "${text}" is no address and no path; write HOST:PORT ("127.0.0.1:9090", "[::1]:9090") or the path of a socket ("/run/kahe/admin.sock")`,
     ]);
@@ -268,30 +353,63 @@ describe('values', () => {
 
   test('STATSD is an address; its prefix and interval have defaults, and are read even where they mean nothing', () => {
     expect(load('').statsd).toBeUndefined();
-    expect(load('STATSD=127.0.0.1:8125').statsd).toEqual({ host: '127.0.0.1', port: 8125, prefix: 'kahe', intervalMs: 10_000 });
-    expect(load('STATSD=[::1]:8125\nSTATSD_PREFIX=site-1.{hostname}.kahe\nSTATSD_INTERVAL=500ms').statsd).toEqual({ host: '::1', port: 8125, prefix: 'site-1.{hostname}.kahe', intervalMs: 500 });
+    expect(load('STATSD=127.0.0.1:8125').statsd).toEqual({
+      host: '127.0.0.1',
+      port: 8125,
+      prefix: 'kahe',
+      intervalMs: 10_000,
+    });
+    expect(
+      load('STATSD=[::1]:8125\nSTATSD_PREFIX=site-1.{hostname}.kahe\nSTATSD_INTERVAL=500ms').statsd,
+    ).toEqual({ host: '::1', port: 8125, prefix: 'site-1.{hostname}.kahe', intervalMs: 500 });
     for (const place of ['8125', 'host', 'host:0', 'host:65536', '/run/statsd.sock', 'a b:1', '::1:8125']) {
-      expect(problemsOf(`STATSD=${place}`)).toEqual([expect.stringMatching(/^\.env\.dev\.local: STATSD: ".*" is no address; write HOST:PORT/)]);
+      expect(problemsOf(`STATSD=${place}`)).toEqual([
+        expect.stringMatching(/^\.env\.dev\.local: STATSD: ".*" is no address; write HOST:PORT/),
+      ]);
     }
     for (const prefix of ['.a', 'a.', 'a..b', 'a b', 'a:b', 'a|b', '{host}', 'ü', 'x'.repeat(101)]) {
-      expect(problemsOf(`STATSD_PREFIX="${prefix}"`)).toEqual([expect.stringContaining('can\'t begin a name of statsd; write up to 100 of A-Z a-z 0-9 _ - with dots between')]);
+      expect(problemsOf(`STATSD_PREFIX="${prefix}"`)).toEqual([
+        expect.stringContaining(
+          "can't begin a name of statsd; write up to 100 of A-Z a-z 0-9 _ - with dots between",
+        ),
+      ]);
     }
-    expect(problemsOf('STATSD_INTERVAL=99ms')).toEqual(['.env.dev.local: STATSD_INTERVAL: "99ms" is too short; at least 100ms']);
-    expect(problemsOf('STATSD_INTERVAL=often')).toEqual([expect.stringContaining('"often" is not a duration')]);
+    expect(problemsOf('STATSD_INTERVAL=99ms')).toEqual([
+      '.env.dev.local: STATSD_INTERVAL: "99ms" is too short; at least 100ms',
+    ]);
+    expect(problemsOf('STATSD_INTERVAL=often')).toEqual([
+      expect.stringContaining('"often" is not a duration'),
+    ]);
   });
 
   test('SPOOL is off when unset; with it come a bound, a way to sync, and what happens when it is full', () => {
     expect(load('').spool).toBeUndefined();
     expect(load('SPOOL=').spool).toBeUndefined();
-    expect(load('SPOOL=./spool').spool).toEqual({ path: join(cwd, 'spool'), maxBytes: 10 * 1024 ** 3, sync: 'batch', whenFull: 'wait' });
-    expect(load('SPOOL=/spool\nSPOOL_SYNC=ALWAYS\nSPOOL_MAX=1GB\nSPOOL_FULL=drop-oldest').spool).toEqual({ path: '/spool', maxBytes: 1024 ** 3, sync: 'always', whenFull: 'drop-oldest' });
-    expect(() => load('SPOOL=/spool\nSPOOL_FULL=explode')).toThrow(/SPOOL_FULL: "explode" is not one of wait, drop-oldest/);
-    expect(() => load('SPOOL=/spool\nSPOOL_SYNC=sometimes')).toThrow(/SPOOL_SYNC: "sometimes" is not one of never, batch, always/);
+    expect(load('SPOOL=./spool').spool).toEqual({
+      path: join(cwd, 'spool'),
+      maxBytes: 10 * 1024 ** 3,
+      sync: 'batch',
+      whenFull: 'wait',
+    });
+    expect(load('SPOOL=/spool\nSPOOL_SYNC=ALWAYS\nSPOOL_MAX=1GB\nSPOOL_FULL=drop-oldest').spool).toEqual({
+      path: '/spool',
+      maxBytes: 1024 ** 3,
+      sync: 'always',
+      whenFull: 'drop-oldest',
+    });
+    expect(() => load('SPOOL=/spool\nSPOOL_FULL=explode')).toThrow(
+      /SPOOL_FULL: "explode" is not one of wait, drop-oldest/,
+    );
+    expect(() => load('SPOOL=/spool\nSPOOL_SYNC=sometimes')).toThrow(
+      /SPOOL_SYNC: "sometimes" is not one of never, batch, always/,
+    );
   });
 
   test('SPOOL_SYNC=never is said for REJECTED too, with a spool or without one', () => {
     const isSynced = (text: string): boolean => load(text).rejected.isSynced;
-    expect(['', 'SPOOL=/spool', 'SPOOL=/spool\nSPOOL_SYNC=batch', 'SPOOL_SYNC=always'].map(isSynced)).toEqual([true, true, true, true]);
+    expect(['', 'SPOOL=/spool', 'SPOOL=/spool\nSPOOL_SYNC=batch', 'SPOOL_SYNC=always'].map(isSynced)).toEqual(
+      [true, true, true, true],
+    );
     expect(['SPOOL_SYNC=never', 'SPOOL=/spool\nSPOOL_SYNC=never'].map(isSynced)).toEqual([false, false]);
   });
 });

@@ -1,5 +1,5 @@
-// The environment: `.env.{environment}.local` and the real environment variables, which win.
-// Promise: read once into a frozen object; whatever can't be used is named with its place, and then nothing is returned.
+// The environment: `.env.{environment}.local` and the real environment variables, which win. Promise: read
+// once into a frozen object; whatever can't be used is named with its place, and then nothing is returned.
 import { resolve } from 'node:path';
 import { parse } from 'dotenv';
 import { ConfigError } from '../errors.js';
@@ -38,9 +38,21 @@ export interface Environment {
   readonly maxBuckets: number;
   readonly stopTimeoutMs: number;
   /** The folder that keeps rejected frames, and how much it may hold. */
-  readonly rejected: { readonly path: string; readonly maxBytes: number; readonly isSynced: boolean; readonly whenFull: RejectedFull };
+  readonly rejected: {
+    readonly path: string;
+    readonly maxBytes: number;
+    readonly isSynced: boolean;
+    readonly whenFull: RejectedFull;
+  };
   /** Where open batches have a twin on disk; undefined: there is no spool. */
-  readonly spool: { readonly path: string; readonly maxBytes: number; readonly sync: SpoolSync; readonly whenFull: SpoolFull } | undefined;
+  readonly spool:
+    | {
+        readonly path: string;
+        readonly maxBytes: number;
+        readonly sync: SpoolSync;
+        readonly whenFull: SpoolFull;
+      }
+    | undefined;
   /** Where metrics, health and the status page are; none: nowhere. */
   readonly admin: readonly AdminPlace[];
   /** Where figures are pushed to; undefined: nowhere. */
@@ -54,18 +66,46 @@ const SPOOL_SYNCS = ['never', 'batch', 'always'] as const;
 /** When the spool's files are synced: never, when a batch is closed, or after each write. */
 export type SpoolSync = (typeof SPOOL_SYNCS)[number];
 const SPOOL_FULLS = ['wait', 'drop-oldest'] as const;
-/** What happens when SPOOL_MAX is reached or the disk is full: clients wait, or the oldest batches are discarded. */
+/**
+ * What happens when SPOOL_MAX is reached or the disk is full: clients wait, or the oldest batches are
+ * discarded.
+ */
 export type SpoolFull = (typeof SPOOL_FULLS)[number];
 const REJECTED_FULLS = ['hold', 'drop'] as const;
-/** What happens when REJECTED_MAX is reached or its disk fails: those who bring frames to be rejected wait, or the frames are discarded. */
+/**
+ * What happens when REJECTED_MAX is reached or its disk fails: those who bring frames to be rejected wait, or
+ * the frames are discarded.
+ */
 export type RejectedFull = (typeof REJECTED_FULLS)[number];
 const KNOWN = [
-  'BUCKETS_FILE', 'SOCKET', 'SOCKET_MODE', 'SOCKET_GROUP', 'MAXMEMORY', 'MAXCPUS', 'LOG_LEVEL', 'LOG_FORMAT', 'MAXFRAME', 'MAXBUCKETS',
-  'STOP_TIMEOUT', 'REJECTED', 'REJECTED_MAX', 'REJECTED_FULL', 'SPOOL', 'SPOOL_MAX', 'SPOOL_SYNC', 'SPOOL_FULL', 'ADMIN',
-  'STATSD', 'STATSD_PREFIX', 'STATSD_INTERVAL',
+  'BUCKETS_FILE',
+  'SOCKET',
+  'SOCKET_MODE',
+  'SOCKET_GROUP',
+  'MAXMEMORY',
+  'MAXCPUS',
+  'LOG_LEVEL',
+  'LOG_FORMAT',
+  'MAXFRAME',
+  'MAXBUCKETS',
+  'STOP_TIMEOUT',
+  'REJECTED',
+  'REJECTED_MAX',
+  'REJECTED_FULL',
+  'SPOOL',
+  'SPOOL_MAX',
+  'SPOOL_SYNC',
+  'SPOOL_FULL',
+  'ADMIN',
+  'STATSD',
+  'STATSD_PREFIX',
+  'STATSD_INTERVAL',
 ] as const;
 
-/** @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't be used. */
+/**
+ * @throws ConfigError that lists every problem: a missing file, an unknown variable in it, a value that can't
+ * be used.
+ */
 export function loadEnvironment(source: EnvironmentSource): Environment {
   const { cwd, env } = source;
   const problems = new Problems();
@@ -74,7 +114,11 @@ export function loadEnvironment(source: EnvironmentSource): Environment {
   const variables = new Variables(file, new Map(Object.entries(parse(text))), env, problems);
   const bucketsFile = resolve(cwd, variables.read('BUCKETS_FILE', String, './buckets.json'));
   if (file !== undefined) checkEnvLines(text, { file, known: KNOWN, bucketsFile }, problems);
-  const maxMemoryBytes = variables.read('MAXMEMORY', (text) => parseSize(text, { minBytes: 16 * MB }), 250 * MB);
+  const maxMemoryBytes = variables.read(
+    'MAXMEMORY',
+    (text) => parseSize(text, { minBytes: 16 * MB }),
+    250 * MB,
+  );
   const sync = variables.read('SPOOL_SYNC', (text) => parseChoice(text, SPOOL_SYNCS), 'batch' as const);
   const environment: Environment = {
     file,
@@ -99,13 +143,19 @@ export function loadEnvironment(source: EnvironmentSource): Environment {
     warnings: variables.warnings,
   };
   if (environment.admin.some((place) => 'path' in place && place.path === environment.socket.path)) {
-    problems.add('ADMIN', `${describeValue(environment.socket.path)} is the SOCKET that applications write to; give ADMIN a path of its own`);
+    problems.add(
+      'ADMIN',
+      `${describeValue(environment.socket.path)} is the SOCKET that applications write to; give ADMIN a path of its own`,
+    );
   }
   problems.throwIfAny();
   return deepFreeze(environment);
 }
 
-/** Looks a variable up where it counts: the real environment first, then the file. An empty value means the default. */
+/**
+ * Looks a variable up where it counts: the real environment first, then the file. An empty value means the
+ * default.
+ */
 class Variables {
   readonly warnings: string[] = [];
   readonly #file: string | undefined;
@@ -113,7 +163,12 @@ class Variables {
   readonly #env: EnvironmentSource['env'];
   readonly #problems: Problems;
 
-  constructor(file: string | undefined, fromFile: ReadonlyMap<string, string>, env: EnvironmentSource['env'], problems: Problems) {
+  constructor(
+    file: string | undefined,
+    fromFile: ReadonlyMap<string, string>,
+    env: EnvironmentSource['env'],
+    problems: Problems,
+  ) {
     this.#file = file;
     this.#fromFile = fromFile;
     this.#env = env;
@@ -136,7 +191,9 @@ class Variables {
   }
 
   #where(name: string): string {
-    return this.#file === undefined || this.#env[name] !== undefined ? `environment variable ${name}` : `${this.#file}: ${name}`;
+    return this.#file === undefined || this.#env[name] !== undefined
+      ? `environment variable ${name}`
+      : `${this.#file}: ${name}`;
   }
 }
 
@@ -160,13 +217,15 @@ function readSocket(variables: Variables, cwd: string): Environment['socket'] {
 
 function parseMode(text: string): number {
   const digits = /^(?:0|0o)?([0-7]{3})$/.exec(text)?.[1];
-  if (digits === undefined) throw new ConfigError(`${describeValue(text)} is not a file mode; write three octal digits ("0660")`);
+  if (digits === undefined)
+    throw new ConfigError(`${describeValue(text)} is not a file mode; write three octal digits ("0660")`);
   return Number.parseInt(digits, 8);
 }
 
 function parseGroup(text: string): string | number {
   if (/^\d+$/.test(text)) return parseInteger(text, 0, 0xffff_fffe);
-  if (/[\s:/]/.test(text)) throw new ConfigError(`${describeValue(text)} is not a group; write its name or number`);
+  if (/[\s:/]/.test(text))
+    throw new ConfigError(`${describeValue(text)} is not a group; write its name or number`);
   return text;
 }
 
@@ -175,29 +234,44 @@ function readLogLevel(variables: Variables): LogLevel {
   const text = variables.text('LOG_LEVEL');
   if (text === undefined) return 'INFO';
   const level = LOG_LEVELS.find((name) => name === text.toUpperCase());
-  if (level === undefined) variables.warn('LOG_LEVEL', `${describeValue(text)} is not one of ${LOG_LEVELS.join(', ')}; INFO is used`);
+  if (level === undefined)
+    variables.warn(
+      'LOG_LEVEL',
+      `${describeValue(text)} is not one of ${LOG_LEVELS.join(', ')}; INFO is used`,
+    );
   return level ?? 'INFO';
 }
 
 /** The default gives way to a small MAXMEMORY; a value that was asked for does not, it is refused. */
 function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
   const most = Math.floor(maxMemoryBytes / 4);
-  return variables.read('MAXFRAME', (text) => {
-    const bytes = parseSize(text, { minBytes: 1024 });
-    if (bytes <= most) return bytes;
-    throw new ConfigError(`${describeValue(text)} is over a quarter of MAXMEMORY (${formatSize(maxMemoryBytes)}); make it ${formatSize(most)} or less, or MAXMEMORY more`);
-  }, Math.min(16 * MB, most));
+  return variables.read(
+    'MAXFRAME',
+    (text) => {
+      const bytes = parseSize(text, { minBytes: 1024 });
+      if (bytes <= most) return bytes;
+      throw new ConfigError(
+        `${describeValue(text)} is over a quarter of MAXMEMORY (${formatSize(maxMemoryBytes)}); make it ${formatSize(most)} or less, or MAXMEMORY more`,
+      );
+    },
+    Math.min(16 * MB, most),
+  );
 }
 
 /** Its names are read also where they mean nothing, so that a mistake in them is told at once. */
 function readStatsd(variables: Variables): StatsdSettings | undefined {
-  const place = variables.read<TcpPlace | undefined>('STATSD', (text) => {
-    const found = parseTcpPlace(text);
-    if (found !== undefined) return found;
-    throw new ConfigError(`${describeValue(text)} is no address; write HOST:PORT ("127.0.0.1:8125", "[::1]:8125")`);
-  }, undefined);
+  const place = variables.read<TcpPlace | undefined>(
+    'STATSD',
+    (text) => {
+      const found = parseTcpPlace(text);
+      if (found !== undefined) return found;
+      throw new ConfigError(
+        `${describeValue(text)} is no address; write HOST:PORT ("127.0.0.1:8125", "[::1]:8125")`,
+      );
+    },
+    undefined,
+  );
   const prefix = variables.read('STATSD_PREFIX', parsePrefix, 'kahe');
   const intervalMs = variables.read('STATSD_INTERVAL', parseInterval, 10_000);
   return place && { ...place, prefix, intervalMs };
 }
-

@@ -1,20 +1,46 @@
-// The lines of an .env file. Promise: none is passed over in silence, as dotenv would, and none is shown, because it may be a part of a secret.
+// The lines of an .env file. Promise: none is passed over in silence, as dotenv would, and none is shown,
+// because it may be a part of a secret.
 import { readFileSync } from 'node:fs';
 import { didYouMean } from './didYouMean.js';
 import { referencesIn } from './interpolation.js';
 import type { Problems } from './problems.js';
 import { describeValue } from './values.js';
 
-/** Lines that set nothing, set less than what stands there, or set what neither Kahe nor buckets.json knows become problems. */
-export function checkEnvLines(text: string, { file, known, bucketsFile }: EnvLinesContext, problems: Problems): void {
+/**
+ * Lines that set nothing, set less than what stands there, or set what neither Kahe nor buckets.json knows
+ * become problems.
+ */
+export function checkEnvLines(
+  text: string,
+  { file, known, bucketsFile }: EnvLinesContext,
+  problems: Problems,
+): void {
   const assignments = [...assignmentsIn(text)];
-  const used = assignments.every(({ name }) => name === undefined || known.includes(name)) ? NOTHING : variablesUsedIn(bucketsFile);
+  const used = assignments.every(({ name }) => name === undefined || known.includes(name))
+    ? NOTHING
+    : variablesUsedIn(bucketsFile);
   for (const { number, name, value } of assignments) {
     const where = `${file}: line ${number}`;
-    if (name === undefined) problems.add(where, 'sets nothing; write NAME=value, or "#" before a comment; a value of several lines stands in quotes');
-    else if (name === 'environment') problems.add(where, 'environment picks this file, so it means nothing in it; set it as an environment variable');
-    else if (!known.includes(name) && !used.has(name)) problems.add(where, `unknown variable ${describeValue(name)}${didYouMean(name, [...known, ...used]) || ', which buckets.json does not use either'}`);
-    else if (/^(?!['"`])[^#]*[^\s#]#/.test(value)) problems.add(where, `the value of ${name} ends before "#", because what follows is a comment; write the value in quotes`);
+    if (name === undefined)
+      problems.add(
+        where,
+        'sets nothing; write NAME=value, or "#" before a comment; a value of several lines stands in quotes',
+      );
+    else if (name === 'environment')
+      problems.add(
+        where,
+        'environment picks this file, so it means nothing in it; set it as an environment variable',
+      );
+    else if (!known.includes(name) && !used.has(name))
+      problems.add(
+        where,
+        `unknown variable ${describeValue(name)}${didYouMean(name, [...known, ...used]) || ', which buckets.json does not use either'}`,
+      );
+    else if (/^(?!['"`])[^#]*[^\s#]#/.test(value))
+      problems.add(
+        where,
+        `the value of ${name} ends before "#", because what follows is a comment; write the value in quotes`,
+      );
   }
 }
 

@@ -2,14 +2,26 @@ import { describe, expect, test } from 'vitest';
 import { fileNamesOf, parseFileSettings, type FileSettings } from './fileSettings.js';
 import { Problems } from './problems.js';
 
-function read(changes: Record<string, unknown>): { settings: FileSettings | undefined; problems: readonly string[] } {
+function read(changes: Record<string, unknown>): {
+  settings: FileSettings | undefined;
+  problems: readonly string[];
+} {
   const problems = new Problems();
-  return { settings: parseFileSettings({ path: '/backup/', ...changes }, 's', problems, '/srv'), problems: problems.lines };
+  return {
+    settings: parseFileSettings({ path: '/backup/', ...changes }, 's', problems, '/srv'),
+    problems: problems.lines,
+  };
 }
 
 describe('file settings', () => {
   test('COMPAT file sizeRotate, maxFiles, fileNameTemplate: their defaults', () => {
-    expect(read({}).settings).toEqual({ path: '/backup', fileNameTemplate: '{bucket}', sizeRotateBytes: 104_857_600, maxFiles: 1024, fsync: true });
+    expect(read({}).settings).toEqual({
+      path: '/backup',
+      fileNameTemplate: '{bucket}',
+      sizeRotateBytes: 104_857_600,
+      maxFiles: 1024,
+      fsync: true,
+    });
   });
 
   test('COMPAT file path: required; a relative one starts from the working folder', () => {
@@ -28,11 +40,18 @@ describe('file settings', () => {
 
   test('COMPAT file maxFiles: at least 1', () => {
     expect(read({ maxFiles: '1' }).settings?.maxFiles).toBe(1);
-    expect(read({ maxFiles: '0' }).problems).toEqual(['s.maxFiles: "0" is not a whole number from 1 to 1000000']);
+    expect(read({ maxFiles: '0' }).problems).toEqual([
+      's.maxFiles: "0" is not a whole number from 1 to 1000000',
+    ]);
   });
 
   test('fsync is true or false', () => {
-    expect([false, 'false', true, 'true'].map((fsync) => read({ fsync }).settings?.fsync)).toEqual([false, false, true, true]);
+    expect([false, 'false', true, 'true'].map((fsync) => read({ fsync }).settings?.fsync)).toEqual([
+      false,
+      false,
+      true,
+      true,
+    ]);
     expect(read({ fsync: 'no' }).problems).toEqual(['s.fsync: "no" is not true or false']);
   });
 
@@ -46,21 +65,37 @@ describe('file settings', () => {
 });
 
 describe('fileNameTemplate', () => {
-  test.each(['{bucket}', '{bucket}/{ts}.bckstm', '{bucket}{PS}{hostname}-{ts}.bckstm', 'a..b', '{rand}', '..{bucket}', 'a//b', '{bucket}{bucket}'])(
-    'COMPAT file fileNameTemplate: %s', (fileNameTemplate) => {
-      expect(read({ fileNameTemplate }).settings?.fileNameTemplate).toBe(fileNameTemplate);
-    },
-  );
+  test.each([
+    '{bucket}',
+    '{bucket}/{ts}.bckstm',
+    '{bucket}{PS}{hostname}-{ts}.bckstm',
+    'a..b',
+    '{rand}',
+    '..{bucket}',
+    'a//b',
+    '{bucket}{bucket}',
+  ])('COMPAT file fileNameTemplate: %s', (fileNameTemplate) => {
+    expect(read({ fileNameTemplate }).settings?.fileNameTemplate).toBe(fileNameTemplate);
+  });
 
   test('an empty one is the default', () => {
     expect(read({ fileNameTemplate: '' }).settings?.fileNameTemplate).toBe('{bucket}');
   });
 
   test.each([
-    ['{buckt}.x', '"{buckt}.x": "{buckt}" is not one of {bucket} {PS} {hostname} {rand} {ts}; did you mean "{bucket}"?'],
+    [
+      '{buckt}.x',
+      '"{buckt}.x": "{buckt}" is not one of {bucket} {PS} {hostname} {rand} {ts}; did you mean "{bucket}"?',
+    ],
     ['{}', '"{}": "{}" is not one of {bucket} {PS} {hostname} {rand} {ts}'],
-    ['{bucket', '"{bucket" has a brace without its partner; placeholders are {bucket} {PS} {hostname} {rand} {ts}'],
-    ['{{bucket}}', '"{{bucket}}" has a brace without its partner; placeholders are {bucket} {PS} {hostname} {rand} {ts}'],
+    [
+      '{bucket',
+      '"{bucket" has a brace without its partner; placeholders are {bucket} {PS} {hostname} {rand} {ts}',
+    ],
+    [
+      '{{bucket}}',
+      '"{{bucket}}" has a brace without its partner; placeholders are {bucket} {PS} {hostname} {rand} {ts}',
+    ],
     ['../x', '"../x" has a "." or ".." part; files stay below "path"'],
     ['a{PS}..{PS}x', '"a{PS}..{PS}x" has a "." or ".." part; files stay below "path"'],
     ['a/..', '"a/.." has a "." or ".." part; files stay below "path"'],

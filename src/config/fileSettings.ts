@@ -1,4 +1,5 @@
-// The settings of a file stream. Promise: the template can name no file outside `path`, and only with known placeholders.
+// The settings of a file stream. Promise: the template can name no file outside `path`, and only with known
+// placeholders.
 import { join, normalize, resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
@@ -31,8 +32,16 @@ const fileSettingsSchema = z.strictObject({
   fsync: readBy(parseBoolean).default(true),
 });
 
-/** Undefined when something is wrong, which is then in `problems` under `path`. Relative folders start from `cwd`. */
-export function parseFileSettings(settings: Readonly<Record<string, unknown>>, path: string, problems: Problems, cwd: string): FileSettings | undefined {
+/**
+ * Undefined when something is wrong, which is then in `problems` under `path`. Relative folders start from
+ * `cwd`.
+ */
+export function parseFileSettings(
+  settings: Readonly<Record<string, unknown>>,
+  path: string,
+  problems: Problems,
+  cwd: string,
+): FileSettings | undefined {
   const checked = checkObject(fileSettingsSchema, settings, path, problems);
   if (checked === undefined) return undefined;
   const { sizeRotate, ...rest } = checked;
@@ -47,7 +56,8 @@ export function fileNamesOf({ path, fileNameTemplate }: FileSettings): string {
 function parseFolder(value: unknown): string {
   if (value === undefined) throw new ConfigError('missing; name the folder of the files');
   if (typeof value !== 'string') throw new ConfigError(`${describeKind(value)} is not a text in quotes`);
-  if (value === '' || value.includes('\0')) throw new ConfigError(`${describeValue(value)} is not the path of a folder`);
+  if (value === '' || value.includes('\0'))
+    throw new ConfigError(`${describeValue(value)} is not the path of a folder`);
   return value;
 }
 
@@ -63,10 +73,14 @@ function checkPlaceholders(template: string): void {
   const known = FILE_PLACEHOLDERS.map((name) => `{${name}}`);
   for (const found of template.match(/\{[^{}]*\}/g) ?? []) {
     if (known.includes(found)) continue;
-    throw new ConfigError(`${describeValue(template)}: ${describeValue(found)} is not one of ${known.join(' ')}${didYouMean(found, known)}`);
+    throw new ConfigError(
+      `${describeValue(template)}: ${describeValue(found)} is not one of ${known.join(' ')}${didYouMean(found, known)}`,
+    );
   }
   if (/[{}]/.test(template.replace(/\{[^{}]*\}/g, ''))) {
-    throw new ConfigError(`${describeValue(template)} has a brace without its partner; placeholders are ${known.join(' ')}`);
+    throw new ConfigError(
+      `${describeValue(template)} has a brace without its partner; placeholders are ${known.join(' ')}`,
+    );
   }
 }
 
@@ -75,6 +89,8 @@ function checkSegments(template: string): void {
   const shown = describeValue(template);
   if (/[\0-\x1f\x7f]/.test(template)) throw new ConfigError(`${shown} has a control character in it`);
   if (segments[0] === '') throw new ConfigError(`${shown} is an absolute path; files stay below "path"`);
-  if (segments.includes('..') || segments.includes('.')) throw new ConfigError(`${shown} has a "." or ".." part; files stay below "path"`);
-  if (segments.at(-1) === '') throw new ConfigError(`${shown} ends with a folder; the last part names the file`);
+  if (segments.includes('..') || segments.includes('.'))
+    throw new ConfigError(`${shown} has a "." or ".." part; files stay below "path"`);
+  if (segments.at(-1) === '')
+    throw new ConfigError(`${shown} ends with a folder; the last part names the file`);
 }

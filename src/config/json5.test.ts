@@ -12,12 +12,20 @@ function mistake(text: string): string {
 }
 
 test.each([
-  ['in the middle', '{a: 1,\n  b: }\n', 'b.json: line 2, column 6: invalid character \'}\': b: »}«'],
-  ['a comma that is missing', '{\n  "a": 1\n  "b": 2, "c": 3 }', 'b.json: line 3, column 3: invalid character \'\\"\': »"«b": 2, "c": 3 }'],
+  ['in the middle', '{a: 1,\n  b: }\n', "b.json: line 2, column 6: invalid character '}': b: »}«"],
+  [
+    'a comma that is missing',
+    '{\n  "a": 1\n  "b": 2, "c": 3 }',
+    'b.json: line 3, column 3: invalid character \'\\"\': »"«b": 2, "c": 3 }',
+  ],
   ['at the end', '{"a": 1', 'b.json: line 1, column 8: invalid end of input: {"a": 1»«'],
   ['behind the last line', '{"a": 1\n', 'b.json: line 2, column 1: invalid end of input'],
   ['in an empty file', '', 'b.json: line 1, column 1: invalid end of input'],
-  ['what would turn a terminal\'s text', '{a: 1,\n b: \u001b[2J }', 'b.json: line 2, column 5: invalid character \'\\x1b\': b: »?«[2J }'],
+  [
+    "what would turn a terminal's text",
+    '{a: 1,\n b: \u001b[2J }',
+    "b.json: line 2, column 5: invalid character '\\x1b': b: »?«[2J }",
+  ],
 ])('%s', (_where, text, message) => {
   expect(mistake(text)).toBe(message);
 });

@@ -1,4 +1,5 @@
-// JSON5 text to what it holds. Promise: a mistake in it is shown in its line, with a mark, unless the line may hold a secret.
+// JSON5 text to what it holds. Promise: a mistake in it is shown in its line, with a mark, unless the line
+// may hold a secret.
 import JSON5 from 'json5';
 import { ConfigError } from '../errors.js';
 
@@ -14,9 +15,15 @@ export function parseJson5(text: string, fileName: string): unknown {
   try {
     return JSON5.parse<unknown>(text);
   } catch (error) {
-    const { message, lineNumber = 1, columnNumber = 1 } = error as SyntaxError & { lineNumber?: number; columnNumber?: number };
+    const {
+      message,
+      lineNumber = 1,
+      columnNumber = 1,
+    } = error as SyntaxError & { lineNumber?: number; columnNumber?: number };
     const what = message.replace(/^JSON5: /, '').replace(/ at \d+:\d+$/, '');
-    throw new ConfigError(`${fileName}: line ${lineNumber}, column ${columnNumber}: ${what}${shown(text, lineNumber, what === END ? undefined : columnNumber)}`);
+    throw new ConfigError(
+      `${fileName}: line ${lineNumber}, column ${columnNumber}: ${what}${shown(text, lineNumber, what === END ? undefined : columnNumber)}`,
+    );
   }
 }
 

@@ -1,4 +1,5 @@
-// Collects everything that is wrong with a configuration, so that one start shows every mistake, each with its place.
+// Collects everything that is wrong with a configuration, so that one start shows every mistake, each with
+// its place.
 import { ConfigError } from '../errors.js';
 
 const MOST_LINES = 50;
@@ -7,7 +8,9 @@ const MOST_LINES = 50;
 export interface Concealed {
   /** As it stands in the file, and may be shown. */
   readonly written: string;
-  /** What it became; undefined: that is a problem already, and what else is wrong with it follows from that. */
+  /**
+   * What it became; undefined: that is a problem already, and what else is wrong with it follows from that.
+   */
   readonly text: string | undefined;
 }
 
@@ -33,7 +36,11 @@ export class Problems {
   add(where: string, text: string): void {
     const concealed = this.#concealed.get(where);
     if (concealed !== undefined && concealed.text === undefined) return;
-    this.#lines.push([this.#prefix, where, concealed === undefined ? text : withoutText(text, concealed)].filter((part) => part !== '').join(': '));
+    this.#lines.push(
+      [this.#prefix, where, concealed === undefined ? text : withoutText(text, concealed)]
+        .filter((part) => part !== '')
+        .join(': '),
+    );
   }
 
   /** What `read` returns, or undefined when it threw a ConfigError, which is then noted under `where`. */
@@ -58,7 +65,9 @@ export class Problems {
 
 /** Texts are shown in quotes, whole, cut (…), or a part of them. */
 function withoutText(line: string, { written, text = '' }: Concealed): string {
-  return line.replace(/"(?:[^"\\]|\\.)*"/g, (quoted) => (text.includes(unquoted(quoted)) ? JSON.stringify(written) : quoted));
+  return line.replace(/"(?:[^"\\]|\\.)*"/g, (quoted) =>
+    text.includes(unquoted(quoted)) ? JSON.stringify(written) : quoted,
+  );
 }
 
 function unquoted(quoted: string): string {
@@ -69,7 +78,10 @@ function unquoted(quoted: string): string {
   }
 }
 
-/** The path of `key` inside `path`, as in `streamsConfigs.kafka_01` or `streamsConfigs["a b"]`; a number is an index. */
+/**
+ * The path of `key` inside `path`, as in `streamsConfigs.kafka_01` or `streamsConfigs["a b"]`; a number is an
+ * index.
+ */
 export function pathOf(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${key}]`;
   if (!/^[\w.-]+$/.test(key)) return `${path}[${JSON.stringify(key)}]`;

@@ -1,4 +1,5 @@
-// `rateLimit` of a bucket: how many of its frames may come, and where the others go. Promise: what can take them is there.
+// `rateLimit` of a bucket: how many of its frames may come, and where the others go. Promise: what can take
+// them is there.
 import { z } from 'zod';
 import type { Problems } from './problems.js';
 import { checkObject, readBy } from './schema.js';
@@ -29,10 +30,18 @@ export function parseRateLimit(raw: unknown, path: string, problems: Problems): 
 }
 
 /** @param backedUp the streams that have a backup */
-export function checkBackups(streams: readonly unknown[], backedUp: ReadonlySet<string>, path: string, problems: Problems): void {
+export function checkBackups(
+  streams: readonly unknown[],
+  backedUp: ReadonlySet<string>,
+  path: string,
+  problems: Problems,
+): void {
   for (const id of streams) {
     if (typeof id !== 'string' || backedUp.has(id)) continue;
-    problems.add(`${path}.over`, `"backup" needs a backup in every stream of the bucket, and ${describeValue(id)} has none; give it one, or write "reject"`);
+    problems.add(
+      `${path}.over`,
+      `"backup" needs a backup in every stream of the bucket, and ${describeValue(id)} has none; give it one, or write "reject"`,
+    );
   }
 }
 

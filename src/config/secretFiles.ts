@@ -1,12 +1,15 @@
-// Files that hold a secret of the configuration: buckets.json itself, the .env file, keys, and what `….location` names. Promise: each that everybody on
-// the machine may read is told, and no secret is.
+// Files that hold a secret of the configuration: buckets.json itself, the .env file, keys, and what
+// `….location` names. Promise: each that everybody on the machine may read is told, and no secret is.
 import { statSync } from 'node:fs';
 import { interpolate, literalPartOf, referencesIn } from './interpolation.js';
 import { pathOf, Problems } from './problems.js';
 import { isRecord } from './values.js';
 import type { VariableSource } from './variableSource.js';
 
-/** Settings that are a secret, those that Kahe does not use included, because they stand in the file all the same. */
+/**
+ * Settings that are a secret, those that Kahe does not use included, because they stand in the file all the
+ * same.
+ */
 const SECRET = /(?:password|passphrase|secret)$|key\.pem$/;
 /** Settings that name a file with one. */
 const LOCATION = /^(?:sasl\.password|ssl\.key|ssl\.key\.password)\.location$/;
@@ -19,22 +22,30 @@ export function readableSecrets(raw: unknown, bucketsFile: string, variables: Va
   // By file: the first setting whose secret is there.
   const holders = new Map<string, string>();
   for (const [path, name, value] of settingsIn(raw)) {
-    for (const file of filesOf(name, value, bucketsFile, variables)) if (!holders.has(file)) holders.set(file, path);
+    for (const file of filesOf(name, value, bucketsFile, variables))
+      if (!holders.has(file)) holders.set(file, path);
   }
   return [...holders].flatMap(([file, path]) => {
     const mode = modeOf(file);
     if (mode === undefined || (mode & OTHERS_READ) === 0 || file.startsWith(OF_CONTAINER)) return [];
-    return [`${file} holds a secret (${path}), and every user of this machine may read it (mode 0${(mode & 0o777).toString(8)}): chmod o= '${file}'`];
+    return [
+      `${file} holds a secret (${path}), and every user of this machine may read it (mode 0${(mode & 0o777).toString(8)}): chmod o= '${file}'`,
+    ];
   });
 }
 
 function* settingsIn(raw: unknown): Generator<readonly [path: string, name: string, value: string]> {
-  const streams = isRecord(raw) && isRecord(raw['streamsConfigs']) ? Object.entries(raw['streamsConfigs']) : [];
+  const streams =
+    isRecord(raw) && isRecord(raw['streamsConfigs']) ? Object.entries(raw['streamsConfigs']) : [];
   for (const [id, stream] of streams) {
     const path = pathOf('streamsConfigs', id);
-    for (const [target, where] of [[stream, path], [isRecord(stream) ? stream['backup'] : undefined, `${path}.backup`]] as const) {
+    for (const [target, where] of [
+      [stream, path],
+      [isRecord(stream) ? stream['backup'] : undefined, `${path}.backup`],
+    ] as const) {
       if (!isRecord(target) || !isRecord(target['settings'])) continue;
-      for (const [name, value] of Object.entries(target['settings'])) yield [pathOf(`${where}.settings`, name), name, isText(value) ? String(value) : ''];
+      for (const [name, value] of Object.entries(target['settings']))
+        yield [pathOf(`${where}.settings`, name), name, isText(value) ? String(value) : ''];
     }
   }
 }

@@ -7,16 +7,47 @@ const RIGHT = 'write bytes (1048576) or a number with B, KB, MB or GB ("10MB", "
 
 describe('parseSize', () => {
   test.each([
-    ['250MB', 250 * 1024 ** 2], ['10MB', 10_485_760], ['10mb', 10_485_760], ['10 Mb', 10_485_760], ['1M', 1_048_576],
-    ['1k', 1024], ['1KB', 1024], ['1G', 1024 ** 3], ['1.5GB', 1_610_612_736], ['0.5K', 512], ['7B', 7], ['0', 0],
-    ['1048576', 1_048_576], [1_048_576, 1_048_576], [0, 0], [' 5k ', 5120],
+    ['250MB', 250 * 1024 ** 2],
+    ['10MB', 10_485_760],
+    ['10mb', 10_485_760],
+    ['10 Mb', 10_485_760],
+    ['1M', 1_048_576],
+    ['1k', 1024],
+    ['1KB', 1024],
+    ['1G', 1024 ** 3],
+    ['1.5GB', 1_610_612_736],
+    ['0.5K', 512],
+    ['7B', 7],
+    ['0', 0],
+    ['1048576', 1_048_576],
+    [1_048_576, 1_048_576],
+    [0, 0],
+    [' 5k ', 5120],
   ])('COMPAT MAXMEMORY: sizes are powers of 1024, a bare number is bytes: %j is %d', (text, bytes) => {
     expect(parseSize(text)).toBe(bytes);
   });
 
   test.each([
-    '', ' ', 'MB', '10XB', '10MBB', '1e3', '-1', '-1MB', '1,5GB', '1.5', '1.5B', '.5KB', '5.KB', '0x10', '10  MB', '10\nMB',
-    'NaN', 'Infinity', '１０MB', `${'9'.repeat(400)}x`,
+    '',
+    ' ',
+    'MB',
+    '10XB',
+    '10MBB',
+    '1e3',
+    '-1',
+    '-1MB',
+    '1,5GB',
+    '1.5',
+    '1.5B',
+    '.5KB',
+    '5.KB',
+    '0x10',
+    '10  MB',
+    '10\nMB',
+    'NaN',
+    'Infinity',
+    '１０MB',
+    `${'9'.repeat(400)}x`,
   ])('COMPAT MAXMEMORY: unparsable is an error: %j', (text) => {
     expect(() => parseSize(text)).toThrow(ConfigError);
     expect(() => parseSize(text)).toThrow(/ is not a size; write bytes/);
@@ -44,21 +75,35 @@ describe('parseSize', () => {
   });
 });
 
-test.each([[16_777_216, '16MB'], [1024 ** 3, '1GB'], [1536, '1536 bytes'], [1000, '1000 bytes'], [0, '0 bytes']])(
-  'formatSize: %d is %s', (bytes, text) => {
-    expect(formatSize(bytes)).toBe(text);
-  },
-);
+test.each([
+  [16_777_216, '16MB'],
+  [1024 ** 3, '1GB'],
+  [1536, '1536 bytes'],
+  [1000, '1000 bytes'],
+  [0, '0 bytes'],
+])('formatSize: %d is %s', (bytes, text) => {
+  expect(formatSize(bytes)).toBe(text);
+});
 
 describe('parseDuration', () => {
-  test.each([['500ms', 500], ['20s', 20_000], ['2m', 120_000], ['1h', 3_600_000], ['20', 20_000], [20, 20_000], ['1.5s', 1500], ['0', 0], ['24h', 86_400_000]])(
-    '%j is %d ms', (text, ms) => {
-      expect(parseDuration(text)).toBe(ms);
-    },
-  );
+  test.each([
+    ['500ms', 500],
+    ['20s', 20_000],
+    ['2m', 120_000],
+    ['1h', 3_600_000],
+    ['20', 20_000],
+    [20, 20_000],
+    ['1.5s', 1500],
+    ['0', 0],
+    ['24h', 86_400_000],
+  ])('%j is %d ms', (text, ms) => {
+    expect(parseDuration(text)).toBe(ms);
+  });
 
   test.each(['', 's', '-1s', '1d', '20 seconds', '1e3', null, {}])('refuses %j', (text) => {
-    expect(() => parseDuration(text)).toThrow(/ is not a duration; write seconds \(20\) or a number with ms, s, m or h/);
+    expect(() => parseDuration(text)).toThrow(
+      / is not a duration; write seconds \(20\) or a number with ms, s, m or h/,
+    );
   });
 
   test('refuses what no timer can hold', () => {

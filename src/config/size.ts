@@ -4,7 +4,14 @@ import { plural } from '../plural.js';
 import { describeValue } from './values.js';
 
 const BYTES_PER_UNIT: ReadonlyMap<string, number> = new Map([
-  ['', 1], ['b', 1], ['k', 1024], ['kb', 1024], ['m', 1024 ** 2], ['mb', 1024 ** 2], ['g', 1024 ** 3], ['gb', 1024 ** 3],
+  ['', 1],
+  ['b', 1],
+  ['k', 1024],
+  ['kb', 1024],
+  ['m', 1024 ** 2],
+  ['mb', 1024 ** 2],
+  ['g', 1024 ** 3],
+  ['gb', 1024 ** 3],
 ]);
 const RIGHT = 'write bytes (1048576) or a number with B, KB, MB or GB ("10MB", "1.5GB")';
 
@@ -21,8 +28,10 @@ export function parseSize(value: unknown, range: SizeRange = {}): number {
   const bytes = readBytes(value);
   if (bytes === undefined) throw new ConfigError(`${describeValue(value)} is not a size; ${RIGHT}`);
   const { minBytes = 0, maxBytes = Number.MAX_SAFE_INTEGER } = range;
-  if (bytes < minBytes) throw new ConfigError(`${describeValue(value)} is too small; at least ${formatSize(minBytes)}`);
-  if (bytes > maxBytes) throw new ConfigError(`${describeValue(value)} is too large; at most ${formatSize(maxBytes)}`);
+  if (bytes < minBytes)
+    throw new ConfigError(`${describeValue(value)} is too small; at least ${formatSize(minBytes)}`);
+  if (bytes > maxBytes)
+    throw new ConfigError(`${describeValue(value)} is too large; at most ${formatSize(maxBytes)}`);
   return bytes;
 }
 

@@ -8,5 +8,7 @@ const LONGEST_SOCKET_PATH = 107;
 export function checkSocketPath(path: string): string {
   const length = Buffer.byteLength(path);
   if (length <= LONGEST_SOCKET_PATH) return path;
-  throw new ConfigError(`${describeValue(path)} has ${length} bytes; the path of a socket can have ${LONGEST_SOCKET_PATH}`);
+  throw new ConfigError(
+    `${describeValue(path)} has ${length} bytes; the path of a socket can have ${LONGEST_SOCKET_PATH}`,
+  );
 }

@@ -17,7 +17,9 @@ const SHORTEST_MS = 100;
 export function parsePrefix(text: string): string {
   const plain = text.replaceAll('{hostname}', 'host');
   if (/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/.test(plain) && text.length <= 100) return text;
-  throw new ConfigError(`${describeValue(text)} can't begin a name of statsd; write up to 100 of A-Z a-z 0-9 _ - with dots between, and {hostname} where the machine's name is to stand ("kahe.{hostname}")`);
+  throw new ConfigError(
+    `${describeValue(text)} can't begin a name of statsd; write up to 100 of A-Z a-z 0-9 _ - with dots between, and {hostname} where the machine's name is to stand ("kahe.{hostname}")`,
+  );
 }
 
 /** @throws ConfigError as parseDuration, or under 100 ms */

@@ -15,7 +15,12 @@ interface Outcome {
 function read(raw: unknown): Outcome {
   const problems = new Problems();
   const context: ParseContext = { problems, warnings: [], notes: [], cwd: '/work' };
-  return { stream: parseStream('s', raw, context), problems: problems.lines, warnings: context.warnings, notes: context.notes };
+  return {
+    stream: parseStream('s', raw, context),
+    problems: problems.lines,
+    warnings: context.warnings,
+    notes: context.notes,
+  };
 }
 
 describe('a stream', () => {
@@ -24,17 +29,28 @@ describe('a stream', () => {
   });
 
   test('COMPAT slice is a share from 0 to 1', () => {
-    expect([0.1, '0.1', 1, '1.0', '.5', 0].map((slice) => read({ ...KAFKA, slice }).stream?.slice)).toEqual([0.1, 0.1, 1, 1, 0.5, 0]);
-    expect(read({ ...KAFKA, slice: 0 }).warnings).toEqual(['streamsConfigs.s.slice: 0, so nothing is ever sent to this stream']);
-    expect(read({ ...KAFKA, slice: '10%' }).problems).toEqual(['streamsConfigs.s.slice: "10%" is not a number from 0 to 1']);
-    for (const slice of [-0.1, 1.1, NaN, null, '', '1e-1', true]) expect(read({ ...KAFKA, slice }).problems).toHaveLength(1);
+    expect([0.1, '0.1', 1, '1.0', '.5', 0].map((slice) => read({ ...KAFKA, slice }).stream?.slice)).toEqual([
+      0.1, 0.1, 1, 1, 0.5, 0,
+    ]);
+    expect(read({ ...KAFKA, slice: 0 }).warnings).toEqual([
+      'streamsConfigs.s.slice: 0, so nothing is ever sent to this stream',
+    ]);
+    expect(read({ ...KAFKA, slice: '10%' }).problems).toEqual([
+      'streamsConfigs.s.slice: "10%" is not a number from 0 to 1',
+    ]);
+    for (const slice of [-0.1, 1.1, NaN, null, '', '1e-1', true])
+      expect(read({ ...KAFKA, slice }).problems).toHaveLength(1);
   });
 
   test('type and settings are needed', () => {
-    expect(read({}).problems).toEqual(['streamsConfigs.s.type: missing; one of kafka, file', 'streamsConfigs.s.settings: missing; expected an object']);
+    expect(read({}).problems).toEqual([
+      'streamsConfigs.s.type: missing; one of kafka, file',
+      'streamsConfigs.s.settings: missing; expected an object',
+    ]);
     expect(read(null).problems).toEqual(['streamsConfigs.s: null is not an object']);
     expect(read({ type: 'Kafka', settings: [] }).problems).toEqual([
-      'streamsConfigs.s.type: "Kafka" is not one of kafka, file', 'streamsConfigs.s.settings: a list is not an object',
+      'streamsConfigs.s.type: "Kafka" is not one of kafka, file',
+      'streamsConfigs.s.settings: a list is not an object',
     ]);
   });
 
@@ -48,12 +64,19 @@ describe('a stream', () => {
 describe('a backup', () => {
   test('replays by itself unless told otherwise, and may be kafka too', () => {
     expect(read({ ...KAFKA, backup: FILE }).stream?.backup).toMatchObject({ type: 'file', replay: 'auto' });
-    expect(read({ ...KAFKA, backup: { ...FILE, replay: 'manual' } }).stream?.backup).toMatchObject({ replay: 'manual' });
-    expect(read({ ...FILE, backup: KAFKA }).stream).toMatchObject({ type: 'file', backup: { type: 'kafka' } });
-    expect(read({ ...KAFKA, backup: { ...FILE, replay: 'never' } }).problems).toEqual(['streamsConfigs.s.backup.replay: "never" is not one of auto, manual']);
+    expect(read({ ...KAFKA, backup: { ...FILE, replay: 'manual' } }).stream?.backup).toMatchObject({
+      replay: 'manual',
+    });
+    expect(read({ ...FILE, backup: KAFKA }).stream).toMatchObject({
+      type: 'file',
+      backup: { type: 'kafka' },
+    });
+    expect(read({ ...KAFKA, backup: { ...FILE, replay: 'never' } }).problems).toEqual([
+      'streamsConfigs.s.backup.replay: "never" is not one of auto, manual',
+    ]);
   });
 
-  test('COMPAT slice: a backup\'s slice is 1; another is passed over with a warning', () => {
+  test("COMPAT slice: a backup's slice is 1; another is passed over with a warning", () => {
     const { stream, warnings } = read({ ...KAFKA, backup: { ...FILE, slice: 0.5 } });
     expect(stream?.backup).not.toHaveProperty('slice');
     expect(warnings).toEqual(['streamsConfigs.s.backup.slice: not used, a backup takes every frame']);
@@ -66,15 +89,23 @@ describe('a backup', () => {
   });
 
   test('has no backup of its own', () => {
-    expect(read({ ...KAFKA, backup: { ...FILE, backup: FILE } }).problems).toEqual(['streamsConfigs.s.backup.backup: a backup can\'t have a backup of its own']);
+    expect(read({ ...KAFKA, backup: { ...FILE, backup: FILE } }).problems).toEqual([
+      "streamsConfigs.s.backup.backup: a backup can't have a backup of its own",
+    ]);
   });
 
   test('its problems stand under its path', () => {
-    expect(read({ ...KAFKA, backup: { type: 'file', settings: {} } }).problems).toEqual(['streamsConfigs.s.backup.settings.path: missing; name the folder of the files']);
-    expect(read({ ...KAFKA, backup: null }).problems).toEqual(['streamsConfigs.s.backup: null is not an object']);
+    expect(read({ ...KAFKA, backup: { type: 'file', settings: {} } }).problems).toEqual([
+      'streamsConfigs.s.backup.settings.path: missing; name the folder of the files',
+    ]);
+    expect(read({ ...KAFKA, backup: null }).problems).toEqual([
+      'streamsConfigs.s.backup: null is not an object',
+    ]);
   });
 
   test('replay belongs to the backup, not to the stream', () => {
-    expect(read({ ...KAFKA, replay: 'auto' }).problems).toEqual(['streamsConfigs.s.replay: unknown; known here: type, settings, slice, backup']);
+    expect(read({ ...KAFKA, replay: 'auto' }).problems).toEqual([
+      'streamsConfigs.s.replay: unknown; known here: type, settings, slice, backup',
+    ]);
   });
 });

@@ -21,12 +21,17 @@ interface PrimaryParts {
   readonly id: string;
   /** The share of frames that are sent, 0 to 1; default 1. */
   readonly slice: number;
-  /** Takes over when this stream fails; it takes every frame (its slice is 1) and has no backup of its own. */
+  /**
+   * Takes over when this stream fails; it takes every frame (its slice is 1) and has no backup of its own.
+   */
   readonly backup: BackupConfig | undefined;
 }
 
 interface BackupParts {
-  /** auto: Kahe sends the backup's files itself once the primary is back. manual: an operator does. Default auto. */
+  /**
+   * auto: Kahe sends the backup's files itself once the primary is back. manual: an operator does. Default
+   * auto.
+   */
   readonly replay: 'auto' | 'manual';
 }
 
@@ -53,7 +58,7 @@ const backupSchema = z.strictObject({
   ...targetShape,
   slice,
   replay: z.enum(['auto', 'manual']).default('auto'),
-  backup: z.never({ error: 'a backup can\'t have a backup of its own' }).optional(),
+  backup: z.never({ error: "a backup can't have a backup of its own" }).optional(),
 });
 
 /** Undefined when something is wrong with it, which is then in the context's problems. */
@@ -62,7 +67,8 @@ export function parseStream(id: string, raw: unknown, context: ParseContext): St
   const checked = checkObject(streamSchema, raw, path, context.problems);
   if (!isRecord(raw)) return undefined;
   const target = parseTarget(raw, path, context);
-  const backup = raw['backup'] === undefined ? undefined : parseBackup(raw['backup'], `${path}.backup`, context);
+  const backup =
+    raw['backup'] === undefined ? undefined : parseBackup(raw['backup'], `${path}.backup`, context);
   if (checked === undefined || target === undefined) return undefined;
   if (checked.slice === 0) context.warnings.push(`${path}.slice: 0, so nothing is ever sent to this stream`);
   return { ...target, id, slice: checked.slice, backup };
@@ -72,13 +78,19 @@ function parseBackup(raw: unknown, path: string, context: ParseContext): BackupC
   const checked = checkObject(backupSchema, raw, path, context.problems);
   if (!isRecord(raw)) return undefined;
   const target = parseTarget(raw, path, context);
-  if (raw['slice'] !== undefined) context.warnings.push(`${path}.slice: not used, a backup takes every frame`);
-  if (raw['replay'] !== undefined && raw['type'] === 'kafka') context.warnings.push(`${path}.replay: not used, only the files of a backup are replayed`);
+  if (raw['slice'] !== undefined)
+    context.warnings.push(`${path}.slice: not used, a backup takes every frame`);
+  if (raw['replay'] !== undefined && raw['type'] === 'kafka')
+    context.warnings.push(`${path}.replay: not used, only the files of a backup are replayed`);
   return checked === undefined || target === undefined ? undefined : { ...target, replay: checked.replay };
 }
 
 /** Reads the settings even when the rest of the entry is wrong, so that one start shows every mistake. */
-function parseTarget(raw: Readonly<Record<string, unknown>>, path: string, context: ParseContext): KafkaTarget | FileTarget | undefined {
+function parseTarget(
+  raw: Readonly<Record<string, unknown>>,
+  path: string,
+  context: ParseContext,
+): KafkaTarget | FileTarget | undefined {
   const { type, settings } = raw;
   if (!isRecord(settings)) return undefined;
   if (type === 'kafka') {

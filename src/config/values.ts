@@ -1,5 +1,6 @@
-// Readers of single values. kahego wrote every setting as a string, so "10", 10, "true" and true are all understood.
-// Each throws a ConfigError that says what the value is and what would be right; the caller adds where it stands.
+// Readers of single values. kahego wrote every setting as a string, so "10", 10, "true" and true are all
+// understood. Each throws a ConfigError that says what the value is and what would be right; the caller adds
+// where it stands.
 import { ConfigError } from '../errors.js';
 
 const LONGEST_SHOWN = 60;
@@ -41,7 +42,12 @@ export function parseFraction(value: unknown, min: number, max: number): number 
 }
 
 const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
-  ['true', true], ['t', true], ['1', true], ['false', false], ['f', false], ['0', false],
+  ['true', true],
+  ['t', true],
+  ['1', true],
+  ['false', false],
+  ['f', false],
+  ['0', false],
 ]);
 
 /** librdkafka's spellings: true, t, 1, false, f, 0, in any case. @throws ConfigError */
@@ -54,7 +60,8 @@ export function parseBoolean(value: unknown): boolean {
 
 /** One of `allowed`, in any case; returned as it stands there. @throws ConfigError */
 export function parseChoice<T extends string>(value: unknown, allowed: readonly T[]): T {
-  const text = typeof value === 'string' || typeof value === 'number' ? String(value).trim().toLowerCase() : undefined;
+  const text =
+    typeof value === 'string' || typeof value === 'number' ? String(value).trim().toLowerCase() : undefined;
   const found = allowed.find((choice) => choice.toLowerCase() === text);
   if (found === undefined) throw new ConfigError(notOneOf(value, allowed));
   return found;

@@ -1,4 +1,5 @@
-// What `${NAME}` in buckets.json stands for: a real environment variable, or else one of the .env file, as that is now.
+// What `${NAME}` in buckets.json stands for: a real environment variable, or else one of the .env file, as
+// that is now.
 import { readFileSync } from 'node:fs';
 import { parse } from 'dotenv';
 import { type EnvironmentSource, envFileOf } from './envFile.js';
@@ -30,7 +31,10 @@ export class VariableSource {
   }
 }
 
-/** A file that is missing or can't be read has nothing: whoever reads the environment says what is wrong with it. */
+/**
+ * A file that is missing or can't be read has nothing: whoever reads the environment says what is wrong with
+ * it.
+ */
 function readFile({ cwd, env }: EnvironmentSource): ReadonlyMap<string, string> {
   try {
     return new Map(Object.entries(parse(readFileSync(envFileOf(cwd, env['environment'])))));

@@ -3,7 +3,20 @@ import { nodeFileSystem } from './fileSystem.js';
 import type { FileSystem, OpenFile } from './fileSystem.js';
 
 /** `write` is also one of several pieces, `sync` also that of a folder. */
-export type DiskCall = 'open' | 'write' | 'read' | 'datasync' | 'sync' | 'truncate' | 'close' | 'facts' | 'makeFolder' | 'list' | 'rename' | 'unlink' | 'removeFolder';
+export type DiskCall =
+  | 'open'
+  | 'write'
+  | 'read'
+  | 'datasync'
+  | 'sync'
+  | 'truncate'
+  | 'close'
+  | 'facts'
+  | 'makeFolder'
+  | 'list'
+  | 'rename'
+  | 'unlink'
+  | 'removeFolder';
 
 export interface Fault {
   readonly call: DiskCall;
@@ -50,9 +63,11 @@ export class FailingDisk {
   #faults: ActiveFault[] = [];
 
   constructor(real: FileSystem = nodeFileSystem) {
-    const on = <T>(call: DiskCall, path: string, run: () => Promise<T>): Promise<T> => this.#around(call, path, run);
+    const on = <T>(call: DiskCall, path: string, run: () => Promise<T>): Promise<T> =>
+      this.#around(call, path, run);
     this.fs = {
-      open: async (path, flags, mode) => this.#openFile(path, await on('open', path, () => real.open(path, flags, mode))),
+      open: async (path, flags, mode) =>
+        this.#openFile(path, await on('open', path, () => real.open(path, flags, mode))),
       facts: (path) => on('facts', path, () => real.facts(path)),
       makeFolder: (path, options) => on('makeFolder', path, () => real.makeFolder(path, options)),
       list: (path) => on('list', path, () => real.list(path)),
@@ -72,7 +87,9 @@ export class FailingDisk {
   }
 
   count(call: DiskCall, path = /./): number {
-    return this.calls.filter((entry) => entry.startsWith(`${call} `) && path.test(entry.slice(call.length + 1))).length;
+    return this.calls.filter(
+      (entry) => entry.startsWith(`${call} `) && path.test(entry.slice(call.length + 1)),
+    ).length;
   }
 
   async #around<T>(call: DiskCall, path: string, run: (short: number | undefined) => Promise<T>): Promise<T> {
@@ -99,7 +116,8 @@ export class FailingDisk {
       fault.onCall?.();
       if (fault.onDone !== undefined) verdict.onDone.push(fault.onDone);
       if (fault.code !== undefined) this.failures.push(index);
-      if (fault.code !== undefined) throw Object.assign(new Error(`${fault.code}: injected, ${call}`), { code: fault.code });
+      if (fault.code !== undefined)
+        throw Object.assign(new Error(`${fault.code}: injected, ${call}`), { code: fault.code });
       if (fault.short !== undefined) verdict.short ??= fault.short;
     }
     return verdict;
@@ -107,10 +125,15 @@ export class FailingDisk {
 
   #openFile(path: string, file: OpenFile): OpenFile {
     this.openFiles++;
-    const on = <T>(call: DiskCall, run: (short: number | undefined) => Promise<T>): Promise<T> => this.#around(call, path, run);
+    const on = <T>(call: DiskCall, run: (short: number | undefined) => Promise<T>): Promise<T> =>
+      this.#around(call, path, run);
     return {
-      write: (bytes, offset, length) => on('write', (short) => file.write(bytes, offset, Math.min(length, short ?? length))),
-      writev: (pieces) => on('write', (short) => file.writev(short === undefined ? pieces : [Buffer.concat(pieces).subarray(0, short)])),
+      write: (bytes, offset, length) =>
+        on('write', (short) => file.write(bytes, offset, Math.min(length, short ?? length))),
+      writev: (pieces) =>
+        on('write', (short) =>
+          file.writev(short === undefined ? pieces : [Buffer.concat(pieces).subarray(0, short)]),
+        ),
       read: (into, position) => on('read', () => file.read(into, position)),
       datasync: () => on('datasync', () => file.datasync()),
       sync: () => on('sync', () => file.sync()),

@@ -1,11 +1,15 @@
-// The few calls by which files are written, as one small interface: in the daemon node:fs/promises, in tests a disk that fails on demand.
+// The few calls by which files are written, as one small interface: in the daemon node:fs/promises, in tests
+// a disk that fails on demand.
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FileHandle } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
 
-/** What is known of a file. Device and inode together say which file it is, whatever its name; as text, for both are 64 bits wide. */
+/**
+ * What is known of a file. Device and inode together say which file it is, whatever its name; as text, for
+ * both are 64 bits wide.
+ */
 export interface FileFacts {
   readonly kind: 'file' | 'folder' | 'link' | 'other';
   readonly size: number;
@@ -18,7 +22,10 @@ export interface FileFacts {
 export interface OpenFile {
   /** @returns how many bytes were written, which may be fewer than asked */
   write(bytes: Uint8Array, offset: number, length: number): Promise<number>;
-  /** Several pieces, one behind the other, in one call. @returns how many bytes were written, which may be fewer than asked */
+  /**
+   * Several pieces, one behind the other, in one call.
+   * @returns how many bytes were written, which may be fewer than asked
+   */
   writev(pieces: readonly Uint8Array[]): Promise<number>;
   /** @returns how many bytes were read into `into`; 0 at the end */
   read(into: Uint8Array, position: number): Promise<number>;
@@ -39,15 +46,21 @@ export interface FileSystem {
   unlink(path: string): Promise<void>;
   /** @throws ENOTEMPTY there is something in it */
   removeFolder(path: string): Promise<void>;
-  /** Makes names in a folder last: a file that is synced while its name is not can be gone after a power cut. */
+  /**
+   * Makes names in a folder last: a file that is synced while its name is not can be gone after a power cut.
+   */
   syncFolder(folder: string): Promise<void>;
 }
 
 export const FILE_MODE = 0o640;
 export const FOLDER_MODE = 0o750;
 
-/** A file that is surely new: never another's, never through a symlink, and nothing but the end can be written. */
-export const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_NOFOLLOW;
+/**
+ * A file that is surely new: never another's, never through a symlink, and nothing but the end can be
+ * written.
+ */
+export const NEW_FILE =
+  constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_NOFOLLOW;
 export const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW;
 export const CHANGE_FILE = constants.O_RDWR | constants.O_NOFOLLOW;
 const READ_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY;
@@ -78,7 +91,10 @@ async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { mode: FOLDER_MODE });
 }
 
-/** Node's own `recursive` never comes back where a parent is there and refuses with ENOENT, as /proc does, and automounted folders. */
+/**
+ * Node's own `recursive` never comes back where a parent is there and refuses with ENOENT, as /proc does, and
+ * automounted folders.
+ */
 async function makeFolders(path: string): Promise<void> {
   try {
     await makeFolder(path).catch(async (error: unknown) => {
@@ -106,8 +122,20 @@ function openFile(handle: FileHandle): OpenFile {
 }
 
 function factsOf(stats: BigIntStats): FileFacts {
-  const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'link' : 'other';
-  return { kind, size: Number(stats.size), device: String(stats.dev), inode: String(stats.ino), names: Number(stats.nlink) };
+  const kind = stats.isFile()
+    ? 'file'
+    : stats.isDirectory()
+      ? 'folder'
+      : stats.isSymbolicLink()
+        ? 'link'
+        : 'other';
+  return {
+    kind,
+    size: Number(stats.size),
+    device: String(stats.dev),
+    inode: String(stats.ino),
+    names: Number(stats.nlink),
+  };
 }
 
 /** `ENOSPC` and its like; undefined for an error that no system call gave. */
@@ -116,16 +144,22 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** Writes all of `bytes`: a write may stop half-way (full disk, file size limit), and only the next one says why. */
+/**
+ * Writes all of `bytes`: a write may stop half-way (full disk, file size limit), and only the next one says
+ * why.
+ */
 export async function writeWhole(file: OpenFile, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const written = await file.write(bytes, at, bytes.length - at);
     if (written === 0) throw new Error('the disk took no bytes and gave no reason');
     at += written;
   }
 }
 
-/** Reads until `into` is full or the file ends: a read may stop half-way. @returns how many bytes were read */
+/**
+ * Reads until `into` is full or the file ends: a read may stop half-way.
+ * @returns how many bytes were read
+ */
 export async function readFully(file: OpenFile, into: Uint8Array, position: number): Promise<number> {
   let length = 0;
   while (length < into.length) {

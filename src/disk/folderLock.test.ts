@@ -42,7 +42,9 @@ test('it is gone with its process, killed or not', async () => {
     import { createServer } from 'node:net';
     const { dev, ino } = statSync(process.argv[1], { bigint: true });
     createServer().listen('\\0kahe-folder-' + dev + '-' + ino, () => console.log('has it'));`;
-  const holder = spawn(process.execPath, ['--input-type=module', '-e', script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const holder = spawn(process.execPath, ['--input-type=module', '-e', script, folder], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await once(holder.stdout, 'data');
   expect(await take()).toBeUndefined();
   holder.kill('SIGKILL');

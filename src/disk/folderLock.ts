@@ -1,6 +1,7 @@
-// What two daemons must not have at the same time: a spool, or the files of one stream. Each would send, cut and remove what the other is
-// writing. A lock is a name in the kernel (a Unix socket of the abstract kind, made from the folder's device and inode), so it is gone with its
-// process, however that ends, and leaves no file. Two containers don't see each other's.
+// What two daemons must not have at the same time: a spool, or the files of one stream. Each would send, cut
+// and remove what the other is writing. A lock is a name in the kernel (a Unix socket of the abstract kind,
+// made from the folder's device and inode), so it is gone with its process, however that ends, and leaves no
+// file. Two containers don't see each other's.
 import { createServer } from 'node:net';
 import type { FileSystem } from './fileSystem.js';
 
@@ -20,10 +21,15 @@ export async function lockFolder(fs: FileSystem, folder: string): Promise<Unlock
 }
 
 /**
- * Locks one thing in a folder against other processes: within this one it may be held more than once, as by a stream and its successor.
+ * Locks one thing in a folder against other processes: within this one it may be held more than once, as by a
+ * stream and its successor.
  * @returns the way to give it back; undefined: another process has it
  */
-export async function lockInFolder(fs: FileSystem, folder: string, thing: string): Promise<Unlock | undefined> {
+export async function lockInFolder(
+  fs: FileSystem,
+  folder: string,
+  thing: string,
+): Promise<Unlock | undefined> {
   const name = `${thing}-${await identity(fs, folder)}`;
   const lock = shared.get(name) ?? { users: 0, taken: take(name) };
   shared.set(name, lock);
@@ -53,7 +59,9 @@ async function take(name: string): Promise<Unlock | undefined> {
   const server = createServer((socket) => socket.destroy());
   server.unref();
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error)));
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
+    );
     server.listen(`\0kahe-${name}`, () => resolve(() => void server.close()));
   });
 }

@@ -11,7 +11,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   EMFILE: 'raise the limit of open files (LimitNOFILE)',
   ENFILE: 'the whole system is out of open files: raise fs.file-max',
   EFBIG: 'raise the limit of the file size (LimitFSIZE), or lower sizeRotate and batchBytes',
-  EIO: 'the disk fails: look into the kernel\'s log',
+  EIO: "the disk fails: look into the kernel's log",
   ENAMETOOLONG: 'shorten fileNameTemplate',
 };
 
@@ -29,7 +29,9 @@ export function isPassing(error: unknown): boolean {
 
 /** Errors at start that only a person mends; any other may pass, as a full disk may. */
 export function needsAPerson(error: unknown): boolean {
-  return ['EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '');
+  return ['EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(
+    errnoOf(error) ?? '',
+  );
 }
 
 /** Room is what lacks, or a quota: it may come back by itself. */

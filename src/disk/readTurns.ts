@@ -1,5 +1,6 @@
-// Reads of what lies safe on a disk and could wait there: one after another, and while memory is short each waits for room. One goes on in
-// any case now and then, or what holds the memory and never lets go would stop all others.
+// Reads of what lies safe on a disk and could wait there: one after another, and while memory is short each
+// waits for room. One goes on in any case now and then, or what holds the memory and never lets go would stop
+// all others.
 import type { Clock } from '../clock.js';
 import type { MemoryBudget } from '../memoryBudget.js';
 
@@ -13,14 +14,19 @@ export class ReadTurns {
   #last: Promise<unknown> = Promise.resolve();
   #space: Buffer | undefined;
 
-  constructor(readonly budget: MemoryBudget, readonly clock: Clock) {}
+  constructor(
+    readonly budget: MemoryBudget,
+    readonly clock: Clock,
+  ) {}
 
   /**
    * Runs `read` when its turn comes.
    * @param read gets a space to read to, which is its own until it is done
    */
   read<T>(read: (space: Buffer) => Promise<T>): Promise<T> {
-    const reading = this.#last.then(() => this.#room()).then(() => read((this.#space ??= Buffer.allocUnsafeSlow(SPACE_BYTES))));
+    const reading = this.#last
+      .then(() => this.#room())
+      .then(() => read((this.#space ??= Buffer.allocUnsafeSlow(SPACE_BYTES))));
     this.#last = reading.catch(() => undefined);
     return reading;
   }

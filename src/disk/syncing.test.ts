@@ -33,16 +33,36 @@ async function syncAll(fs: FileSystem, name: string): Promise<void> {
   await replaceWholeFile(fs, join(place, `${name}.json`), '{}', { lasts: true });
 }
 
-test.each(['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'])('where a sync is answered with %s all is written, and one warning names the place', async (code) => {
-  for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code });
-  for (const [name, fs] of [['a', ruled()], ['b', ruled()]] as const) await syncAll(fs, name);
-  expect(await readFile(join(place, 'b'), 'utf8')).toBe('frame');
-  expect(lines).toEqual([expect.stringMatching(new RegExp(`WARN .*${place}: its file system has no fsync \\(${code}.*a power cut may take it; use a local disk`))]);
-  await syncAll(ruled({ at: join(place, 'other') }), 'c');
-  expect(lines).toEqual([lines[0], expect.stringContaining(`${join(place, 'other')}: its file system has no fsync`)]);
-});
+test.each(['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'])(
+  'where a sync is answered with %s all is written, and one warning names the place',
+  async (code) => {
+    for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code });
+    for (const [name, fs] of [
+      ['a', ruled()],
+      ['b', ruled()],
+    ] as const)
+      await syncAll(fs, name);
+    expect(await readFile(join(place, 'b'), 'utf8')).toBe('frame');
+    expect(lines).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `WARN .*${place}: its file system has no fsync \\(${code}.*a power cut may take it; use a local disk`,
+        ),
+      ),
+    ]);
+    await syncAll(ruled({ at: join(place, 'other') }), 'c');
+    expect(lines).toEqual([
+      lines[0],
+      expect.stringContaining(`${join(place, 'other')}: its file system has no fsync`),
+    ]);
+  },
+);
 
-test.each([['datasync', /a$/], ['sync', /tmp$/], ['sync', /kahe-syncing-[^/]*$/]] as const)('a %s of %s that fails with EIO is an error: bytes may be lost', async (call, path) => {
+test.each([
+  ['datasync', /a$/],
+  ['sync', /tmp$/],
+  ['sync', /kahe-syncing-[^/]*$/],
+] as const)('a %s of %s that fails with EIO is an error: bytes may be lost', async (call, path) => {
   disk.fail({ call, path, code: 'EIO' });
   await expect(syncAll(ruled(), 'a')).rejects.toThrow('EIO: injected');
   expect(lines).toEqual([]);

@@ -1,5 +1,6 @@
-// What is synced to the disk, in one place: nothing where the configuration says so, and where the file system has no fsync (CIFS, FUSE, some
-// mounts of containers) it is used all the same, and one warning says that a power cut is not covered. A sync that failed stays an error.
+// What is synced to the disk, in one place: nothing where the configuration says so, and where the file
+// system has no fsync (CIFS, FUSE, some mounts of containers) it is used all the same, and one warning says
+// that a power cut is not covered. A sync that failed stays an error.
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { type FileSystem, errnoOf } from './fileSystem.js';
@@ -20,7 +21,9 @@ const warned = new Set<string>();
 
 /** The same file system, on which files and folders are synced as the rule says. */
 export function syncing(fs: FileSystem, rule: SyncRule): FileSystem {
-  const sync = rule.isSynced ? (run: () => Promise<void>) => run().catch((error: unknown) => pass(error, rule)) : () => Promise.resolve();
+  const sync = rule.isSynced
+    ? (run: () => Promise<void>) => run().catch((error: unknown) => pass(error, rule))
+    : () => Promise.resolve();
   return {
     ...fs,
     open: async (path, flags, mode) => {
@@ -35,5 +38,7 @@ function pass(error: unknown, { place, log }: SyncRule): void {
   if (!HAS_NO_SYNC.includes(errnoOf(error))) throw error;
   if (warned.has(place)) return;
   warned.add(place);
-  log.warn(`${place}: its file system has no fsync (${messageOf(error)}): what is written there outlives a crash of Kahe, but a power cut may take it; use a local disk if that matters`);
+  log.warn(
+    `${place}: its file system has no fsync (${messageOf(error)}): what is written there outlives a crash of Kahe, but a power cut may take it; use a local disk if that matters`,
+  );
 }

@@ -16,7 +16,8 @@ function nearestThere(folder: string): string {
   const facts = statSync(folder, { throwIfNoEntry: false });
   const isMissing = facts === undefined && lstatSync(folder, { throwIfNoEntry: false }) === undefined;
   if (isMissing && dirname(folder) !== folder) return nearestThere(dirname(folder));
-  if (facts === undefined) throw new Error(`${folder} is a symlink that leads nowhere; remove it, or make what it leads to`);
+  if (facts === undefined)
+    throw new Error(`${folder} is a symlink that leads nowhere; remove it, or make what it leads to`);
   if (!facts.isDirectory()) throw new Error(`${folder} is not a folder; move it away`);
   return folder;
 }

@@ -1,6 +1,15 @@
-// Files that are read and replaced as a whole: journals and notes. After a crash there is the old one or the new one, never a part of either.
+// Files that are read and replaced as a whole: journals and notes. After a crash there is the old one or the
+// new one, never a part of either.
 import { dirname } from 'node:path';
-import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, readFully, unlinkIfThere, writeWhole } from './fileSystem.js';
+import {
+  FILE_MODE,
+  type FileSystem,
+  NEW_FILE,
+  READ_FILE,
+  readFully,
+  unlinkIfThere,
+  writeWhole,
+} from './fileSystem.js';
 
 /**
  * @param longest of a file that is larger no more is read: nothing of ours is
@@ -16,8 +25,16 @@ export async function readWholeFile(fs: FileSystem, path: string, longest = Infi
   }
 }
 
-/** @param lasts the new one outlives a power cut once this resolves; without it the old one may come back, or an empty one */
-export async function replaceWholeFile(fs: FileSystem, path: string, text: string, { lasts }: { readonly lasts: boolean }): Promise<void> {
+/**
+ * @param lasts the new one outlives a power cut once this resolves; without it the old one may come back, or
+ * an empty one
+ */
+export async function replaceWholeFile(
+  fs: FileSystem,
+  path: string,
+  text: string,
+  { lasts }: { readonly lasts: boolean },
+): Promise<void> {
   const draft = `${path}.tmp`;
   await unlinkIfThere(fs, draft);
   const file = await fs.open(draft, NEW_FILE, FILE_MODE);

@@ -1,4 +1,5 @@
-// A batch: its bytes are the frames as they came, its times are theirs, and its memory comes back to the byte.
+// A batch: its bytes are the frames as they came, its times are theirs, and its memory comes back to the
+// byte.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { framesIn, framesOf, messagesIn } from '../../test/support/frames.js';
@@ -43,7 +44,10 @@ describe('Batch: frames', () => {
 
   test('memory used again holds nothing of another batch', () => {
     for (let round = 0; round < 20; round++) {
-      const [one, two] = [add(new Batch('orders', budget), 1, `one ${round}`), add(new Batch('orders', budget), 1, `two ${round}`)];
+      const [one, two] = [
+        add(new Batch('orders', budget), 1, `one ${round}`),
+        add(new Batch('orders', budget), 1, `two ${round}`),
+      ];
       add(one, 1, 'x'.repeat(5_000 + round));
       expect(messagesIn(Buffer.from(two.view()))).toEqual([`two ${round}`]);
       expect(messagesIn(Buffer.from(one.view()))[0]).toBe(`one ${round}`);
@@ -55,7 +59,7 @@ describe('Batch: frames', () => {
 });
 
 describe('Batch: arrival times', () => {
-  test('runs of the same time are one; each frame has its own run\'s time', () => {
+  test("runs of the same time are one; each frame has its own run's time", () => {
     const batch = add(add(add(new Batch('orders', budget), 10, 'a', 'b'), 10, 'c'), 15, 'd');
     expect(arrivals(batch)).toBe('<3: 10 <4: 15');
     expect(batch.firstArrivalMs).toBe(10);
@@ -75,24 +79,36 @@ describe('Batch: origins', () => {
     batch.append(bytes, 0, bytes.length, messages.length, 1);
   };
 
-  test('of each frame it is known on which connection it came, also in what is picked; nobody\'s are left out', () => {
-    fc.assert(fc.property(fc.array(fc.record({ origin: fc.integer({ min: 0, max: 3 }), frames: fc.integer({ min: 1, max: 4 }) }), { maxLength: 60 }), fc.integer({ min: 1, max: 5 }), (runs, every) => {
-      const batch = new Batch('orders', budget);
-      const origins = runs.flatMap(({ origin, frames }) => Array.from({ length: frames }, () => origin));
-      for (const { origin, frames } of runs) from(batch, origin, ...Array.from({ length: frames }, () => 'x'));
-      const count = (all: readonly number[]): Map<number, number> => {
-        const counts = new Map<number, number>();
-        for (const origin of all) if (origin !== 0) counts.set(origin, (counts.get(origin) ?? 0) + 1);
-        return new Map([...counts].sort());
-      };
-      expect(origins.map((_, index) => batch.originOf(index))).toEqual(origins);
-      expect(new Map([...batch.origins].sort())).toEqual(count(origins));
-      const picked = batch.pick((index) => index % every === 0);
-      expect(new Map([...picked.origins].sort())).toEqual(count(origins.filter((_, index) => index % every === 0)));
-      const [heard, unheard] = [batch.share(true), batch.share()];
-      expect([heard.origins, unheard.origins.size]).toEqual([batch.origins, 0]);
-      for (const one of [heard, unheard, picked, batch]) one.release();
-    }));
+  test("of each frame it is known on which connection it came, also in what is picked; nobody's are left out", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({ origin: fc.integer({ min: 0, max: 3 }), frames: fc.integer({ min: 1, max: 4 }) }),
+          { maxLength: 60 },
+        ),
+        fc.integer({ min: 1, max: 5 }),
+        (runs, every) => {
+          const batch = new Batch('orders', budget);
+          const origins = runs.flatMap(({ origin, frames }) => Array.from({ length: frames }, () => origin));
+          for (const { origin, frames } of runs)
+            from(batch, origin, ...Array.from({ length: frames }, () => 'x'));
+          const count = (all: readonly number[]): Map<number, number> => {
+            const counts = new Map<number, number>();
+            for (const origin of all) if (origin !== 0) counts.set(origin, (counts.get(origin) ?? 0) + 1);
+            return new Map([...counts].sort());
+          };
+          expect(origins.map((_, index) => batch.originOf(index))).toEqual(origins);
+          expect(new Map([...batch.origins].sort())).toEqual(count(origins));
+          const picked = batch.pick((index) => index % every === 0);
+          expect(new Map([...picked.origins].sort())).toEqual(
+            count(origins.filter((_, index) => index % every === 0)),
+          );
+          const [heard, unheard] = [batch.share(true), batch.share()];
+          expect([heard.origins, unheard.origins.size]).toEqual([batch.origins, 0]);
+          for (const one of [heard, unheard, picked, batch]) one.release();
+        },
+      ),
+    );
     expect(budget.heldBytes).toBe(0);
   });
 });
@@ -196,7 +212,8 @@ describe('Batch: where frames without a key go', () => {
 
   test('spreads over the partitions', () => {
     const counts = new Array<number>(6).fill(0);
-    for (let i = 0; i < 6000; i++) counts[add(new Batch('orders', budget), 1_700_000_000_000 + i * 1000, 'the same text').draw % 6]!++;
+    for (let i = 0; i < 6000; i++)
+      counts[add(new Batch('orders', budget), 1_700_000_000_000 + i * 1000, 'the same text').draw % 6]!++;
     for (const count of counts) expect(count).toBeGreaterThan(800);
   });
 });

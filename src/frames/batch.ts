@@ -1,6 +1,7 @@
-// A batch: whole frames of one bucket, one after another, just as they came, and when they came. Its bytes are what a file stream writes,
-// what a backup holds, and what a record batch is encoded from. It counts its holders and gives its memory back when the last one lets go;
-// it is settled once the batches that were picked from it are settled too.
+// A batch: whole frames of one bucket, one after another, just as they came, and when they came. Its bytes
+// are what a file stream writes, what a backup holds, and what a record batch is encoded from. It counts its
+// holders and gives its memory back when the last one lets go; it is settled once the batches that were
+// picked from it are settled too.
 import { crc32c } from '@node-rs/crc32';
 import type { MemoryBudget } from '../memoryBudget.js';
 import { PREFIX_BYTES, bodyLength } from './frame.js';
@@ -32,7 +33,8 @@ export class Batch {
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
   #markFrames: number[] = [];
   #markTimes: number[] = [];
-  // Origins: from frame #origins[2 i] on, frames came on connection #origins[2 i + 1]. Numbers in one array, for there may be one for each frame.
+  // Origins: from frame #origins[2 i] on, frames came on connection #origins[2 i + 1]. Numbers in one array,
+  // for there may be one for each frame.
   #origins: Uint32Array | undefined;
   #originsLength = 0;
   #lastOrigin = NOBODY;
@@ -41,9 +43,14 @@ export class Batch {
 
   /**
    * @param bucket the bucket's name as in the frames: the Kafka topic, and `{bucket}` of a file name
-   * @param from a guess at the size to come, so that a busy bucket doesn't grow its batch step by step; or the batch whose bytes it shares
+   * @param from a guess at the size to come, so that a busy bucket doesn't grow its batch step by step; or
+   * the batch whose bytes it shares
    */
-  constructor(readonly bucket: string, readonly budget: MemoryBudget, from: number | Batch = FIRST_CAPACITY_BYTES) {
+  constructor(
+    readonly bucket: string,
+    readonly budget: MemoryBudget,
+    from: number | Batch = FIRST_CAPACITY_BYTES,
+  ) {
     if (typeof from === 'number') {
       this.bytes = budget.allocate(from);
       return;
@@ -57,7 +64,10 @@ export class Batch {
     this.#markTimes = from.#markTimes;
   }
 
-  /** Adds `frames` whole frames of `origin`, the bytes of `chunk` from `start` to `end`. One copy, no look inside. */
+  /**
+   * Adds `frames` whole frames of `origin`, the bytes of `chunk` from `start` to `end`. One copy, no look
+   * inside.
+   */
   append(chunk: Buffer, start: number, end: number, frames: number, nowMs: number): void {
     const needed = this.length + end - start;
     if (needed > this.bytes.length) this.#grow(needed);
@@ -122,7 +132,9 @@ export class Batch {
     }
   }
 
-  /** Arrival times as runs: frames before `until[i]` came at `times[i]` (ms since the epoch, never falling). */
+  /**
+   * Arrival times as runs: frames before `until[i]` came at `times[i]` (ms since the epoch, never falling).
+   */
   get arrivals(): { readonly until: readonly number[]; readonly times: readonly number[] } {
     return { until: this.#markFrames, times: this.#markTimes };
   }
@@ -138,8 +150,8 @@ export class Batch {
   }
 
   /**
-   * A new batch of those frames that `keep` says yes to, with their arrival times; `at` is where frame `index` starts.
-   * This one's memory may go, but it is not settled before the new one is.
+   * A new batch of those frames that `keep` says yes to, with their arrival times; `at` is where frame
+   * `index` starts. This one's memory may go, but it is not settled before the new one is.
    */
   pick(keep: (index: number, at: number) => boolean): Batch {
     const picked = new Batch(this.bucket, this.budget);
@@ -160,8 +172,8 @@ export class Batch {
   }
 
   /**
-   * The same frames for one destination, to be held, released and settled on its own: no copy. This one's memory stays until the share
-   * has been released, and it is not settled before the share is.
+   * The same frames for one destination, to be held, released and settled on its own: no copy. This one's
+   * memory stays until the share has been released, and it is not settled before the share is.
    * @param isReported what becomes of its frames there is what their connections hear
    */
   share(isReported = false): Batch {
@@ -187,7 +199,10 @@ export class Batch {
     this.#settleIfDone();
   }
 
-  /** Somebody outside (the kernel) reads the bytes until `endRead`, even when the batch grows or is released: they are not used again before. */
+  /**
+   * Somebody outside (the kernel) reads the bytes until `endRead`, even when the batch grows or is released:
+   * they are not used again before.
+   */
   beginRead(): void {
     if (this.#shares !== undefined) return this.#shares.beginRead();
     this.#readers++;
@@ -205,14 +220,21 @@ export class Batch {
   }
 
   /**
-   * A number drawn from the batch itself, the same each time the batch is read back, and for what is left of it after a part was delivered:
-   * so that frames without a key, sent again, go to the partition where they may have arrived already.
+   * A number drawn from the batch itself, the same each time the batch is read back, and for what is left of
+   * it after a part was delivered: so that frames without a key, sent again, go to the partition where they
+   * may have arrived already.
    */
   get draw(): number {
-    return (this.#draw ??= crc32c(this.bytes.subarray(0, Math.min(this.length, DRAWN_BYTES)), this.firstArrivalMs >>> 0));
+    return (this.#draw ??= crc32c(
+      this.bytes.subarray(0, Math.min(this.length, DRAWN_BYTES)),
+      this.firstArrivalMs >>> 0,
+    ));
   }
 
-  /** A share, or what was picked from one in its place, that its holder releases unused: it is not settled, and the frames are still to be delivered. */
+  /**
+   * A share, or what was picked from one in its place, that its holder releases unused: it is not settled,
+   * and the frames are still to be delivered.
+   */
   giveUp(): void {
     this.#isGivenUp = true;
     if (this.#origin?.isShare === true) this.#origin.#isGivenUp = true;
@@ -228,7 +250,10 @@ export class Batch {
     return this.#shares !== undefined;
   }
 
-  /** Called once, when the last holder has let go of this batch and of every batch picked from it: all frames are settled. */
+  /**
+   * Called once, when the last holder has let go of this batch and of every batch picked from it: all frames
+   * are settled.
+   */
   onSettled(run: () => void): void {
     this.#whenSettled = run;
   }

@@ -6,7 +6,15 @@ const MIB = 1024 * KIB;
 
 describe('BufferPool', () => {
   test('sizes are powers of two from 4 KiB to 1 MiB; what is larger is as it was asked for', () => {
-    expect([0, 1, 4 * KIB, 4 * KIB + 1, 600 * KIB, MIB, MIB + 1].map(pooledSize)).toEqual([4 * KIB, 4 * KIB, 4 * KIB, 8 * KIB, MIB, MIB, MIB + 1]);
+    expect([0, 1, 4 * KIB, 4 * KIB + 1, 600 * KIB, MIB, MIB + 1].map(pooledSize)).toEqual([
+      4 * KIB,
+      4 * KIB,
+      4 * KIB,
+      8 * KIB,
+      MIB,
+      MIB,
+      MIB + 1,
+    ]);
   });
 
   test('gives the same memory again to who asks for its size', () => {

@@ -1,5 +1,5 @@
-// Buffers used again: batches and requests come and go by the megabyte, and leaving them to the garbage collector costs time and
-// doubles the memory, for it learns late of what lies outside its heap.
+// Buffers used again: batches and requests come and go by the megabyte, and leaving them to the garbage
+// collector costs time and doubles the memory, for it learns late of what lies outside its heap.
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 const SMALLEST_BYTES = 4 * 1024;
@@ -28,17 +28,24 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Gives a buffer back, whole, that nobody reads or writes any more, neither here nor in the kernel: it may be empty afterwards. */
+  /**
+   * Gives a buffer back, whole, that nobody reads or writes any more, neither here nor in the kernel: it may
+   * be empty afterwards.
+   */
   recycle(buffer: Buffer): void {
     const size = buffer.length;
-    if (size > LARGEST_BYTES || size !== pooledSize(size) || this.#freeBytes + size > this.keptBytes) return letGo(buffer);
+    if (size > LARGEST_BYTES || size !== pooledSize(size) || this.#freeBytes + size > this.keptBytes)
+      return letGo(buffer);
     const free = this.#free.get(size);
     if (free === undefined) this.#free.set(size, [buffer]);
     else free.push(buffer);
     this.#freeBytes += size;
   }
 
-  /** Lets go of half of what was not needed since the last call: after a burst the memory goes back little by little. */
+  /**
+   * Lets go of half of what was not needed since the last call: after a burst the memory goes back little by
+   * little.
+   */
   trim(): void {
     let surplus = this.#leastFreeBytes / 2;
     for (const [size, free] of this.#free) {
@@ -51,7 +58,10 @@ export class BufferPool {
   }
 }
 
-/** How large a buffer of the pool is that holds `bytes`: powers of two up to the largest kept; beyond that what is asked, for such are rare. */
+/**
+ * How large a buffer of the pool is that holds `bytes`: powers of two up to the largest kept; beyond that
+ * what is asked, for such are rare.
+ */
 export function pooledSize(bytes: number): number {
   if (bytes > LARGEST_BYTES) return bytes;
   return bytes <= SMALLEST_BYTES ? SMALLEST_BYTES : 2 ** Math.ceil(Math.log2(bytes));
@@ -65,8 +75,8 @@ const nowhere = ((): MessagePort => {
 })();
 
 /**
- * Frees the buffer's memory now. The garbage collector may take minutes, for some dozens of megabytes outside its heap don't press it, and who
- * needs new ones meanwhile has both.
+ * Frees the buffer's memory now. The garbage collector may take minutes, for some dozens of megabytes outside
+ * its heap don't press it, and who needs new ones meanwhile has both.
  */
 function letGo(buffer: Buffer): void {
   nowhere.postMessage(undefined, [buffer.buffer as ArrayBuffer]);

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryBudget } from '../memoryBudget.js';
-import { CHECKPOINT_BYTES, encodeCheckpoint, findCheckpoint, isCheckpoint, readCheckpoint } from './checkpoint.js';
+import {
+  CHECKPOINT_BYTES,
+  encodeCheckpoint,
+  findCheckpoint,
+  isCheckpoint,
+  readCheckpoint,
+} from './checkpoint.js';
 import { encodeFrame } from './frame.js';
 import { FrameReader, type FrameSink } from './frameReader.js';
 
@@ -29,12 +35,18 @@ describe('checkpoint', () => {
     expect(readCheckpoint(bytes.subarray(0, -1), 6, at).isWhole).toBe(false);
   });
 
-  test.each(range(0, FRAMES.length + CHECKPOINT_BYTES))('byte %i flipped: not whole, unless it stands in the head, whose place is enough', (flipped) => {
-    const bytes = Buffer.concat([FRAMES, GOLDEN]);
-    bytes[flipped]! ^= 0x10;
-    const isHead = flipped >= FRAMES.length && flipped < FRAMES.length + 11;
-    expect(readCheckpoint(bytes, 0, FRAMES.length)).toMatchObject({ isWhole: isHead, ...(isHead ? { timeMs: TIME_MS, frames: 2 } : {}) });
-  });
+  test.each(range(0, FRAMES.length + CHECKPOINT_BYTES))(
+    'byte %i flipped: not whole, unless it stands in the head, whose place is enough',
+    (flipped) => {
+      const bytes = Buffer.concat([FRAMES, GOLDEN]);
+      bytes[flipped]! ^= 0x10;
+      const isHead = flipped >= FRAMES.length && flipped < FRAMES.length + 11;
+      expect(readCheckpoint(bytes, 0, FRAMES.length)).toMatchObject({
+        isWhole: isHead,
+        ...(isHead ? { timeMs: TIME_MS, frames: 2 } : {}),
+      });
+    },
+  );
 
   test('is found anywhere, whole only', () => {
     const bytes = Buffer.concat([Buffer.from('xy'), GOLDEN, Buffer.from('z'), GOLDEN]);

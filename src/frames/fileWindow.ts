@@ -1,4 +1,5 @@
-// A file as bytes that may be asked for anywhere, of which a piece at a time is in memory. For tools: it reads at once, and waits for the disk.
+// A file as bytes that may be asked for anywhere, of which a piece at a time is in memory. For tools: it
+// reads at once, and waits for the disk.
 import { readSync } from 'node:fs';
 
 const BLOCK_BYTES = 1024 * 1024;
@@ -9,12 +10,16 @@ export class FileWindow {
   #start = 0;
 
   /** @param size up to where the file is looked at: it may grow meanwhile */
-  constructor(readonly fd: number, readonly size: number) {}
+  constructor(
+    readonly fd: number,
+    readonly size: number,
+  ) {}
 
   /** The bytes from `offset` on: at least `least`, unless the file ends before. Good until the next call. */
   at(offset: number, least: number): Buffer {
     const end = this.#start + this.#block.length;
-    if (offset >= this.#start && Math.min(offset + least, this.size) <= end) return this.#block.subarray(offset - this.#start);
+    if (offset >= this.#start && Math.min(offset + least, this.size) <= end)
+      return this.#block.subarray(offset - this.#start);
     const length = Math.max(0, Math.min(Math.max(BLOCK_BYTES, least), this.size - offset));
     const block = length <= BLOCK_BYTES ? this.#space.subarray(0, length) : Buffer.allocUnsafeSlow(length);
     let got = 0;

@@ -8,9 +8,9 @@
 //   offset  0        4              5          5+b          6+b        6+b+k
 //           | N (4)  | b (1)        | bucket   | k (1)      | key      | message … up to 4+N |
 //
-// N = 0 is the receipt question. A bucketLength of 0 with the key `kahe1` is a checkpoint (spool files), accepted and ignored; with the key
-// `kahe?` it is the report question, on a socket alone.
-// A frame is never an object: code here gets the bytes and where the frame starts, and answers with numbers.
+// N = 0 is the receipt question. A bucketLength of 0 with the key `kahe1` is a checkpoint (spool files),
+// accepted and ignored; with the key `kahe?` it is the report question, on a socket alone. A frame is never
+// an object: code here gets the bytes and where the frame starts, and answers with numbers.
 
 /** Bytes of the length prefix. */
 export const PREFIX_BYTES = 4;
@@ -27,13 +27,19 @@ export function bodyLength(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
-/** What is asked about frames: `safe` once they can't be lost any more, or `settled` once every stream is done with them. */
+/**
+ * What is asked about frames: `safe` once they can't be lost any more, or `settled` once every stream is done
+ * with them.
+ */
 export type FenceLevel = 'safe' | 'settled';
 
 /** What is in the body of a whole frame: `frame`, a `checkpoint`, or why it is neither. */
 export type BodyKind = 'frame' | 'checkpoint' | 'no bucket' | 'lengths pass the end of the frame';
 
-/** Judges the whole frame at `at` by its inner lengths; N ≥ 2 is known. Lengths are plain numbers, so 200 + 100 can't wrap. */
+/**
+ * Judges the whole frame at `at` by its inner lengths; N ≥ 2 is known. Lengths are plain numbers, so 200 +
+ * 100 can't wrap.
+ */
 export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKind {
   const bucketLength = bytes[at + 4]!;
   if (2 + bucketLength > length) return 'lengths pass the end of the frame';
@@ -68,7 +74,10 @@ export function sameBucket(a: Uint8Array, aAt: number, b: Uint8Array, bAt: numbe
   return true;
 }
 
-/** Are the bucket names of two frames in this memory the same bytes? Words are compared, which takes a third of the time that bytes do. */
+/**
+ * Are the bucket names of two frames in this memory the same bytes? Words are compared, which takes a third
+ * of the time that bytes do.
+ */
 export function sameBucketIn(memory: DataView, a: number, b: number): boolean {
   const length = memory.getUint8(a + 4);
   if (memory.getUint8(b + 4) !== length) return false;
@@ -80,7 +89,11 @@ export function sameBucketIn(memory: DataView, a: number, b: number): boolean {
 }
 
 /** One frame from its parts: for clients, tools and tests, never on the hot path. */
-export function encodeFrame(bucket: string | Uint8Array, key: string | Uint8Array | null, message: string | Uint8Array): Buffer {
+export function encodeFrame(
+  bucket: string | Uint8Array,
+  key: string | Uint8Array | null,
+  message: string | Uint8Array,
+): Buffer {
   const [b, k, m] = [Buffer.from(bucket), Buffer.from(key ?? ''), Buffer.from(message)];
   if (b.length > 255) throw new RangeError(`bucket is ${b.length} bytes; at most 255 fit in a frame`);
   if (k.length > 255) throw new RangeError(`key is ${k.length} bytes; at most 255 fit in a frame`);

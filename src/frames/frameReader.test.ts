@@ -1,4 +1,5 @@
-// Any split of the bytes gives the same frames, and no bytes whatever do harm: each case is also put to a naive parser of the whole stream.
+// Any split of the bytes gives the same frames, and no bytes whatever do harm: each case is also put to a
+// naive parser of the whole stream.
 import { describe, expect, test } from 'vitest';
 import { FrameError } from '../errors.js';
 import { MemoryBudget } from '../memoryBudget.js';
@@ -7,7 +8,10 @@ import { FrameReader, type FrameSink } from './frameReader.js';
 
 const MAXFRAME = 1_000;
 
-/** What a reader said, one line for each frame: `bucket|hex`, `bad|hex`, `?`, and `!` when the framing was lost. */
+/**
+ * What a reader said, one line for each frame: `bucket|hex`, `bad|hex`, `?`, and `!` when the framing was
+ * lost.
+ */
 class Record implements FrameSink {
   readonly lines: string[] = [];
   /** As `bucket × frames`. */
@@ -46,7 +50,7 @@ function nameAt(bytes: Buffer, at: number): string {
 /** The grammar of DESIGN.md once more, with everything at hand and no thought for speed. */
 function reference(bytes: Buffer, maxFrame = MAXFRAME): string[] {
   const lines: string[] = [];
-  for (let at = 0; at + 4 <= bytes.length; ) {
+  for (let at = 0; at + 4 <= bytes.length;) {
     const length = bytes.readUInt32LE(at);
     if (length === 1 || length > maxFrame) return [...lines, '!'];
     if (at + 4 + length > bytes.length) return lines;
@@ -59,7 +63,8 @@ function reference(bytes: Buffer, maxFrame = MAXFRAME): string[] {
     const bucketLength = frame[4]!;
     const keyLength = frame[5 + bucketLength];
     const isWhole = keyLength !== undefined && 2 + bucketLength + keyLength <= length;
-    const isCheckpoint = isWhole && bucketLength === 0 && frame.toString('latin1', 6, 6 + keyLength) === 'kahe1';
+    const isCheckpoint =
+      isWhole && bucketLength === 0 && frame.toString('latin1', 6, 6 + keyLength) === 'kahe1';
     if (isWhole && bucketLength > 0) lines.push(`${nameAt(frame, 0)}|${frame.toString('hex')}`);
     else if (!isCheckpoint) lines.push(`bad|${frame.toString('hex')}`);
   }
@@ -67,7 +72,10 @@ function reference(bytes: Buffer, maxFrame = MAXFRAME): string[] {
 }
 
 /** Reads chunk after chunk, each through one buffer that is overwritten at once, as the socket's is. */
-function read(chunks: readonly Buffer[], maxFrame = MAXFRAME): Record & { budget: MemoryBudget; reader: FrameReader } {
+function read(
+  chunks: readonly Buffer[],
+  maxFrame = MAXFRAME,
+): Record & { budget: MemoryBudget; reader: FrameReader } {
   const budget = new MemoryBudget(64 * 1024 * 1024);
   const reader = new FrameReader(maxFrame, budget);
   const record = Object.assign(new Record(), { budget, reader });
@@ -106,15 +114,38 @@ const LONG = 'x'.repeat(255);
 const CHECKPOINT = encodeFrame('', 'kahe1', Buffer.alloc(16, 7));
 const BAD = Buffer.concat([prefix(6), Buffer.from([200, 1, 2, 3, 4, 5])]);
 const THREES: [string, Buffer[]][] = [
-  ['ordinary ones', [encodeFrame('a', 'k', 'one'), encodeFrame('a', 'k', 'two'), encodeFrame('a', 'k', 'three')]],
-  ['no key, an empty message, neither', [encodeFrame('a', null, 'm'), encodeFrame('a', 'k', ''), encodeFrame('a', null, '')]],
-  ['bucket and key of 255 bytes', [encodeFrame(LONG, LONG, 'm'), encodeFrame('y'.repeat(255), LONG, ''), encodeFrame(LONG, null, 'm')]],
-  ['bucket 200 and key 100, which must not wrap', [encodeFrame('b'.repeat(200), 'k'.repeat(100), 'm'), encodeFrame('b'.repeat(200), 'k'.repeat(56), ''), encodeFrame('c', null, 'm')]],
+  [
+    'ordinary ones',
+    [encodeFrame('a', 'k', 'one'), encodeFrame('a', 'k', 'two'), encodeFrame('a', 'k', 'three')],
+  ],
+  [
+    'no key, an empty message, neither',
+    [encodeFrame('a', null, 'm'), encodeFrame('a', 'k', ''), encodeFrame('a', null, '')],
+  ],
+  [
+    'bucket and key of 255 bytes',
+    [encodeFrame(LONG, LONG, 'm'), encodeFrame('y'.repeat(255), LONG, ''), encodeFrame(LONG, null, 'm')],
+  ],
+  [
+    'bucket 200 and key 100, which must not wrap',
+    [
+      encodeFrame('b'.repeat(200), 'k'.repeat(100), 'm'),
+      encodeFrame('b'.repeat(200), 'k'.repeat(56), ''),
+      encodeFrame('c', null, 'm'),
+    ],
+  ],
   ['a bad one in the middle', [encodeFrame('a', null, '1'), BAD, encodeFrame('a', null, '2')]],
   ['a question in the middle', [encodeFrame('a', null, '1'), prefix(0), encodeFrame('a', null, '2')]],
   ['a checkpoint in the middle', [encodeFrame('a', null, '1'), CHECKPOINT, encodeFrame('a', null, '2')]],
   ['three questions', [prefix(0), prefix(0), prefix(0)]],
-  ['bytes of every kind', [encodeFrame('\u0000', '\u0000', Buffer.from([0, 255, 10, 13])), encodeFrame('日', 'ü', '本'), encodeFrame('a', null, Buffer.alloc(9))]],
+  [
+    'bytes of every kind',
+    [
+      encodeFrame('\u0000', '\u0000', Buffer.from([0, 255, 10, 13])),
+      encodeFrame('日', 'ü', '本'),
+      encodeFrame('a', null, Buffer.alloc(9)),
+    ],
+  ],
 ];
 
 describe('FrameReader: three frames', () => {
@@ -128,30 +159,40 @@ describe('FrameReader: three frames', () => {
       const got = read(splitAt(bytes, i));
       if (got.lines.join() !== expected.join()) expect.fail(`split at ${i}: ${got.lines.join()}`);
       if (bytes.length > 120) continue;
-      for (let j = i; j <= bytes.length; j++) if (read(splitAt(bytes, i, j)).lines.join() !== expected.join()) expect.fail(`split at ${i} and ${j}`);
+      for (let j = i; j <= bytes.length; j++)
+        if (read(splitAt(bytes, i, j)).lines.join() !== expected.join())
+          expect.fail(`split at ${i} and ${j}`);
     }
   });
 
-  test.each(THREES)('%s: cut off anywhere, the whole ones are there, and a half one holds just its memory', (_name, frames) => {
-    const bytes = Buffer.concat(frames);
-    for (let cut = 0; cut < bytes.length; cut++) {
-      const { lines, reader, budget } = read([bytes.subarray(0, cut)]);
-      expect(lines).toEqual(reference(bytes.subarray(0, cut)));
-      const whole = frames.reduce((end, frame) => (end + frame.length <= cut ? end + frame.length : end), 0);
-      const ends = [0, ...frames.map((_, i) => Buffer.concat(frames.slice(0, i + 1)).length)];
-      const halfBytes = cut - ends.filter((end) => end <= cut).at(-1)!;
-      expect(whole).toBeLessThanOrEqual(cut);
-      expect(reader.isMidFrame).toBe(halfBytes > 0);
-      expect(budget.heldBytes > 0).toBe(halfBytes > 0);
-      expect(reader.discardHalf()).toBe(halfBytes);
-      expect(budget.heldBytes).toBe(0);
-    }
-  });
+  test.each(THREES)(
+    '%s: cut off anywhere, the whole ones are there, and a half one holds just its memory',
+    (_name, frames) => {
+      const bytes = Buffer.concat(frames);
+      for (let cut = 0; cut < bytes.length; cut++) {
+        const { lines, reader, budget } = read([bytes.subarray(0, cut)]);
+        expect(lines).toEqual(reference(bytes.subarray(0, cut)));
+        const whole = frames.reduce(
+          (end, frame) => (end + frame.length <= cut ? end + frame.length : end),
+          0,
+        );
+        const ends = [0, ...frames.map((_, i) => Buffer.concat(frames.slice(0, i + 1)).length)];
+        const halfBytes = cut - ends.filter((end) => end <= cut).at(-1)!;
+        expect(whole).toBeLessThanOrEqual(cut);
+        expect(reader.isMidFrame).toBe(halfBytes > 0);
+        expect(budget.heldBytes > 0).toBe(halfBytes > 0);
+        expect(reader.discardHalf()).toBe(halfBytes);
+        expect(budget.heldBytes).toBe(0);
+      }
+    },
+  );
 });
 
 describe('FrameReader: runs', () => {
   test('a thousand frames of one bucket in one read are one run', () => {
-    const frames = Array.from({ length: 1_000 }, (_, i) => encodeFrame('a', i % 2 ? 'k' : null, `message ${i}`));
+    const frames = Array.from({ length: 1_000 }, (_, i) =>
+      encodeFrame('a', i % 2 ? 'k' : null, `message ${i}`),
+    );
     const got = read([Buffer.concat(frames)]);
     expect(got.runs).toEqual(['a × 1000']);
     expect(got.lines).toEqual(frames.map((frame) => `a|${frame.toString('hex')}`));
@@ -159,17 +200,37 @@ describe('FrameReader: runs', () => {
 
   test('buckets that take turns, and names that begin alike, end a run each', () => {
     const names = ['a', 'a', 'ab', 'ab', 'b', 'a', 'ba', 'bb', 'bb', 'b'];
-    expect(read([Buffer.concat(names.map((name) => encodeFrame(name, null, 'm')))]).runs).toEqual(['a × 2', 'ab × 2', 'b × 1', 'a × 1', 'ba × 1', 'bb × 2', 'b × 1']);
+    expect(read([Buffer.concat(names.map((name) => encodeFrame(name, null, 'm')))]).runs).toEqual([
+      'a × 2',
+      'ab × 2',
+      'b × 1',
+      'a × 1',
+      'ba × 1',
+      'bb × 2',
+      'b × 1',
+    ]);
   });
 
   test('what is no frame ends a run, and the order is kept', () => {
     const a = encodeFrame('a', null, 'm');
     const got = read([Buffer.concat([a, a, BAD, a, prefix(0), a, CHECKPOINT, a])]);
-    expect(got.lines.map((line) => line.slice(0, 3))).toEqual(['a|0', 'a|0', 'bad', 'a|0', '?', 'a|0', 'a|0']);
+    expect(got.lines.map((line) => line.slice(0, 3))).toEqual([
+      'a|0',
+      'a|0',
+      'bad',
+      'a|0',
+      '?',
+      'a|0',
+      'a|0',
+    ]);
   });
 
   test('the frame that a chunk begins with the end of comes before the rest of that chunk', () => {
-    const bytes = Buffer.concat([encodeFrame('a', null, '1'), encodeFrame('a', null, '2'), encodeFrame('a', null, '3')]);
+    const bytes = Buffer.concat([
+      encodeFrame('a', null, '1'),
+      encodeFrame('a', null, '2'),
+      encodeFrame('a', null, '3'),
+    ]);
     expect(read(splitAt(bytes, 3)).runs).toEqual(['a × 1', 'a × 2']);
   });
 
@@ -182,14 +243,23 @@ describe('FrameReader: runs', () => {
 
 describe('FrameReader: lengths', () => {
   test.each([
-    ['bucket past the end', [2, 0, 0, 0, 1, 65]], ['bucket 255 of nothing', [2, 0, 0, 0, 255, 0]], ['key past the end', [3, 0, 0, 0, 1, 65, 1]],
-    ['key past the end by one', [5, 0, 0, 0, 1, 65, 3, 1, 2]], ['no bucket', [2, 0, 0, 0, 0, 0]], ['no bucket, but a key', [4, 0, 0, 0, 0, 2, 1, 2]],
-    ['no bucket, and a key past the end', [3, 0, 0, 0, 0, 5, 1]], ['almost a checkpoint', [7, 0, 0, 0, 0, 5, ...Buffer.from('kahe2')]],
+    ['bucket past the end', [2, 0, 0, 0, 1, 65]],
+    ['bucket 255 of nothing', [2, 0, 0, 0, 255, 0]],
+    ['key past the end', [3, 0, 0, 0, 1, 65, 1]],
+    ['key past the end by one', [5, 0, 0, 0, 1, 65, 3, 1, 2]],
+    ['no bucket', [2, 0, 0, 0, 0, 0]],
+    ['no bucket, but a key', [4, 0, 0, 0, 0, 2, 1, 2]],
+    ['no bucket, and a key past the end', [3, 0, 0, 0, 0, 5, 1]],
+    ['almost a checkpoint', [7, 0, 0, 0, 0, 5, ...Buffer.from('kahe2')]],
   ])('%s: that frame alone is bad, at any split, and the next frame is not looked into', (_name, bad) => {
     const before = encodeFrame('a', null, '1');
     const after = encodeFrame('a', null, '2');
     const bytes = Buffer.concat([before, Buffer.from(bad), after]);
-    const expected = [`a|${before.toString('hex')}`, `bad|${Buffer.from(bad).toString('hex')}`, `a|${after.toString('hex')}`];
+    const expected = [
+      `a|${before.toString('hex')}`,
+      `bad|${Buffer.from(bad).toString('hex')}`,
+      `a|${after.toString('hex')}`,
+    ];
     expect(read([bytes]).lines).toEqual(expected);
     for (let i = 0; i <= bytes.length; i++) expect(read(splitAt(bytes, i)).lines).toEqual(expected);
   });
@@ -198,20 +268,34 @@ describe('FrameReader: lengths', () => {
     const body = Buffer.alloc(46, 1);
     body[0] = 200;
     expect(read([Buffer.concat([prefix(46), body])]).lines[0]).toMatch(/^bad/);
-    const tight = Buffer.concat([prefix(2 + 200 + 99), Buffer.from([200]), Buffer.alloc(200, 65), Buffer.from([100]), Buffer.alloc(99)]);
+    const tight = Buffer.concat([
+      prefix(2 + 200 + 99),
+      Buffer.from([200]),
+      Buffer.alloc(200, 65),
+      Buffer.from([100]),
+      Buffer.alloc(99),
+    ]);
     expect(read([tight]).lines).toEqual([`bad|${tight.toString('hex')}`]);
   });
 
-  test.each([[1], [MAXFRAME + 1], [2 ** 31 - 1], [2 ** 31], [2 ** 32 - 1]])('N = %d: the framing is lost at once, what was whole is kept, and no memory is taken for it', (length) => {
-    const bytes = Buffer.concat([encodeFrame('a', null, '1'), encodeFrame('b', null, '2'), prefix(length), Buffer.alloc(64)]);
-    for (let i = 0; i <= bytes.length; i++) {
-      const got = read(splitAt(bytes, i));
-      expect(got.lines.map((line) => line.slice(0, 2))).toEqual(['a|', 'b|', '!']);
-      expect(got.budget.heldBytes).toBe(0);
-    }
-    // The four bytes are enough.
-    expect(read(bytewise(prefix(length))).lines).toEqual(['!']);
-  });
+  test.each([[1], [MAXFRAME + 1], [2 ** 31 - 1], [2 ** 31], [2 ** 32 - 1]])(
+    'N = %d: the framing is lost at once, what was whole is kept, and no memory is taken for it',
+    (length) => {
+      const bytes = Buffer.concat([
+        encodeFrame('a', null, '1'),
+        encodeFrame('b', null, '2'),
+        prefix(length),
+        Buffer.alloc(64),
+      ]);
+      for (let i = 0; i <= bytes.length; i++) {
+        const got = read(splitAt(bytes, i));
+        expect(got.lines.map((line) => line.slice(0, 2))).toEqual(['a|', 'b|', '!']);
+        expect(got.budget.heldBytes).toBe(0);
+      }
+      // The four bytes are enough.
+      expect(read(bytewise(prefix(length))).lines).toEqual(['!']);
+    },
+  );
 
   test('N = MAXFRAME is a frame; it takes memory as it comes, not as it claims', () => {
     const frame = encodeFrame('a', null, Buffer.alloc(1024 * 1024 - 3, 1));
@@ -232,7 +316,9 @@ describe('FrameReader: lengths', () => {
 
   test('an empty chunk says nothing', () => {
     const frame = encodeFrame('a', null, 'm');
-    expect(read([Buffer.alloc(0), frame.subarray(0, 3), Buffer.alloc(0), frame.subarray(3)]).lines).toHaveLength(1);
+    expect(
+      read([Buffer.alloc(0), frame.subarray(0, 3), Buffer.alloc(0), frame.subarray(3)]).lines,
+    ).toHaveLength(1);
   });
 });
 
@@ -255,18 +341,24 @@ test('FrameReader: a million frames of every kind, in random pieces, are what th
     const [expected, got] = [tally(bytes), scan(bytes, below)];
     if (expected !== got) {
       const lines = read(chop(bytes, below)).lines;
-      expect.fail(`FUZZ_SEED=${seed}, stream ${streams}: ${expected} is right, not ${got}; ${lines.slice(-3).join()}`);
+      expect.fail(
+        `FUZZ_SEED=${seed}, stream ${streams}: ${expected} is right, not ${got}; ${lines.slice(-3).join()}`,
+      );
     }
   }
   expect(frames).toBeGreaterThanOrEqual(1_000_000);
 }, 60_000);
 
-/** One frame of some kind at `at`; returns its length. Now and then, when `mayLose`, one whose length can't be. */
+/**
+ * One frame of some kind at `at`; returns its length. Now and then, when `mayLose`, one whose length can't
+ * be.
+ */
 function writeFrame(bytes: Buffer, at: number, below: (n: number) => number, mayLose: boolean): number {
   const kind = below(100);
   if (kind < 4) return bytes.writeUInt32LE(0, at) - at;
   if (kind < 6) return CHECKPOINT.copy(bytes, at);
-  if (kind === 6 && mayLose && below(20) === 0) return bytes.writeUInt32LE([1, MAXFRAME + 1, 2 ** 31, 2 ** 32 - 1][below(4)]!, at) - at;
+  if (kind === 6 && mayLose && below(20) === 0)
+    return bytes.writeUInt32LE([1, MAXFRAME + 1, 2 ** 31, 2 ** 32 - 1][below(4)]!, at) - at;
   const bucketLength = kind < 90 ? 1 + below(3) : below(256);
   const keyLength = kind < 60 ? 0 : kind < 90 ? below(8) : below(256);
   const honest = 2 + bucketLength + keyLength + below(40);
@@ -281,7 +373,7 @@ function writeFrame(bytes: Buffer, at: number, below: (n: number) => number, may
 /** What the naive parser says, as numbers: frames by kind, and a hash of their order and bytes. */
 function tally(bytes: Buffer): string {
   const sum = new Tally();
-  for (let at = 0; at + 4 <= bytes.length; ) {
+  for (let at = 0; at + 4 <= bytes.length;) {
     const length = bytes.readUInt32LE(at);
     if (length === 1 || length > MAXFRAME) return sum.lost();
     const end = at + 4 + length;
@@ -292,7 +384,8 @@ function tally(bytes: Buffer): string {
       const keyLength = 1 + bucketLength < length ? bytes[at + 5 + bucketLength]! : Infinity;
       const isWhole = 2 + bucketLength + keyLength <= length;
       if (isWhole && bucketLength > 0) sum.run(bytes, at, end, 1);
-      else if (!(isWhole && bytes.toString('latin1', at + 6, at + 6 + keyLength) === 'kahe1')) sum.bad(bytes, at, end);
+      else if (!(isWhole && bytes.toString('latin1', at + 6, at + 6 + keyLength) === 'kahe1'))
+        sum.bad(bytes, at, end);
     }
     at = end;
   }
@@ -310,7 +403,8 @@ class Tally implements FrameSink {
     this.#frames += frames;
     for (let at = start; at < end; at += 4 + chunk.readUInt32LE(at)) {
       // The name under which it was handed on: that of the run's first.
-      for (let i = start + 4; i < start + 5 + chunk[start + 4]!; i++) this.#names = (Math.imul(this.#names, 43) + chunk[i]!) | 0;
+      for (let i = start + 4; i < start + 5 + chunk[start + 4]!; i++)
+        this.#names = (Math.imul(this.#names, 43) + chunk[i]!) | 0;
     }
     for (let i = start; i < end; i++) this.#hash = (Math.imul(this.#hash, 31) + chunk[i]!) | 0;
   }
@@ -363,7 +457,7 @@ function scan(bytes: Buffer, below: (n: number) => number): string {
 function chop(bytes: Buffer, below: (n: number) => number): Buffer[] {
   const most = [3, 30, 300, 3_000, 70_000][below(5)]!;
   const chunks: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const next = at + 1 + below(most);
     chunks.push(bytes.subarray(at, next));
     at = next;

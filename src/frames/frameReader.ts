@@ -1,10 +1,22 @@
-// Turns the chunks of one connection into runs: whole frames of one bucket, one after another. Any split of the bytes gives the same frames.
-// Per frame there is one bounds check and one look at the name; a run is handed on as a place in the chunk, nothing is copied but a half frame.
+// Turns the chunks of one connection into runs: whole frames of one bucket, one after another. Any split of
+// the bytes gives the same frames. Per frame there is one bounds check and one look at the name; a run is
+// handed on as a place in the chunk, nothing is copied but a half frame.
 import { FrameError } from '../errors.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { type FenceLevel, MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody, reportQuestion, sameBucketIn } from './frame.js';
+import {
+  type FenceLevel,
+  MIN_BODY_BYTES,
+  PREFIX_BYTES,
+  bodyLength,
+  judgeBody,
+  reportQuestion,
+  sameBucketIn,
+} from './frame.js';
 
-/** Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the call returns. */
+/**
+ * Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the
+ * call returns.
+ */
 export interface FrameSink {
   /** `frames` whole, sound frames of one bucket, the bytes of `chunk` from `start` to `end`. */
   run(chunk: Buffer, start: number, end: number, frames: number): void;
@@ -20,13 +32,17 @@ const NOTHING = Buffer.alloc(0);
 const FIRST_HALF_BYTES = 512;
 
 export class FrameReader {
-  // The frame that has come in part: its bytes so far, in a buffer that grows as they come, never to the length that a client claims.
+  // The frame that has come in part: its bytes so far, in a buffer that grows as they come, never to the
+  // length that a client claims.
   #half = NOTHING;
   #halfLength = 0;
   #halves = 0;
 
   /** @param maxFrameBytes MAXFRAME: the greatest N */
-  constructor(readonly maxFrameBytes: number, readonly budget: MemoryBudget) {}
+  constructor(
+    readonly maxFrameBytes: number,
+    readonly budget: MemoryBudget,
+  ) {}
 
   /** Is a frame begun and not ended? */
   get isMidFrame(): boolean {
@@ -52,7 +68,10 @@ export class FrameReader {
     if (at < chunk.length) this.#scan(chunk, at, sink);
   }
 
-  /** Gives back the memory of a half frame; what it held is gone. Returns its bytes, so that they can be counted. */
+  /**
+   * Gives back the memory of a half frame; what it held is gone. Returns its bytes, so that they can be
+   * counted.
+   */
   discardHalf(): number {
     const bytes = this.#halfLength;
     this.#dropHalf();
@@ -71,13 +90,17 @@ export class FrameReader {
       const next = at + PREFIX_BYTES + length;
       if (length >= MIN_BODY_BYTES && length <= this.maxFrameBytes) {
         if (next > chunkEnd) break;
-        if (isSound(chunk, at, length) && (frames === 0 || sameBucketIn(memory, base + runStart, base + at))) {
+        if (
+          isSound(chunk, at, length) &&
+          (frames === 0 || sameBucketIn(memory, base + runStart, base + at))
+        ) {
           frames++;
           at = next;
           continue;
         }
       }
-      // Anything but one more frame of the same bucket ends the run; what it was is found out with no run open.
+      // Anything but one more frame of the same bucket ends the run; what it was is found out with no run
+      // open.
       if (frames > 0) {
         sink.run(chunk, runStart, at, frames);
         frames = 0;
@@ -102,9 +125,16 @@ export class FrameReader {
   }
 
   #checkLength(length: number): void {
-    if (length < MIN_BODY_BYTES) throw new FrameError('LENGTH', `a frame of length ${length} can't be: the shortest body is ${MIN_BODY_BYTES} bytes`);
+    if (length < MIN_BODY_BYTES)
+      throw new FrameError(
+        'LENGTH',
+        `a frame of length ${length} can't be: the shortest body is ${MIN_BODY_BYTES} bytes`,
+      );
     if (length > this.maxFrameBytes) {
-      throw new FrameError('LENGTH', `a frame says it is ${length} bytes long; at most ${this.maxFrameBytes} are taken (MAXFRAME)`);
+      throw new FrameError(
+        'LENGTH',
+        `a frame says it is ${length} bytes long; at most ${this.maxFrameBytes} are taken (MAXFRAME)`,
+      );
     }
   }
 
@@ -160,7 +190,10 @@ export class FrameReader {
 /** Of the last chunk, for most lie in the same memory: see sharedRead.ts. */
 let lastMemory: DataView = new DataView(new ArrayBuffer(0));
 
-/** For reading words. It covers all the memory that `chunk` lies in: what is at 0 there is at `chunk.byteOffset` here. */
+/**
+ * For reading words. It covers all the memory that `chunk` lies in: what is at 0 there is at
+ * `chunk.byteOffset` here.
+ */
 function memoryOf(chunk: Buffer): DataView {
   if (lastMemory.buffer !== chunk.buffer) lastMemory = new DataView(chunk.buffer);
   return lastMemory;
@@ -169,5 +202,9 @@ function memoryOf(chunk: Buffer): DataView {
 /** An ordinary frame: a bucket is named, and the inner lengths stay within the body. */
 function isSound(bytes: Uint8Array, at: number, length: number): boolean {
   const bucketLength = bytes[at + 4]!;
-  return bucketLength > 0 && 2 + bucketLength <= length && 2 + bucketLength + bytes[at + 5 + bucketLength]! <= length;
+  return (
+    bucketLength > 0 &&
+    2 + bucketLength <= length &&
+    2 + bucketLength + bytes[at + 5 + bucketLength]! <= length
+  );
 }

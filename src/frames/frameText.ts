@@ -1,6 +1,8 @@
 // A frame as JSON has it: its parts as text, or as base64 where they are none.
 
-/** The text that these bytes are; undefined: they are none. `isCut`: the last character may be there in part. */
+/**
+ * The text that these bytes are; undefined: they are none. `isCut`: the last character may be there in part.
+ */
 export function textOf(bytes: Uint8Array, isCut = false): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
@@ -35,6 +37,11 @@ export function frameJson({ bucket, key, size, message }: FrameParts): FrameJson
     if (text === undefined) base64.push(name);
     return text ?? bytes.toString('base64');
   };
-  const parts = { bucket: part('bucket', bucket), key: key === null ? null : part('key', key), size, message: part('message', message) };
+  const parts = {
+    bucket: part('bucket', bucket),
+    key: key === null ? null : part('key', key),
+    size,
+    message: part('message', message),
+  };
   return { ...parts, ...(base64.length > 0 ? { base64 } : {}) };
 }

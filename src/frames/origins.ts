@@ -1,5 +1,6 @@
-// Which connection frames came on, so that it hears what became of those that were not delivered: what a receipt and a report say of them.
-// A connection has a number; runs and batches carry it. Promise: what is not known of a frame is never taken for delivered.
+// Which connection frames came on, so that it hears what became of those that were not delivered: what a
+// receipt and a report say of them. A connection has a number; runs and batches carry it. Promise: what is
+// not known of a frame is never taken for delivered.
 
 /** How a frame may end otherwise than delivered. `stored`: in a backup. */
 export type Fate = 'stored' | 'slicedOut' | 'rejected' | 'discarded';
@@ -14,7 +15,11 @@ export const UNKNOWN = 1;
 
 /** Those of the first that are not among the second. */
 export function without(all: FramesByOrigin, some: FramesByOrigin): FramesByOrigin {
-  return new Map([...all].map(([origin, frames]) => [origin, frames - (some.get(origin) ?? 0)] as const).filter(([, frames]) => frames > 0));
+  return new Map(
+    [...all]
+      .map(([origin, frames]) => [origin, frames - (some.get(origin) ?? 0)] as const)
+      .filter(([, frames]) => frames > 0),
+  );
 }
 
 export interface FateReason {
@@ -38,7 +43,11 @@ export class Fates {
   readonly #unknownBefore: number;
 
   /** @param onChange called when frames are kept, or can't be just now */
-  constructor(origins: Origins, readonly id: number, readonly onChange: () => void) {
+  constructor(
+    origins: Origins,
+    readonly id: number,
+    readonly onChange: () => void,
+  ) {
     this.#origins = origins;
     this.#unknownBefore = origins.unknown;
   }
@@ -76,7 +85,8 @@ export class Fates {
     const isRoom = reasons.has(key) || reasons.size < MOST_REASONS - 2;
     const name = isRoom ? key : `${fate} `;
     const known = reasons.get(name);
-    if (known === undefined) reasons.set(name, { outcome: fate, reason: isRoom ? reason : 'other reasons', frames });
+    if (known === undefined)
+      reasons.set(name, { outcome: fate, reason: isRoom ? reason : 'other reasons', frames });
     else known.frames += frames;
   }
 }
@@ -123,6 +133,7 @@ export class Origins {
 
   /** Whether rejected frames can be kept is another thing now. */
   changed(all: readonly (FramesByOrigin | undefined)[]): void {
-    for (const id of new Set(all.flatMap((frames) => [...(frames?.keys() ?? [])]))) this.#open.get(id)?.onChange();
+    for (const id of new Set(all.flatMap((frames) => [...(frames?.keys() ?? [])])))
+      this.#open.get(id)?.onChange();
   }
 }

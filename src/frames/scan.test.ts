@@ -43,7 +43,9 @@ function piece(timeMs: number, ...messages: readonly string[]): Buffer {
 function told(entries: readonly ScanEntry[]): string[] {
   return entries.map((entry) => {
     const place = `${entry.kind} ${entry.offset}+${entry.bytes}`;
-    return entry.kind === 'checkpoint' ? `${place} ${entry.timeMs} ${entry.frames} ${entry.isWhole ? 'fits' : 'does not fit'}` : place;
+    return entry.kind === 'checkpoint'
+      ? `${place} ${entry.timeMs} ${entry.frames} ${entry.isWhole ? 'fits' : 'does not fit'}`
+      : place;
   });
 }
 
@@ -51,12 +53,17 @@ const FRAME = encodeFrame('orders', 'k', 'hello');
 const torn = (end: ScanEnd): object => ({ wholeBytes: end.wholeBytes, tornBytes: end.tornBytes });
 
 describe('scanFrames: plain frames', () => {
-  test('kahego\'s file: 500 frames, one behind the other, to the end', () => {
+  test("kahego's file: 500 frames, one behind the other, to the end", () => {
     const { entries, end } = scanFile(FIXTURE);
     const size = readFileSync(FIXTURE).length;
     expect(end).toEqual({ wholeBytes: size, tornBytes: 0, reason: '' });
     expect(entries).toHaveLength(500);
-    expect(entries.every(({ kind, offset }, i) => kind === 'frame' && offset === (i === 0 ? 0 : entries[i - 1]!.offset + entries[i - 1]!.bytes))).toBe(true);
+    expect(
+      entries.every(
+        ({ kind, offset }, i) =>
+          kind === 'frame' && offset === (i === 0 ? 0 : entries[i - 1]!.offset + entries[i - 1]!.bytes),
+      ),
+    ).toBe(true);
   });
 
   test('a bad frame of a sane length is told, and the next one is read', () => {
@@ -67,10 +74,18 @@ describe('scanFrames: plain frames', () => {
   });
 
   test.each([
-    ['half a length', Buffer.from([9, 0]), 'expected a frame\'s length (4 bytes), the file has 2 more'],
+    ['half a length', Buffer.from([9, 0]), "expected a frame's length (4 bytes), the file has 2 more"],
     ['half a frame', FRAME.subarray(0, 10), 'expected a frame of 18 bytes, the file has 10 more'],
-    ['zeros, as a power cut leaves them', Buffer.alloc(4096), 'expected a frame\'s length from 2 to 268435456, found 0'],
-    ['no frame at all', Buffer.from('GET / HTTP/1.1\r\n'), 'expected a frame\'s length from 2 to 268435456, found 542393671'],
+    [
+      'zeros, as a power cut leaves them',
+      Buffer.alloc(4096),
+      "expected a frame's length from 2 to 268435456, found 0",
+    ],
+    [
+      'no frame at all',
+      Buffer.from('GET / HTTP/1.1\r\n'),
+      "expected a frame's length from 2 to 268435456, found 542393671",
+    ],
   ])('torn: %s', (_, rest, reason) => {
     const { entries, end } = scan(FRAME, rest);
     expect(told(entries)).toEqual(['frame 0+18']);
@@ -79,7 +94,11 @@ describe('scanFrames: plain frames', () => {
 
   test('frames larger than what is read at a time, and an empty file', () => {
     const large = encodeFrame('orders', null, Buffer.alloc(3_000_000, 'x'));
-    expect(told(scan(FRAME, large, FRAME).entries)).toEqual(['frame 0+18', `frame 18+${large.length}`, `frame ${18 + large.length}+18`]);
+    expect(told(scan(FRAME, large, FRAME).entries)).toEqual([
+      'frame 0+18',
+      `frame 18+${large.length}`,
+      `frame ${18 + large.length}+18`,
+    ]);
     expect(scan()).toEqual({ entries: [], end: { wholeBytes: 0, tornBytes: 0, reason: '' } });
   });
 });
@@ -91,7 +110,9 @@ describe('scanFrames: segments of the spool', () => {
   test('checkpoints are told with their time, and whether they fit', () => {
     const { entries, end } = scan(one, two, three);
     expect(told(entries).filter((line) => !line.startsWith('frame'))).toEqual([
-      `checkpoint ${two0 - CHECKPOINT_BYTES}+27 1000 2 fits`, `checkpoint ${three0 - CHECKPOINT_BYTES}+27 2000 1 fits`, `checkpoint ${end0 - CHECKPOINT_BYTES}+27 3000 3 fits`,
+      `checkpoint ${two0 - CHECKPOINT_BYTES}+27 1000 2 fits`,
+      `checkpoint ${three0 - CHECKPOINT_BYTES}+27 2000 1 fits`,
+      `checkpoint ${end0 - CHECKPOINT_BYTES}+27 3000 3 fits`,
     ]);
     expect(torn(end)).toEqual({ wholeBytes: end0, tornBytes: 0 });
   });
@@ -100,19 +121,30 @@ describe('scanFrames: segments of the spool', () => {
     const changed = Buffer.from(two);
     changed[12]! ^= 1;
     const { entries, end } = scan(one, changed, three);
-    expect(entries.filter(({ kind }) => kind === 'damage')).toEqual([{ kind: 'damage', offset: two0, bytes: two.length, reason: 'the checksum does not fit' }]);
+    expect(entries.filter(({ kind }) => kind === 'damage')).toEqual([
+      { kind: 'damage', offset: two0, bytes: two.length, reason: 'the checksum does not fit' },
+    ]);
     expect(told(entries).at(-1)).toBe(`checkpoint ${end0 - CHECKPOINT_BYTES}+27 3000 3 fits`);
     expect(torn(end)).toEqual({ wholeBytes: end0, tornBytes: 0 });
   });
 
-  test.each([[255, 'far too long'], [0, 'nothing'], [40, 'into the next piece']])('a length that was changed to %i (%s): it goes on where a whole piece starts', (length) => {
+  test.each([
+    [255, 'far too long'],
+    [0, 'nothing'],
+    [40, 'into the next piece'],
+  ])('a length that was changed to %i (%s): it goes on where a whole piece starts', (length) => {
     const changed = Buffer.from(one);
     changed[0] = length;
     if (length === 255) changed[3] = 255;
     const { entries, end } = scan(changed, two, three);
-    expect(entries.filter(({ kind }) => kind === 'damage').map(({ offset, bytes }) => [offset, bytes])).toEqual([[0, two0]]);
+    expect(
+      entries.filter(({ kind }) => kind === 'damage').map(({ offset, bytes }) => [offset, bytes]),
+    ).toEqual([[0, two0]]);
     const behind = entries.slice(entries.findIndex(({ kind }) => kind === 'damage') + 1);
-    expect(told(behind).filter((line) => line.startsWith('checkpoint'))).toEqual([`checkpoint ${three0 - 27}+27 2000 1 fits`, `checkpoint ${end0 - 27}+27 3000 3 fits`]);
+    expect(told(behind).filter((line) => line.startsWith('checkpoint'))).toEqual([
+      `checkpoint ${three0 - 27}+27 2000 1 fits`,
+      `checkpoint ${end0 - 27}+27 3000 3 fits`,
+    ]);
     expect(behind.filter(({ kind }) => kind === 'frame')).toHaveLength(4);
     expect(torn(end)).toEqual({ wholeBytes: end0, tornBytes: 0 });
   });
@@ -121,7 +153,9 @@ describe('scanFrames: segments of the spool', () => {
     const changed = Buffer.concat([one, two]);
     changed.writeUInt32LE(changed.length - 27 - 4, 0);
     const { entries } = scan(changed, three);
-    expect(entries.filter(({ kind }) => kind === 'damage').map(({ offset, bytes }) => [offset, bytes])).toEqual([[0, two0]]);
+    expect(
+      entries.filter(({ kind }) => kind === 'damage').map(({ offset, bytes }) => [offset, bytes]),
+    ).toEqual([[0, two0]]);
     expect(told(entries)).toContain(`checkpoint ${three0 - 27}+27 2000 1 fits`);
   });
 
@@ -129,7 +163,10 @@ describe('scanFrames: segments of the spool', () => {
     const changed = Buffer.from(one);
     changed[one.length - 27 + 7]! ^= 1;
     const { entries } = scan(changed, two);
-    expect(told(entries).filter((line) => line.startsWith('checkpoint'))).toEqual([`checkpoint ${two0 - 27}+27 1000 2 fits`, `checkpoint ${three0 - 27}+27 2000 1 fits`]);
+    expect(told(entries).filter((line) => line.startsWith('checkpoint'))).toEqual([
+      `checkpoint ${two0 - 27}+27 1000 2 fits`,
+      `checkpoint ${three0 - 27}+27 2000 1 fits`,
+    ]);
   });
 
   test('torn behind the last checkpoint; a message that holds a piece is a message', () => {

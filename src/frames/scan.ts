@@ -1,6 +1,7 @@
-// Walks through any file of frames (kahego's, a backup's, a segment of the spool) and says what stands where, and where it is torn. Of a frame
-// only the head is looked at, so that memory stays small whatever the file claims. Behind damage it goes on where a whole piece of a segment
-// can be found, as the daemon does when it reads its spool; plain frames have nothing by which they could be found.
+// Walks through any file of frames (kahego's, a backup's, a segment of the spool) and says what stands where,
+// and where it is torn. Of a frame only the head is looked at, so that memory stays small whatever the file
+// claims. Behind damage it goes on where a whole piece of a segment can be found, as the daemon does when it
+// reads its spool; plain frames have nothing by which they could be found.
 import { crc32c } from '@node-rs/crc32';
 import { CHECKPOINT_BYTES, type CheckpointSays, findCheckpoint, readCheckpointBehind } from './checkpoint.js';
 import type { FileWindow } from './fileWindow.js';
@@ -13,13 +14,22 @@ interface Place {
 }
 
 export type ScanEntry =
-  | Place & { readonly kind: 'frame'; readonly bucketBytes: number; readonly keyBytes: number }
+  | (Place & { readonly kind: 'frame'; readonly bucketBytes: number; readonly keyBytes: number })
   /** A frame of a sane length whose inner lengths make no sense. */
-  | Place & { readonly kind: 'bad'; readonly reason: string }
-  /** `isWhole`: what stands before it, from the last one on, is as it was written. `hasHead`: it looks like one; else only its place tells. */
-  | Place & { readonly kind: 'checkpoint'; readonly timeMs: number; readonly frames: number; readonly isWhole: boolean; readonly hasHead: boolean }
+  | (Place & { readonly kind: 'bad'; readonly reason: string })
+  /**
+   * `isWhole`: what stands before it, from the last one on, is as it was written. `hasHead`: it looks like
+   * one; else only its place tells.
+   */
+  | (Place & {
+      readonly kind: 'checkpoint';
+      readonly timeMs: number;
+      readonly frames: number;
+      readonly isWhole: boolean;
+      readonly hasHead: boolean;
+    })
   /** Of a segment, what is not as it was written. Frames in it may have been told already. */
-  | Place & { readonly kind: 'damage'; readonly reason: string };
+  | (Place & { readonly kind: 'damage'; readonly reason: string });
 
 export interface ScanEnd {
   /** Behind this no frame can be told from the next. */
@@ -44,11 +54,17 @@ export function* scanFrames(window: FileWindow): Generator<ScanEntry, ScanEnd> {
   let frames = 0;
   // All frames of a piece are of the bucket that its first one has.
   let first = Buffer.alloc(0);
-  /** `unknown` until something speaks for the one or the other; plain frames may be bad, and of any bucket. */
+  /**
+   * `unknown` until something speaks for the one or the other; plain frames may be bad, and of any bucket.
+   */
   let nature: 'unknown' | 'segment' | 'plain' = 'unknown';
   while (at < window.size) {
     const found = lookAt(window, at);
-    if (isOrdinary(found) && (nature === 'plain' || (found.kind === 'frame' && (frames === 0 || sameBucket(first, 0, window.at(at, HEAD_BYTES), 0))))) {
+    if (
+      isOrdinary(found) &&
+      (nature === 'plain' ||
+        (found.kind === 'frame' && (frames === 0 || sameBucket(first, 0, window.at(at, HEAD_BYTES), 0))))
+    ) {
       if (frames === 0) first = Buffer.from(window.at(at, HEAD_BYTES).subarray(0, HEAD_BYTES));
       yield found;
       frames++;
@@ -60,15 +76,25 @@ export function* scanFrames(window: FileWindow): Generator<ScanEntry, ScanEnd> {
     if (says.isWhole || found.kind === 'checkpoint') {
       // Of its head only the place counts: its length may be what is damaged.
       const bytes = found.kind === 'checkpoint' && !says.isWhole ? found.bytes : CHECKPOINT_BYTES;
-      yield { kind: 'checkpoint', offset: at, bytes, ...says, hasHead: found.kind === 'checkpoint' && found.bytes === bytes };
+      yield {
+        kind: 'checkpoint',
+        offset: at,
+        bytes,
+        ...says,
+        hasHead: found.kind === 'checkpoint' && found.bytes === bytes,
+      };
       at += bytes;
       if (!says.isWhole) {
         damage = 'the checksum does not fit';
         at = Math.min(findWholePiece(window, piece, true) ?? at, at);
       }
     } else {
-      const goesOn = isOrdinary(found) && nature === 'unknown' ? undefined : findWholePiece(window, piece, nature === 'segment');
-      if (goesOn === undefined && !isOrdinary(found)) return { wholeBytes: at, tornBytes: window.size - at, reason: found.reason };
+      const goesOn =
+        isOrdinary(found) && nature === 'unknown'
+          ? undefined
+          : findWholePiece(window, piece, nature === 'segment');
+      if (goesOn === undefined && !isOrdinary(found))
+        return { wholeBytes: at, tornBytes: window.size - at, reason: found.reason };
       if (goesOn === undefined) {
         nature = 'plain';
         continue;
@@ -91,22 +117,36 @@ function isOrdinary(found: Found): found is Extract<ScanEntry, { kind: 'frame' |
 
 const NOTHING_SAID: CheckpointSays = { timeMs: 0, frames: 0, isWhole: false };
 
-type Found = Extract<ScanEntry, { kind: 'frame' | 'bad' }> | { readonly kind: 'checkpoint'; readonly bytes: number } | { readonly kind: 'lost'; readonly reason: string };
+type Found =
+  | Extract<ScanEntry, { kind: 'frame' | 'bad' }>
+  | { readonly kind: 'checkpoint'; readonly bytes: number }
+  | { readonly kind: 'lost'; readonly reason: string };
 
 function lookAt(window: FileWindow, offset: number): Found {
   const left = window.size - offset;
-  if (left < PREFIX_BYTES) return { kind: 'lost', reason: `expected a frame's length (4 bytes), the file has ${left} more` };
+  if (left < PREFIX_BYTES)
+    return { kind: 'lost', reason: `expected a frame's length (4 bytes), the file has ${left} more` };
   const head = window.at(offset, HEAD_BYTES);
-  if (head.length < Math.min(HEAD_BYTES, left)) return { kind: 'lost', reason: 'the file became shorter while it was read' };
+  if (head.length < Math.min(HEAD_BYTES, left))
+    return { kind: 'lost', reason: 'the file became shorter while it was read' };
   const length = bodyLength(head, 0);
   const bytes = PREFIX_BYTES + length;
-  if (length < MIN_BODY_BYTES || length > LONGEST_BODY) return { kind: 'lost', reason: `expected a frame's length from ${MIN_BODY_BYTES} to ${LONGEST_BODY}, found ${length}` };
-  if (bytes > left) return { kind: 'lost', reason: `expected a frame of ${bytes} bytes, the file has ${left} more` };
+  if (length < MIN_BODY_BYTES || length > LONGEST_BODY)
+    return {
+      kind: 'lost',
+      reason: `expected a frame's length from ${MIN_BODY_BYTES} to ${LONGEST_BODY}, found ${length}`,
+    };
+  if (bytes > left)
+    return { kind: 'lost', reason: `expected a frame of ${bytes} bytes, the file has ${left} more` };
   const kind: BodyKind = judgeBody(head, 0, length);
   switch (kind) {
-    case 'frame': return { kind, offset, bytes, bucketBytes: head[4]!, keyBytes: head[5 + head[4]!]! };
-    case 'checkpoint': return { kind, bytes };
-    case 'no bucket': case 'lengths pass the end of the frame': return { kind: 'bad', offset, bytes, reason: kind };
+    case 'frame':
+      return { kind, offset, bytes, bucketBytes: head[4]!, keyBytes: head[5 + head[4]!]! };
+    case 'checkpoint':
+      return { kind, bytes };
+    case 'no bucket':
+    case 'lengths pass the end of the frame':
+      return { kind: 'bad', offset, bytes, reason: kind };
   }
 }
 
@@ -114,7 +154,10 @@ function lookAt(window: FileWindow, offset: number): Found {
 function checkpointAt(window: FileWindow, start: number, at: number, frames: number): CheckpointSays {
   if (at - start > LONGEST_PIECE || window.size - at < CHECKPOINT_BYTES) return NOTHING_SAID;
   const crc = crcOf(window, start, at);
-  const says = readCheckpointBehind(crc, Buffer.from(window.at(at, CHECKPOINT_BYTES).subarray(0, CHECKPOINT_BYTES)));
+  const says = readCheckpointBehind(
+    crc,
+    Buffer.from(window.at(at, CHECKPOINT_BYTES).subarray(0, CHECKPOINT_BYTES)),
+  );
   return { ...says, isWhole: says.isWhole && says.frames === frames };
 }
 
@@ -131,8 +174,8 @@ function crcOf(window: FileWindow, start: number, end: number): number {
 }
 
 /**
- * Where the next whole piece of a segment starts, behind `from`; in what is surely a segment, else where the last checkpoint ends: anywhere
- * else that may stand in a message.
+ * Where the next whole piece of a segment starts, behind `from`; in what is surely a segment, else where the
+ * last checkpoint ends: anywhere else that may stand in a message.
  */
 function findWholePiece(window: FileWindow, from: number, isSegment: boolean): number | undefined {
   let last: number | undefined;
@@ -167,6 +210,8 @@ function isWholePiece(window: FileWindow, start: number): boolean {
   function next(): number | undefined {
     if (at >= window.size) return undefined;
     const found = lookAt(window, at);
-    return found.kind === 'frame' && sameBucket(first, 0, window.at(at, HEAD_BYTES), 0) ? at + found.bytes : undefined;
+    return found.kind === 'frame' && sameBucket(first, 0, window.at(at, HEAD_BYTES), 0)
+      ? at + found.bytes
+      : undefined;
   }
 }

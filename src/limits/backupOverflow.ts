@@ -1,6 +1,7 @@
-// `"over": "backup"`: what is over the limit goes to the backup of each stream of the bucket, in files apart from what lies there because the
-// primary was away, for that must be sent first and in order, and this as room is left. It is a bucket of its own, whose streams are the
-// backups: batches, receipts, failures and the end are as everywhere. It has no spool: its files are as near as that.
+// `"over": "backup"`: what is over the limit goes to the backup of each stream of the bucket, in files apart
+// from what lies there because the primary was away, for that must be sent first and in order, and this as
+// room is left. It is a bucket of its own, whose streams are the backups: batches, receipts, failures and the
+// end are as everywhere. It has no spool: its files are as near as that.
 import { type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import { Backlog, type Closed } from '../buckets/backlog.js';
 import { Bucket, type BucketOptions } from '../buckets/bucket.js';
@@ -71,7 +72,12 @@ export class BackupOverflow implements Overflow {
     const made = streams.map((stream, index) => this.#makeStream(context, options, stream, index));
     this.looks = new Map(made.map(({ look }, index) => [streams[index]!.config.id, look]));
     this.backlog = new Backlog({
-      streams: made.map(({ ref }, index) => ({ id: streams[index]!.config.id, type: streams[index]!.config.type, account: streams[index]!.account, ref })),
+      streams: made.map(({ ref }, index) => ({
+        id: streams[index]!.config.id,
+        type: streams[index]!.config.type,
+        account: streams[index]!.account,
+        ref,
+      })),
       spool: undefined,
       notes: undefined,
       budget,
@@ -83,7 +89,10 @@ export class BackupOverflow implements Overflow {
       closed: options.closed,
     });
     const refs = made.map(({ ref }) => ref);
-    const lasting = { streams: { turnTo: () => Promise.resolve(), end: () => stopAll(refs) }, backlog: this.backlog };
+    const lasting = {
+      streams: { turnTo: () => Promise.resolve(), end: () => stopAll(refs) },
+      backlog: this.backlog,
+    };
     this.#bucket = context.spawn<BucketMessage>('over', (inner) => new Bucket(inner, options, lasting));
   }
 
@@ -109,17 +118,36 @@ export class BackupOverflow implements Overflow {
     for (const { config, ledger } of this.#options.streams) this.#options.onStay(config.id, ledger.end());
   }
 
-  #makeStream(context: ActorContext<BucketMessage>, options: BackupOverflowOptions, stream: LimitedStream, index: number): { readonly ref: ActorRef<StreamMessage>; readonly look: SurplusLook } {
+  #makeStream(
+    context: ActorContext<BucketMessage>,
+    options: BackupOverflowOptions,
+    stream: LimitedStream,
+    index: number,
+  ): { readonly ref: ActorRef<StreamMessage>; readonly look: SurplusLook } {
     const { timing, onLeftOver } = options;
     const { config, account, ledger } = stream;
     const name = `over/stream.${config.id}`;
     const log = options.log.at(`${context.path}/${name}`);
-    const parts = makeStreamParts(config, { ...options.shared, bucket: options.name, account, ledger, watch: stream.watch, log, surplus: options.gate.paceOfSurplus(index) });
+    const parts = makeStreamParts(config, {
+      ...options.shared,
+      bucket: options.name,
+      account,
+      ledger,
+      watch: stream.watch,
+      log,
+      surplus: options.gate.paceOfSurplus(index),
+    });
     ledger.begin(backupPlace(config), () => parts.replay?.leftFrames ?? 0);
     this.#replay(parts, timing.retryMs, context.clock, log);
     const watch = new SurplusWatch(stream.watch, () => context.clock.now());
     const actorOptions: StreamActorOptions = {
-      ...timing, primary: parts.backup!, backup: undefined, primaryCounts: 'backedUp', slice: config.slice, account, watch,
+      ...timing,
+      primary: parts.backup!,
+      backup: undefined,
+      primaryCounts: 'backedUp',
+      slice: config.slice,
+      account,
+      watch,
       stopTimeoutMs: () => Math.min(timing.stopTimeoutMs(), this.#endsAtMs - context.clock.now()),
       endReason: () => this.#endReason,
       onLeftOver: (batch, reason) => onLeftOver(batch, reason, log),
@@ -130,7 +158,10 @@ export class BackupOverflow implements Overflow {
   }
 
   #replay({ primary, replay, backedUp }: StreamParts, retryMs: number, clock: Clock, log: Log): void {
-    if (replay !== undefined) this.#replays.push(new SurplusReplay({ primary, replay, files: () => backedUp()?.files ?? 0, retryMs, clock, log }));
+    if (replay !== undefined)
+      this.#replays.push(
+        new SurplusReplay({ primary, replay, files: () => backedUp()?.files ?? 0, retryMs, clock, log }),
+      );
     // An operator does it: nothing is ever written to the primary here.
     else void primary.close({ deadlineMs: 0 });
   }

@@ -1,5 +1,6 @@
-// The limit of a bucket through the bucket's life: it may come, change and go while frames come. What is over a limit that ends is brought to
-// its end first, for the next one writes the same files; what is over the next one waits that long.
+// The limit of a bucket through the bucket's life: it may come, change and go while frames come. What is over
+// a limit that ends is brought to its end first, for the next one writes the same files; what is over the
+// next one waits that long.
 import { type Admission, type Run, type Within, ownRun } from '../buckets/messages.js';
 import type { Receipt } from '../buckets/receipt.js';
 import type { Limiter, Overflow } from './limiter.js';
@@ -27,7 +28,8 @@ export class BucketLimit implements Admission {
   }
 
   /**
-   * @param make the limiter from now on, if there is one; `after`: what must have ended before it may open files; undefined: nothing
+   * @param make the limiter from now on, if there is one; `after`: what must have ended before it may open
+   * files; undefined: nothing
    * @returns resolves when the one before has ended
    */
   async turn(make: (after: Promise<unknown> | undefined) => Limiter | undefined): Promise<void> {

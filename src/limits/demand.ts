@@ -1,5 +1,6 @@
-// How many frames clients want to send in the time of a limit: what a replay leaves free for them. That is the greater count of this period and the
-// last one, so that the room which frames leave behind is there for those that will follow them.
+// How many frames clients want to send in the time of a limit: what a replay leaves free for them. That is
+// the greater count of this period and the last one, so that the room which frames leave behind is there for
+// those that will follow them.
 
 export class Demand {
   #startMs = -Infinity;

@@ -1,4 +1,5 @@
-// The gate under a limit: clients first, a replay in the room that they leave, and together never more than the limit.
+// The gate under a limit: clients first, a replay in the room that they leave, and together never more than
+// the limit.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
@@ -50,7 +51,13 @@ class Bench {
   }
 
   mostInAnyWindow(): number {
-    return Math.max(...this.sent.map(({ atMs: fromMs }) => this.sent.filter(({ atMs }) => atMs >= fromMs && atMs <= fromMs + 1000).reduce((sum, { frames }) => sum + frames, 0)));
+    return Math.max(
+      ...this.sent.map(({ atMs: fromMs }) =>
+        this.sent
+          .filter(({ atMs }) => atMs >= fromMs && atMs <= fromMs + 1000)
+          .reduce((sum, { frames }) => sum + frames, 0),
+      ),
+    );
   }
 }
 
@@ -133,16 +140,27 @@ describe('Gate', () => {
   });
 
   test('clients and a replay together never pass the limit, whatever they send', async () => {
-    const step = fc.record({ afterMs: fc.integer({ min: 0, max: 300 }), frames: fc.integer({ min: 0, max: 80 }) });
-    await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 100 }), fc.array(step, { maxLength: 12 }), fc.integer({ min: 1, max: 50 }), async (frames, steps, pieceFrames) => {
-      const bench = new Bench(frames);
-      bench.replay(bench.gate.paceOfSurplus(0), 500, pieceFrames);
-      for (const { afterMs, frames: offered } of steps) {
-        await bench.pass(afterMs);
-        if (offered > 0) bench.admit(offered);
-      }
-      await bench.pass(300);
-      expect(bench.sent.length === 0 ? 0 : bench.mostInAnyWindow()).toBeLessThanOrEqual(frames);
-    }), { numRuns: 40 });
+    const step = fc.record({
+      afterMs: fc.integer({ min: 0, max: 300 }),
+      frames: fc.integer({ min: 0, max: 80 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 100 }),
+        fc.array(step, { maxLength: 12 }),
+        fc.integer({ min: 1, max: 50 }),
+        async (frames, steps, pieceFrames) => {
+          const bench = new Bench(frames);
+          bench.replay(bench.gate.paceOfSurplus(0), 500, pieceFrames);
+          for (const { afterMs, frames: offered } of steps) {
+            await bench.pass(afterMs);
+            if (offered > 0) bench.admit(offered);
+          }
+          await bench.pass(300);
+          expect(bench.sent.length === 0 ? 0 : bench.mostInAnyWindow()).toBeLessThanOrEqual(frames);
+        },
+      ),
+      { numRuns: 40 },
+    );
   }, 60_000);
 });

@@ -1,5 +1,6 @@
-// Who may pass under the limit of a bucket: what clients send first, and what a replay sends in the room that they leave. So the limit
-// holds for what a primary gets in all. While a stream's primary is away, clients' frames go to its backup and use no room there.
+// Who may pass under the limit of a bucket: what clients send first, and what a replay sends in the room that
+// they leave. So the limit holds for what a primary gets in all. While a stream's primary is away, clients'
+// frames go to its backup and use no room there.
 import type { Clock } from '../clock.js';
 import type { RateLimitConfig } from '../config/rateLimit.js';
 import type { Pace } from '../replay/pace.js';
@@ -33,7 +34,8 @@ export class Gate {
 
   /**
    * @param replayed the streams whose backups a replay may send; where frames are rejected none matters
-   * @param before the gate of a limit for the same time, which this one follows: what it has let through counts
+   * @param before the gate of a limit for the same time, which this one follows: what it has let through
+   * counts
    */
   constructor(limit: RateLimitConfig, replayed: readonly Watched[], clock: Clock, before?: Gate) {
     const { frames, perMs } = limit;
@@ -41,7 +43,11 @@ export class Gate {
     this.#clock = clock;
     this.#admitted = new RateWindow(frames, perMs, before && before.#admitted);
     this.#demand = new Demand(perMs);
-    this.#lanes = replayed.map((watch) => ({ watch, window: new RateWindow(frames, perMs, before && before.#windowOf(watch)), held: 0 }));
+    this.#lanes = replayed.map((watch) => ({
+      watch,
+      window: new RateWindow(frames, perMs, before && before.#windowOf(watch)),
+      held: 0,
+    }));
   }
 
   /** How many of the frames that a client sends are within the limit. */
@@ -49,13 +55,16 @@ export class Gate {
     const nowMs = this.#clock.now();
     this.#demand.note(frames, nowMs);
     let fits = Math.min(frames, this.#admitted.room(nowMs));
-    for (const lane of this.#lanes) if (lane.watch.mode === 'normal') fits = Math.min(fits, roomIn(lane, nowMs));
+    for (const lane of this.#lanes)
+      if (lane.watch.mode === 'normal') fits = Math.min(fits, roomIn(lane, nowMs));
     this.#admitted.note(fits, nowMs);
     for (const { watch, window } of this.#lanes) if (watch.mode === 'normal') window.note(fits, nowMs);
     return fits;
   }
 
-  /** What the primary of this stream has had; what clients were let through when it had no window of its own. */
+  /**
+   * What the primary of this stream has had; what clients were let through when it had no window of its own.
+   */
   #windowOf(watch: Watched): RateWindow {
     return this.#lanes.find((lane) => lane.watch === watch)?.window ?? this.#admitted;
   }
@@ -66,7 +75,9 @@ export class Gate {
     return this.#pace(lane, (nowMs) => ({ now: roomIn(lane, nowMs), most: this.#limit.frames }));
   }
 
-  /** For what it holds because of the limit: only while the primary is there, and behind what clients send. */
+  /**
+   * For what it holds because of the limit: only while the primary is there, and behind what clients send.
+   */
   paceOfSurplus(stream: number): Pace {
     const lane = this.#lanes[stream]!;
     return this.#pace(lane, (nowMs) => {

@@ -1,5 +1,5 @@
-// What a bucket's limit kept back, counted, and told in the log: the first frames at once, then what came since, folded into one line now and
-// then, for as long as more comes.
+// What a bucket's limit kept back, counted, and told in the log: the first frames at once, then what came
+// since, folded into one line now and then, for as long as more comes.
 import type { Clock, Timer } from '../clock.js';
 import type { OverLimit, RateLimitConfig } from '../config/rateLimit.js';
 import { rateText } from '../config/rateLimit.js';
@@ -12,7 +12,8 @@ export type LimitCounts = Record<OverLimit, number>;
 const FOLD_MS = 10_000;
 
 const ADVICE: Readonly<Record<OverLimit, string>> = {
-  reject: 'they are kept in REJECTED; let the writers send less, or raise rateLimit.frames, and kahe replay sends what is kept',
+  reject:
+    'they are kept in REJECTED; let the writers send less, or raise rateLimit.frames, and kahe replay sends what is kept',
   backup: 'they go to the backup; let the writers send less, or raise rateLimit.frames',
 };
 
@@ -21,7 +22,12 @@ export class LimitReport {
   #since: { readonly ms: number; frames: number } | undefined;
 
   /** @param counts are counted on */
-  constructor(readonly limit: RateLimitConfig, readonly counts: LimitCounts, readonly log: Log, readonly clock: Clock) {}
+  constructor(
+    readonly limit: RateLimitConfig,
+    readonly counts: LimitCounts,
+    readonly log: Log,
+    readonly clock: Clock,
+  ) {}
 
   over(frames: number): void {
     const { over } = this.limit;
@@ -49,6 +55,8 @@ export class LimitReport {
 
   #tell({ ms, frames }: { readonly ms: number; readonly frames: number }): void {
     const { limit, counts } = this;
-    this.log.warn(`rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: ${ADVICE[limit.over]}`);
+    this.log.warn(
+      `rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: ${ADVICE[limit.over]}`,
+    );
   }
 }

@@ -35,13 +35,26 @@ class Bench {
       this.reasons.add(reason);
     });
     const overflow = new RejectOverflow(limit, 'orders', this.accounts, rejected);
-    this.limiter = new Limiter(new Gate(limit, [], this.clock), overflow, new LimitReport(limit, this.counts, new Log('INFO', (line) => this.lines.push(line)), this.clock));
+    this.limiter = new Limiter(
+      new Gate(limit, [], this.clock),
+      overflow,
+      new LimitReport(limit, this.counts, new Log('INFO', (line) => this.lines.push(line)), this.clock),
+    );
   }
 
   run(messages: readonly string[]): void {
     const frames = framesOf('orders', [...messages]);
     const chunk = Buffer.concat([Buffer.from('before'), frames, Buffer.from('after')]);
-    const run: Run = { kind: 'run', bucket: 'orders', chunk, start: 6, end: 6 + frames.length, frames: messages.length, nowMs: this.clock.now(), budget: this.budget };
+    const run: Run = {
+      kind: 'run',
+      bucket: 'orders',
+      chunk,
+      start: 6,
+      end: 6 + frames.length,
+      frames: messages.length,
+      nowMs: this.clock.now(),
+      budget: this.budget,
+    };
     const within = this.limiter.admit(run);
     const passed = messagesIn(Buffer.from(chunk.subarray(6, within.end)));
     expect(passed).toHaveLength(within.frames);
@@ -50,7 +63,10 @@ class Bench {
 }
 
 function named(from: number, count: number): string[] {
-  return Array.from({ length: count }, (_, index) => `message ${from + index} ${'x'.repeat((from + index) % 7)}`);
+  return Array.from(
+    { length: count },
+    (_, index) => `message ${from + index} ${'x'.repeat((from + index) % 7)}`,
+  );
 }
 
 describe('Limiter', () => {
@@ -69,12 +85,18 @@ describe('Limiter', () => {
   });
 
   test('whatever the runs: the first of them pass, all others are rejected, and none is in both', () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 60 }), fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 20 }), (frames, sizes) => {
-      const bench = new Bench(frames);
-      const total = sizes.reduce((from, size) => (bench.run(named(from, size)), from + size), 0);
-      expect(bench.passed).toEqual(named(0, Math.min(frames, total)));
-      expect(bench.rejected).toEqual(named(frames, Math.max(0, total - frames)));
-    }));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 60 }),
+        fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 20 }),
+        (frames, sizes) => {
+          const bench = new Bench(frames);
+          const total = sizes.reduce((from, size) => (bench.run(named(from, size)), from + size), 0);
+          expect(bench.passed).toEqual(named(0, Math.min(frames, total)));
+          expect(bench.rejected).toEqual(named(frames, Math.max(0, total - frames)));
+        },
+      ),
+    );
   });
 
   test('the log has one line at once, and then one for all that came in ten seconds, none for none', () => {
@@ -82,11 +104,15 @@ describe('Limiter', () => {
     for (let i = 0; i < 50; i++) bench.run(named(i, 1));
     expect(bench.lines).toHaveLength(1);
     expect(bench.lines[0]).toContain('WARN | ');
-    expect(bench.lines[0]).toContain('rate limit: 1 frame over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames');
+    expect(bench.lines[0]).toContain(
+      'rate limit: 1 frame over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames',
+    );
     bench.clock.advance(9_999);
     expect(bench.lines).toHaveLength(1);
     bench.clock.advance(1);
-    expect(bench.lines[1]).toContain('rate limit: 48 frames over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 49 in all');
+    expect(bench.lines[1]).toContain(
+      'rate limit: 48 frames over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 49 in all',
+    );
     bench.clock.advance(60_000);
     expect(bench.lines).toHaveLength(2);
     expect(bench.clock.timers).toBe(0);

@@ -1,5 +1,5 @@
-// Holds a bucket to its limit: what is over it goes elsewhere before it reaches a batch. It looks at a run once, and into one only where
-// the limit falls.
+// Holds a bucket to its limit: what is over it goes elsewhere before it reaches a batch. It looks at a run
+// once, and into one only where the limit falls.
 import type { Admission, Run, Within } from '../buckets/messages.js';
 import type { Receipt } from '../buckets/receipt.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
@@ -17,7 +17,11 @@ export interface Overflow {
 }
 
 export class Limiter implements Admission {
-  constructor(readonly gate: Gate, readonly overflow: Overflow, readonly report: LimitReport) {}
+  constructor(
+    readonly gate: Gate,
+    readonly overflow: Overflow,
+    readonly report: LimitReport,
+  ) {}
 
   admit(run: Run): Within {
     const frames = this.gate.admit(run.frames);
@@ -26,7 +30,17 @@ export class Limiter implements Admission {
     const { kind, bucket, chunk, nowMs, budget, origin } = run;
     const over = run.frames - frames;
     // Not the run's own bytes any more: who got the whole run ends it.
-    this.overflow.take({ kind, bucket, chunk, start: end, end: run.end, frames: over, nowMs, budget, ...(origin === undefined ? {} : { origin }) });
+    this.overflow.take({
+      kind,
+      bucket,
+      chunk,
+      start: end,
+      end: run.end,
+      frames: over,
+      nowMs,
+      budget,
+      ...(origin === undefined ? {} : { origin }),
+    });
     this.report.over(over);
     return { frames, end };
   }

@@ -8,7 +8,9 @@ import { Gate } from './gate.js';
 import { type LimitCounts, LimitReport } from './limitReport.js';
 import { Limiter, type Overflow } from './limiter.js';
 
-/** It outlives a bucket that was made on demand, so that its next life does not begin with an empty window. */
+/**
+ * It outlives a bucket that was made on demand, so that its next life does not begin with an empty window.
+ */
 export interface Limit {
   readonly config: RateLimitConfig;
   readonly gate: Gate;
@@ -17,10 +19,23 @@ export interface Limit {
   readonly streams: readonly string[];
 }
 
-/** @param before the limit that this one follows: its counts go on, and so does its window, if it is as long */
-export function newLimit(config: RateLimitConfig, streams: readonly { readonly id: string; readonly watch: StreamWatch }[], clock: Clock, counts: LimitCounts, before?: Limit): Limit {
+/**
+ * @param before the limit that this one follows: its counts go on, and so does its window, if it is as long
+ */
+export function newLimit(
+  config: RateLimitConfig,
+  streams: readonly { readonly id: string; readonly watch: StreamWatch }[],
+  clock: Clock,
+  counts: LimitCounts,
+  before?: Limit,
+): Limit {
   const replayed = config.over === 'backup' ? streams : [];
-  const gate = new Gate(config, replayed.map(({ watch }) => watch), clock, before?.config.perMs === config.perMs ? before.gate : undefined);
+  const gate = new Gate(
+    config,
+    replayed.map(({ watch }) => watch),
+    clock,
+    before?.config.perMs === config.perMs ? before.gate : undefined,
+  );
   return { config, gate, counts, streams: replayed.map(({ id }) => id) };
 }
 
@@ -31,6 +46,11 @@ export function paceOfBackup({ gate, streams }: Limit, id: string): Pace | undef
 }
 
 /** @param overflow where what is over the limit goes */
-export function makeLimiter({ config, gate, counts }: Limit, overflow: Overflow, log: Log, clock: Clock): Limiter {
+export function makeLimiter(
+  { config, gate, counts }: Limit,
+  overflow: Overflow,
+  log: Log,
+  clock: Clock,
+): Limiter {
   return new Limiter(gate, overflow, new LimitReport(config, counts, log, clock));
 }

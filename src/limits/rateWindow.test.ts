@@ -49,25 +49,38 @@ describe('RateWindow', () => {
   });
 
   test('in no interval of its length do more pass; and what it refuses, it has to', () => {
-    const run = fc.record({ afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 400 })), frames: fc.integer({ min: 1, max: 60 }) });
-    fc.assert(fc.property(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 1000 }), fc.array(run, { maxLength: 80 }), (frames, perMs, runs) => {
-      const window = new RateWindow(frames, perMs);
-      const passed: { atMs: number; frames: number }[] = [];
-      let nowMs = START_MS;
-      for (const { afterMs, frames: wanted } of runs) {
-        nowMs += afterMs;
-        const taken = window.take(wanted, nowMs);
-        // Of what passed longer ago than the window and one step nothing may count any more.
-        const sure = frames - sumSince(passed, nowMs - perMs - perMs / 60);
-        expect(taken).toBeGreaterThanOrEqual(Math.min(wanted, sure));
-        passed.push({ atMs: nowMs, frames: taken });
-        expect(sumSince(passed, nowMs - perMs)).toBeLessThanOrEqual(frames);
-      }
-    }));
+    const run = fc.record({
+      afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 400 })),
+      frames: fc.integer({ min: 1, max: 60 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 100 }),
+        fc.integer({ min: 1, max: 1000 }),
+        fc.array(run, { maxLength: 80 }),
+        (frames, perMs, runs) => {
+          const window = new RateWindow(frames, perMs);
+          const passed: { atMs: number; frames: number }[] = [];
+          let nowMs = START_MS;
+          for (const { afterMs, frames: wanted } of runs) {
+            nowMs += afterMs;
+            const taken = window.take(wanted, nowMs);
+            // Of what passed longer ago than the window and one step nothing may count any more.
+            const sure = frames - sumSince(passed, nowMs - perMs - perMs / 60);
+            expect(taken).toBeGreaterThanOrEqual(Math.min(wanted, sure));
+            passed.push({ atMs: nowMs, frames: taken });
+            expect(sumSince(passed, nowMs - perMs)).toBeLessThanOrEqual(frames);
+          }
+        },
+      ),
+    );
   });
 });
 
 /** At `sinceMs` and later. */
-function sumSince(passed: readonly { readonly atMs: number; readonly frames: number }[], sinceMs: number): number {
+function sumSince(
+  passed: readonly { readonly atMs: number; readonly frames: number }[],
+  sinceMs: number,
+): number {
   return passed.filter(({ atMs }) => atMs >= sinceMs).reduce((sum, { frames }) => sum + frames, 0);
 }

@@ -1,6 +1,7 @@
-// At most `frames` in any `perMs` milliseconds, wherever these begin: a sliding window, in 60 steps. Not fixed windows, nor a bucket of
-// tokens: both let twice as many through where two of them meet, and what is behind the limit is to be spared just that.
-// What was counted in a step counts until the whole step is `perMs` old, so room comes back up to a 60th of `perMs` later than it could.
+// At most `frames` in any `perMs` milliseconds, wherever these begin: a sliding window, in 60 steps. Not
+// fixed windows, nor a bucket of tokens: both let twice as many through where two of them meet, and what is
+// behind the limit is to be spared just that. What was counted in a step counts until the whole step is
+// `perMs` old, so room comes back up to a 60th of `perMs` later than it could.
 
 /** Steps in `perMs`. */
 const STEPS = 60;
@@ -12,12 +13,19 @@ export class RateWindow {
   /** Of the step that is running, in `#counts`. */
   #place = 0;
   #used = 0;
-  /** Time that has passed, ms: a clock that is set back stands still here, or it would close the window for as long. */
+  /**
+   * Time that has passed, ms: a clock that is set back stands still here, or it would close the window for as
+   * long.
+   */
   #elapsedMs = 0;
   #lastMs: number | undefined;
 
   /** @param before one of the same length, whose frames count here too */
-  constructor(readonly frames: number, readonly perMs: number, before?: RateWindow) {
+  constructor(
+    readonly frames: number,
+    readonly perMs: number,
+    before?: RateWindow,
+  ) {
     if (before === undefined) return;
     this.#counts.set(before.#counts);
     this.#step = before.#step;

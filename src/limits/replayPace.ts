@@ -1,5 +1,5 @@
-// The pace of a replay under a limit: it waits until there is room for a fair piece, a tenth of the limit where that can be, so that its
-// position is not noted for every few frames.
+// The pace of a replay under a limit: it waits until there is room for a fair piece, a tenth of the limit
+// where that can be, so that its position is not noted for every few frames.
 import type { Clock, Timer } from '../clock.js';
 import type { RateLimitConfig } from '../config/rateLimit.js';
 import type { Pace } from '../replay/pace.js';

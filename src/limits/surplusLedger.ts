@@ -1,5 +1,6 @@
-// Of the frames that a stream's account says are backed up, those that were over a rate limit: in which files they are. The limit may change or
-// go, and the backup may become another one and come back, while the daemon lives; what is found in files then is counted already.
+// Of the frames that a stream's account says are backed up, those that were over a rate limit: in which files
+// they are. The limit may change or go, and the backup may become another one and come back, while the daemon
+// lives; what is found in files then is counted already.
 import { type Account, book } from '../streams/account.js';
 
 export class SurplusLedger {
@@ -27,7 +28,10 @@ export class SurplusLedger {
     return this.#isFound ? (this.#left?.() ?? 0) : this.#known;
   }
 
-  /** @param place what tells the backup from others @param left how many frames its files hold, once they were looked at */
+  /**
+   * @param place what tells the backup from others
+   * @param left how many frames its files hold, once they were looked at
+   */
   begin(place: string, left: () => number): void {
     this.#place = place;
     this.#left = left;
@@ -36,7 +40,9 @@ export class SurplusLedger {
     this.#elsewhere.delete(place);
   }
 
-  /** So many were found in its files: those that no account knows yet came from an earlier life of the daemon. */
+  /**
+   * So many were found in its files: those that no account knows yet came from an earlier life of the daemon.
+   */
   found(frames: number): void {
     this.#isFound = true;
     book(this.#account, Math.max(0, frames - this.#known), 'backedUp');

@@ -1,4 +1,5 @@
-// Who sends what is over the limit: it begins when there is something, goes on after failures, and ends when it is told.
+// Who sends what is over the limit: it begins when there is something, goes on after failures, and ends when
+// it is told.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
 import { FakeStream } from '../../test/support/fakeStream.js';
@@ -65,7 +66,9 @@ describe('SurplusReplay', () => {
     await pass(3_000);
     expect(replay.sends).toEqual([1, 0]);
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain('7 frames in the backup are there because of the rate limit, and sent as it leaves room');
+    expect(lines[0]).toContain(
+      '7 frames in the backup are there because of the rate limit, and sent as it leaves room',
+    );
     replay.hold(3);
     await pass(3_000);
     expect(replay.sends).toEqual([1, 0, 1, 0]);
@@ -88,7 +91,11 @@ describe('SurplusReplay', () => {
     expect([replay.sends.length, primary.probes]).toEqual([1, 1]);
     primary.answerProbe('it is away');
     await pass(10_500);
-    expect(lines.filter((line) => line.includes('is not sent yet: nothing answers; 7 frames are left, tried again every 10000 ms'))).toHaveLength(1);
+    expect(
+      lines.filter((line) =>
+        line.includes('is not sent yet: nothing answers; 7 frames are left, tried again every 10000 ms'),
+      ),
+    ).toHaveLength(1);
     replay.problem = undefined;
     primary.answerProbe();
     await pass(2_500);

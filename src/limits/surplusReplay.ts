@@ -1,5 +1,6 @@
-// Sends what lies in a backup because of the limit, in the room that clients leave, over and over: it is done only until more comes. It has
-// the primary to itself, as a stream of its own: between its frames and those that clients send there is no order to keep.
+// Sends what lies in a backup because of the limit, in the room that clients leave, over and over: it is done
+// only until more comes. It has the primary to itself, as a stream of its own: between its frames and those
+// that clients send there is no order to keep.
 import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import type { BackupReplay, Stream } from '../streams/stream.js';
@@ -67,7 +68,10 @@ export class SurplusReplay {
 
   #begin(): void {
     const { log, replay } = this.#options;
-    if (!this.#hasBegun && replay.leftFrames > 0) log.info(`${replay.leftFrames} ${plural(replay.leftFrames, 'frame')} in the backup ${plural(replay.leftFrames, 'is', 'are')} there because of the rate limit, and sent as it leaves room`);
+    if (!this.#hasBegun && replay.leftFrames > 0)
+      log.info(
+        `${replay.leftFrames} ${plural(replay.leftFrames, 'frame')} in the backup ${plural(replay.leftFrames, 'is', 'are')} there because of the rate limit, and sent as it leaves room`,
+      );
     if (this.#problem !== undefined) log.info('what was over the rate limit is being sent again');
     this.#hasBegun = true;
     this.#problem = undefined;
@@ -78,6 +82,9 @@ export class SurplusReplay {
     const { log, replay, retryMs } = this.#options;
     const isKnown = this.#problem !== undefined;
     this.#problem = messageOf(error);
-    if (!isKnown) log.warn(`what was over the rate limit is not sent yet: ${this.#problem}; ${replay.leftFrames} ${plural(replay.leftFrames, 'frame is', 'frames are')} left, tried again every ${retryMs} ms`);
+    if (!isKnown)
+      log.warn(
+        `what was over the rate limit is not sent yet: ${this.#problem}; ${replay.leftFrames} ${plural(replay.leftFrames, 'frame is', 'frames are')} left, tried again every ${retryMs} ms`,
+      );
   }
 }

@@ -1,4 +1,5 @@
-// A stream's backup as the place of what is over the limit: what is written there counts for the stream as written to its backup.
+// A stream's backup as the place of what is over the limit: what is written there counts for the stream as
+// written to its backup.
 import { type Amount, StreamWatch, type WrittenTo } from '../streams/streamWatch.js';
 
 export class SurplusWatch extends StreamWatch {

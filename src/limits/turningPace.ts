@@ -1,4 +1,5 @@
-// The pace of a backup's replay under whichever limit its bucket has at the time; without one it goes as fast as it can.
+// The pace of a backup's replay under whichever limit its bucket has at the time; without one it goes as fast
+// as it can.
 import type { Pace } from '../replay/pace.js';
 
 export class TurningPace implements Pace {

@@ -27,12 +27,21 @@ describe('Floods', () => {
   test('ten of a kind are said, the rest becomes one line at the end of the window', () => {
     const { clock, log, ...bench } = new Bench();
     for (let i = 1; i <= 12; i++) log.at(`/socket/client.${i}`).warn(`connection closed after ${i} frames`);
-    expect(bench.entries.map(({ path }) => path)).toEqual(Array.from({ length: 10 }, (_, i) => `/socket/client.${i + 1}`));
+    expect(bench.entries.map(({ path }) => path)).toEqual(
+      Array.from({ length: 10 }, (_, i) => `/socket/client.${i + 1}`),
+    );
     clock.advance(9_999);
     expect(bench.entries).toHaveLength(10);
     clock.advance(1);
     expect(bench.entries.slice(10)).toEqual([
-      { level: 'WARN', timeMs: clock.now(), path: '/socket/client.*', text: '… and 2 more like this in the last 10 s: connection closed after 12 frames', isUnfolded: false, folded: 2 },
+      {
+        level: 'WARN',
+        timeMs: clock.now(),
+        path: '/socket/client.*',
+        text: '… and 2 more like this in the last 10 s: connection closed after 12 frames',
+        isUnfolded: false,
+        folded: 2,
+      },
     ]);
   });
 
@@ -78,9 +87,12 @@ describe('Floods', () => {
 
   test('each of 30 buckets says what befalls it; a thousand are too many', () => {
     const bench = new Bench();
-    const say = (i: number): void => bench.log.at(`/bucket.b${i}/stream.kafka`).error(`mode backup: ${i} frames`);
+    const say = (i: number): void =>
+      bench.log.at(`/bucket.b${i}/stream.kafka`).error(`mode backup: ${i} frames`);
     for (let i = 0; i < 30; i++) say(i);
-    expect(bench.entries.map(({ path }) => path)).toEqual(Array.from({ length: 30 }, (_, i) => `/bucket.b${i}/stream.kafka`));
+    expect(bench.entries.map(({ path }) => path)).toEqual(
+      Array.from({ length: 30 }, (_, i) => `/bucket.b${i}/stream.kafka`),
+    );
     for (let i = 30; i < 1000; i++) say(i);
     bench.floods.flush();
     expect(bench.folded).toEqual([900]);
@@ -98,7 +110,8 @@ describe('Floods', () => {
 
   test('names in quotes are told apart as buckets are, quotes within them too', () => {
     const bench = new Bench();
-    for (let i = 0; i < 1000; i++) bench.log.error(`discarded: bucket ${JSON.stringify(`"\\${'n'.repeat(i % 300)}`)}: 1 frame`);
+    for (let i = 0; i < 1000; i++)
+      bench.log.error(`discarded: bucket ${JSON.stringify(`"\\${'n'.repeat(i % 300)}`)}: 1 frame`);
     bench.floods.flush();
     expect(bench.entries).toHaveLength(101);
     expect(bench.told).toBe(1000);
@@ -116,15 +129,21 @@ describe('Floods', () => {
 
   test('a new kind of ERROR is said at once, in the middle of a flood of new kinds; what those need stays small', () => {
     const bench = new Bench();
-    const word = (i: number): string => i.toString(36).replaceAll(/./g, (digit) => String.fromCharCode(0x3b1 + Number.parseInt(digit, 36)));
+    const word = (i: number): string =>
+      i.toString(36).replaceAll(/./g, (digit) => String.fromCharCode(0x3b1 + Number.parseInt(digit, 36)));
     for (let i = 0; i < 20_000; i++) bench.log.warn(`kind ${word(i)}`);
     expect(bench.entries).toHaveLength(510);
     expect(bench.clock.timers).toBe(501);
     for (let i = 0; i < 20; i++) bench.log.error(`something new: ${word(i)}`);
     bench.log.fatal('something else');
-    expect(bench.texts.slice(510)).toEqual([...Array.from({ length: 20 }, (_, i) => `ERROR  something new: ${word(i)}`), 'FATAL  something else']);
+    expect(bench.texts.slice(510)).toEqual([
+      ...Array.from({ length: 20 }, (_, i) => `ERROR  something new: ${word(i)}`),
+      'FATAL  something else',
+    ]);
     bench.clock.advance(10_000);
-    expect(bench.texts.at(-1)).toBe(`WARN  … and 19490 more of many kinds in the last 10 s: kind ${word(19_999)}`);
+    expect(bench.texts.at(-1)).toBe(
+      `WARN  … and 19490 more of many kinds in the last 10 s: kind ${word(19_999)}`,
+    );
     expect(bench.clock.timers).toBe(0);
   });
 

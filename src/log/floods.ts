@@ -1,8 +1,10 @@
-// A flood of lines becomes a few and a count. Promise: a kind of event that was not there just now is said at once, nothing is kept back for
-// longer than the window, each line that is kept back is counted once, and what a client invents doesn't make this grow.
+// A flood of lines becomes a few and a count. Promise: a kind of event that was not there just now is said at
+// once, nothing is kept back for longer than the window, each line that is kept back is counted once, and
+// what a client invents doesn't make this grow.
 //
-// Lines are of one kind when they differ only in numbers, in quoted names and in which bucket or client says them; of one place when those
-// names are the same too. So all of 30 buckets say that they go to their backup, and 10,000 clients that write nonsense make ten lines.
+// Lines are of one kind when they differ only in numbers, in quoted names and in which bucket or client says
+// them; of one place when those names are the same too. So all of 30 buckets say that they go to their
+// backup, and 10,000 clients that write nonsense make ten lines.
 import type { Clock, Timer } from '../clock.js';
 import { LOG_LEVELS, type LogEntry, type LogLevel, type LogWriter } from '../log.js';
 
@@ -62,7 +64,15 @@ export class Floods implements LogWriter {
 
   #begin(key: string, likeness: string, sinceMs: number): Kind {
     const timer = this.#clock.after(WINDOW_MS, () => this.#end(key));
-    const kind = { sinceMs, timer, likeness, places: new Map<string, number>(), said: 0, held: 0, last: undefined };
+    const kind = {
+      sinceMs,
+      timer,
+      likeness,
+      places: new Map<string, number>(),
+      said: 0,
+      held: 0,
+      last: undefined,
+    };
     this.#kinds.set(key, kind);
     return kind;
   }
@@ -74,7 +84,12 @@ export class Floods implements LogWriter {
     if (last === undefined) return;
     const timeMs = this.#clock.now();
     const seconds = Math.max(1, Math.round((timeMs - sinceMs) / 1000));
-    this.#out.write({ ...last, timeMs, folded: held, text: `… and ${held} more ${likeness} in the last ${seconds} s: ${last.text}` });
+    this.#out.write({
+      ...last,
+      timeMs,
+      folded: held,
+      text: `… and ${held} more ${likeness} in the last ${seconds} s: ${last.text}`,
+    });
   }
 }
 
@@ -98,7 +113,8 @@ function hold(kind: Kind, entry: LogEntry): void {
 }
 
 function kindOf({ level, path, text }: LogEntry): string {
-  const pattern = text.slice(0, COMPARED_LENGTH)
+  const pattern = text
+    .slice(0, COMPARED_LENGTH)
     .replace(QUOTED, '"*"')
     .replace(/(?<=^|\s)\/\S+/g, '*')
     .replace(/\b(?:(?=[a-f]*\d)[\da-f]+|[a-f]{8,})\b/g, '#')

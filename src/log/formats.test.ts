@@ -4,7 +4,12 @@ import { formatFor, hasColors } from './formats.js';
 describe('formatFor', () => {
   test.each([
     ['a terminal', {}, true, 'pretty'],
-    ['a terminal of a session that systemd began', { INVOCATION_ID: '1', JOURNAL_STREAM: '8:1' }, true, 'pretty'],
+    [
+      'a terminal of a session that systemd began',
+      { INVOCATION_ID: '1', JOURNAL_STREAM: '8:1' },
+      true,
+      'pretty',
+    ],
     ['the journal', { JOURNAL_STREAM: '8:1' }, false, 'json'],
     ['a service', { INVOCATION_ID: '1' }, false, 'json'],
     ['a pipe', {}, false, 'text'],

@@ -14,13 +14,20 @@ export interface OpenLog {
 }
 
 export async function openLog(level: LogLevel, format: LogFormat, env: LogPlace['env']): Promise<OpenLog> {
-  // Touching process.stderr also makes Node open a pipe there as one that doesn't block: see standardError.ts.
+  // Touching process.stderr also makes Node open a pipe there as one that doesn't block: see
+  // standardError.ts.
   const place = { env, isTerminal: process.stderr.isTTY };
   const stderr = new StandardError({
-    onLost: (lines) => log.warn(`${lines} ${plural(lines, 'line')} of this log ${plural(lines, 'is', 'are')} lost: what reads stderr stood still, or had no room; nothing else is lost by that`),
+    onLost: (lines) =>
+      log.warn(
+        `${lines} ${plural(lines, 'line')} of this log ${plural(lines, 'is', 'are')} lost: what reads stderr stood still, or had no room; nothing else is lost by that`,
+      ),
   });
   const lines = (sink: LogSink): Promise<LogWriter> => linesFor(format, place, sink);
-  const floods = new Floods(await (isJournal(env) ? withPriorities(stderr.sink, lines) : lines(stderr.sink)), systemClock);
+  const floods = new Floods(
+    await (isJournal(env) ? withPriorities(stderr.sink, lines) : lines(stderr.sink)),
+    systemClock,
+  );
   const log = new Log(level, floods);
   return {
     log,

@@ -1,17 +1,23 @@
-// JSON and pretty lines, by pino. Of it only the core: its transports write from a thread of their own, and the last line before a crash
-// would be lost. Loaded only where it is used, for it takes some 5 MB.
+// JSON and pretty lines, by pino. Of it only the core: its transports write from a thread of their own, and
+// the last line before a crash would be lost. Loaded only where it is used, for it takes some 5 MB.
 import pino from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { LogEntry, LogLevel, LogSink, LogWriter } from '../log.js';
 
-/** An object a line: level, time (ISO 8601, UTC), path, the bucket and stream that it names, folded (a count: see floods.ts), msg. */
+/**
+ * An object a line: level, time (ISO 8601, UTC), path, the bucket and stream that it names, folded (a count:
+ * see floods.ts), msg.
+ */
 export function jsonLines(sink: LogSink): LogWriter {
-  const logger = pino({
-    level: 'trace',
-    base: null,
-    timestamp: false,
-    formatters: { level: (label) => ({ level: label.toUpperCase() }) },
-  }, { write: sink });
+  const logger = pino(
+    {
+      level: 'trace',
+      base: null,
+      timestamp: false,
+      formatters: { level: (label) => ({ level: label.toUpperCase() }) },
+    },
+    { write: sink },
+  );
   return { write: (entry) => logger[pinoLevel(entry.level)](fieldsOf(entry), entry.text) };
 }
 
@@ -21,7 +27,8 @@ export function prettyLines(sink: LogSink, { isColored }: { readonly isColored: 
     colorize: isColored,
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'path,bucket,stream,folded',
-    messageFormat: ({ path, msg }, _key, _level, { colors }) => `${typeof path === 'string' ? `${colors.blue(path)} ` : ''}${String(msg)}`,
+    messageFormat: ({ path, msg }, _key, _level, { colors }) =>
+      `${typeof path === 'string' ? `${colors.blue(path)} ` : ''}${String(msg)}`,
   });
   return jsonLines((line) => sink(pretty(line)));
 }
@@ -33,6 +40,12 @@ function pinoLevel(level: LogLevel): Lowercase<LogLevel> {
 /** No child logger of pino's for a path: each connection has a path, and most never say a word. */
 function fieldsOf({ timeMs, path, folded }: LogEntry): object {
   const [, bucket, stream] = /^\/bucket\.([^/]*)(?:\/stream\.(.*))?$/.exec(path) ?? [];
-  const fields = { time: new Date(timeMs).toISOString(), path: path === '' ? undefined : path, bucket, stream, folded };
+  const fields = {
+    time: new Date(timeMs).toISOString(),
+    path: path === '' ? undefined : path,
+    bucket,
+    stream,
+    folded,
+  };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

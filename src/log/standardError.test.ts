@@ -25,7 +25,8 @@ class Pipe {
   });
 
   #write(bytes: Buffer): number {
-    if (this.error !== undefined && this.room === 0) throw Object.assign(new Error(this.error), { code: this.error });
+    if (this.error !== undefined && this.room === 0)
+      throw Object.assign(new Error(this.error), { code: this.error });
     if (this.room === 0) throw Object.assign(new Error('EAGAIN'), { code: 'EAGAIN' });
     const taken = bytes.subarray(0, this.room);
     this.room -= taken.length;
@@ -75,15 +76,18 @@ describe('StandardError', () => {
     expect(pipe.read).toBe(`${`${line}\n`.repeat(1024)}lost 476\nnext\n`);
   });
 
-  test.each(['EPIPE', 'EIO', 'EBADF'])('%s: nothing is thrown, nothing is kept; whoever reads later gets whole lines', (code) => {
-    const pipe = new Pipe();
-    pipe.room = 6;
-    pipe.error = code;
-    pipe.say('one', 'two', 'three');
-    pipe.room = Infinity;
-    pipe.say('four');
-    expect(pipe.read).toBe('one\ntwfour\nlost 2\n');
-  });
+  test.each(['EPIPE', 'EIO', 'EBADF'])(
+    '%s: nothing is thrown, nothing is kept; whoever reads later gets whole lines',
+    (code) => {
+      const pipe = new Pipe();
+      pipe.room = 6;
+      pipe.error = code;
+      pipe.say('one', 'two', 'three');
+      pipe.room = Infinity;
+      pipe.say('four');
+      expect(pipe.read).toBe('one\ntwfour\nlost 2\n');
+    },
+  );
 
   test('a full disk: the line that was begun is ended later, what came meanwhile is counted', () => {
     const pipe = new Pipe();
@@ -115,7 +119,10 @@ describe('StandardError', () => {
     expect(pipe.nowMs).toBeLessThan(1000);
   });
 
-  test.each([['EAGAIN', 1000], ['EPIPE', 0]])('at the end one that never reads (%s) is not waited for', (code, ms) => {
+  test.each([
+    ['EAGAIN', 1000],
+    ['EPIPE', 0],
+  ])('at the end one that never reads (%s) is not waited for', (code, ms) => {
     const pipe = new Pipe();
     pipe.room = 2;
     pipe.error = code;

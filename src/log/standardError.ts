@@ -1,8 +1,9 @@
-// Lines to stderr, written before the call returns. Promise: it never throws, never makes the daemon wait for who reads its log, and what it
-// could not say it counts and says later. That of a pipe's reader needs a pipe that doesn't block, as Node makes it; a terminal may block.
+// Lines to stderr, written before the call returns. Promise: it never throws, never makes the daemon wait for
+// who reads its log, and what it could not say it counts and says later. That of a pipe's reader needs a pipe
+// that doesn't block, as Node makes it; a terminal may block.
 //
-// Not pino's own destination: with a full pipe that waits on the spot, and stops the event loop for as long as the reader stands still;
-// and at the end, with a reader that is gone, it tries for ever.
+// Not pino's own destination: with a full pipe that waits on the spot, and stops the event loop for as long
+// as the reader stands still; and at the end, with a reader that is gone, it tries for ever.
 import { writeSync } from 'node:fs';
 import type { LogSink } from '../log.js';
 
@@ -34,7 +35,12 @@ export class StandardError {
   #retry: NodeJS.Timeout | undefined;
 
   constructor(options: StandardErrorOptions) {
-    this.#options = { write: (bytes) => writeSync(STDERR, bytes), now: () => performance.now(), sleep: sleepSync, ...options };
+    this.#options = {
+      write: (bytes) => writeSync(STDERR, bytes),
+      now: () => performance.now(),
+      sleep: sleepSync,
+      ...options,
+    };
   }
 
   readonly sink: LogSink = (line) => {
@@ -84,13 +90,18 @@ export class StandardError {
     else this.#waiting.shift();
   }
 
-  /** A full pipe has room again some time. Whoever is gone, or has a full disk, doesn't get what was missed. */
+  /**
+   * A full pipe has room again some time. Whoever is gone, or has a full disk, doesn't get what was missed.
+   */
   #onError(code: string | undefined): void {
     if (code !== 'EAGAIN') this.#loseWaiting(code === 'ENOSPC' || code === 'EDQUOT');
     if (this.#waiting.length > 0) this.#retry = setTimeout(() => this.#write(), RETRY_MS).unref();
   }
 
-  /** @param endsLine a line whose beginning is there gets its end, so that the next one stands on a line of its own */
+  /**
+   * @param endsLine a line whose beginning is there gets its end, so that the next one stands on a line of
+   * its own
+   */
   #loseWaiting(endsLine: boolean): void {
     this.#isTorn &&= endsLine;
     const kept = this.#isTorn ? 1 : 0;

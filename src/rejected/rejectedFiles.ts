@@ -1,4 +1,5 @@
-// The pair of files that rejected frames are kept in, opened when the first one comes. A pair is closed at 10 MB or at the end of the day.
+// The pair of files that rejected frames are kept in, opened when the first one comes. A pair is closed at 10
+// MB or at the end of the day.
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
@@ -74,7 +75,10 @@ export class RejectedFiles {
     }
   }
 
-  /** Looks at the folder and the disk anew, because somebody may have made room. @returns why `rejection` could not be kept there */
+  /**
+   * Looks at the folder and the disk anew, because somebody may have made room.
+   * @returns why `rejection` could not be kept there
+   */
   async check(rejection: Unkept): Promise<string | undefined> {
     const { fs, path, maxBytes } = this.#options;
     try {
@@ -126,8 +130,9 @@ export class RejectedFiles {
   }
 
   /**
-   * Is the pair full, or of another day? Was it removed by somebody, so that what is written to it would be gone at its close? Or is it being
-   * replayed, as the note beside it says: what is rejected again stays out of what is sent.
+   * Is the pair full, or of another day? Was it removed by somebody, so that what is written to it would be
+   * gone at its close? Or is it being replayed, as the note beside it says: what is rejected again stays out
+   * of what is sent.
    */
   async #isDone({ frames, frameBytes, reasonBytes, day, path }: Pair, today: string): Promise<boolean> {
     if (frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || (await frames.facts()).names === 0) return true;
@@ -162,7 +167,9 @@ export class RejectedFiles {
     this.#totalBytes = (this.#totalBytes ?? 0) + frames.length + reasons.length;
   }
 
-  /** After an error the pair is cut to what was whole, and never used again: a new one is opened for the next. */
+  /**
+   * After an error the pair is cut to what was whole, and never used again: a new one is opened for the next.
+   */
   async #abandon(pair: Pair): Promise<void> {
     try {
       await pair.frames.truncate(pair.frameBytes);

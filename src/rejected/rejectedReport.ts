@@ -1,5 +1,5 @@
-// Counts rejected frames by reason and says so in the log: the first of each reason at once, then what came since, folded, so that a client
-// that floods us with bad frames doesn't flood the log.
+// Counts rejected frames by reason and says so in the log: the first of each reason at once, then what came
+// since, folded, so that a client that floods us with bad frames doesn't flood the log.
 import { plural } from '../plural.js';
 import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';

@@ -1,6 +1,8 @@
-// Frames that can never be delivered move here: into files, with the reason of each. The frames stand as they came in `<day>-<name>.bckstm`, to
-// be replayed once the cause is fixed; beside it `<day>-<name>.reasons.jsonl` has a line for each rejection. Promise: what can't be kept now
-// (over `maxBytes`, or the disk fails) is not lost: it waits, or stays with its giver, and it is tried again until there is room.
+// Frames that can never be delivered move here: into files, with the reason of each. The frames stand as they
+// came in `<day>-<name>.bckstm`, to be replayed once the cause is fixed; beside it
+// `<day>-<name>.reasons.jsonl` has a line for each rejection. Promise: what can't be kept now (over
+// `maxBytes`, or the disk fails) is not lost: it waits, or stays with its giver, and it is tried again until
+// there is room.
 import type { Clock, Timer } from '../clock.js';
 import type { RejectedFull } from '../config/env.js';
 import type { Log } from '../log.js';

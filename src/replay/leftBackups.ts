@@ -1,5 +1,6 @@
-// Backups that earlier lives have left for buckets which are only made on demand: such a bucket may get no frame for days, and what lies in
-// its backup is to be sent all the same. The journals in the backups' folders say whose they are.
+// Backups that earlier lives have left for buckets which are only made on demand: such a bucket may get no
+// frame for days, and what lies in its backup is to be sent all the same. The journals in the backups'
+// folders say whose they are.
 import { join } from 'node:path';
 import type { BucketsConfig } from '../config/buckets.js';
 import { type FileSystem } from '../disk/fileSystem.js';
@@ -29,9 +30,15 @@ interface Known {
 const LONGEST_JOURNAL = 64 * 1024 * 1024;
 
 /** Every journal below the folders of backups that are replayed, that knows of files. */
-export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 'streamsConfigs'>, fs: FileSystem, log: Log): Promise<readonly LeftBackup[]> {
+export async function findLeftBackups(
+  { streamsConfigs }: Pick<BucketsConfig, 'streamsConfigs'>,
+  fs: FileSystem,
+  log: Log,
+): Promise<readonly LeftBackup[]> {
   const known = Object.values(streamsConfigs).flatMap(({ id, backup }): Known[] => {
-    return backup?.type === 'file' && backup.replay === 'auto' ? [false, true].map((isSurplus) => ({ ...backup.settings, streamId: backupId(id, isSurplus) })) : [];
+    return backup?.type === 'file' && backup.replay === 'auto'
+      ? [false, true].map((isSurplus) => ({ ...backup.settings, streamId: backupId(id, isSurplus) }))
+      : [];
   });
   const found: LeftBackup[] = [];
   for (const path of new Set(known.map((each) => each.path))) {
@@ -41,7 +48,12 @@ export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 's
     for (const name of names.filter((each) => each.endsWith('.json'))) {
       const owner = await readOwner(fs, join(folder, name), log);
       if (owner === undefined) continue;
-      const isForeign = !known.some((each) => each.path === path && each.streamId === owner.streamId && each.fileNameTemplate === owner.fileNameTemplate);
+      const isForeign = !known.some(
+        (each) =>
+          each.path === path &&
+          each.streamId === owner.streamId &&
+          each.fileNameTemplate === owner.fileNameTemplate,
+      );
       const backup = streamOfBackup(owner.streamId);
       // Of a file stream that is no backup, in the same folder.
       if (backup === undefined) continue;
@@ -52,10 +64,17 @@ export async function findLeftBackups({ streamsConfigs }: Pick<BucketsConfig, 's
 }
 
 /** @returns undefined: it knows of no file, or can't be understood, which its stream will say */
-async function readOwner(fs: FileSystem, journal: string, log: Log): Promise<{ bucket: string; streamId: string; fileNameTemplate: string } | undefined> {
+async function readOwner(
+  fs: FileSystem,
+  journal: string,
+  log: Log,
+): Promise<{ bucket: string; streamId: string; fileNameTemplate: string } | undefined> {
   try {
-    const { bucket, streamId, fileNameTemplate, files } = JSON.parse(await readWholeFile(fs, journal, LONGEST_JOURNAL)) as Record<string, unknown>;
-    if (typeof bucket !== 'string' || typeof streamId !== 'string' || typeof fileNameTemplate !== 'string') return undefined;
+    const { bucket, streamId, fileNameTemplate, files } = JSON.parse(
+      await readWholeFile(fs, journal, LONGEST_JOURNAL),
+    ) as Record<string, unknown>;
+    if (typeof bucket !== 'string' || typeof streamId !== 'string' || typeof fileNameTemplate !== 'string')
+      return undefined;
     return Array.isArray(files) && files.length > 0 ? { bucket, streamId, fileNameTemplate } : undefined;
   } catch (error) {
     log.debug(`${journal}: ${explained(error)}`);

@@ -1,5 +1,6 @@
-// Reads the next piece of a backup's file: about a megabyte of whole frames, which is a batch just as it lies there, with the times at which
-// its frames came. A file of frames has no checksums, so each frame is looked into: one that can't be as it was written goes no further.
+// Reads the next piece of a backup's file: about a megabyte of whole frames, which is a batch just as it lies
+// there, with the times at which its frames came. A file of frames has no checksums, so each frame is looked
+// into: one that can't be as it was written goes no further.
 import { type OpenFile, readFully } from '../disk/fileSystem.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, judgeBody, MIN_BODY_BYTES } from '../frames/frame.js';
@@ -39,7 +40,11 @@ const LONGEST_BODY = 256 * 1024 * 1024;
  * @param at where it starts in the file, and behind how many frames
  * @param end up to where the file holds whole frames
  */
-export async function readPiece(source: PieceSource, at: { readonly bytes: number; readonly frames: number }, end: number): Promise<Piece> {
+export async function readPiece(
+  source: PieceSource,
+  at: { readonly bytes: number; readonly frames: number },
+  end: number,
+): Promise<Piece> {
   const bytes = await readWhole(source, at.bytes, end);
   const piece = new PieceMaker(source, bytes, at.frames);
   await piece.take();
@@ -78,7 +83,11 @@ class PieceMaker {
   /** Takes runs of sound frames that came at the same time, to the last whole one. */
   async take(): Promise<void> {
     for (;;) {
-      const { start, frames, untilFrame } = { start: this.#at, frames: this.#frames, untilFrame: await this.#sameTimeUntil() };
+      const { start, frames, untilFrame } = {
+        start: this.#at,
+        frames: this.#frames,
+        untilFrame: await this.#sameTimeUntil(),
+      };
       let kind = this.#look();
       while (kind === 'sound' && this.#firstFrame + this.#frames < untilFrame) {
         this.#pass();
@@ -91,7 +100,13 @@ class PieceMaker {
   }
 
   end(): Piece {
-    return { batch: this.#batch, bytes: this.#at, frames: this.#frames, bad: this.#bad, isDamagedBehind: this.#isDamagedBehind };
+    return {
+      batch: this.#batch,
+      bytes: this.#at,
+      frames: this.#frames,
+      bad: this.#bad,
+      isDamagedBehind: this.#isDamagedBehind,
+    };
   }
 
   /** Up to which frame of the file the time of the next one holds. */
@@ -129,4 +144,3 @@ class PieceMaker {
     this.#batch.append(this.#bytes, start, this.#at, frames, times?.timeMs ?? fallbackMs);
   }
 }
-

@@ -1,4 +1,5 @@
-// The replay of a backup's files: what the primary gets, in which order and with which times; and what is left on the disk.
+// The replay of a backup's files: what the primary gets, in which order and with which times; and what is
+// left on the disk.
 import { appendFile, copyFile, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -108,7 +109,11 @@ class Life {
   readonly store = new FakeRejected(({ reason }) => this.rejected.push(reason));
   readonly replay: Replay;
 
-  private constructor(readonly bench: Workbench, readonly backup: FileStream, pace: Pace | undefined) {
+  private constructor(
+    readonly bench: Workbench,
+    readonly backup: FileStream,
+    pace: Pace | undefined,
+  ) {
     const { budget, log } = bench;
     this.replay = new Replay({
       backup,
@@ -124,7 +129,11 @@ class Life {
     });
   }
 
-  static async start(bench: Workbench, choice: Parameters<Workbench['stream']>[0] = {}, pace?: Pace): Promise<Life> {
+  static async start(
+    bench: Workbench,
+    choice: Parameters<Workbench['stream']>[0] = {},
+    pace?: Pace,
+  ): Promise<Life> {
     const found: number[] = [];
     const backup = bench.stream({ ...choice, onFound: (frames) => found.push(frames) });
     await backup.open();
@@ -134,7 +143,10 @@ class Life {
   }
 
   /** Backs up one batch of these messages, each with its time. */
-  async backUp(messages: readonly string[], timeMs: (index: number) => number = () => START_MS): Promise<void> {
+  async backUp(
+    messages: readonly string[],
+    timeMs: (index: number) => number = () => START_MS,
+  ): Promise<void> {
     const batch = new Batch('orders', this.bench.budget);
     messages.forEach((message, index) => {
       const frame = encodeFrame('orders', null, message);
@@ -169,18 +181,22 @@ afterEach(async () => {
 });
 
 const out = (...names: string[]): string => join(bench.folder, 'out', ...names);
-const numbered = (from: number, to: number, filler = ''): string[] => Array.from({ length: to - from }, (_, i) => `${from + i}${filler}`);
+const numbered = (from: number, to: number, filler = ''): string[] =>
+  Array.from({ length: to - from }, (_, i) => `${from + i}${filler}`);
 /** The name of the only file. */
 const onlyFile = async (): Promise<string> => out((await bench.names())[0]!);
 
 describe('Replay', () => {
   test('sends all files, oldest first, with their own times, and none is left, nor a note of it', async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 300 });
-    for (let i = 0; i < 10; i++) await life.backUp(numbered(i * 10, i * 10 + 10), (index) => START_MS + i * 1000 + index * 20);
+    for (let i = 0; i < 10; i++)
+      await life.backUp(numbered(i * 10, i * 10 + 10), (index) => START_MS + i * 1000 + index * 20);
     expect((await bench.names()).length).toBeGreaterThan(3);
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(numbered(0, 100));
-    expect(life.primary.times).toEqual(numbered(0, 100).map((_, i) => START_MS + Math.floor(i / 10) * 1000 + (i % 10) * 20));
+    expect(life.primary.times).toEqual(
+      numbered(0, 100).map((_, i) => START_MS + Math.floor(i / 10) * 1000 + (i % 10) * 20),
+    );
     expect(await bench.names()).toEqual([]);
     expect((await readdir(out('.kahe'))).filter((name) => name.endsWith('.times'))).toEqual([]);
     expect(life.account).toMatchObject({ received: 100, delivered: 100, backedUp: 0 });
@@ -195,7 +211,12 @@ describe('Replay', () => {
     expect(life.primary.delivered).toEqual(numbered(0, 60));
     expect(life.primary.pieces).toHaveLength(4);
     expect(pace.asked).toEqual([30, 23, 22, 30]);
-    expect(pace.spent).toEqual([[7, 7], [1, 1], [40, 22], [50, 30]]);
+    expect(pace.spent).toEqual([
+      [7, 7],
+      [1, 1],
+      [40, 22],
+      [50, 30],
+    ]);
     expect(await bench.names()).toEqual([]);
     life.expectBalance();
   });
@@ -229,7 +250,10 @@ describe('Replay', () => {
     life.primary.left = Infinity;
     await life.replay.send(1);
     expect(life.primary.delivered).toEqual(numbered(0, 30));
-    expect(pace.spent).toEqual([[30, 0], [30, 30]]);
+    expect(pace.spent).toEqual([
+      [30, 0],
+      [30, 30],
+    ]);
     life.expectBalance();
     await life.replay.stop();
   });
@@ -263,7 +287,12 @@ describe('Replay', () => {
     const life = await Life.start(bench);
     await life.backUp(['a', 'b'.repeat(1_100_000), 'c'.repeat(3_000_000), 'd']);
     await life.replay.send(0);
-    expect(life.primary.delivered.map((text) => [text[0], text.length])).toEqual([['a', 1], ['b', 1_100_000], ['c', 3_000_000], ['d', 1]]);
+    expect(life.primary.delivered.map((text) => [text[0], text.length])).toEqual([
+      ['a', 1],
+      ['b', 1_100_000],
+      ['c', 3_000_000],
+      ['d', 1],
+    ]);
   });
 
   test('a failure: what was not delivered of the piece comes first when it goes on, and nothing twice', async () => {
@@ -304,7 +333,9 @@ describe('Replay', () => {
     const second = await Life.start(bench);
     expect(second.account.backedUp).toBe(second.replay.leftFrames);
     await second.replay.send(0);
-    const all = [...first.primary.delivered, ...second.primary.delivered].map((text) => Number(text.replace(/x+/, '')));
+    const all = [...first.primary.delivered, ...second.primary.delivered].map((text) =>
+      Number(text.replace(/x+/, '')),
+    );
     expect([...new Set(all)]).toEqual(numbered(0, 35).map(Number));
     // Ten frames are a piece.
     expect(all.length - 35).toBeLessThanOrEqual(10);
@@ -329,7 +360,9 @@ describe('Replay', () => {
     await first.backUp(numbered(0, 10));
     await bench.stop();
     const name = (await readdir(out('.kahe'))).find((found) => found.endsWith('.json'))!;
-    const journal = JSON.parse(await readFile(out('.kahe', name), 'utf8')) as { files: Record<string, unknown>[] };
+    const journal = JSON.parse(await readFile(out('.kahe', name), 'utf8')) as {
+      files: Record<string, unknown>[];
+    };
     for (const file of journal.files) {
       delete file['sentFrames'];
       delete file['sentBytes'];
@@ -354,7 +387,7 @@ describe('Replay', () => {
 });
 
 describe('Replay: files that are not as they were', () => {
-  test('a stranger\'s file is neither sent nor removed; nor is one in the place of an own one', async () => {
+  test("a stranger's file is neither sent nor removed; nor is one in the place of an own one", async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 1 });
     await life.backUp(numbered(0, 10));
     await life.backUp(numbered(10, 20));
@@ -365,7 +398,9 @@ describe('Replay: files that are not as they were', () => {
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(numbered(10, 20));
     expect(await bench.names()).toEqual(['moved.bckstm', first, 'strange.bckstm'].sort());
-    expect(life.lost).toEqual([{ frames: 10, bytes: 130, reason: expect.stringContaining('took it away') as string }]);
+    expect(life.lost).toEqual([
+      { frames: 10, bytes: 130, reason: expect.stringContaining('took it away') as string },
+    ]);
     expect(life.account).toMatchObject({ received: 20, delivered: 10, discarded: 10, backedUp: 0 });
   });
 
@@ -379,7 +414,7 @@ describe('Replay: files that are not as they were', () => {
     life.expectBalance();
   });
 
-  test('a frame that must be rejected and can\'t be kept holds up the replay, and nothing around it is sent twice', async () => {
+  test("a frame that must be rejected and can't be kept holds up the replay, and nothing around it is sent twice", async () => {
     const life = await Life.start(bench);
     await life.backUp(numbered(0, 10));
     await bench.stop();
@@ -389,13 +424,19 @@ describe('Replay: files that are not as they were', () => {
     await writeFile(file, bytes);
     const second = await Life.start(bench);
     second.store.problem = 'no room';
-    await expect(second.replay.send(0)).rejects.toThrow('frames must be rejected and can\'t be kept: no room');
+    await expect(second.replay.send(0)).rejects.toThrow("frames must be rejected and can't be kept: no room");
     await expect(second.replay.send(0)).rejects.toThrow('no room');
-    expect([second.primary.delivered.length, second.account.backedUp, (await bench.names()).length]).toEqual([9, 1, 1]);
+    expect([second.primary.delivered.length, second.account.backedUp, (await bench.names()).length]).toEqual([
+      9, 1, 1,
+    ]);
     second.store.heal();
     await second.replay.send(0);
     expect(second.primary.delivered).toEqual(numbered(0, 10).filter((_, i) => i !== 3));
-    expect([second.rejected.length, second.account, await bench.names()]).toMatchObject([1, { received: 10, delivered: 9, rejected: 1, backedUp: 0 }, []]);
+    expect([second.rejected.length, second.account, await bench.names()]).toMatchObject([
+      1,
+      { received: 10, delivered: 9, rejected: 1, backedUp: 0 },
+      [],
+    ]);
   });
 
   test('a frame that is not as it was written is rejected with a reason, those around it are sent', async () => {
@@ -404,7 +445,8 @@ describe('Replay: files that are not as they were', () => {
     await bench.stop();
     const path = await onlyFile();
     const bytes = await readFile(path);
-    // Each is 13 bytes: prefix, bucket's length, orders, key's length, a digit. The fourth has a key longer than itself now.
+    // Each is 13 bytes: prefix, bucket's length, orders, key's length, a digit. The fourth has a key longer
+    // than itself now.
     bytes[3 * 13 + 11] = 200;
     await writeFile(path, bytes);
     const second = await Life.start(bench);
@@ -432,12 +474,13 @@ describe('Replay: files that are not as they were', () => {
     expect(second.account).toMatchObject({ received: 20, delivered: 13, discarded: 7, backedUp: 0 });
   });
 
-  test('one that can\'t be read is tried some times and then passed over, where it is', async () => {
+  test("one that can't be read is tried some times and then passed over, where it is", async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 1 });
     await life.backUp(numbered(0, 10));
     await life.backUp(numbered(10, 20));
     bench.disk.fail({ call: 'read', code: 'EIO', path: /orders$/ });
-    for (let i = 1; i < 5; i++) await expect(life.replay.send(0)).rejects.toThrow(/orders can't be read: EIO/);
+    for (let i = 1; i < 5; i++)
+      await expect(life.replay.send(0)).rejects.toThrow(/orders can't be read: EIO/);
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(numbered(10, 20));
     expect(await bench.names()).toEqual(['orders']);
@@ -461,24 +504,25 @@ describe('Replay: files that are not as they were', () => {
     await life.backUp(numbered(10, 20));
     await life.backup.finishFile();
     await rename(out(), `${out()}-away`);
-    for (let i = 0; i < 7; i++) await expect(life.replay.send(0)).rejects.toThrow('the folder of the backup is not there');
+    for (let i = 0; i < 7; i++)
+      await expect(life.replay.send(0)).rejects.toThrow('the folder of the backup is not there');
     await rename(`${out()}-away`, out());
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(numbered(0, 20));
     expect(await bench.names()).toEqual([]);
   });
 
-  test('a file that was sent and can\'t be removed does not stop those behind it', async () => {
+  test("a file that was sent and can't be removed does not stop those behind it", async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 1 });
     for (const from of [0, 10, 20]) await life.backUp(numbered(from, from + 10));
     bench.disk.fail({ call: 'unlink', code: 'EROFS', path: /orders(-\d)?$/ });
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(numbered(0, 30));
-    expect(bench.lines.filter((line) => line.includes('was sent and can\'t be removed'))).toHaveLength(3);
+    expect(bench.lines.filter((line) => line.includes("was sent and can't be removed"))).toHaveLength(3);
     expect(life.account).toMatchObject({ delivered: 30, backedUp: 0 });
   });
 
-  test('a journal that can\'t be read at first: it is not taken for an empty backup', async () => {
+  test("a journal that can't be read at first: it is not taken for an empty backup", async () => {
     const first = await Life.start(bench);
     await first.backUp(numbered(0, 10));
     await bench.stop();
@@ -503,7 +547,7 @@ describe('Replay: files that are not as they were', () => {
     expect(life.primary.delivered).toEqual(numbered(0, 40));
   });
 
-  test('where it stands can\'t be noted: it goes on, and says what that may cost', async () => {
+  test("where it stands can't be noted: it goes on, and says what that may cost", async () => {
     const life = await Life.start(bench);
     await life.backUp(numbered(0, 25, 'x'.repeat(100_000)));
     await life.backup.finishFile();
@@ -514,7 +558,11 @@ describe('Replay: files that are not as they were', () => {
   });
 
   test('times that are lost, or torn, cost the times alone', async () => {
-    for (const spoil of [(path: string) => rm(path), (path: string) => writeFile(path, Buffer.alloc(24, 0xff)), (path: string) => appendFile(path, 'xyz')]) {
+    for (const spoil of [
+      (path: string) => rm(path),
+      (path: string) => writeFile(path, Buffer.alloc(24, 0xff)),
+      (path: string) => appendFile(path, 'xyz'),
+    ]) {
       const first = await Life.start(bench);
       await first.backUp(numbered(0, 10), (index) => START_MS + index * 100);
       await bench.stop();
@@ -530,17 +578,21 @@ describe('Replay: files that are not as they were', () => {
 });
 
 describe('Replay: a part of the primary is away', () => {
-  const of = (lanes: readonly number[], messages: readonly string[]): string[] => messages.filter((message) => lanes.includes(Number.parseInt(message, 10) % 3));
+  const of = (lanes: readonly number[], messages: readonly string[]): string[] =>
+    messages.filter((message) => lanes.includes(Number.parseInt(message, 10) % 3));
 
   test('the others get theirs; its frames stay in the backup, in order, with their times; once it is back they come first, and no file is left', async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 300 });
-    for (let i = 0; i < 10; i++) await life.backUp(numbered(i * 10, i * 10 + 10), (index) => START_MS + (i * 10 + index) * 20);
+    for (let i = 0; i < 10; i++)
+      await life.backUp(numbered(i * 10, i * 10 + 10), (index) => START_MS + (i * 10 + index) * 20);
     life.primary.awayLanes.add(1);
     await life.replay.send(0);
     expect(life.primary.delivered).toEqual(of([0, 2], numbered(0, 100)));
     expect(life.account).toMatchObject({ received: 100, delivered: 67, backedUp: 33 });
     expect(life.replay.leftFrames).toBe(33);
-    expect((await Promise.all((await bench.names()).map((name) => bench.messages(name)))).flat().toSorted()).toEqual(of([1], numbered(0, 100)).toSorted());
+    expect(
+      (await Promise.all((await bench.names()).map((name) => bench.messages(name)))).flat().toSorted(),
+    ).toEqual(of([1], numbered(0, 100)).toSorted());
     // What comes later for it lies behind that, and another that goes away too is kept beside it.
     await life.backUp(numbered(100, 130), (index) => START_MS + (100 + index) * 20);
     life.replay.rewind();
@@ -552,8 +604,11 @@ describe('Replay: a part of the primary is away', () => {
     life.replay.rewind();
     life.primary.awayLanes.delete(2);
     await life.replay.send(0);
-    for (const lane of [0, 1, 2]) expect(of([lane], life.primary.delivered)).toEqual(of([lane], numbered(0, 130)));
-    life.primary.delivered.forEach((message, i) => expect(life.primary.times[i]).toBe(START_MS + Number(message) * 20));
+    for (const lane of [0, 1, 2])
+      expect(of([lane], life.primary.delivered)).toEqual(of([lane], numbered(0, 130)));
+    life.primary.delivered.forEach((message, i) =>
+      expect(life.primary.times[i]).toBe(START_MS + Number(message) * 20),
+    );
     expect(await bench.names()).toEqual([]);
     expect((await readdir(out('.kahe'))).filter((name) => name.endsWith('.times'))).toEqual([]);
     life.expectBalance();
@@ -580,15 +635,21 @@ describe('Replay: a part of the primary is away', () => {
       await first.backUp(numbered(0, 24, ':'.padEnd(100_000, 'x')));
       first.primary.awayLanes.add(1);
       // As if the process were no more: no call does anything from here on.
-      for (const call of ['open', 'write', 'datasync', 'rename', 'unlink', 'truncate', 'sync'] as const) own.disk.fail({ call, code: 'EIO', after: calls });
-      isOver = await first.replay.send(0).then(() => true, () => false);
+      for (const call of ['open', 'write', 'datasync', 'rename', 'unlink', 'truncate', 'sync'] as const)
+        own.disk.fail({ call, code: 'EIO', after: calls });
+      isOver = await first.replay.send(0).then(
+        () => true,
+        () => false,
+      );
       await first.replay.stop();
       own.disk.heal();
       await own.stop();
       const second = await Life.start(own);
       await second.replay.send(0);
       for (const lane of [0, 1, 2]) {
-        const all = [...of([lane], first.primary.delivered), ...of([lane], second.primary.delivered)].map((text) => Number.parseInt(text, 10));
+        const all = [...of([lane], first.primary.delivered), ...of([lane], second.primary.delivered)].map(
+          (text) => Number.parseInt(text, 10),
+        );
         expect([...new Set(all)]).toEqual(of([lane], numbered(0, 24)).map(Number));
       }
       expect(second.account.received).toBe(second.account.delivered);
@@ -601,14 +662,15 @@ describe('Replay: a part of the primary is away', () => {
     await life.backUp(numbered(0, 30));
     life.primary.awayLanes.add(1);
     bench.disk.fail({ call: 'datasync', code: 'ENOSPC', times: 1, path: /orders/ });
-    await expect(life.replay.send(0)).rejects.toThrow("frames of");
+    await expect(life.replay.send(0)).rejects.toThrow('frames of');
     life.expectBalance();
     expect(life.account).toMatchObject({ delivered: 20, backedUp: 10 });
     await life.replay.send(0);
     life.primary.awayLanes.clear();
     life.replay.rewind();
     await life.replay.send(0);
-    for (const lane of [0, 1, 2]) expect(of([lane], life.primary.delivered)).toEqual(of([lane], numbered(0, 30)));
+    for (const lane of [0, 1, 2])
+      expect(of([lane], life.primary.delivered)).toEqual(of([lane], numbered(0, 30)));
     expect(await bench.names()).toEqual([]);
   });
 
@@ -621,7 +683,9 @@ describe('Replay: a part of the primary is away', () => {
     expect(bench.discarded).toEqual([]);
     expect(life.replay.leftFrames).toBe(of([1], numbered(0, 20)).length);
     for (const from of [20, 30]) await life.backUp(numbered(from, from + 10));
-    expect(bench.discarded.reduce((sum, { frames }) => sum + frames, 0)).toBe(of([1], numbered(0, 20)).length);
+    expect(bench.discarded.reduce((sum, { frames }) => sum + frames, 0)).toBe(
+      of([1], numbered(0, 20)).length,
+    );
   });
 });
 
@@ -634,25 +698,60 @@ describe('Replay: any history', () => {
     | { readonly kind: 'goAway' | 'comeBack'; readonly lane: number }
     | { readonly kind: 'crash' };
   const action: fc.Arbitrary<Action> = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('backUp' as const), frames: fc.integer({ min: 1, max: 8 }), bytes: fc.constantFrom(10, 500, 300_000) }) },
-    { weight: 5, arbitrary: fc.record({ kind: fc.constant('send' as const), taken: fc.constantFrom(0, 1, 3, 10, 1000), enough: fc.constantFrom(0, 0, 500_000) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('fault' as const), call: fc.constantFrom(...FAULTS) }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('goAway' as const, 'comeBack' as const), lane: fc.constantFrom(0, 1, 2) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('backUp' as const),
+        frames: fc.integer({ min: 1, max: 8 }),
+        bytes: fc.constantFrom(10, 500, 300_000),
+      }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        kind: fc.constant('send' as const),
+        taken: fc.constantFrom(0, 1, 3, 10, 1000),
+        enough: fc.constantFrom(0, 0, 500_000),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constant('fault' as const), call: fc.constantFrom(...FAULTS) }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constantFrom('goAway' as const, 'comeBack' as const),
+        lane: fc.constantFrom(0, 1, 2),
+      }),
+    },
     { weight: 1, arbitrary: fc.constant({ kind: 'crash' as const }) },
   );
 
   test('every frame is sent, in order, with its time; a crash repeats one piece at most; none is left', async () => {
-    await fc.assert(fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
-      const own = await Workbench.make();
-      try {
-        await run(own, actions);
-      } finally {
-        await own.cleanup();
-      }
-    }), {
-      numRuns: 60,
-      examples: [[[{ kind: 'backUp', frames: 5, bytes: 300_000 }, { kind: 'send', taken: 10, enough: 500_000 }, { kind: 'fault', call: 'unlink' }, { kind: 'send', taken: 0, enough: 0 }]]],
-    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
+        const own = await Workbench.make();
+        try {
+          await run(own, actions);
+        } finally {
+          await own.cleanup();
+        }
+      }),
+      {
+        numRuns: 60,
+        examples: [
+          [
+            [
+              { kind: 'backUp', frames: 5, bytes: 300_000 },
+              { kind: 'send', taken: 10, enough: 500_000 },
+              { kind: 'fault', call: 'unlink' },
+              { kind: 'send', taken: 0, enough: 0 },
+            ],
+          ],
+        ],
+      },
+    );
   }, 240_000);
 
   /** A process that is killed does nothing more with its files, and so must one that is only said to be. */
@@ -673,21 +772,35 @@ describe('Replay: any history', () => {
           own.disk.heal();
           await life.backup.probe();
           const base = made;
-          await life.backUp(numbered(made, (made += act.frames), ':'.padEnd(act.bytes, 'x')), (index) => START_MS + (base + index) * 50);
+          await life.backUp(
+            numbered(made, (made += act.frames), ':'.padEnd(act.bytes, 'x')),
+            (index) => START_MS + (base + index) * 50,
+          );
           break;
         }
         case 'send':
           life.primary.left = act.taken;
-          if ((await life.replay.send(act.enough).then(() => true, () => false)) && act.enough === 0) expect(life.replay.leftFrames).toBe(life.account.backedUp);
+          if (
+            (await life.replay.send(act.enough).then(
+              () => true,
+              () => false,
+            )) &&
+            act.enough === 0
+          )
+            expect(life.replay.leftFrames).toBe(life.account.backedUp);
           life.expectBalance();
           break;
-        case 'goAway': life.primary.awayLanes.add(act.lane); break;
+        case 'goAway':
+          life.primary.awayLanes.add(act.lane);
+          break;
         case 'comeBack':
           life.primary.awayLanes.delete(act.lane);
           life.replay.rewind();
           break;
         // Fewer than those after which a file is given up.
-        case 'fault': own.disk.fail({ call: act.call, code: 'EIO', times: 1, path: /orders|json/ }); break;
+        case 'fault':
+          own.disk.fail({ call: act.call, code: 'EIO', times: 1, path: /orders|json/ });
+          break;
         case 'crash':
           own.disk.heal();
           await untilQuiet(own);
@@ -701,12 +814,20 @@ describe('Replay: any history', () => {
     life.replay.rewind();
     await life.replay.send(0);
     // One that could not be removed is somebody's to remove, and said so.
-    const told = own.lines.flatMap((line) => /(\S+) was sent and can't be removed/.exec(line)?.slice(1) ?? []);
+    const told = own.lines.flatMap(
+      (line) => /(\S+) was sent and can't be removed/.exec(line)?.slice(1) ?? [],
+    );
     expect((await own.names()).map((name) => join(own.folder, 'out', name))).toEqual(told.toSorted());
-    const sent = lives.flatMap(({ primary }) => primary.delivered.map((text, i) => ({ number: Number(text.split(':')[0]), timeMs: primary.times[i]! })));
+    const sent = lives.flatMap(({ primary }) =>
+      primary.delivered.map((text, i) => ({ number: Number(text.split(':')[0]), timeMs: primary.times[i]! })),
+    );
     for (const lane of [0, 1, 2]) {
       const numbers = [...new Set(sent.map(({ number }) => number))].filter((number) => number % 3 === lane);
-      expect(numbers).toEqual(numbered(0, made).map(Number).filter((number) => number % 3 === lane));
+      expect(numbers).toEqual(
+        numbered(0, made)
+          .map(Number)
+          .filter((number) => number % 3 === lane),
+      );
     }
     for (const { number, timeMs } of sent) expect(timeMs).toBe(START_MS + number * 50);
     for (const old of lives) {

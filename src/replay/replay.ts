@@ -1,14 +1,22 @@
-// The automatic replay: sends what lies in a backup's files to the primary, oldest first, a piece at a time. Where it stands is noted in the
-// files' journal after each piece, so that a crash repeats one piece at most; a file that is sent whole is removed. Nothing but the stream's
-// own files is ever sent: a file that somebody put there, or put in the place of one, is left alone. Frames of a partition that is away are
-// kept in the backup, in the place of the file that they were read from, before it counts as sent; the others go on.
+// The automatic replay: sends what lies in a backup's files to the primary, oldest first, a piece at a time.
+// Where it stands is noted in the files' journal after each piece, so that a crash repeats one piece at most;
+// a file that is sent whole is removed. Nothing but the stream's own files is ever sent: a file that somebody
+// put there, or put in the place of one, is left alone. Frames of a partition that is away are kept in the
+// backup, in the place of the file that they were read from, before it counts as sent; the others go on.
 import type { ReadTurns } from '../disk/readTurns.js';
 import { explained, isPassing } from '../disk/ioAdvice.js';
 import type { OpenFile } from '../disk/fileSystem.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log.js';
 import { type Account, move } from '../streams/account.js';
-import { type BackupReplay, DeliveryError, type RejectedFrames, type Settled, type Stream, cantBeKept } from '../streams/stream.js';
+import {
+  type BackupReplay,
+  DeliveryError,
+  type RejectedFrames,
+  type Settled,
+  type Stream,
+  cantBeKept,
+} from '../streams/stream.js';
 import type { StreamWatch } from '../streams/streamWatch.js';
 import type { ArrivalReader } from '../streams/file/arrivalTimes.js';
 import type { FileStream } from '../streams/file/fileStream.js';
@@ -26,7 +34,11 @@ export interface ReplayOptions {
   readonly account: Account;
   readonly watch: StreamWatch;
   /** Frames that could not be read any more. */
-  readonly onLost: (lost: { readonly frames: number; readonly bytes: number; readonly reason: string }) => void;
+  readonly onLost: (lost: {
+    readonly frames: number;
+    readonly bytes: number;
+    readonly reason: string;
+  }) => void;
   readonly log: Log;
   /** Undefined: as fast as the primary takes it. */
   readonly pace?: Pace | undefined;
@@ -93,7 +105,10 @@ export class Replay implements BackupReplay {
     // A failed predecessor of the caller may have left a run that may do what this one may not.
     while (this.#running !== undefined && this.#running.enoughBytes !== enoughBytes) await this.stop();
     this.#isStopping = false;
-    this.#running ??= { enoughBytes, done: this.#send(enoughBytes).finally(() => (this.#running = undefined)) };
+    this.#running ??= {
+      enoughBytes,
+      done: this.#send(enoughBytes).finally(() => (this.#running = undefined)),
+    };
     await this.#running.done;
   }
 
@@ -116,7 +131,10 @@ export class Replay implements BackupReplay {
     if (enoughBytes === 0) await backup.finishFile();
     if (this.#rest !== undefined && !this.#files.includes(this.#rest.file)) this.#forgetRest();
     try {
-      while (!this.#isStopping && (this.#bytesToSend > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))) {
+      while (
+        !this.#isStopping &&
+        (this.#bytesToSend > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))
+      ) {
         const file = this.#files[0]!;
         if (file.sentBytes < file.bytes) await this.#sendPiece(file);
         else if (this.#files.length === 1 && (enoughBytes > 0 || backup.isWriting)) break;
@@ -146,10 +164,15 @@ export class Replay implements BackupReplay {
     if (batch !== undefined) await this.#write(file, piece, { batch, isWhole: rest === undefined });
     await this.#rejectBad(file, piece);
     await this.#note(file, piece);
-    if (piece.isDamagedBehind) await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
+    if (piece.isDamagedBehind)
+      await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
   }
 
-  async #write(file: OwnFile, piece: Piece, { batch, isWhole }: { readonly batch: Batch; readonly isWhole: boolean }): Promise<void> {
+  async #write(
+    file: OwnFile,
+    piece: Piece,
+    { batch, isWhole }: { readonly batch: Batch; readonly isWhole: boolean },
+  ): Promise<void> {
     try {
       const settled = await this.#options.primary.write(batch);
       this.#count(settled);
@@ -157,11 +180,16 @@ export class Replay implements BackupReplay {
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
       const { undelivered, settled } = error;
-      this.#options.watch.failed('primary', { frames: settled.delivered, bytes: batch.length - undelivered.length }, error.message);
+      this.#options.watch.failed(
+        'primary',
+        { frames: settled.delivered, bytes: batch.length - undelivered.length },
+        error.message,
+      );
       this.#count(settled);
       const problem = error.code === 'AWAY' ? await this.#keep(undelivered, file) : error;
       if (problem === undefined) return;
-      // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one each.
+      // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one
+      // each.
       if (isWhole && undelivered === batch) await this.#forgetPiece(batch);
       else this.#rest = { file, piece, batch: undelivered };
       throw problem;
@@ -175,7 +203,10 @@ export class Replay implements BackupReplay {
     try {
       await this.#kept.keep(batch, file);
     } catch (error) {
-      return new Error(`frames of ${this.#pathOf(file)} that can't be sent yet can't be kept apart: ${explained(error)}`, { cause: error });
+      return new Error(
+        `frames of ${this.#pathOf(file)} that can't be sent yet can't be kept apart: ${explained(error)}`,
+        { cause: error },
+      );
     }
     batch.release();
     return undefined;
@@ -200,7 +231,11 @@ export class Replay implements BackupReplay {
   async #rejectBad(file: OwnFile, piece: Piece): Promise<void> {
     const { rejected, account, bucket } = this.#options;
     const reason = 'a frame of the backup is not as it was written: the disk, or somebody, changed it';
-    const ends = await Promise.all(piece.bad.map((bytes) => rejected.offer({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason })));
+    const ends = await Promise.all(
+      piece.bad.map((bytes) =>
+        rejected.offer({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason }),
+      ),
+    );
     const refused = piece.bad.filter((_, i) => ends[i] === 'refused');
     const discarded = ends.filter((end) => end === 'discarded').length;
     move(account, piece.bad.length - refused.length - discarded, 'backedUp', 'rejected');
@@ -214,7 +249,13 @@ export class Replay implements BackupReplay {
   async #note(file: OwnFile, { bytes, frames }: Piece): Promise<void> {
     file.sentBytes += bytes;
     file.sentFrames += frames;
-    await this.#options.backup.own.save().catch((error: unknown) => this.#options.log.warn(`how far ${this.#pathOf(file)} was sent can't be noted: ${explained(error)}; after a crash it is sent again`));
+    await this.#options.backup.own
+      .save()
+      .catch((error: unknown) =>
+        this.#options.log.warn(
+          `how far ${this.#pathOf(file)} was sent can't be noted: ${explained(error)}; after a crash it is sent again`,
+        ),
+      );
   }
 
   /** @returns undefined: the file was passed over, or there is no more time */
@@ -236,12 +277,24 @@ export class Replay implements BackupReplay {
     try {
       const piece = await this.#options.turns.read((space) => this.#readFrom(file, mostFrames, space));
       this.#failedReads = 0;
-      if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind)) return { piece, batch: piece.batch };
-      if (piece === undefined && !(await this.#options.backup.own.isThere())) throw new Error('the folder of the backup is not there');
-      await this.#giveUp(file, piece === undefined ? 'somebody took it away, or put another in its place' : 'it is shorter than it was');
+      if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind))
+        return { piece, batch: piece.batch };
+      if (piece === undefined && !(await this.#options.backup.own.isThere()))
+        throw new Error('the folder of the backup is not there');
+      await this.#giveUp(
+        file,
+        piece === undefined
+          ? 'somebody took it away, or put another in its place'
+          : 'it is shorter than it was',
+      );
     } catch (error) {
       await this.#leaveFile();
-      if (isPassing(error) || !(await this.#options.backup.own.isThere()) || ++this.#failedReads < READS_TRIED) throw new Error(`${this.#pathOf(file)} can't be read: ${explained(error)}`, { cause: error });
+      if (
+        isPassing(error) ||
+        !(await this.#options.backup.own.isThere()) ||
+        ++this.#failedReads < READS_TRIED
+      )
+        throw new Error(`${this.#pathOf(file)} can't be read: ${explained(error)}`, { cause: error });
       await this.#giveUp(file, `it can't be read: ${explained(error)}`);
     }
     return undefined;
@@ -250,8 +303,19 @@ export class Replay implements BackupReplay {
   async #readFrom(file: OwnFile, mostFrames: number, space: Buffer): Promise<Piece | undefined> {
     const current = await this.#open(file);
     if (current === undefined) return undefined;
-    const { bucket, turns: { budget } } = this.#options;
-    const source = { file: current.handle, space, bucket, budget, times: current.times, fallbackMs: file.openedMs, mostFrames };
+    const {
+      bucket,
+      turns: { budget },
+    } = this.#options;
+    const source = {
+      file: current.handle,
+      space,
+      bucket,
+      budget,
+      times: current.times,
+      fallbackMs: file.openedMs,
+      mostFrames,
+    };
     return readPiece(source, { bytes: file.sentBytes, frames: file.sentFrames }, file.bytes);
   }
 
@@ -278,7 +342,9 @@ export class Replay implements BackupReplay {
   async #giveUp(file: OwnFile, reason: string): Promise<void> {
     this.#failedReads = 0;
     const [frames, bytes] = [file.frames - file.sentFrames, file.bytes - file.sentBytes];
-    this.#options.log.error(`${this.#pathOf(file)}: from byte ${file.sentBytes} on nothing can be sent: ${reason}; it is left as it is, and is not ours any more. What follows goes on`);
+    this.#options.log.error(
+      `${this.#pathOf(file)}: from byte ${file.sentBytes} on nothing can be sent: ${reason}; it is left as it is, and is not ours any more. What follows goes on`,
+    );
     if (frames > 0) {
       move(this.#options.account, frames, 'backedUp', 'discarded');
       this.#options.onLost({ frames, bytes, reason: `a backup file could not be read: ${reason}` });

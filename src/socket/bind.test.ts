@@ -1,7 +1,22 @@
-// The socket's file: who may have it, who gets it when several want it, and that it is never open wider than asked.
+// The socket's file: who may have it, who gets it when several want it, and that it is never open wider than
+// asked.
 import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type Server, createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,11 +66,16 @@ const BIND = new URL('./namedSocket.ts', import.meta.url).href;
 function start(module: string, fds: readonly number[] = []): ChildProcess {
   const file = join(folder, 'starter.mts');
   writeFileSync(file, module);
-  return fork(file, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'inherit', 'inherit', ...fds, 'ipc'] });
+  return fork(file, {
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'inherit', 'inherit', ...fds, 'ipc'],
+  });
 }
 
 function next(child: ChildProcess): Promise<string> {
-  return new Promise((resolve) => child.once('message', (message) => resolve((message as { is: string }).is)));
+  return new Promise((resolve) =>
+    child.once('message', (message) => resolve((message as { is: string }).is)),
+  );
 }
 
 /** A socket's file with nobody behind it, as kill -9 leaves it. */
@@ -67,41 +87,57 @@ async function stale(): Promise<void> {
 }
 
 describe('bindSocket', () => {
-  test.each([0o600, 0o660, 0o666, 0o622])('the socket has the mode %o, whatever the umask, and nothing else is left behind', async (mode) => {
-    const umask = process.umask(0o027);
-    try {
-      await bind({ mode });
-    } finally {
-      expect(process.umask(umask)).toBe(0o027);
-    }
-    expect((statSync(path).mode & 0o777).toString(8)).toBe(mode.toString(8));
-    expect(readdirSync(folder)).toEqual(['kahe.sock']);
-    expect(await connects()).toBe(true);
-  });
+  test.each([0o600, 0o660, 0o666, 0o622])(
+    'the socket has the mode %o, whatever the umask, and nothing else is left behind',
+    async (mode) => {
+      const umask = process.umask(0o027);
+      try {
+        await bind({ mode });
+      } finally {
+        expect(process.umask(umask)).toBe(0o027);
+      }
+      expect((statSync(path).mode & 0o777).toString(8)).toBe(mode.toString(8));
+      expect(readdirSync(folder)).toEqual(['kahe.sock']);
+      expect(await connects()).toBe(true);
+    },
+  );
 
-  test.each(['the process\'s own group', 'a group that is named'])('it is for its owner alone until it has its mode: %s', async (group) => {
-    const server = createServer();
-    const modes: number[] = [];
-    const listen = server.listen.bind(server) as (...args: unknown[]) => Server;
-    server.listen = ((...args: unknown[]) => {
-      listen(...args);
-      modes.push(statSync(path).mode & 0o777);
-      return server;
-    }) as Server['listen'];
-    const umask = process.umask(0);
-    try {
-      servers.push(server);
-      await bindSocket({ setting: 'SOCKET', path, mode: 0o666, groupId: group.startsWith('a group') ? statSync(folder).gid : undefined }, server);
-      expect(process.umask(0)).toBe(0);
-    } finally {
-      process.umask(umask);
-    }
-    expect([...modes, statSync(path).mode & 0o777].map((mode) => mode.toString(8))).toEqual(['700', '666']);
-  });
+  test.each(["the process's own group", 'a group that is named'])(
+    'it is for its owner alone until it has its mode: %s',
+    async (group) => {
+      const server = createServer();
+      const modes: number[] = [];
+      const listen = server.listen.bind(server) as (...args: unknown[]) => Server;
+      server.listen = ((...args: unknown[]) => {
+        listen(...args);
+        modes.push(statSync(path).mode & 0o777);
+        return server;
+      }) as Server['listen'];
+      const umask = process.umask(0);
+      try {
+        servers.push(server);
+        await bindSocket(
+          {
+            setting: 'SOCKET',
+            path,
+            mode: 0o666,
+            groupId: group.startsWith('a group') ? statSync(folder).gid : undefined,
+          },
+          server,
+        );
+        expect(process.umask(0)).toBe(0);
+      } finally {
+        process.umask(umask);
+      }
+      expect([...modes, statSync(path).mode & 0o777].map((mode) => mode.toString(8))).toEqual(['700', '666']);
+    },
+  );
 
   test('it has the name that it was bound to: what cleans /tmp spares sockets that the kernel knows by their paths', async () => {
     await bind();
-    const names = readFileSync('/proc/net/unix', 'utf8').split('\n').map((line) => line.replace(/^(\S+ +){7}/, ''));
+    const names = readFileSync('/proc/net/unix', 'utf8')
+      .split('\n')
+      .map((line) => line.replace(/^(\S+ +){7}/, ''));
     expect(names).toContain(path);
   });
 
@@ -117,21 +153,35 @@ describe('bindSocket', () => {
     chmodSync(path, 0);
     chmodSync(folder, 0o755);
     await asNobody(async () => {
-      await expect(bind()).rejects.toThrow(/^SOCKET: (can't make .*\.lock: EACCES: .*; it belongs to \S+, group \S+, mode 0755|.*kahe\.sock belongs to \S+, group \S+, mode 0000, so it can't be found out whether a daemon listens there; remove it)/);
+      await expect(bind()).rejects.toThrow(
+        /^SOCKET: (can't make .*\.lock: EACCES: .*; it belongs to \S+, group \S+, mode 0755|.*kahe\.sock belongs to \S+, group \S+, mode 0000, so it can't be found out whether a daemon listens there; remove it)/,
+      );
     });
     chmodSync(folder, 0o1777);
     await asNobody(async () => {
-      await expect(bind()).rejects.toThrow(/^SOCKET: .*kahe\.sock belongs to \S+, group \S+, mode 0000, so it can't be found out whether a daemon listens there; remove it if none does, or choose another path$/);
+      await expect(bind()).rejects.toThrow(
+        /^SOCKET: .*kahe\.sock belongs to \S+, group \S+, mode 0000, so it can't be found out whether a daemon listens there; remove it if none does, or choose another path$/,
+      );
     });
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });
 
   test('a socket of another kind that somebody listens on is left alone', async () => {
-    const other = spawn('python3', ['-c', 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print("bound", flush=True); sys.stdin.read()', path], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const other = spawn(
+      'python3',
+      [
+        '-c',
+        'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print("bound", flush=True); sys.stdin.read()',
+        path,
+      ],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    );
     try {
       await once(other.stdout, 'data');
       const { ino } = statSync(path);
-      await expect(bind()).rejects.toThrow(/another program listens on .*kahe\.sock, which is a socket of another kind/);
+      await expect(bind()).rejects.toThrow(
+        /another program listens on .*kahe\.sock, which is a socket of another kind/,
+      );
       expect(statSync(path).ino).toBe(ino);
     } finally {
       other.kill('SIGKILL');
@@ -141,7 +191,9 @@ describe('bindSocket', () => {
   test('a live daemon is left alone', async () => {
     await bind();
     const { ino } = statSync(path);
-    await expect(bindSocket({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined })).rejects.toThrow(AlreadyRunningError);
+    await expect(bindSocket({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined })).rejects.toThrow(
+      AlreadyRunningError,
+    );
     expect(statSync(path).ino).toBe(ino);
     expect(await connects()).toBe(true);
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
@@ -160,36 +212,47 @@ describe('bindSocket', () => {
     expect(statSync(path).isDirectory()).toBe(true);
   });
 
-  test.each(['a file', 'a stale socket', 'nothing'])('a symlink to %s is refused, and what it points to stays', async (what) => {
-    const real = join(folder, 'target');
-    if (what === 'a file') writeFileSync(real, 'precious');
-    if (what === 'a stale socket') {
-      await stale();
-      renameSync(path, real);
-    }
-    symlinkSync(real, path);
-    await expect(bind()).rejects.toThrow(ConfigError);
-    expect(lstatSync(path).isSymbolicLink()).toBe(true);
-    expect(existsSync(real)).toBe(what !== 'nothing');
-    if (what === 'a file') expect(readFileSync(real, 'utf8')).toBe('precious');
-  });
-
-  test.runIf(process.getuid!() === 0)('a stale socket of another user in a folder as /tmp is told, for it can\'t be replaced', async () => {
-    await stale();
-    chmodSync(path, 0o777);
-    lchownSync(path, 1, 1);
-    chmodSync(folder, 0o1777);
-    process.seteuid!(65_534);
-    try {
-      for (const attempt of [bind, () => tryToBind({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined })]) {
-        await expect(attempt()).rejects.toThrow(`SOCKET: nobody listens on ${path}, but it can't be taken over: it belongs to ${userName(1)}, group ${groupName(1)}, mode 0777, and only that user, the owner of ${folder} or root can remove it; remove it, or choose another path`);
+  test.each(['a file', 'a stale socket', 'nothing'])(
+    'a symlink to %s is refused, and what it points to stays',
+    async (what) => {
+      const real = join(folder, 'target');
+      if (what === 'a file') writeFileSync(real, 'precious');
+      if (what === 'a stale socket') {
+        await stale();
+        renameSync(path, real);
       }
-    } finally {
-      process.seteuid!(0);
-    }
-    expect(readdirSync(folder)).toEqual(['kahe.sock']);
-    await bind();
-  });
+      symlinkSync(real, path);
+      await expect(bind()).rejects.toThrow(ConfigError);
+      expect(lstatSync(path).isSymbolicLink()).toBe(true);
+      expect(existsSync(real)).toBe(what !== 'nothing');
+      if (what === 'a file') expect(readFileSync(real, 'utf8')).toBe('precious');
+    },
+  );
+
+  test.runIf(process.getuid!() === 0)(
+    "a stale socket of another user in a folder as /tmp is told, for it can't be replaced",
+    async () => {
+      await stale();
+      chmodSync(path, 0o777);
+      lchownSync(path, 1, 1);
+      chmodSync(folder, 0o1777);
+      process.seteuid!(65_534);
+      try {
+        for (const attempt of [
+          bind,
+          () => tryToBind({ setting: 'SOCKET', path, mode: 0o660, groupId: undefined }),
+        ]) {
+          await expect(attempt()).rejects.toThrow(
+            `SOCKET: nobody listens on ${path}, but it can't be taken over: it belongs to ${userName(1)}, group ${groupName(1)}, mode 0777, and only that user, the owner of ${folder} or root can remove it; remove it, or choose another path`,
+          );
+        }
+      } finally {
+        process.seteuid!(0);
+      }
+      expect(readdirSync(folder)).toEqual(['kahe.sock']);
+      await bind();
+    },
+  );
 
   test('trying to bind says the same, takes nothing over and leaves nothing', async () => {
     const place = { setting: 'SOCKET', path, mode: 0o660, groupId: undefined } as const;
@@ -217,7 +280,9 @@ describe('bindSocket', () => {
 
   test('a group that the process can not give it to is refused, and nothing is left', async () => {
     // No group has this number, so not even root can give it away.
-    await expect(bind({ groupId: 2 ** 32 + 5 })).rejects.toThrow(/^SOCKET_GROUP: can't give .* to group 4294967301: .*; the user Kahe runs as must be in that group$/);
+    await expect(bind({ groupId: 2 ** 32 + 5 })).rejects.toThrow(
+      /^SOCKET_GROUP: can't give .* to group 4294967301: .*; the user Kahe runs as must be in that group$/,
+    );
     await turn();
     expect(readdirSync(folder)).toEqual([]);
   });
@@ -248,12 +313,14 @@ describe('bindSocket', () => {
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });
 
-  test('another\'s lock that can\'t be taken away is told with whose it is', async () => {
+  test("another's lock that can't be taken away is told with whose it is", async () => {
     const dead = spawnSync(process.execPath, ['--version']).pid;
     mkdirSync(join(`${path}.lock`, String(dead)), { recursive: true });
     chmodSync(folder, process.getuid!() === 0 ? 0o1777 : 0o500);
     await asNobody(async () => {
-      await expect(bind()).rejects.toThrow(/^SOCKET: (.*kahe\.sock\.lock was left by a starter that died, and can't be taken away: .*; it belongs to root, group \S+, mode 07\d\d: remove it|can't make .*\.lock: EACCES: .*; it belongs to \S+, group \S+, mode 0500)$/);
+      await expect(bind()).rejects.toThrow(
+        /^SOCKET: (.*kahe\.sock\.lock was left by a starter that died, and can't be taken away: .*; it belongs to root, group \S+, mode 07\d\d: remove it|can't make .*\.lock: EACCES: .*; it belongs to \S+, group \S+, mode 0500)$/,
+      );
     });
     chmodSync(folder, 0o700);
     expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
@@ -283,18 +350,23 @@ describe('bindSocket', () => {
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });
 
-  test.each(['a file', 'a symlink to nothing'])('%s in the place of the lock is refused and stays', async (what) => {
-    if (what === 'a file') writeFileSync(`${path}.lock`, 'precious');
-    else symlinkSync(join(folder, 'nothing'), `${path}.lock`);
-    await expect(bind()).rejects.toThrow(ConfigError);
-    expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
-  });
+  test.each(['a file', 'a symlink to nothing'])(
+    '%s in the place of the lock is refused and stays',
+    async (what) => {
+      if (what === 'a file') writeFileSync(`${path}.lock`, 'precious');
+      else symlinkSync(join(folder, 'nothing'), `${path}.lock`);
+      await expect(bind()).rejects.toThrow(ConfigError);
+      expect(readdirSync(folder)).toEqual(['kahe.sock.lock']);
+    },
+  );
 
   test('of ten starters at once exactly one wins, and it is the one that answers', async () => {
     for (const before of ['nothing', 'a stale socket']) {
       if (before === 'a stale socket') await stale();
       const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => bind()));
-      const errors = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []));
+      const errors = outcomes.flatMap((outcome) =>
+        outcome.status === 'rejected' ? [outcome.reason as Error] : [],
+      );
       expect(errors).toHaveLength(9);
       for (const error of errors) expect(error).toBeInstanceOf(AlreadyRunningError);
       expect(await connects()).toBe(true);
@@ -306,7 +378,8 @@ describe('bindSocket', () => {
 
   test('of ten processes at once exactly one wins', async () => {
     await stale();
-    const children = Array.from({ length: 10 }, () => start(`
+    const children = Array.from({ length: 10 }, () =>
+      start(`
       import { bindSocket } from ${JSON.stringify(BIND)};
       process.send({ is: 'ready' });
       process.once('message', () => {
@@ -315,12 +388,16 @@ describe('bindSocket', () => {
           (error) => process.send({ is: error.code ?? String(error) }),
         );
       });
-    `));
+    `),
+    );
     try {
       await Promise.all(children.map(next));
       const outcomes = Promise.all(children.map(next));
       for (const child of children) child.send('go');
-      expect((await outcomes).sort()).toEqual([...Array.from({ length: 9 }, () => 'ALREADY_RUNNING'), 'bound']);
+      expect((await outcomes).sort()).toEqual([
+        ...Array.from({ length: 9 }, () => 'ALREADY_RUNNING'),
+        'bound',
+      ]);
       expect(await connects()).toBe(true);
     } finally {
       for (const child of children) child.kill('SIGKILL');

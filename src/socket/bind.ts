@@ -1,5 +1,6 @@
-// A server gets its path: bound under its own name, for cleaners of old files spare what is bound where it lies, and never open wider than
-// asked; a live daemon is left alone, a stale file is taken over, anything else refused. Exactly one of several starters wins.
+// A server gets its path: bound under its own name, for cleaners of old files spare what is bound where it
+// lies, and never open wider than asked; a live daemon is left alone, a stale file is taken over, anything
+// else refused. Exactly one of several starters wins.
 import { once } from 'node:events';
 import { type Stats, chmodSync, chownSync, lstatSync, rmSync, statSync, unlinkSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
@@ -20,20 +21,31 @@ export interface SocketPlace {
   readonly setting: 'SOCKET' | 'ADMIN';
 }
 
-/** What tells a file from others, as long as the socket that was bound there is open: until then its number is given to no other. */
+/**
+ * What tells a file from others, as long as the socket that was bound there is open: until then its number is
+ * given to no other.
+ */
 export interface FileId {
   readonly dev: number;
   readonly ino: number;
 }
 
-/** PHP-FPM connects in bursts; Node's 511 answers some of them with EAGAIN. The kernel cuts this to its own maximum. */
+/**
+ * PHP-FPM connects in bursts; Node's 511 answers some of them with EAGAIN. The kernel cuts this to its own
+ * maximum.
+ */
 export const BACKLOG = 4096;
-/** For the owner alone, until it has its group and its mode. Other threads may be making folders, which need their x. */
+/**
+ * For the owner alone, until it has its group and its mode. Other threads may be making folders, which need
+ * their x.
+ */
 const NARROW_UMASK = 0o077;
 
 /**
- * Makes the server listen at the place. One that listens already, at a path that is gone, listens there anew; its connections stay.
- * @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used; whatever the signal was aborted with
+ * Makes the server listen at the place. One that listens already, at a path that is gone, listens there anew;
+ * its connections stay.
+ * @throws {AlreadyRunningError} a live daemon is there; {ConfigError} the path can't be used; whatever the
+ * signal was aborted with
  */
 export async function bindAt(place: SocketPlace, server: Server, signal?: AbortSignal): Promise<FileId> {
   return inTurn(place, async (found) => {
@@ -44,7 +56,8 @@ export async function bindAt(place: SocketPlace, server: Server, signal?: AbortS
 }
 
 /**
- * All of it but the name: for those who want to know whether it could be bound. Nobody can connect, and nothing is left.
+ * All of it but the name: for those who want to know whether it could be bound. Nobody can connect, and
+ * nothing is left.
  * @throws as bindAt
  */
 export async function tryToBind(place: SocketPlace): Promise<void> {
@@ -81,13 +94,27 @@ export function leadsTo(path: string, file: FileId): boolean {
 async function staleAt({ path, setting }: SocketPlace): Promise<Stats | undefined> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return undefined;
-  if (!found.isSocket()) throw new ConfigError(`${setting}: ${path} exists and is no socket; move it away or choose another path`);
+  if (!found.isSocket())
+    throw new ConfigError(`${setting}: ${path} exists and is no socket; move it away or choose another path`);
   switch (await answerOf(path)) {
-    case 'EAGAIN': case undefined: throw new AlreadyRunningError(`a daemon is listening on ${path} already; stop it first, or give this one another ${setting}`);
-    case 'EACCES': throw new ConfigError(`${setting}: ${path} ${whose(path)}, so it can't be found out whether a daemon listens there; remove it if none does, or choose another path`);
-    case 'EPROTOTYPE': throw new ConfigError(`${setting}: another program listens on ${path}, which is a socket of another kind; stop it, or choose another path`);
+    case 'EAGAIN':
+    case undefined:
+      throw new AlreadyRunningError(
+        `a daemon is listening on ${path} already; stop it first, or give this one another ${setting}`,
+      );
+    case 'EACCES':
+      throw new ConfigError(
+        `${setting}: ${path} ${whose(path)}, so it can't be found out whether a daemon listens there; remove it if none does, or choose another path`,
+      );
+    case 'EPROTOTYPE':
+      throw new ConfigError(
+        `${setting}: another program listens on ${path}, which is a socket of another kind; stop it, or choose another path`,
+      );
   }
-  if (isOthers(path, found.uid)) throw new ConfigError(`${setting}: nobody listens on ${path}, but it can't be taken over: it ${whose(path)}, and only that user, the owner of ${dirname(path)} or root can remove it; remove it, or choose another path`);
+  if (isOthers(path, found.uid))
+    throw new ConfigError(
+      `${setting}: nobody listens on ${path}, but it can't be taken over: it ${whose(path)}, and only that user, the owner of ${dirname(path)} or root can remove it; remove it, or choose another path`,
+    );
   return found;
 }
 
@@ -102,11 +129,16 @@ function takeAway({ path, setting }: SocketPlace): void {
   try {
     unlinkSync(path);
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw new ConfigError(`${setting}: nobody listens on ${path}, and it can't be taken over: ${messageOf(error)}; it ${whose(path)}: remove it, or choose another path`);
+    if (errnoOf(error) !== 'ENOENT')
+      throw new ConfigError(
+        `${setting}: nobody listens on ${path}, and it can't be taken over: ${messageOf(error)}; it ${whose(path)}: remove it, or choose another path`,
+      );
   }
 }
 
-/** Undefined: somebody takes connections there. EAGAIN: and has so many that there is no room for one more. */
+/**
+ * Undefined: somebody takes connections there. EAGAIN: and has so many that there is no room for one more.
+ */
 function answerOf(path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const probe = createConnection(path);
@@ -120,7 +152,8 @@ function answerOf(path: string): Promise<string | undefined> {
 
 /** All in one turn, so that a file that has the name has what it needs a moment later. */
 async function listen(server: Server, place: SocketPlace, path: string): Promise<FileId> {
-  // Closing a socket, libuv removes whatever has the path by then: now that is nothing, and later it would be the new one.
+  // Closing a socket, libuv removes whatever has the path by then: now that is nothing, and later it would be
+  // the new one.
   if (server.listening) server.close();
   const umask = process.umask(NARROW_UMASK);
   try {
@@ -130,7 +163,9 @@ async function listen(server: Server, place: SocketPlace, path: string): Promise
   }
   if (!server.listening) {
     const [error] = (await once(server, 'error')) as [Error];
-    throw new ConfigError(`${place.setting}: can't bind ${path}: ${error.message}; the folder must exist and be writable`);
+    throw new ConfigError(
+      `${place.setting}: can't bind ${path}: ${error.message}; the folder must exist and be writable`,
+    );
   }
   try {
     return open(place, path);
@@ -146,7 +181,9 @@ function open({ mode, groupId, setting, path: name }: SocketPlace, path: string)
   try {
     if (groupId !== undefined) chownSync(path, process.getuid!(), groupId);
   } catch (error) {
-    throw new ConfigError(`SOCKET_GROUP: can't give ${name} to group ${String(groupId)}: ${messageOf(error)}; the user Kahe runs as must be in that group`);
+    throw new ConfigError(
+      `SOCKET_GROUP: can't give ${name} to group ${String(groupId)}: ${messageOf(error)}; the user Kahe runs as must be in that group`,
+    );
   }
   try {
     chmodSync(path, mode);

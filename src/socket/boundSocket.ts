@@ -7,9 +7,15 @@ export interface BoundSocket {
   readonly server: Server;
   /** Why nobody new can come in just now; undefined: they can. Known once it is watched. */
   readonly problem: string | undefined;
-  /** Looks from now on, every second, whether its path still leads here; says so when it doesn't, and does what can be done. */
+  /**
+   * Looks from now on, every second, whether its path still leads here; says so when it doesn't, and does
+   * what can be done.
+   */
   watch(clock: Clock, log: Log): void;
-  /** Nobody new comes from here on, but who waits in the kernel's queue: takes the file away, if it is ours. Harmless when called twice. */
+  /**
+   * Nobody new comes from here on, but who waits in the kernel's queue: takes the file away, if it is ours.
+   * Harmless when called twice.
+   */
   unlink(): void;
   /** After `unlink`: takes nobody any more. */
   close(): void;
@@ -22,7 +28,10 @@ export function newServer(): Server {
   return createServer({ pauseOnConnect: true, allowHalfOpen: true });
 }
 
-/** Who connects before anybody listens to 'connection' (the spool is being opened) is kept until somebody does: Node would forget them. */
+/**
+ * Who connects before anybody listens to 'connection' (the spool is being opened) is kept until somebody
+ * does: Node would forget them.
+ */
 export function holdUntilHeard(server: Server): void {
   const early: Socket[] = [];
   const hold = (socket: Socket): void => void early.push(socket);

@@ -1,4 +1,5 @@
-// One connection: its bytes become runs, its questions get answers. What it sends can close this connection, and nothing else.
+// One connection: its bytes become runs, its questions get answers. What it sends can close this connection,
+// and nothing else.
 import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import type { BucketKey, ManagerMessage } from '../buckets/messages.js';
@@ -56,7 +57,18 @@ export interface SocketCounts {
 }
 
 export function newSocketCounts(): SocketCounts {
-  return { open: 0, accepted: 0, turnedAway: 0, received: 0, bad: 0, badByReason: new Map(), receipts: 0, awaited: 0, lostFraming: 0, cutFrames: 0 };
+  return {
+    open: 0,
+    accepted: 0,
+    turnedAway: 0,
+    received: 0,
+    bad: 0,
+    badByReason: new Map(),
+    receipts: 0,
+    awaited: 0,
+    lostFraming: 0,
+    cutFrames: 0,
+  };
 }
 
 export interface ClientOptions {
@@ -73,11 +85,17 @@ export interface ClientOptions {
 
 type PauseReason = 'memory' | 'questions' | 'answers' | 'rejected' | 'end';
 
-/** Questions that wait for an answer on one connection; more than these and it is not read until some are answered. */
+/**
+ * Questions that wait for an answer on one connection; more than these and it is not read until some are
+ * answered.
+ */
 const MOST_QUESTIONS = 64;
 /** Rejected frames of one connection that wait for the disk; with more it is not read. */
 const MOST_UNKEPT_BYTES = 256 * 1024;
-/** So many bucket names of one connection are told apart; a client that makes names up must not make this grow. */
+/**
+ * So many bucket names of one connection are told apart; a client that makes names up must not make this
+ * grow.
+ */
 const MOST_TOUCHED = 1024;
 /** A frame's head with the longest bucket name, for comparing names with the last one seen. */
 const HEAD_BYTES = 5 + 255;
@@ -93,10 +111,16 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #badFrames = 0;
   /** What became of those that were not delivered. */
   readonly #fates: Fates;
-  /** The last run's bucket: its key, and a frame head that holds its name, so that a name is decoded only when it changes. */
+  /**
+   * The last run's bucket: its key, and a frame head that holds its name, so that a name is decoded only when
+   * it changes.
+   */
   #bucket: BucketKey = '';
   readonly #head = Buffer.alloc(HEAD_BYTES);
-  /** Buckets that got frames of this connection since it last asked for this level: answers keep their order, so those before are covered. */
+  /**
+   * Buckets that got frames of this connection since it last asked for this level: answers keep their order,
+   * so those before are covered.
+   */
   readonly #touched: Record<FenceLevel, Set<BucketKey> | undefined> = { safe: new Set(), settled: new Set() };
   #questions: Question[] = [];
   #answered = new Set<Receipt>();
@@ -111,23 +135,36 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     super();
     this.#context = context;
     this.#options = options;
-    this.#fates = options.origins.open(() => context.self.state !== 'stopped' && context.self.tell({ kind: 'fates' }));
+    this.#fates = options.origins.open(
+      () => context.self.state !== 'stopped' && context.self.tell({ kind: 'fates' }),
+    );
     this.#reader = new FrameReader(options.maxFrameBytes, options.budget);
   }
 
   override receive(message: ClientMessage): void {
     switch (message.kind) {
-      case 'chunk': return this.#read(message.chunk);
-      case 'end': return this.#end();
-      case 'closed': return this.#onClosed();
-      case 'safe': return this.#onSafe(message.receipt);
-      case 'fates': return this.#onFates();
-      case 'flushed': return this.#resume('answers');
-      case 'pause': return this.#pause('memory');
-      case 'stopReading': return this.#pause('end');
-      case 'resume': return this.#resume('memory');
-      case 'finishFrame': return this.#finishFrame();
-      case 'sweep': return this.#sweep(message.nowMs);
+      case 'chunk':
+        return this.#read(message.chunk);
+      case 'end':
+        return this.#end();
+      case 'closed':
+        return this.#onClosed();
+      case 'safe':
+        return this.#onSafe(message.receipt);
+      case 'fates':
+        return this.#onFates();
+      case 'flushed':
+        return this.#resume('answers');
+      case 'pause':
+        return this.#pause('memory');
+      case 'stopReading':
+        return this.#pause('end');
+      case 'resume':
+        return this.#resume('memory');
+      case 'finishFrame':
+        return this.#finishFrame();
+      case 'sweep':
+        return this.#sweep(message.nowMs);
     }
   }
 
@@ -154,7 +191,17 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     if (this.#bucket === '' || !sameBucket(this.#head, 0, chunk, start)) this.#changeBucket(chunk, start);
     this.#frames += frames;
     this.#options.counts.received += frames;
-    this.#options.manager.tell({ kind: 'run', bucket: this.#bucket, chunk, start, end, frames, nowMs: this.#nowMs, budget: this.#options.budget, origin: this.#fates.id });
+    this.#options.manager.tell({
+      kind: 'run',
+      bucket: this.#bucket,
+      chunk,
+      start,
+      end,
+      frames,
+      nowMs: this.#nowMs,
+      budget: this.#options.budget,
+      origin: this.#fates.id,
+    });
   }
 
   bad(chunk: Buffer, start: number, end: number, reason: string): void {
@@ -164,9 +211,19 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     counts.badByReason.set(reason, (counts.badByReason.get(reason) ?? 0) + 1);
     if (++this.#badFrames === 1) {
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
-      this.#context.log.warn(`bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)`);
+      this.#context.log.warn(
+        `bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)`,
+      );
     }
-    void rejected.reject({ bytes: chunk, start, end, frames: 1, bucket: '', reason, from: new Map([[this.#fates.id, 1]]) });
+    void rejected.reject({
+      bytes: chunk,
+      start,
+      end,
+      frames: 1,
+      bucket: '',
+      reason,
+      from: new Map([[this.#fates.id, 1]]),
+    });
   }
 
   question(): void {
@@ -179,7 +236,11 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   #ask(kind: Question['kind'], level: FenceLevel): void {
     const { self } = this.#context;
-    const receipt = new Receipt(this.#frames, (answered) => self.state !== 'stopped' && self.tell({ kind: 'safe', receipt: answered }), level);
+    const receipt = new Receipt(
+      this.#frames,
+      (answered) => self.state !== 'stopped' && self.tell({ kind: 'safe', receipt: answered }),
+      level,
+    );
     this.#questions.push({ kind, receipt, all: this.#frames + this.#badFrames });
     this.#options.counts.awaited++;
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');
@@ -206,7 +267,10 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       this.#reader.read(chunk, this);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
-      return this.#loseFraming(error.message, 'mend the program that sends it (docs/protocol.md has the layout), or raise MAXFRAME');
+      return this.#loseFraming(
+        error.message,
+        'mend the program that sends it (docs/protocol.md has the layout), or raise MAXFRAME',
+      );
     }
     const isAnother = this.#reader.halves !== halvesBefore;
     if (!this.#reader.isMidFrame) this.#halfSinceMs = undefined;
@@ -224,7 +288,9 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   /** Who brings frames that must be rejected and can't be kept is not read on; others go on. */
   #holdIfUnkept(): void {
-    const isHeld = !this.#fates.isKept && (this.#options.rejected.problem !== undefined || this.#fates.unkeptBytes > MOST_UNKEPT_BYTES);
+    const isHeld =
+      !this.#fates.isKept &&
+      (this.#options.rejected.problem !== undefined || this.#fates.unkeptBytes > MOST_UNKEPT_BYTES);
     if (isHeld) this.#pause('rejected');
     else this.#resume('rejected');
   }
@@ -247,14 +313,20 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #loseFraming(why: string, advice: string): void {
     this.#options.counts.lostFraming++;
     const dropped = this.#dropHalf();
-    this.#context.log.warn(`connection closed: ${why}; before it ${this.#frames} ${plural(this.#frames, 'whole frame is', 'whole frames are')} kept, ${dropped} ${plural(dropped, 'byte')} of a half frame ${plural(dropped, 'is', 'are')} not; ${advice}`);
+    this.#context.log.warn(
+      `connection closed: ${why}; before it ${this.#frames} ${plural(this.#frames, 'whole frame is', 'whole frames are')} kept, ${dropped} ${plural(dropped, 'byte')} of a half frame ${plural(dropped, 'is', 'are')} not; ${advice}`,
+    );
     this.#context.self.stop();
   }
 
   #sweep(nowMs: number): void {
     if (this.#halfSinceMs === undefined || this.#pausedFor.size > 0) return;
     const seconds = this.#options.halfFrameTimeoutMs / 1000;
-    if (nowMs - this.#halfSinceMs >= this.#options.halfFrameTimeoutMs) this.#loseFraming(`a frame stayed half for ${seconds} s`, 'see why its program stopped in the middle of one');
+    if (nowMs - this.#halfSinceMs >= this.#options.halfFrameTimeoutMs)
+      this.#loseFraming(
+        `a frame stayed half for ${seconds} s`,
+        'see why its program stopped in the middle of one',
+      );
   }
 
   /** All its frames are read; it goes once its questions are answered. */
@@ -262,7 +334,9 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     this.#hasEnded = true;
     if (this.#reader.isMidFrame) {
       this.#options.counts.cutFrames++;
-      this.#context.log.debug(`ended in the middle of a frame; bytes of it that are dropped: ${this.#dropHalf()}`);
+      this.#context.log.debug(
+        `ended in the middle of a frame; bytes of it that are dropped: ${this.#dropHalf()}`,
+      );
     }
     if (this.#questions.length === 0) this.#options.socket.end();
   }
@@ -281,10 +355,17 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     this.#answer();
   }
 
-  /** Answers questions in their order, as far as they can be answered: a frame that was rejected is safe once it is kept. */
+  /**
+   * Answers questions in their order, as far as they can be answered: a frame that was rejected is safe once
+   * it is kept.
+   */
   #answer(): void {
     const { socket } = this.#options;
-    while (this.#questions.length > 0 && this.#fates.isKept && this.#answered.delete(this.#questions[0]!.receipt)) {
+    while (
+      this.#questions.length > 0 &&
+      this.#fates.isKept &&
+      this.#answered.delete(this.#questions[0]!.receipt)
+    ) {
       const question = this.#questions.shift()!;
       this.#options.counts.awaited--;
       // Who asks and does not read the answers is not read either.

@@ -1,5 +1,5 @@
-// Sockets that systemd hands over: who connects reaches the daemon, whatever kind of thing is handed over it says what it is, and a file that
-// goes is told.
+// Sockets that systemd hands over: who connects reaches the daemon, whatever kind of thing is handed over it
+// says what it is, and a file that goes is told.
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { chmodSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -77,8 +77,14 @@ async function giveUp({ server }: { readonly server: Server }): Promise<void> {
 /** A process with these descriptors from 3 on. */
 async function startHolder(name: string, fds: readonly number[]): Promise<ChildProcess> {
   const file = join(folder, 'holder.mts');
-  writeFileSync(file, MODULE.replace('FDS', JSON.stringify(fds.map((_, index) => 3 + index))).replace('NAME', name));
-  const child = fork(file, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'inherit', 'inherit', ...fds, 'ipc'] });
+  writeFileSync(
+    file,
+    MODULE.replace('FDS', JSON.stringify(fds.map((_, index) => 3 + index))).replace('NAME', name),
+  );
+  const child = fork(file, {
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'inherit', 'inherit', ...fds, 'ipc'],
+  });
   children.push(child);
   expect(await next(child)).toEqual({ is: 'ready' });
   return child;
@@ -91,24 +97,36 @@ async function tell(child: ChildProcess, what: 'take' | 'leave' | 'look'): Promi
 }
 
 function answerAt(at: string): Promise<string> {
-  return new Promise((resolve, reject) => createConnection(at).on('data', (chunk: Buffer) => resolve(chunk.toString())).on('error', reject));
+  return new Promise((resolve, reject) =>
+    createConnection(at)
+      .on('data', (chunk: Buffer) => resolve(chunk.toString()))
+      .on('error', reject),
+  );
 }
 
 function connects(): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createConnection(path, () => resolve(socket.destroy().destroyed)).on('error', () => resolve(false));
+    const socket = createConnection(path, () => resolve(socket.destroy().destroyed)).on('error', () =>
+      resolve(false),
+    );
   });
 }
 
 test('listens on the descriptors that were handed over', async () => {
   const both = [await given(path), await given(`${path}.other`)] as const;
-  const child = await startHolder('it', both.map(({ fd }) => fd));
+  const child = await startHolder(
+    'it',
+    both.map(({ fd }) => fd),
+  );
   expect(await tell(child, 'take')).toEqual({ is: 'take', lines: [] });
   renameSync(`${path}.other`, `${path}.kept`);
   both[1].server.close();
   renameSync(`${path}.kept`, `${path}.other`);
   await giveUp(both[0]);
-  expect(await Promise.all([answerAt(path), answerAt(`${path}.other`)])).toEqual(['hello from it', 'hello from it']);
+  expect(await Promise.all([answerAt(path), answerAt(`${path}.other`)])).toEqual([
+    'hello from it',
+    'hello from it',
+  ]);
 });
 
 test('at the end the file stays as it is, and who connects then waits for the next one on the same socket', async () => {
@@ -133,29 +151,50 @@ test('a file that goes is told, and that it is systemd who makes it again; so is
   expect(await tell(child, 'look')).toEqual({ is: 'look', lines: [] });
   renameSync(path, `${path}.away`);
   const problem = `the file of systemd's socket ${path} is gone: no client can connect until systemd makes it again (systemctl restart kahe.socket)`;
-  expect(await tell(child, 'look')).toEqual({ is: 'look', problem, lines: [`error ${problem}; open connections go on`] });
+  expect(await tell(child, 'look')).toEqual({
+    is: 'look',
+    problem,
+    lines: [`error ${problem}; open connections go on`],
+  });
   // A stranger's in its place is no better.
   writeFileSync(path, 'precious');
   expect(await tell(child, 'look')).toEqual({ is: 'look', problem, lines: [] });
   renameSync(`${path}.away`, path);
-  expect(await tell(child, 'look')).toEqual({ is: 'look', lines: ['info systemd\'s socket is there again'] });
+  expect(await tell(child, 'look')).toEqual({ is: 'look', lines: ["info systemd's socket is there again"] });
 });
 
 test('a file that is not seen from the start may be hidden from the service alone: a warning, and no more', async () => {
   const socket = await given(path);
   const child = await startHolder('it', [socket.fd]);
   unlinkSync(path);
-  expect(await tell(child, 'take')).toEqual({ is: 'take', lines: [expect.stringMatching(/^warn systemd's socket .*kahe\.sock is not seen from here\. If it is gone .*systemctl restart kahe\.socket$/)] });
+  expect(await tell(child, 'take')).toEqual({
+    is: 'take',
+    lines: [
+      expect.stringMatching(
+        /^warn systemd's socket .*kahe\.sock is not seen from here\. If it is gone .*systemctl restart kahe\.socket$/,
+      ),
+    ],
+  });
   expect(await tell(child, 'look')).toEqual({ is: 'look', lines: [] });
 });
 
 test('a descriptor that is no socket is told', async () => {
-  await expect(inheritSockets([9_999])).rejects.toThrow(/^LISTEN_FDS: can't listen on descriptor 9999: .*; the \.socket unit must have ListenStream= and Accept=no$/);
+  await expect(inheritSockets([9_999])).rejects.toThrow(
+    /^LISTEN_FDS: can't listen on descriptor 9999: .*; the \.socket unit must have ListenStream= and Accept=no$/,
+  );
 });
 
 test.each([
-  ['a datagram socket', 's = socket.socket(UNIX, socket.SOCK_DGRAM); s.bind(path)', /is a datagram socket, and Kahe reads streams: write ListenStream= into the \.socket unit, instead of ListenDatagram=$/],
-  ['a sequential packet socket', 's = socket.socket(UNIX, socket.SOCK_SEQPACKET); s.bind(path); s.listen()', /is a sequential packet socket, .*ListenStream=.* instead of ListenSequentialPacket=$/],
+  [
+    'a datagram socket',
+    's = socket.socket(UNIX, socket.SOCK_DGRAM); s.bind(path)',
+    /is a datagram socket, and Kahe reads streams: write ListenStream= into the \.socket unit, instead of ListenDatagram=$/,
+  ],
+  [
+    'a sequential packet socket',
+    's = socket.socket(UNIX, socket.SOCK_SEQPACKET); s.bind(path); s.listen()',
+    /is a sequential packet socket, .*ListenStream=.* instead of ListenSequentialPacket=$/,
+  ],
   [
     'a connection, as with Accept=yes',
     'l = socket.socket(UNIX); l.bind(path); l.listen(); c = socket.socket(UNIX); c.connect(path); s, _ = l.accept()',
@@ -163,9 +202,14 @@ test.each([
   ],
 ])('%s is told with what to write', (_what, made, says) => {
   const file = join(folder, 'takes.mts');
-  writeFileSync(file, `import { inheritSockets } from ${JSON.stringify(new URL('./inherit.ts', import.meta.url).href)};\ninheritSockets([3]).catch((error) => console.log(error.code + ' ' + error.message));`);
+  writeFileSync(
+    file,
+    `import { inheritSockets } from ${JSON.stringify(new URL('./inherit.ts', import.meta.url).href)};\ninheritSockets([3]).catch((error) => console.log(error.code + ' ' + error.message));`,
+  );
   const script = `import os, socket, sys\nUNIX = socket.AF_UNIX\npath = sys.argv[1]\n${made}\nos.dup2(s.fileno(), 3)\nos.set_inheritable(3, True)\nos.execv(sys.argv[2], sys.argv[2:])`;
-  const said = execFileSync('python3', ['-c', script, path, process.execPath, '--import', 'tsx', file], { encoding: 'utf8' }).trim();
+  const said = execFileSync('python3', ['-c', script, path, process.execPath, '--import', 'tsx', file], {
+    encoding: 'utf8',
+  }).trim();
   expect(said).toMatch(/^CONFIG LISTEN_FDS: descriptor 3 \(\S+kahe\.sock\) is /);
   expect(said).toMatch(says);
 });

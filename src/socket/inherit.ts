@@ -1,5 +1,5 @@
-// Sockets that systemd holds and hands over (LISTEN_FDS): a connection to any of them comes to the one server. Their files are systemd's, and
-// stay; one that goes is said, for only systemd can bind it again.
+// Sockets that systemd holds and hands over (LISTEN_FDS): a connection to any of them comes to the one
+// server. Their files are systemd's, and stay; one that goes is said, for only systemd can bind it again.
 import { statSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import type { Clock, Timer } from '../clock.js';
@@ -33,7 +33,9 @@ class InheritedSockets implements BoundSocket {
     this.#paths = paths;
     holdUntilHeard(server);
     for (const other of others) {
-      other.on('connection', (socket: Socket) => server.emit('connection', socket)).on('error', (error) => server.emit('error', error));
+      other
+        .on('connection', (socket: Socket) => server.emit('connection', socket))
+        .on('error', (error) => server.emit('error', error));
     }
   }
 
@@ -44,7 +46,11 @@ class InheritedSockets implements BoundSocket {
   watch(clock: Clock, log: Log): void {
     const files = new Map(this.#paths.map((path) => [path, fileAt(path)]));
     // It may be hidden from the service alone.
-    for (const [path, file] of files) if (file === undefined) log.warn(`systemd's socket ${path} is not seen from here. If it is gone (PrivateTmp= can hide it, too), make it again: systemctl restart kahe.socket`);
+    for (const [path, file] of files)
+      if (file === undefined)
+        log.warn(
+          `systemd's socket ${path} is not seen from here. If it is gone (PrivateTmp= can hide it, too), make it again: systemctl restart kahe.socket`,
+        );
     this.#timer = clock.every(LOOK_MS, () => this.#look(files, log));
   }
 
@@ -59,11 +65,16 @@ class InheritedSockets implements BoundSocket {
   }
 
   #look(files: ReadonlyMap<string, FileId | undefined>, log: Log): void {
-    const lost = [...files].filter(([path, file]) => file !== undefined && !leadsTo(path, file)).map(([path]) => path);
-    const problem = lost.length === 0 ? undefined : `the file of systemd's socket ${lost.join(' and ')} is gone: no client can connect until systemd makes it again (systemctl restart kahe.socket)`;
+    const lost = [...files]
+      .filter(([path, file]) => file !== undefined && !leadsTo(path, file))
+      .map(([path]) => path);
+    const problem =
+      lost.length === 0
+        ? undefined
+        : `the file of systemd's socket ${lost.join(' and ')} is gone: no client can connect until systemd makes it again (systemctl restart kahe.socket)`;
     if (problem === this.#problem) return;
     this.#problem = problem;
-    if (problem === undefined) log.info('systemd\'s socket is there again');
+    if (problem === undefined) log.info("systemd's socket is there again");
     else log.error(`${problem}; open connections go on`);
   }
 }
@@ -74,8 +85,14 @@ function checked(fd: number): string | undefined {
   if (facts === undefined) return undefined;
   const { path, type, isListening } = facts;
   const name = `LISTEN_FDS: descriptor ${fd}${path === undefined ? '' : ` (${path})`}`;
-  if (type !== undefined && type !== 'stream') throw new ConfigError(`${name} is a ${type} socket, and Kahe reads streams: write ListenStream= into the .socket unit, instead of ${type === 'datagram' ? 'ListenDatagram=' : 'ListenSequentialPacket='}`);
-  if (!isListening) throw new ConfigError(`${name} is a single connection, not a socket to listen on: the .socket unit has Accept=yes; write Accept=no, with kahe.service in the place of kahe@.service`);
+  if (type !== undefined && type !== 'stream')
+    throw new ConfigError(
+      `${name} is a ${type} socket, and Kahe reads streams: write ListenStream= into the .socket unit, instead of ${type === 'datagram' ? 'ListenDatagram=' : 'ListenSequentialPacket='}`,
+    );
+  if (!isListening)
+    throw new ConfigError(
+      `${name} is a single connection, not a socket to listen on: the .socket unit has Accept=yes; write Accept=no, with kahe.service in the place of kahe@.service`,
+    );
   return path?.startsWith('/') === true ? path : undefined;
 }
 
@@ -88,7 +105,9 @@ async function listenOn(fd: number): Promise<Server> {
       server.listen({ fd }, BACKLOG, resolve);
     });
   } catch (error) {
-    throw new ConfigError(`LISTEN_FDS: can't listen on descriptor ${fd}: ${messageOf(error)}; the .socket unit must have ListenStream= and Accept=no`);
+    throw new ConfigError(
+      `LISTEN_FDS: can't listen on descriptor ${fd}: ${messageOf(error)}; the .socket unit must have ListenStream= and Accept=no`,
+    );
   }
   return server;
 }

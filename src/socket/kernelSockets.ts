@@ -1,4 +1,5 @@
-// Unix sockets as the kernel lists them, with the names that they were bound to: Node can't be asked for more than "it does not work".
+// Unix sockets as the kernel lists them, with the names that they were bound to: Node can't be asked for more
+// than "it does not work".
 import { readFileSync, readlinkSync } from 'node:fs';
 
 export interface KernelSocket {
@@ -9,7 +10,11 @@ export interface KernelSocket {
   readonly path: string | undefined;
 }
 
-const TYPES: Readonly<Record<string, KernelSocket['type']>> = { '0001': 'stream', '0002': 'datagram', '0005': 'sequential packet' };
+const TYPES: Readonly<Record<string, KernelSocket['type']>> = {
+  '0001': 'stream',
+  '0002': 'datagram',
+  '0005': 'sequential packet',
+};
 /** __SO_ACCEPTCON */
 const LISTENING = 0x10000;
 
@@ -24,8 +29,11 @@ export function kernelSockets(): readonly KernelSocket[] {
 
 /** Num RefCount Protocol Flags Type St Inode Path */
 function socketOf(line: string): KernelSocket[] {
-  const [, flags = '', type = '', inode, path] = /^\S+: \S+ \S+ (\S+) (\S+) \S+ +(\d+)(?: (.*))?$/.exec(line) ?? [];
-  return inode === undefined ? [] : [{ inode, type: TYPES[type], isListening: (Number.parseInt(flags, 16) & LISTENING) !== 0, path }];
+  const [, flags = '', type = '', inode, path] =
+    /^\S+: \S+ \S+ (\S+) (\S+) \S+ +(\d+)(?: (.*))?$/.exec(line) ?? [];
+  return inode === undefined
+    ? []
+    : [{ inode, type: TYPES[type], isListening: (Number.parseInt(flags, 16) & LISTENING) !== 0, path }];
 }
 
 /** @returns undefined: it is no Unix socket, or this is not Linux */

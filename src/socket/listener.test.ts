@@ -1,4 +1,5 @@
-// Clients on real sockets: what becomes of their bytes, their questions and their faults, and how the listening ends.
+// Clients on real sockets: what becomes of their bytes, their questions and their faults, and how the
+// listening ends.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { type Socket, createConnection } from 'node:net';
@@ -49,7 +50,10 @@ class Manager extends Actor<ManagerMessage> {
       endRun(message);
       this.onRun();
     } else if (message.kind === 'fence') {
-      this.fences.push({ receipt: message.receipt, buckets: message.buckets === 'all' ? 'all' : [...message.buckets] });
+      this.fences.push({
+        receipt: message.receipt,
+        buckets: message.buckets === 'all' ? 'all' : [...message.buckets],
+      });
       if (this.isQuick) message.receipt.letGo();
     }
   }
@@ -85,14 +89,25 @@ class Bench {
   readonly #sockets: Socket[] = [];
 
   readonly origins = new Origins();
-  readonly store = new FakeRejected(({ bytes, start, end, reason }) => this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }), this.origins);
+  readonly store = new FakeRejected(
+    ({ bytes, start, end, reason }) =>
+      this.rejected.push({ frame: Buffer.from(bytes.subarray(start, end)), reason }),
+    this.origins,
+  );
 
-  constructor(readonly folder: string, readonly maxConnections = 1000) {
+  constructor(
+    readonly folder: string,
+    readonly maxConnections = 1000,
+  ) {
     this.path = join(folder, 'kahe.sock');
   }
 
   async listen(): Promise<void> {
-    const [read, asked, accepted] = [this.pacer.read.bind(this.pacer), this.pacer.asked.bind(this.pacer), this.pacer.accepted.bind(this.pacer)];
+    const [read, asked, accepted] = [
+      this.pacer.read.bind(this.pacer),
+      this.pacer.asked.bind(this.pacer),
+      this.pacer.accepted.bind(this.pacer),
+    ];
     this.pacer.read = (frames, bytes) => {
       this.reads.push({ frames, bytes });
       read(frames, bytes);
@@ -106,11 +121,25 @@ class Bench {
       accepted();
     };
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
-    const manager = system.spawn<ManagerMessage>('manager', (context) => (this.manager = new Manager(context)));
+    const manager = system.spawn<ManagerMessage>(
+      'manager',
+      (context) => (this.manager = new Manager(context)),
+    );
     const { origins, store: rejected } = this;
     const socket = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
     this.listener = system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, { socket, manager, rejected, origins, budget: this.budget, maxFrameBytes: MB, counts: this.counts, pacer: this.pacer, drainMs: 5_000, maxConnections: this.maxConnections });
+      const listener = new Listener(context, {
+        socket,
+        manager,
+        rejected,
+        origins,
+        budget: this.budget,
+        maxFrameBytes: MB,
+        counts: this.counts,
+        pacer: this.pacer,
+        drainMs: 5_000,
+        maxConnections: this.maxConnections,
+      });
       this.connections = () => listener.connections;
       return listener;
     });
@@ -139,7 +168,9 @@ class Bench {
   }
 
   logged(level: string): string[] {
-    return this.lines.filter((line) => line.startsWith(`${level} |`)).map((line) => line.split(' | ').slice(2).join(' | ').trim());
+    return this.lines
+      .filter((line) => line.startsWith(`${level} |`))
+      .map((line) => line.split(' | ').slice(2).join(' | ').trim());
   }
 }
 
@@ -156,7 +187,9 @@ class Peer {
 
   /** Resolves when the kernel has the bytes. */
   write(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve, reject) => this.socket.write(bytes, (error) => (error ? reject(error) : resolve())));
+    return new Promise((resolve, reject) =>
+      this.socket.write(bytes, (error) => (error ? reject(error) : resolve())),
+    );
   }
 
   get bytes(): Buffer {
@@ -165,7 +198,9 @@ class Peer {
 
   get answers(): number[] {
     const bytes = Buffer.concat(this.#answers);
-    return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) => Number(bytes.readBigUInt64LE(i * 8)));
+    return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) =>
+      Number(bytes.readBigUInt64LE(i * 8)),
+    );
   }
 }
 
@@ -205,7 +240,9 @@ describe('Client: frames', () => {
     await until(() => bench.manager.messages.length === 4);
     const nowMs = bench.clock.now();
     expect(bench.manager.runs).toEqual([
-      { bucket: 'a', messages: ['1', '2'], nowMs }, { bucket: 'b', messages: ['3'], nowMs }, { bucket: 'a', messages: ['4'], nowMs },
+      { bucket: 'a', messages: ['1', '2'], nowMs },
+      { bucket: 'b', messages: ['3'], nowMs },
+      { bucket: 'a', messages: ['4'], nowMs },
     ]);
     expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 1, received: 4 });
   });
@@ -219,7 +256,11 @@ describe('Client: frames', () => {
     }
     await until(() => bench.manager.messages.length === 9);
     for (const i of [0, 1, 2]) {
-      expect(bench.manager.runs.filter(({ bucket }) => bucket === `bucket${i}`).flatMap(({ messages }) => messages)).toEqual(numbered(10 + i * 10, 3));
+      expect(
+        bench.manager.runs
+          .filter(({ bucket }) => bucket === `bucket${i}`)
+          .flatMap(({ messages }) => messages),
+      ).toEqual(numbered(10 + i * 10, 3));
     }
   });
 
@@ -227,12 +268,25 @@ describe('Client: frames', () => {
     const peer = await bench.connect();
     const bad = Buffer.from([3, 0, 0, 0, 200, 1, 2]);
     const noBucket = Buffer.from([2, 0, 0, 0, 0, 0]);
-    await peer.write(Buffer.concat([framesOf('a', ['1']), bad, framesOf('a', ['2']), noBucket, framesOf('a', ['3'])]));
+    await peer.write(
+      Buffer.concat([framesOf('a', ['1']), bad, framesOf('a', ['2']), noBucket, framesOf('a', ['3'])]),
+    );
     await until(() => bench.manager.messages.length === 3);
     expect(bench.manager.messages).toEqual(['1', '2', '3']);
-    expect(bench.rejected).toEqual([{ frame: bad, reason: 'lengths pass the end of the frame' }, { frame: noBucket, reason: 'no bucket' }]);
+    expect(bench.rejected).toEqual([
+      { frame: bad, reason: 'lengths pass the end of the frame' },
+      { frame: noBucket, reason: 'no bucket' },
+    ]);
     expect(bench.counts).toEqual({
-      ...newSocketCounts(), open: 1, accepted: 1, received: 5, bad: 2, badByReason: new Map([['lengths pass the end of the frame', 1], ['no bucket', 1]]),
+      ...newSocketCounts(),
+      open: 1,
+      accepted: 1,
+      received: 5,
+      bad: 2,
+      badByReason: new Map([
+        ['lengths pass the end of the frame', 1],
+        ['no bucket', 1],
+      ]),
     });
     expect(bench.logged('WARN')).toEqual([
       '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)',
@@ -240,23 +294,36 @@ describe('Client: frames', () => {
     expect(peer.isClosed).toBe(false);
   });
 
-  test.each([[1], [MB + 1], [2 ** 31], [2 ** 32 - 1]])('a length of %d closes that connection alone, and what came before is kept', async (length) => {
-    const [peer, other] = [await bench.connect(), await bench.connect()];
-    const head = Buffer.alloc(4);
-    head.writeUInt32LE(length);
-    await peer.write(Buffer.concat([framesOf('a', ['1', '2']), head, framesOf('a', ['never'])]));
-    await until(() => peer.hasEnded);
-    await other.write(framesOf('a', ['3']));
-    await until(() => bench.manager.messages.length === 3);
-    expect(bench.manager.messages).toEqual(['1', '2', '3']);
-    expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 2, received: 3, lostFraming: 1 });
-    expect(bench.logged('WARN')[0]).toMatch(/^\/socket\/client\.1 connection closed: a frame .*; before it 2 whole frames are kept, 0 bytes of a half frame are not; mend the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/);
-    expect(bench.connections()).toBe(1);
-  });
+  test.each([[1], [MB + 1], [2 ** 31], [2 ** 32 - 1]])(
+    'a length of %d closes that connection alone, and what came before is kept',
+    async (length) => {
+      const [peer, other] = [await bench.connect(), await bench.connect()];
+      const head = Buffer.alloc(4);
+      head.writeUInt32LE(length);
+      await peer.write(Buffer.concat([framesOf('a', ['1', '2']), head, framesOf('a', ['never'])]));
+      await until(() => peer.hasEnded);
+      await other.write(framesOf('a', ['3']));
+      await until(() => bench.manager.messages.length === 3);
+      expect(bench.manager.messages).toEqual(['1', '2', '3']);
+      expect(bench.counts).toEqual({
+        ...newSocketCounts(),
+        open: 1,
+        accepted: 2,
+        received: 3,
+        lostFraming: 1,
+      });
+      expect(bench.logged('WARN')[0]).toMatch(
+        /^\/socket\/client\.1 connection closed: a frame .*; before it 2 whole frames are kept, 0 bytes of a half frame are not; mend the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/,
+      );
+      expect(bench.connections()).toBe(1);
+    },
+  );
 
   test('what ends in the middle of a frame is counted; its whole frames are kept', async () => {
     const three = framesOf('a', ['1', '2', '3']);
-    const ends = framesIn(three).map((frame, i, all) => all.slice(0, i + 1).reduce((sum, { length }) => sum + length, 0));
+    const ends = framesIn(three).map((frame, i, all) =>
+      all.slice(0, i + 1).reduce((sum, { length }) => sum + length, 0),
+    );
     for (let cut = 0; cut <= three.length; cut++) {
       bench.manager.runs.length = 0;
       bench.counts.cutFrames = 0;
@@ -287,7 +354,9 @@ describe('Client: a half frame', () => {
     await quiet();
     expect(bench.connections()).toBe(1);
     expect(bench.counts.lostFraming).toBe(1);
-    expect(bench.logged('WARN')).toEqual(['/socket/client.1 connection closed: a frame stayed half for 30 s; before it 1 whole frame is kept, 7 bytes of a half frame are not; see why its program stopped in the middle of one']);
+    expect(bench.logged('WARN')).toEqual([
+      '/socket/client.1 connection closed: a frame stayed half for 30 s; before it 1 whole frame is kept, 7 bytes of a half frame are not; see why its program stopped in the middle of one',
+    ]);
     await idle.write(framesOf('a', ['still there']));
     await until(() => bench.manager.messages.includes('still there'));
   });
@@ -314,19 +383,30 @@ describe('Client: a half frame', () => {
 });
 
 describe('Client: reports', () => {
-  const ask = (level: '' | 'settled'): Buffer => prefixed(Buffer.concat([Buffer.from([0, 5]), Buffer.from(`kahe?${level}`)]));
+  const ask = (level: '' | 'settled'): Buffer =>
+    prefixed(Buffer.concat([Buffer.from([0, 5]), Buffer.from(`kahe?${level}`)]));
   const told = (peer: Peer): unknown[] => {
     const reports: unknown[] = [];
-    for (let at = 0, bytes = peer.bytes; at + 4 <= bytes.length; at += 4 + bytes.readUInt32LE(at)) reports.push(JSON.parse(bytes.toString('utf8', at + 4, at + 4 + bytes.readUInt32LE(at))));
+    for (let at = 0, bytes = peer.bytes; at + 4 <= bytes.length; at += 4 + bytes.readUInt32LE(at))
+      reports.push(JSON.parse(bytes.toString('utf8', at + 4, at + 4 + bytes.readUInt32LE(at))));
     return reports;
   };
 
   test('of frames that are safe, and of bad ones with their reason', async () => {
     const peer = await bench.connect();
-    await peer.write(Buffer.concat([framesOf('a', ['1', '2']), Buffer.from([3, 0, 0, 0, 200, 1, 2]), ask('')]));
+    await peer.write(
+      Buffer.concat([framesOf('a', ['1', '2']), Buffer.from([3, 0, 0, 0, 200, 1, 2]), ask('')]),
+    );
     await until(() => told(peer).length === 1);
     const reason = 'lengths pass the end of the frame';
-    expect(told(peer)).toEqual([{ level: 'safe', frames: 3, outcomes: { safe: 2, rejected: 1, discarded: 0 }, reasons: [{ outcome: 'rejected', reason, frames: 1 }] }]);
+    expect(told(peer)).toEqual([
+      {
+        level: 'safe',
+        frames: 3,
+        outcomes: { safe: 2, rejected: 1, discarded: 0 },
+        reasons: [{ outcome: 'rejected', reason, frames: 1 }],
+      },
+    ]);
     expect(bench.manager.fences.map(({ receipt: { level } }) => level)).toEqual(['safe']);
   });
 
@@ -335,7 +415,15 @@ describe('Client: reports', () => {
     await peer.write(framesOf('a', ['1', '2', '3', '4', '5']));
     await until(() => bench.manager.runs.length === 1);
     const origin = bench.manager.origins[0];
-    for (const fate of ['stored', 'slicedOut', 'discarded'] as const) bench.origins.ended(new Map([[origin!, 1], [NOBODY, 100]]), fate, 'the spool was full');
+    for (const fate of ['stored', 'slicedOut', 'discarded'] as const)
+      bench.origins.ended(
+        new Map([
+          [origin!, 1],
+          [NOBODY, 100],
+        ]),
+        fate,
+        'the spool was full',
+      );
     await peer.write(ask('settled'));
     await until(() => told(peer).length === 1);
     const outcomes = { delivered: 2, stored: 1, slicedOut: 1, rejected: 0, discarded: 1, unknown: 0 };
@@ -344,15 +432,35 @@ describe('Client: reports', () => {
     bench.origins.ended(new Map([[UNKNOWN, 7]]), 'stored');
     await peer.write(ask('settled'));
     await until(() => told(peer).length === 2);
-    expect(told(peer)[1]).toEqual({ level: 'settled', frames: 5, outcomes: { ...outcomes, delivered: 0, unknown: 2 }, reasons });
+    expect(told(peer)[1]).toEqual({
+      level: 'settled',
+      frames: 5,
+      outcomes: { ...outcomes, delivered: 0, unknown: 2 },
+      reasons,
+    });
   });
 
   test('a question of one level is asked of each bucket that got frames since the last one of that level', async () => {
     const peer = await bench.connect();
-    await peer.write(Buffer.concat([framesOf('a', ['1']), QUESTION, framesOf('b', ['2']), ask('settled'), framesOf('c', ['3']), ask(''), ask('settled')]));
+    await peer.write(
+      Buffer.concat([
+        framesOf('a', ['1']),
+        QUESTION,
+        framesOf('b', ['2']),
+        ask('settled'),
+        framesOf('c', ['3']),
+        ask(''),
+        ask('settled'),
+      ]),
+    );
     await until(() => bench.manager.fences.length === 4);
     const asked = bench.manager.fences.map(({ receipt: { level }, buckets }) => [level, buckets].flat());
-    expect(asked).toEqual([['safe', 'a'], ['settled', 'a', 'b'], ['safe', 'b', 'c'], ['settled', 'c']]);
+    expect(asked).toEqual([
+      ['safe', 'a'],
+      ['settled', 'a', 'b'],
+      ['safe', 'b', 'c'],
+      ['settled', 'c'],
+    ]);
   });
 
   test('a receipt counts no frame that was discarded', async () => {
@@ -376,7 +484,16 @@ describe('Client: reports', () => {
 describe('Client: receipts', () => {
   test('each question is answered with the frames before it', async () => {
     const peer = await bench.connect();
-    await peer.write(Buffer.concat([QUESTION, framesOf('a', ['1', '2']), QUESTION, framesOf('b', ['3']), QUESTION, QUESTION]));
+    await peer.write(
+      Buffer.concat([
+        QUESTION,
+        framesOf('a', ['1', '2']),
+        QUESTION,
+        framesOf('b', ['3']),
+        QUESTION,
+        QUESTION,
+      ]),
+    );
     await until(() => peer.answers.length === 4);
     expect(peer.answers).toEqual([0, 2, 3, 3]);
   });
@@ -393,7 +510,7 @@ describe('Client: receipts', () => {
     expect(peer.answers).toEqual([0]);
   });
 
-  test('who brings frames that must be rejected and can\'t be kept is not read on; others are, and it goes on when there is room', async () => {
+  test("who brings frames that must be rejected and can't be kept is not read on; others are, and it goes on when there is room", async () => {
     bench.store.problem = 'full';
     const bad = Buffer.from([3, 0, 0, 0, 200, 1, 2]);
     const [held, other] = [await bench.connect(), await bench.connect()];
@@ -412,7 +529,9 @@ describe('Client: receipts', () => {
   test('hundreds of questions in one write are answered in their order, each once, however they become safe', async () => {
     bench.manager.isQuick = false;
     const peer = await bench.connect();
-    await peer.write(Buffer.concat(numbered(0, 500).map((text) => Buffer.concat([framesOf('a', [text]), QUESTION]))));
+    await peer.write(
+      Buffer.concat(numbered(0, 500).map((text) => Buffer.concat([framesOf('a', [text]), QUESTION]))),
+    );
     const seen = new Set<Receipt>();
     // Answered from the last to the first: nothing may go out before its elders.
     while (seen.size < 500) {
@@ -437,7 +556,15 @@ describe('Client: receipts', () => {
   test('every bucket that got frames since the last question is asked, whenever that one is answered', async () => {
     bench.manager.isQuick = false;
     const peer = await bench.connect();
-    await peer.write(Buffer.concat([framesOf('a', ['1']), framesOf('b', ['2']), QUESTION, framesOf('b', ['3']), framesOf('c', ['4'])]));
+    await peer.write(
+      Buffer.concat([
+        framesOf('a', ['1']),
+        framesOf('b', ['2']),
+        QUESTION,
+        framesOf('b', ['3']),
+        framesOf('c', ['4']),
+      ]),
+    );
     await until(() => bench.manager.messages.length === 4);
     bench.manager.fences[0]!.receipt.letGo();
     await until(() => peer.answers.length === 1);
@@ -492,7 +619,10 @@ describe('Client: receipts', () => {
     let accepted = 0;
     let isStuck = false;
     for (let i = 0; i < 200 && !isStuck; i++) {
-      void peer.write(zeros).then(() => accepted++, () => undefined);
+      void peer.write(zeros).then(
+        () => accepted++,
+        () => undefined,
+      );
       await quiet();
       isStuck = accepted < i;
     }
@@ -512,11 +642,20 @@ describe('Listener: the pace of reading', () => {
   test('the pacer is told of the whole frames and the bytes of each read, of questions, and of each who connects', async () => {
     bench.manager.isQuick = false;
     const peer = await bench.connect();
-    const bytes = Buffer.concat([framesOf('a', ['1', '2']), QUESTION, framesOf('b', ['3']), encodeFrame('b', null, 'half').subarray(0, 5)]);
+    const bytes = Buffer.concat([
+      framesOf('a', ['1', '2']),
+      QUESTION,
+      framesOf('b', ['3']),
+      encodeFrame('b', null, 'half').subarray(0, 5),
+    ]);
     await peer.write(bytes);
     await until(() => bench.manager.fences.length === 1);
     expect(bench.newcomers).toBe(1);
-    expect([bench.reads, bench.asked, bench.counts.awaited]).toEqual([[{ frames: 3, bytes: bytes.length }], 1, 1]);
+    expect([bench.reads, bench.asked, bench.counts.awaited]).toEqual([
+      [{ frames: 3, bytes: bytes.length }],
+      1,
+      1,
+    ]);
     bench.manager.fences[0]!.receipt.letGo();
     await until(() => peer.answers.length === 1);
     expect([bench.asked, bench.counts.awaited]).toEqual([1, 0]);
@@ -544,13 +683,20 @@ describe('Listener: memory', () => {
     await peer.write(framesOf('a', ['1']));
     await until(() => bench.budget.isOver);
     const late = await bench.connect();
-    await Promise.all([peer.write(framesOf('a', numbered(2, 500))), late.write(framesOf('b', numbered(1_000, 500)))]);
+    await Promise.all([
+      peer.write(framesOf('a', numbered(2, 500))),
+      late.write(framesOf('b', numbered(1_000, 500))),
+    ]);
     await quiet();
     expect(bench.manager.messages).toEqual(['1']);
     bench.budget.give(taken);
     await until(() => bench.manager.messages.length === 1_001);
-    expect(bench.manager.runs.filter(({ bucket }) => bucket === 'a').flatMap(({ messages }) => messages)).toEqual(numbered(1, 501));
-    expect(bench.manager.runs.filter(({ bucket }) => bucket === 'b').flatMap(({ messages }) => messages)).toEqual(numbered(1_000, 500));
+    expect(
+      bench.manager.runs.filter(({ bucket }) => bucket === 'a').flatMap(({ messages }) => messages),
+    ).toEqual(numbered(1, 501));
+    expect(
+      bench.manager.runs.filter(({ bucket }) => bucket === 'b').flatMap(({ messages }) => messages),
+    ).toEqual(numbered(1_000, 500));
     expect(bench.logged('WARN')).toHaveLength(1);
   });
 
@@ -567,7 +713,10 @@ describe('Listener: memory', () => {
     }
     expect(bench.budget.isOver).toBe(true);
     const [first, ...others] = peers;
-    for (const peer of others) void peer.write(Buffer.concat([frame.subarray(850 * 1024), framesOf('small', ['behind it'])])).catch(() => undefined);
+    for (const peer of others)
+      void peer
+        .write(Buffer.concat([frame.subarray(850 * 1024), framesOf('small', ['behind it'])]))
+        .catch(() => undefined);
     await quiet();
     expect(bench.manager.messages).toEqual([]);
     // The oldest never goes on: it is closed when its time is over, and then it is the next one's turn.
@@ -618,7 +767,17 @@ describe('Listener: connections', () => {
     await small.listen();
     const peers = await Promise.all([small.connect(), small.connect(), small.connect()]);
     const late = [createConnection(small.path), createConnection(small.path)];
-    await Promise.all(late.map((socket) => new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve).resume())));
+    await Promise.all(
+      late.map(
+        (socket) =>
+          new Promise((resolve) =>
+            socket
+              .on('error', () => undefined)
+              .once('close', resolve)
+              .resume(),
+          ),
+      ),
+    );
     for (const [i, peer] of peers.entries()) await peer.write(framesOf('a', [String(i)]));
     await until(() => small.manager.messages.length === 3);
     expect(small.lines.filter((line) => line.includes('was turned away: 3 are open'))).toHaveLength(1);
@@ -643,9 +802,14 @@ describe('Listener: the end', () => {
     bench.listener.stop();
     expect(existsSync(bench.path)).toBe(false);
     await bench.stopped();
-    const of = (name: string): string[] => bench.manager.runs.filter(({ bucket }) => bucket === name).flatMap(({ messages }) => messages);
+    const of = (name: string): string[] =>
+      bench.manager.runs.filter(({ bucket }) => bucket === name).flatMap(({ messages }) => messages);
     expect(of('open')).toEqual(numbered(0, 10_000));
-    expect(of('late').map(Number).sort((a, b) => a - b)).toEqual(numbered(0, 4_000).map(Number));
+    expect(
+      of('late')
+        .map(Number)
+        .sort((a, b) => a - b),
+    ).toEqual(numbered(0, 4_000).map(Number));
     expect(bench.connections()).toBe(0);
   });
 
@@ -673,7 +837,9 @@ describe('Listener: the end', () => {
     bench.clock.advance(5_000);
     await bench.listener.stopped;
     isOver = true;
-    expect(bench.logged('WARN')).toEqual(['/socket clients still wrote after 5000 ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time']);
+    expect(bench.logged('WARN')).toEqual([
+      '/socket clients still wrote after 5000 ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time',
+    ]);
   });
 
   test('a client that was told to wait for memory is read, when there is room in time', async () => {

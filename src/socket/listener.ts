@@ -1,5 +1,5 @@
-// Takes connections and keeps an eye on all of them: pauses them when memory is full, closes half frames that are too old, and at the end
-// reads what clients had already sent before it lets them go.
+// Takes connections and keeps an eye on all of them: pauses them when memory is full, closes half frames that
+// are too old, and at the end reads what clients had already sent before it lets them go.
 import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
 import type { ManagerMessage } from '../buckets/messages.js';
@@ -42,14 +42,20 @@ export interface ListenerOptions {
   /** At the end: how long clients are read at most. */
   readonly drainMs: number;
   readonly halfFrameTimeoutMs?: number;
-  /** At the end: all is read. Clients stay, for answers to what they asked, until the listener is told `release`; without this they go at once. */
+  /**
+   * At the end: all is read. Clients stay, for answers to what they asked, until the listener is told
+   * `release`; without this they go at once.
+   */
   readonly onQuiet?: () => void;
 }
 
 const HALF_FRAME_TIMEOUT_MS = 30_000;
 const SWEEP_MS = 1_000;
 const LOG_FULL_EVERY_MS = 10_000;
-/** So many turns of the event loop without a byte or a connection, one after another, and the sockets are empty. */
+/**
+ * So many turns of the event loop without a byte or a connection, one after another, and the sockets are
+ * empty.
+ */
 const QUIET_TURNS = 3;
 /** At the end: who connected so short a time ago is about to write, and knows nothing of the end. */
 const NEWCOMER_MS = 100;
@@ -77,12 +83,17 @@ export class Listener extends Actor<ListenerMessage> {
     this.#options = options;
     this.#maxConnections = options.maxConnections ?? mostConnections();
     options.socket.server.on('connection', this.#onConnection).on('error', this.#onError);
-    this.#endPressure = options.budget.onPressure((pressure) => context.self.tell({ kind: 'pressure', pressure }));
+    this.#endPressure = options.budget.onPressure((pressure) =>
+      context.self.tell({ kind: 'pressure', pressure }),
+    );
     this.#sweeper = context.clock.every(SWEEP_MS, () => context.self.tell({ kind: 'sweep' }));
   }
 
   readonly #onConnection = (socket: Socket): void => this.#context.self.tell({ kind: 'connection', socket });
-  readonly #onError = (error: Error): void => this.#context.log.error(`can't take a connection: ${error.message}; those that are open go on. If files are what is short, raise LimitNOFILE (ulimit -n)`);
+  readonly #onError = (error: Error): void =>
+    this.#context.log.error(
+      `can't take a connection: ${error.message}; those that are open go on. If files are what is short, raise LimitNOFILE (ulimit -n)`,
+    );
 
   get connections(): number {
     return this.#clients.size;
@@ -90,13 +101,20 @@ export class Listener extends Actor<ListenerMessage> {
 
   override receive(message: ListenerMessage): void {
     switch (message.kind) {
-      case 'connection': return this.#accept(message.socket);
-      case 'gone': return this.#forget(message.client);
-      case 'pressure': return this.#onPressure(message.pressure);
-      case 'sweep': return this.#sweep();
-      case 'inherit': return message.clients.forEach((client) => this.#clients.add(client));
-      case 'turn': return this.#onTurn();
-      case 'release': return this.#release();
+      case 'connection':
+        return this.#accept(message.socket);
+      case 'gone':
+        return this.#forget(message.client);
+      case 'pressure':
+        return this.#onPressure(message.pressure);
+      case 'sweep':
+        return this.#sweep();
+      case 'inherit':
+        return message.clients.forEach((client) => this.#clients.add(client));
+      case 'turn':
+        return this.#onTurn();
+      case 'release':
+        return this.#release();
     }
   }
 
@@ -130,7 +148,18 @@ export class Listener extends Actor<ListenerMessage> {
     });
     const client = this.#context.spawn<ClientMessage>(
       `client.${++this.#accepted}`,
-      (context) => new Client(context, { socket: reading, manager, rejected, origins, budget, maxFrameBytes, counts, halfFrameTimeoutMs, halves: this.#halves }),
+      (context) =>
+        new Client(context, {
+          socket: reading,
+          manager,
+          rejected,
+          origins,
+          budget,
+          maxFrameBytes,
+          counts,
+          halfFrameTimeoutMs,
+          halves: this.#halves,
+        }),
       () => reading.destroy(),
     );
     // A reset is how many clients leave; 'close' follows it.
@@ -156,7 +185,9 @@ export class Listener extends Actor<ListenerMessage> {
     this.#options.counts.turnedAway++;
     const nowMs = this.#context.clock.now();
     if (nowMs - this.#loggedTurnedMs < LOG_FULL_EVERY_MS) return;
-    this.#context.log.warn(`a connection was turned away: ${this.#clients.size} ${plural(this.#clients.size, 'is', 'are')} open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#options.counts.turnedAway} ${plural(this.#options.counts.turnedAway, 'time')} so far`);
+    this.#context.log.warn(
+      `a connection was turned away: ${this.#clients.size} ${plural(this.#clients.size, 'is', 'are')} open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${this.#options.counts.turnedAway} ${plural(this.#options.counts.turnedAway, 'time')} so far`,
+    );
     this.#loggedTurnedMs = nowMs;
   }
 
@@ -172,7 +203,9 @@ export class Listener extends Actor<ListenerMessage> {
     const nowMs = this.#context.clock.now();
     this.#timesFull++;
     if (nowMs - this.#loggedFullMs < LOG_FULL_EVERY_MS) return;
-    this.#context.log.warn(`memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; see which stream doesn't deliver, or raise MAXMEMORY; ${this.#timesFull} ${plural(this.#timesFull, 'time')} so far`);
+    this.#context.log.warn(
+      `memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; see which stream doesn't deliver, or raise MAXMEMORY; ${this.#timesFull} ${plural(this.#timesFull, 'time')} so far`,
+    );
     this.#loggedFullMs = nowMs;
   }
 
@@ -189,8 +222,10 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   #nextTurn(): void {
-    // While clients are paused for memory there is nothing to read, nor from one that has only just come: look again a little later.
-    if (this.#options.budget.isOver || this.#hasNewcomer) this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
+    // While clients are paused for memory there is nothing to read, nor from one that has only just come:
+    // look again a little later.
+    if (this.#options.budget.isOver || this.#hasNewcomer)
+      this.#context.clock.after(5, () => this.#context.self.tell({ kind: 'turn' }));
     else setImmediate(() => this.#context.self.tell({ kind: 'turn' }));
   }
 
@@ -204,7 +239,10 @@ export class Listener extends Actor<ListenerMessage> {
   }
 
   #finish(isLate: boolean): void {
-    if (isLate) this.#context.log.warn(`clients still wrote after ${this.#options.drainMs} ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time`);
+    if (isLate)
+      this.#context.log.warn(
+        `clients still wrote after ${this.#options.drainMs} ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time`,
+      );
     this.#endPressure();
     this.#sweeper.cancel();
     this.#options.socket.server.off('connection', this.#onConnection);

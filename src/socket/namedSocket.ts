@@ -1,5 +1,6 @@
-// A socket that Kahe has bound to a path. Its file may go while the daemon lives (somebody's rm, a cleaner of old files): then it is bound
-// again within a second or so, and nobody who is connected hears of it. Whatever else stands there by then is left alone.
+// A socket that Kahe has bound to a path. Its file may go while the daemon lives (somebody's rm, a cleaner of
+// old files): then it is bound again within a second or so, and nobody who is connected hears of it. Whatever
+// else stands there by then is left alone.
 import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -9,7 +10,10 @@ import type { Log } from '../log.js';
 import { type FileId, type SocketPlace, bindAt, leadsTo } from './bind.js';
 import { type BoundSocket, LOOK_MS, holdUntilHeard, newServer } from './boundSocket.js';
 
-/** So many turns of the event loop without a connection, one after another, and the kernel's queue is empty: each takes one at least. */
+/**
+ * So many turns of the event loop without a connection, one after another, and the kernel's queue is empty:
+ * each takes one at least.
+ */
 const QUIET_TURNS = 3;
 
 /**
@@ -63,7 +67,10 @@ class NamedSocket implements BoundSocket {
     }
   }
 
-  /** The server is not closed: libuv would remove whatever has its path by then, such as a successor's socket. It ends with the process. */
+  /**
+   * The server is not closed: libuv would remove whatever has its path by then, such as a successor's socket.
+   * It ends with the process.
+   */
   close(): void {
     this.server.on('connection', (socket) => socket.destroy()).unref();
   }
@@ -92,7 +99,9 @@ class NamedSocket implements BoundSocket {
 
   #lost(log: Log): void {
     this.#problem = `${this.#name} ${this.#found() === 'nothing' ? 'is gone' : 'is another file now'}`;
-    log.warn(`${this.#problem}: something has removed the socket's file, such as a cleaner of old files. Kahe binds it again; open connections go on`);
+    log.warn(
+      `${this.#problem}: something has removed the socket's file, such as a cleaner of old files. Kahe binds it again; open connections go on`,
+    );
   }
 
   #failed(error: unknown, log: Log): void {
@@ -100,11 +109,17 @@ class NamedSocket implements BoundSocket {
     // Its number is free now for another file.
     if (!this.server.listening) this.#file = undefined;
     const problem = messageOf(error);
-    if (problem !== this.#problem) log.error(`${problem}. Until then no client can connect here; Kahe tries again every second, and open connections go on`);
+    if (problem !== this.#problem)
+      log.error(
+        `${problem}. Until then no client can connect here; Kahe tries again every second, and open connections go on`,
+      );
     this.#problem = problem;
   }
 
-  /** The kernel's queue ends with the socket that is bound now: those in it, who connected before the file went, are taken first. */
+  /**
+   * The kernel's queue ends with the socket that is bound now: those in it, who connected before the file
+   * went, are taken first.
+   */
   async #emptied(): Promise<void> {
     for (let quiet = 0, seen = this.#accepted; quiet < QUIET_TURNS; quiet++) {
       await nextTurn();

@@ -8,7 +8,9 @@ export function groupId(group: string | number | undefined): number | undefined 
   try {
     return Number(entry('group', group)[2]);
   } catch {
-    throw new ConfigError(`SOCKET_GROUP: there is no group "${group}"; make it with groupadd, or name another`);
+    throw new ConfigError(
+      `SOCKET_GROUP: there is no group "${group}"; make it with groupadd, or name another`,
+    );
   }
 }
 
@@ -32,5 +34,7 @@ function nameOf(database: 'group' | 'passwd', id: number): string {
 
 /** getent also finds those that are not in files (LDAP, sssd). */
 function entry(database: 'group' | 'passwd', key: string): readonly string[] {
-  return execFileSync('getent', [database, key], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim().split(':');
+  return execFileSync('getent', [database, key], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    .trim()
+    .split(':');
 }

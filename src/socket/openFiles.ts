@@ -1,5 +1,6 @@
-// How many clients there is room for: the process may have only so many files open at a time (LimitNOFILE, `ulimit -n`), and the spool, the
-// streams and Kafka need some of them. Clients that took them all would stop the daemon that they wait for.
+// How many clients there is room for: the process may have only so many files open at a time (LimitNOFILE,
+// `ulimit -n`), and the spool, the streams and Kafka need some of them. Clients that took them all would stop
+// the daemon that they wait for.
 import { readFileSync } from 'node:fs';
 
 const LEAST_KEPT = 32;

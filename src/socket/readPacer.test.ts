@@ -28,7 +28,10 @@ beforeEach(() => {
   });
 });
 
-/** A round of reading that begins so long after the one before, and finds these frames on as many connections. @returns the pause after it */
+/**
+ * A round of reading that begins so long after the one before, and finds these frames on as many connections.
+ * @returns the pause after it
+ */
 function round(afterMs: number, ...frames: number[]): number {
   nowMs += afterMs;
   for (const count of frames) pacer.read(count, count * FRAME_BYTES);
@@ -87,7 +90,9 @@ describe('ReadPacer', () => {
       pacer.read(frames, bytes);
       return endOfRound();
     };
-    expect([large(7, 16_384), large(0, 65_536), large(7, 16_384), large(7, 16_384)]).toEqual([0.5, 0.25, 0.125, 0]);
+    expect([large(7, 16_384), large(0, 65_536), large(7, 16_384), large(7, 16_384)]).toEqual([
+      0.5, 0.25, 0.125, 0,
+    ]);
   });
 
   test('while a client waits for a receipt that may come soon there is none', () => {

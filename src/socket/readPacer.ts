@@ -1,8 +1,10 @@
-// Many clients that write a frame each wake the process for each frame, and the waking costs ten times what the frame does. So when frames come
-// thick, reading pauses for up to a millisecond between two rounds, and the next round finds them together, as network drivers do with their
-// interrupts. Measured with 50,000 frames/s from 16 connections, one a write: 14 % of a core instead of 40 %. It is the whole thread that pauses,
-// so its other work waits too, a millisecond at most each turn. There is no pause while a client waits for a quick receipt, nor while new ones
-// connect: Node takes one connection a round, and those that come faster than that would soon be refused.
+// Many clients that write a frame each wake the process for each frame, and the waking costs ten times what
+// the frame does. So when frames come thick, reading pauses for up to a millisecond between two rounds, and
+// the next round finds them together, as network drivers do with their interrupts. Measured with 50,000
+// frames/s from 16 connections, one a write: 14 % of a core instead of 40 %. It is the whole thread that
+// pauses, so its other work waits too, a millisecond at most each turn. There is no pause while a client
+// waits for a quick receipt, nor while new ones connect: Node takes one connection a round, and those that
+// come faster than that would soon be refused.
 
 /** Longest pause, ms. */
 const LONGEST_MS = 1;
@@ -11,8 +13,9 @@ const SHORTEST_MS = 0.1;
 /** So many frames must be expected in a pause. */
 const WORTHWHILE_FRAMES = 4;
 /**
- * With so many frames, or bytes, found in one read the pause was long enough. The kernel holds some 200 KB of a connection, and for it each write
- * is 700 bytes longer (277 small frames, 49 of 2 KiB); then it makes the writer wait.
+ * With so many frames, or bytes, found in one read the pause was long enough. The kernel holds some 200 KB of
+ * a connection, and for it each write is 700 bytes longer (277 small frames, 49 of 2 KiB); then it makes the
+ * writer wait.
  */
 const MANY_FRAMES = 16;
 const MANY_BYTES = 16 * 1024;
@@ -39,7 +42,10 @@ export class ReadPacer {
   #isRound = false;
 
   /** @param isAwaited whether a client waits for an answer */
-  constructor(readonly isAwaited: () => boolean, parts: PacerParts = ofThisThread) {
+  constructor(
+    readonly isAwaited: () => boolean,
+    parts: PacerParts = ofThisThread,
+  ) {
     this.#parts = parts;
   }
 
@@ -74,7 +80,8 @@ export class ReadPacer {
     this.#hasMany = false;
     this.#hasNewcomer = false;
     this.#isRound = false;
-    if (mayPause && this.#pauseMs >= SHORTEST_MS && expected >= WORTHWHILE_FRAMES) this.#parts.pause(this.#pauseMs);
+    if (mayPause && this.#pauseMs >= SHORTEST_MS && expected >= WORTHWHILE_FRAMES)
+      this.#parts.pause(this.#pauseMs);
   };
 
   #isReceiptDue(now: number): boolean {

@@ -1,5 +1,5 @@
-// The lock of those who want a socket's path: of several starters one has it. It is a folder that names its holder, so that one who was
-// killed keeps nobody waiting.
+// The lock of those who want a socket's path: of several starters one has it. It is a folder that names its
+// holder, so that one who was killed keeps nobody waiting.
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../disk/fileSystem.js';
@@ -12,12 +12,15 @@ export type Unlock = () => void;
 const STALE_MS = 10_000;
 const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY', 'ENOTDIR']);
 
-/** Those that this process holds: any other lock with its number is of an earlier process, as in a container, where each is number 1. */
+/**
+ * Those that this process holds: any other lock with its number is of an earlier process, as in a container,
+ * where each is number 1.
+ */
 const held = new Set<string>();
 
 /**
- * Makes the folder under another name, and gives it its own in one step, which only one can: the loser of a race finds it there. An empty
- * one, which a holder that was killed has left, gives way by itself.
+ * Makes the folder under another name, and gives it its own in one step, which only one can: the loser of a
+ * race finds it there. An empty one, which a holder that was killed has left, gives way by itself.
  * @param setting names what the path is of, for messages
  * @throws {AlreadyRunningError} somebody has it; {ConfigError} it can't be made
  */
@@ -34,7 +37,10 @@ export function takeLock(path: string, setting: string): Unlock {
       return () => unlock(path, mine);
     } catch (error) {
       clear(mine);
-      if (!isTaken(error, path)) throw new ConfigError(`${setting}: can't make ${path}: ${messageOf(error)}; the folder must exist and be writable${ownerHint(error, dirname(path))}`);
+      if (!isTaken(error, path))
+        throw new ConfigError(
+          `${setting}: can't make ${path}: ${messageOf(error)}; the folder must exist and be writable${ownerHint(error, dirname(path))}`,
+        );
       removeStale(path, setting);
     }
   }
@@ -64,8 +70,13 @@ function clear(aside: string): void {
 function removeStale(path: string, setting: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isDirectory()) throw new ConfigError(`${setting}: ${path} is needed for starting, and something else has that name; move it away or choose another path`);
-  const busy = new AlreadyRunningError(`another daemon is just starting on this socket (${path} exists); if none is, that folder gives way within ${(2 * STALE_MS) / 1000} s`);
+  if (!found.isDirectory())
+    throw new ConfigError(
+      `${setting}: ${path} is needed for starting, and something else has that name; move it away or choose another path`,
+    );
+  const busy = new AlreadyRunningError(
+    `another daemon is just starting on this socket (${path} exists); if none is, that folder gives way within ${(2 * STALE_MS) / 1000} s`,
+  );
   // A time that is far ahead was written before the clock was set back.
   if (!isHolderDead(path) && Math.abs(Date.now() - found.mtimeMs) < STALE_MS) throw busy;
   const aside = `${path}.${process.pid}`;
@@ -73,7 +84,9 @@ function removeStale(path: string, setting: string): void {
     renameSync(path, aside);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return;
-    throw new ConfigError(`${setting}: ${path} was left by a starter that died, and can't be taken away: ${messageOf(error)}; it ${whose(path)}: remove it`);
+    throw new ConfigError(
+      `${setting}: ${path} was left by a starter that died, and can't be taken away: ${messageOf(error)}; it ${whose(path)}: remove it`,
+    );
   }
   if (lstatSync(aside).ino === found.ino) return clear(aside);
   // Another starter was quicker, and this is its lock.
@@ -81,7 +94,10 @@ function removeStale(path: string, setting: string): void {
   throw busy;
 }
 
-/** The lock names its holder: one that was killed in the midst of starting must not keep its successor waiting. */
+/**
+ * The lock names its holder: one that was killed in the midst of starting must not keep its successor
+ * waiting.
+ */
 function isHolderDead(path: string): boolean {
   if (held.has(path)) return false;
   try {
@@ -97,7 +113,10 @@ function isHolderDead(path: string): boolean {
 
 /** Another user's lock in a folder like /tmp gives no way: EPERM. */
 function isTaken(error: unknown, path: string): boolean {
-  return TAKEN.has(errnoOf(error)) || (errnoOf(error) === 'EPERM' && lstatSync(path, { throwIfNoEntry: false }) !== undefined);
+  return (
+    TAKEN.has(errnoOf(error)) ||
+    (errnoOf(error) === 'EPERM' && lstatSync(path, { throwIfNoEntry: false }) !== undefined)
+  );
 }
 
 function ownerHint(error: unknown, folder: string): string {

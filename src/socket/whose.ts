@@ -1,9 +1,13 @@
-// Whose a socket's file is, for those who may not use it: EACCES says nothing of a daemon, only that a person has to do something.
+// Whose a socket's file is, for those who may not use it: EACCES says nothing of a daemon, only that a person
+// has to do something.
 import { type Stats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { groupName, userName } from './names.js';
 
-/** `belongs to root, group kahe, mode 0660`, or, where its folder hides it: `is in /run/kahe, which belongs to …` */
+/**
+ * `belongs to root, group kahe, mode 0660`, or, where its folder hides it: `is in /run/kahe, which belongs to
+ * …`
+ */
 export function whose(path: string): string {
   const [seen, facts] = nearestSeen(path);
   const text = `belongs to ${userName(facts.uid)}, group ${groupName(facts.gid)}, mode ${(facts.mode & 0o7777).toString(8).padStart(4, '0')}`;
@@ -15,7 +19,10 @@ export function refusedAt(path: string): string {
   const [seen, { gid, mode }] = nearestSeen(path);
   const letsGroup = (mode & (seen === path ? 0o020 : 0o010)) !== 0;
   const group = groupName(gid);
-  const joining = letsGroup && gid !== 0 ? `become a member of its group (sudo usermod -aG ${group} $USER, then log in again), or ` : '';
+  const joining =
+    letsGroup && gid !== 0
+      ? `become a member of its group (sudo usermod -aG ${group} $USER, then log in again), or `
+      : '';
   return `you may not use it: it ${whose(path)}; ${joining}use sudo`;
 }
 

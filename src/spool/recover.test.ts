@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -20,7 +28,11 @@ interface Piece {
 /** A message that looks like the end of one piece and a whole other one. */
 const FORGERY = (() => {
   const inner = framesOf(BUCKET, ['forged']);
-  return Buffer.concat([encodeCheckpoint(Buffer.from('x'), 1, 5), inner, encodeCheckpoint(inner, 1, 666)]).toString('latin1');
+  return Buffer.concat([
+    encodeCheckpoint(Buffer.from('x'), 1, 5),
+    inner,
+    encodeCheckpoint(inner, 1, 666),
+  ]).toString('latin1');
 })();
 
 const PIECES: readonly Piece[] = [
@@ -28,7 +40,11 @@ const PIECES: readonly Piece[] = [
   { messages: ['three', '', 'four'], timeMs: 1234 },
   { messages: ['five'], timeMs: 5000 },
 ];
-const WITH_FORGERY: readonly Piece[] = [PIECES[0]!, { messages: ['three', FORGERY, 'four'], timeMs: 1234 }, PIECES[2]!];
+const WITH_FORGERY: readonly Piece[] = [
+  PIECES[0]!,
+  { messages: ['three', FORGERY, 'four'], timeMs: 1234 },
+  PIECES[2]!,
+];
 
 let folder: string;
 let path: string;
@@ -47,7 +63,9 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function pieceBytes({ messages, timeMs }: Piece): Buffer {
-  const frames = Buffer.concat(messages.map((message) => encodeFrame(BUCKET, null, Buffer.from(message, 'latin1'))));
+  const frames = Buffer.concat(
+    messages.map((message) => encodeFrame(BUCKET, null, Buffer.from(message, 'latin1'))),
+  );
   return Buffer.concat([frames, encodeCheckpoint(frames, messages.length, timeMs)]);
 }
 
@@ -62,10 +80,18 @@ interface Found extends Omit<RecoveredSegment, 'batch'> {
   readonly aside: Map<string, Buffer>;
 }
 
-async function recover(bytes: Buffer, { wasClosed = false, space }: { wasClosed?: boolean; space?: Buffer } = {}): Promise<Found> {
+async function recover(
+  bytes: Buffer,
+  { wasClosed = false, space }: { wasClosed?: boolean; space?: Buffer } = {},
+): Promise<Found> {
   writeFileSync(path, bytes);
   rmSync(join(folder, 'damaged'), { recursive: true, force: true });
-  const { batch, ...rest } = await recoverSegment(path, wasClosed, { fs: disk.fs, budget, log: new Log('DEBUG', (line) => lines.push(line)), space });
+  const { batch, ...rest } = await recoverSegment(path, wasClosed, {
+    fs: disk.fs,
+    budget,
+    log: new Log('DEBUG', (line) => lines.push(line)),
+    space,
+  });
   const { until, times } = batch?.arrivals ?? { until: [], times: [] };
   const messages = batch === undefined ? [] : messagesIn(batch.view());
   expect(batch?.frames ?? 0).toBe(messages.length);
@@ -85,7 +111,9 @@ function names(of: string): string[] {
 }
 
 function messagesOf(pieces: readonly Piece[]): string[] {
-  return pieces.flatMap(({ messages }) => messages.map((message) => Buffer.from(message, 'latin1').toString()));
+  return pieces.flatMap(({ messages }) =>
+    messages.map((message) => Buffer.from(message, 'latin1').toString()),
+  );
 }
 
 describe('recoverSegment', () => {
@@ -93,7 +121,11 @@ describe('recoverSegment', () => {
     const found = await recover(Buffer.concat(PIECES.map(pieceBytes)));
     expect(found).toEqual({
       messages: messagesOf(PIECES),
-      times: [[2, 1000], [5, 1234], [6, 5000]],
+      times: [
+        [2, 1000],
+        [5, 1234],
+        [6, 5000],
+      ],
       damagedBytes: 0,
       tornBytes: 0,
       mayGo: true,
@@ -102,7 +134,11 @@ describe('recoverSegment', () => {
     expect(lines).toEqual([]);
   });
 
-  test.each([['none', undefined], ['too small a one', Buffer.alloc(10)], ['a large one', Buffer.alloc(10_000, 7)]])('reads into the space that it is given: %s', async (_what, space) => {
+  test.each([
+    ['none', undefined],
+    ['too small a one', Buffer.alloc(10)],
+    ['a large one', Buffer.alloc(10_000, 7)],
+  ])('reads into the space that it is given: %s', async (_what, space) => {
     const found = await recover(Buffer.concat(PIECES.map(pieceBytes)), space === undefined ? {} : { space });
     expect(found.messages).toEqual(messagesOf(PIECES));
   });
@@ -113,7 +149,12 @@ describe('recoverSegment', () => {
     for (let cut = 0; cut <= bytes.length; cut++) {
       const whole = bounds.filter((bound) => bound > 0 && bound <= cut).length;
       const found = await recover(bytes.subarray(0, cut));
-      expect(found, `cut at ${cut}`).toMatchObject({ messages: messagesOf(PIECES.slice(0, whole)), damagedBytes: 0, tornBytes: cut - bounds[whole]!, mayGo: true });
+      expect(found, `cut at ${cut}`).toMatchObject({
+        messages: messagesOf(PIECES.slice(0, whole)),
+        damagedBytes: 0,
+        tornBytes: cut - bounds[whole]!,
+        mayGo: true,
+      });
       expect(found.aside.size).toBe(0);
     }
   });
@@ -124,30 +165,41 @@ describe('recoverSegment', () => {
     for (let cut = 0; cut <= bytes.length; cut++) {
       const whole = bounds.filter((bound) => bound > 0 && bound <= cut).length;
       const found = await recover(bytes.subarray(0, cut));
-      expect(found.messages.slice(0, messagesOf(WITH_FORGERY.slice(0, whole)).length), `cut at ${cut}`).toEqual(messagesOf(WITH_FORGERY.slice(0, whole)));
+      expect(
+        found.messages.slice(0, messagesOf(WITH_FORGERY.slice(0, whole)).length),
+        `cut at ${cut}`,
+      ).toEqual(messagesOf(WITH_FORGERY.slice(0, whole)));
       expect(found.damagedBytes + found.tornBytes + bounds[whole]!).toBeLessThanOrEqual(cut);
     }
   });
 
-  test.each([0x01, 0x80, 0xff])('every byte flipped by %i: the pieces around it are delivered as they were, the damaged one is put aside', async (mask) => {
-    const whole = Buffer.concat(PIECES.map(pieceBytes));
-    const bounds = boundsOf(PIECES);
-    for (let flipped = 0; flipped < whole.length; flipped++) {
-      const bytes = Buffer.from(whole);
-      bytes[flipped]! ^= mask;
-      const damaged = bounds.findIndex((bound) => bound > flipped) - 1;
-      const inHead = flipped >= bounds[damaged + 1]! - 27 && flipped < bounds[damaged + 1]! - 16;
-      const found = await recover(bytes);
-      const kept = PIECES.filter((_piece, i) => i !== damaged || inHead);
-      const what = `byte ${flipped} of piece ${damaged}`;
-      expect(found.messages, what).toEqual(messagesOf(kept));
-      expect(found.times.map(([, timeMs]) => timeMs), what).toEqual(kept.map(({ timeMs }) => timeMs));
-      if (inHead) continue;
-      const damage = bytes.subarray(bounds[damaged], bounds[damaged + 1]);
-      expect(found, what).toMatchObject({ damagedBytes: damage.length, tornBytes: 0, mayGo: true });
-      expect([...found.aside], what).toEqual([[`0000000000001-00000001.bckstm.${bounds[damaged]}`, damage]]);
-    }
-  });
+  test.each([0x01, 0x80, 0xff])(
+    'every byte flipped by %i: the pieces around it are delivered as they were, the damaged one is put aside',
+    async (mask) => {
+      const whole = Buffer.concat(PIECES.map(pieceBytes));
+      const bounds = boundsOf(PIECES);
+      for (let flipped = 0; flipped < whole.length; flipped++) {
+        const bytes = Buffer.from(whole);
+        bytes[flipped]! ^= mask;
+        const damaged = bounds.findIndex((bound) => bound > flipped) - 1;
+        const inHead = flipped >= bounds[damaged + 1]! - 27 && flipped < bounds[damaged + 1]! - 16;
+        const found = await recover(bytes);
+        const kept = PIECES.filter((_piece, i) => i !== damaged || inHead);
+        const what = `byte ${flipped} of piece ${damaged}`;
+        expect(found.messages, what).toEqual(messagesOf(kept));
+        expect(
+          found.times.map(([, timeMs]) => timeMs),
+          what,
+        ).toEqual(kept.map(({ timeMs }) => timeMs));
+        if (inHead) continue;
+        const damage = bytes.subarray(bounds[damaged], bounds[damaged + 1]);
+        expect(found, what).toMatchObject({ damagedBytes: damage.length, tornBytes: 0, mayGo: true });
+        expect([...found.aside], what).toEqual([
+          [`0000000000001-00000001.bckstm.${bounds[damaged]}`, damage],
+        ]);
+      }
+    },
+  );
 
   test('every byte flipped, a message looking like a piece: what was not damaged is delivered, and nothing is thrown', async () => {
     const whole = Buffer.concat(WITH_FORGERY.map(pieceBytes));
@@ -157,13 +209,18 @@ describe('recoverSegment', () => {
       bytes[flipped]! ^= 0x41;
       const damaged = bounds.findIndex((bound) => bound > flipped) - 1;
       const { messages } = await recover(bytes);
-      for (const [i, piece] of WITH_FORGERY.entries()) if (i !== damaged) for (const message of messagesOf([piece])) expect(messages, `byte ${flipped}`).toContain(message);
+      for (const [i, piece] of WITH_FORGERY.entries())
+        if (i !== damaged)
+          for (const message of messagesOf([piece])) expect(messages, `byte ${flipped}`).toContain(message);
     }
   });
 
   test('a damaged length that leads past whole pieces costs its own piece only', async () => {
     // Frames as long as checkpoints, so that a walk which skips some of either ends at a true checkpoint.
-    const pieces = ['a', 'b', 'c', 'd'].map((name, i): Piece => ({ messages: [0, 1, 2].map((n) => `${name}${n}`.padEnd(27 - 6 - BUCKET.length, '.')), timeMs: i + 1 }));
+    const pieces = ['a', 'b', 'c', 'd'].map((name, i): Piece => ({
+      messages: [0, 1, 2].map((n) => `${name}${n}`.padEnd(27 - 6 - BUCKET.length, '.')),
+      timeMs: i + 1,
+    }));
     const bytes = Buffer.concat(pieces.map(pieceBytes));
     bytes.writeUInt32LE(bytes.readUInt32LE(0) + 6 * 27, 0);
     const found = await recover(bytes);
@@ -173,21 +230,28 @@ describe('recoverSegment', () => {
 
   test('a count that does not fit, though the checksum does, is damage', async () => {
     const frames = framesOf(BUCKET, ['one', 'two']);
-    const found = await recover(Buffer.concat([frames, encodeCheckpoint(frames, 3, 1), pieceBytes(PIECES[2]!)]));
+    const found = await recover(
+      Buffer.concat([frames, encodeCheckpoint(frames, 3, 1), pieceBytes(PIECES[2]!)]),
+    );
     expect(found).toMatchObject({ messages: ['five'], damagedBytes: frames.length + 27 });
   });
 
   test('a piece of another bucket is not taken for one of this', async () => {
     const frames = framesOf('other', ['one']);
-    const found = await recover(Buffer.concat([pieceBytes(PIECES[0]!), frames, encodeCheckpoint(frames, 1, 1)]));
+    const found = await recover(
+      Buffer.concat([pieceBytes(PIECES[0]!), frames, encodeCheckpoint(frames, 1, 1)]),
+    );
     expect(found).toMatchObject({ messages: ['one', 'two'], damagedBytes: frames.length + 27 });
   });
 
-  test.each([1, 100, 4096, 100_000])('%i zero bytes behind the last checkpoint are a torn end', async (zeros) => {
-    const found = await recover(Buffer.concat([...PIECES.map(pieceBytes), Buffer.alloc(zeros)]));
-    expect(found).toMatchObject({ messages: messagesOf(PIECES), damagedBytes: 0, tornBytes: zeros });
-    expect(lines.join()).toContain('was being written when the daemon died');
-  });
+  test.each([1, 100, 4096, 100_000])(
+    '%i zero bytes behind the last checkpoint are a torn end',
+    async (zeros) => {
+      const found = await recover(Buffer.concat([...PIECES.map(pieceBytes), Buffer.alloc(zeros)]));
+      expect(found).toMatchObject({ messages: messagesOf(PIECES), damagedBytes: 0, tornBytes: zeros });
+      expect(lines.join()).toContain('was being written when the daemon died');
+    },
+  );
 
   test('the end zeroed from every byte on, as a power cut leaves it: all pieces before it, and nothing else', async () => {
     const whole = Buffer.concat(PIECES.map(pieceBytes));
@@ -195,9 +259,14 @@ describe('recoverSegment', () => {
     // A zero that was there is no damage: the last byte that differs counts.
     for (let from = 0; from < whole.length; from++) {
       const bytes = Buffer.from(whole).fill(0, from);
-      const sound = bounds.filter((bound) => bound > 0 && bytes.subarray(0, bound).equals(whole.subarray(0, bound))).length;
+      const sound = bounds.filter(
+        (bound) => bound > 0 && bytes.subarray(0, bound).equals(whole.subarray(0, bound)),
+      ).length;
       const found = await recover(Buffer.concat([bytes, Buffer.alloc(4096)]));
-      expect(found, `from ${from}`).toMatchObject({ messages: messagesOf(PIECES.slice(0, sound)), mayGo: true });
+      expect(found, `from ${from}`).toMatchObject({
+        messages: messagesOf(PIECES.slice(0, sound)),
+        mayGo: true,
+      });
       expect(found.damagedBytes + found.tornBytes, `from ${from}`).toBe(whole.length + 4096 - bounds[sound]!);
     }
   });
@@ -206,10 +275,16 @@ describe('recoverSegment', () => {
     const bytes = Buffer.concat(PIECES.map(pieceBytes));
     const bounds = boundsOf(PIECES);
     bytes.fill(0, bounds[1]! + 3, bounds[2]! - 27);
-    expect(await recover(bytes)).toMatchObject({ messages: [...PIECES[0]!.messages, ...PIECES[2]!.messages], damagedBytes: bounds[2]! - bounds[1]! });
+    expect(await recover(bytes)).toMatchObject({
+      messages: [...PIECES[0]!.messages, ...PIECES[2]!.messages],
+      damagedBytes: bounds[2]! - bounds[1]!,
+    });
     // With its checkpoint gone, where the next piece starts is not known.
     bytes.fill(0, bounds[2]! - 27, bounds[2]);
-    expect(await recover(bytes)).toMatchObject({ messages: PIECES[0]!.messages, damagedBytes: bounds[3]! - bounds[1]! });
+    expect(await recover(bytes)).toMatchObject({
+      messages: PIECES[0]!.messages,
+      damagedBytes: bounds[3]! - bounds[1]!,
+    });
   });
 
   test('an empty file, and one of nothing but noise, hold nothing', async () => {
@@ -227,7 +302,7 @@ describe('recoverSegment', () => {
     expect([...found.aside.values()].map(String)).toEqual(['tail']);
   });
 
-  test('what can\'t be put aside keeps the segment from going', async () => {
+  test("what can't be put aside keeps the segment from going", async () => {
     const bytes = Buffer.concat(PIECES.map(pieceBytes));
     bytes[5]! ^= 1;
     disk.fail({ call: 'write', path: /damaged/, code: 'ENOSPC' });
@@ -242,7 +317,11 @@ describe('recoverSegment', () => {
     writeFileSync(path, bytes);
     mkdirSync(join(folder, 'elsewhere'));
     symlinkSync(join(folder, 'elsewhere'), join(folder, 'damaged'));
-    const { batch, mayGo } = await recoverSegment(path, false, { fs: disk.fs, budget, log: new Log('DEBUG', (line) => lines.push(line)) });
+    const { batch, mayGo } = await recoverSegment(path, false, {
+      fs: disk.fs,
+      budget,
+      log: new Log('DEBUG', (line) => lines.push(line)),
+    });
     batch?.release();
     expect(mayGo).toBe(false);
     expect(readdirSync(join(folder, 'elsewhere'))).toEqual([]);
@@ -255,9 +334,17 @@ describe('recoverSegment', () => {
     writeFileSync(path, bytes);
     mkdirSync(join(folder, 'damaged'));
     writeFileSync(join(folder, 'damaged', '0000000000001-00000001.bckstm.0'), 'half');
-    const { batch } = await recoverSegment(path, false, { fs: disk.fs, budget, log: new Log('ERROR', () => undefined) });
+    const { batch } = await recoverSegment(path, false, {
+      fs: disk.fs,
+      budget,
+      log: new Log('ERROR', () => undefined),
+    });
     batch!.release();
-    expect(readFileSync(join(folder, 'damaged', '0000000000001-00000001.bckstm.0')).equals(bytes.subarray(0, boundsOf(PIECES)[1]))).toBe(true);
+    expect(
+      readFileSync(join(folder, 'damaged', '0000000000001-00000001.bckstm.0')).equals(
+        bytes.subarray(0, boundsOf(PIECES)[1]),
+      ),
+    ).toBe(true);
   });
 
   test('a message full of checkpoints, damaged, is put aside as one and soon', async () => {
@@ -275,7 +362,9 @@ describe('recoverSegment', () => {
   test('a read that fails is thrown, and nothing stays taken or open', async () => {
     writeFileSync(path, Buffer.concat(PIECES.map(pieceBytes)));
     disk.fail({ call: 'read', code: 'EIO' });
-    await expect(recoverSegment(path, false, { fs: disk.fs, budget, log: new Log('ERROR', () => undefined) })).rejects.toThrow('EIO');
+    await expect(
+      recoverSegment(path, false, { fs: disk.fs, budget, log: new Log('ERROR', () => undefined) }),
+    ).rejects.toThrow('EIO');
     expect(budget.heldBytes).toBe(0);
     expect(disk.count('close')).toBe(disk.count('open'));
   });

@@ -1,13 +1,29 @@
-// Reads a segment of an earlier life. What stands between two checkpoints is whole or it is not: whole pieces become one batch with their
-// times of arrival, a damaged piece is put aside, and what is behind the last checkpoint was never said to be safe.
+// Reads a segment of an earlier life. What stands between two checkpoints is whole or it is not: whole pieces
+// become one batch with their times of arrival, a damaged piece is put aside, and what is behind the last
+// checkpoint was never said to be safe.
 import { basename, dirname, join } from 'node:path';
 import { Batch } from '../frames/batch.js';
 import { NOBODY, UNKNOWN } from '../frames/origins.js';
 import { CHECKPOINT_BYTES, findCheckpoint, readCheckpoint } from '../frames/checkpoint.js';
-import { MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, bucketOf, judgeBody, sameBucket } from '../frames/frame.js';
+import {
+  MIN_BODY_BYTES,
+  PREFIX_BYTES,
+  bodyLength,
+  bucketOf,
+  judgeBody,
+  sameBucket,
+} from '../frames/frame.js';
 import type { Log } from '../log.js';
 import type { MemoryBudget } from '../memoryBudget.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, READ_FILE, unlinkIfThere, writeWhole, readFully } from '../disk/fileSystem.js';
+import {
+  FILE_MODE,
+  type FileSystem,
+  NEW_FILE,
+  READ_FILE,
+  unlinkIfThere,
+  writeWhole,
+  readFully,
+} from '../disk/fileSystem.js';
 import { refuseLink } from '../disk/folders.js';
 import { explained } from '../disk/ioAdvice.js';
 import { plural } from '../plural.js';
@@ -49,15 +65,23 @@ export interface RecoverParts {
  * @param wasClosed it was written to its end, so that no part of it can be torn, only damaged
  * @throws Error the file can't be read
  */
-export async function recoverSegment(path: string, wasClosed: boolean, parts: RecoverParts): Promise<RecoveredSegment> {
+export async function recoverSegment(
+  path: string,
+  wasClosed: boolean,
+  parts: RecoverParts,
+): Promise<RecoveredSegment> {
   const { fs, budget, log } = parts;
   const bytes = await readWhole(path, parts);
   const { pieces, damages, tornAt } = divide(bytes);
   const tornBytes = bytes.length - tornAt;
   if (tornBytes > 0 && wasClosed) damages.push({ start: tornAt, end: bytes.length });
-  else if (tornBytes > 0) log.info(`${path}: its end (${tornBytes} ${plural(tornBytes, 'byte')}) was being written when the daemon died; nobody was told that it is safe`);
+  else if (tornBytes > 0)
+    log.info(
+      `${path}: its end (${tornBytes} ${plural(tornBytes, 'byte')}) was being written when the daemon died; nobody was told that it is safe`,
+    );
   let mayGo = true;
-  for (const { start, end } of damages) if (!(await putAside(fs, log, path, bytes.subarray(start, end), start))) mayGo = false;
+  for (const { start, end } of damages)
+    if (!(await putAside(fs, log, path, bytes.subarray(start, end), start))) mayGo = false;
   return {
     batch: batchOf(bytes, pieces, { budget, origin: wasClosed ? UNKNOWN : NOBODY }),
     damagedBytes: damages.reduce((sum, { start, end }) => sum + end - start, 0),
@@ -66,16 +90,28 @@ export async function recoverSegment(path: string, wasClosed: boolean, parts: Re
   };
 }
 
-function batchOf(bytes: Buffer, pieces: readonly Piece[], { budget, origin }: { readonly budget: MemoryBudget; readonly origin: number }): Batch | undefined {
+function batchOf(
+  bytes: Buffer,
+  pieces: readonly Piece[],
+  { budget, origin }: { readonly budget: MemoryBudget; readonly origin: number },
+): Batch | undefined {
   if (pieces.length === 0) return undefined;
-  const batch = new Batch(bucketOf(bytes, pieces[0]!.start).toString(), budget, pieces.reduce((sum, { start, end }) => sum + end - start, 0));
+  const batch = new Batch(
+    bucketOf(bytes, pieces[0]!.start).toString(),
+    budget,
+    pieces.reduce((sum, { start, end }) => sum + end - start, 0),
+  );
   batch.origin = origin;
   for (const { start, end, frames, timeMs } of pieces) batch.append(bytes, start, end, frames, timeMs);
   return batch;
 }
 
 /** What is whole, what is damaged, and where the torn end starts. */
-function divide(bytes: Buffer): { readonly pieces: readonly Piece[]; readonly damages: Extent[]; readonly tornAt: number } {
+function divide(bytes: Buffer): {
+  readonly pieces: readonly Piece[];
+  readonly damages: Extent[];
+  readonly tornAt: number;
+} {
   const pieces: Piece[] = [];
   const damages: Extent[] = [];
   for (let at = 0; ;) {
@@ -93,19 +129,26 @@ function divide(bytes: Buffer): { readonly pieces: readonly Piece[]; readonly da
 }
 
 /**
- * The piece from `start` to its checkpoint; undefined: what stands there is not as it was written. Frames are looked into, so that bytes
- * which only look like a piece (a message may hold anything) get no further than this.
+ * The piece from `start` to its checkpoint; undefined: what stands there is not as it was written. Frames are
+ * looked into, so that bytes which only look like a piece (a message may hold anything) get no further than
+ * this.
  */
 function wholePiece(bytes: Buffer, start: number, first: Piece | undefined): Piece | undefined {
   let frames = 0;
   let end = start;
-  for (let next = endOfFrame(bytes, end, first?.start ?? start); next > 0; next = endOfFrame(bytes, end, first?.start ?? start)) {
+  for (
+    let next = endOfFrame(bytes, end, first?.start ?? start);
+    next > 0;
+    next = endOfFrame(bytes, end, first?.start ?? start)
+  ) {
     frames++;
     end = next;
   }
   if (frames === 0) return undefined;
   const checkpoint = readCheckpoint(bytes, start, end);
-  return checkpoint.isWhole && checkpoint.frames === frames ? { start, end, frames, timeMs: checkpoint.timeMs } : undefined;
+  return checkpoint.isWhole && checkpoint.frames === frames
+    ? { start, end, frames, timeMs: checkpoint.timeMs }
+    : undefined;
 }
 
 /** Where the frame at `at` ends; -1: there is no sound one of the bucket that the frame at `like` has. */
@@ -118,8 +161,9 @@ function endOfFrame(bytes: Buffer, at: number, like: number): number {
 }
 
 /**
- * Where the next whole piece starts, or else where the last checkpoint ends; `start`: no checkpoint follows. A length may be what is
- * damaged, so checkpoints are looked for byte by byte; one may also stand in a message, and then no whole piece follows it.
+ * Where the next whole piece starts, or else where the last checkpoint ends; `start`: no checkpoint follows.
+ * A length may be what is damaged, so checkpoints are looked for byte by byte; one may also stand in a
+ * message, and then no whole piece follows it.
  */
 function endOfDamage(bytes: Buffer, start: number, first: Piece | undefined): number {
   let end = start;
@@ -147,7 +191,8 @@ async function readWhole(path: string, { fs, space }: RecoverParts): Promise<Buf
   const file = await fs.open(path, READ_FILE);
   try {
     const { size } = await file.facts();
-    const bytes = space !== undefined && space.length >= size ? space.subarray(0, size) : Buffer.allocUnsafeSlow(size);
+    const bytes =
+      space !== undefined && space.length >= size ? space.subarray(0, size) : Buffer.allocUnsafeSlow(size);
     return bytes.subarray(0, await readFully(file, bytes, 0));
   } finally {
     await file.close();
@@ -155,10 +200,18 @@ async function readWhole(path: string, { fs, space }: RecoverParts): Promise<Buf
 }
 
 /** Keeps damaged bytes for people to look at. False: they are only in the segment. */
-async function putAside(fs: FileSystem, log: Log, path: string, bytes: Buffer, offset: number): Promise<boolean> {
+async function putAside(
+  fs: FileSystem,
+  log: Log,
+  path: string,
+  bytes: Buffer,
+  offset: number,
+): Promise<boolean> {
   const folder = join(dirname(path), 'damaged');
   const aside = join(folder, `${basename(path)}.${offset}`);
-  log.error(`${path}: ${bytes.length} ${plural(bytes.length, 'byte')} at offset ${offset} ${plural(bytes.length, 'is', 'are')} damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`);
+  log.error(
+    `${path}: ${bytes.length} ${plural(bytes.length, 'byte')} at offset ${offset} ${plural(bytes.length, 'is', 'are')} damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`,
+  );
   try {
     await refuseLink(fs, folder);
     await fs.makeFolder(folder, { parents: true });
@@ -168,7 +221,9 @@ async function putAside(fs: FileSystem, log: Log, path: string, bytes: Buffer, o
     await writeWhole(file, bytes).finally(() => file.close());
     return true;
   } catch (error) {
-    log.error(`${aside} can't be written: ${explained(error)}; the segment stays as it is, and what is whole in it is sent again after a restart`);
+    log.error(
+      `${aside} can't be written: ${explained(error)}; the segment stays as it is, and what is whole in it is sent again after a restart`,
+    );
     return false;
   }
 }

@@ -1,4 +1,5 @@
-// Files whose frames are settled and that could not be removed: tried again and again, for after a restart their frames would be sent once more.
+// Files whose frames are settled and that could not be removed: tried again and again, for after a restart
+// their frames would be sent once more.
 import type { Clock, Timer } from '../clock.js';
 import { type FileSystem, unlinkIfThere } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
@@ -26,7 +27,9 @@ export class Removals {
 
   /** A file could not be removed. */
   failed(path: string, bytes: number, error: unknown): void {
-    this.#parts.log.error(`${path} can't be removed: ${explained(error)}; it is tried again every ${RETRY_MS / 1000} s, and until it is gone its frames are sent again after a restart`);
+    this.#parts.log.error(
+      `${path} can't be removed: ${explained(error)}; it is tried again every ${RETRY_MS / 1000} s, and until it is gone its frames are sent again after a restart`,
+    );
     this.#left.set(path, bytes);
     this.#timer ??= this.#parts.clock.after(RETRY_MS, () => void this.#retry());
   }

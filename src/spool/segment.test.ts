@@ -1,4 +1,13 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -44,19 +53,22 @@ class Bench {
   twin(sync: SpoolSync = 'batch', previous?: Segment): Twin {
     const name = `0000000000001-${String(this.#twins.length + 1).padStart(8, '0')}`;
     const batch = new Batch('orders', this.budget);
-    const segment = new Segment({
-      pathOf: (attempt) => join(folder, 'orders', `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
-      folder: join(folder, 'orders'),
-      batch,
-      sync,
-      fs: syncing(this.disk.fs, { place: folder, isSynced: sync !== 'never', log: SILENT }),
-      clock: this.clock,
-      log: new Log('DEBUG', (line) => this.lines.push(line)),
-      onSize: (bytes) => (this.bytes += bytes),
-      onTrouble: (isInTrouble) => this.troubles.push(isInTrouble),
-      onStuck: (path) => void this.stuck.push(path),
-      onGone: () => undefined,
-    }, previous);
+    const segment = new Segment(
+      {
+        pathOf: (attempt) => join(folder, 'orders', `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
+        folder: join(folder, 'orders'),
+        batch,
+        sync,
+        fs: syncing(this.disk.fs, { place: folder, isSynced: sync !== 'never', log: SILENT }),
+        clock: this.clock,
+        log: new Log('DEBUG', (line) => this.lines.push(line)),
+        onSize: (bytes) => (this.bytes += bytes),
+        onTrouble: (isInTrouble) => this.troubles.push(isInTrouble),
+        onStuck: (path) => void this.stuck.push(path),
+        onGone: () => undefined,
+      },
+      previous,
+    );
     this.#twins.push(segment);
     return new Twin(segment, batch, this.clock, name);
   }
@@ -70,7 +82,8 @@ class Bench {
   async until(what: string, isSo: () => boolean, stepMs = 1): Promise<void> {
     const deadline = Date.now() + PATIENCE_MS;
     while (!isSo()) {
-      if (Date.now() > deadline) throw new Error(`never: ${what}\n${this.disk.calls.slice(-20).join('\n')}\n${this.lines.join('')}`);
+      if (Date.now() > deadline)
+        throw new Error(`never: ${what}\n${this.disk.calls.slice(-20).join('\n')}\n${this.lines.join('')}`);
       await turn();
       this.clock.advance(stepMs);
     }
@@ -92,13 +105,22 @@ class Bench {
   async recovered(): Promise<{ readonly messages: string[]; readonly times: [number, number][] }[]> {
     const copy = join(folder, 'copy');
     const names = this.#copyFiles(copy);
-    return Promise.all(names.map(async (name) => {
-      const { batch, damagedBytes } = await recoverSegment(join(copy, name), false, { fs: nodeFileSystem, budget: new MemoryBudget(1e8), log: SILENT });
-      expect(damagedBytes).toBe(0);
-      if (batch === undefined) return { messages: [], times: [] };
-      const { until, times } = batch.arrivals;
-      return { messages: messagesIn(batch.view()), times: until.map((frames, i): [number, number] => [frames, times[i]!]) };
-    }));
+    return Promise.all(
+      names.map(async (name) => {
+        const { batch, damagedBytes } = await recoverSegment(join(copy, name), false, {
+          fs: nodeFileSystem,
+          budget: new MemoryBudget(1e8),
+          log: SILENT,
+        });
+        expect(damagedBytes).toBe(0);
+        if (batch === undefined) return { messages: [], times: [] };
+        const { until, times } = batch.arrivals;
+        return {
+          messages: messagesIn(batch.view()),
+          times: until.map((frames, i): [number, number] => [frames, times[i]!]),
+        };
+      }),
+    );
   }
 
   /** Newest first, and anew when a file has just gone: the disk is at work meanwhile. */
@@ -119,7 +141,12 @@ class Bench {
 
 class Twin {
   readonly sent: string[] = [];
-  constructor(readonly segment: Segment, readonly batch: Batch, readonly clock: FakeClock, readonly name: string) {}
+  constructor(
+    readonly segment: Segment,
+    readonly batch: Batch,
+    readonly clock: FakeClock,
+    readonly name: string,
+  ) {}
 
   add(frames: number, bytes = 20): void {
     for (let i = 0; i < frames; i++) {
@@ -259,22 +286,25 @@ describe('Segment', () => {
     expect(bench.disk.calls).toEqual([]);
   });
 
-  test.each(['batch', 'always'] as const)('settled while its file is being made (SPOOL_SYNC=%s), it writes no checkpoint without frames, which would look like damage', async (sync) => {
-    let goOn: () => void = () => undefined;
-    bench.disk.fail({ call: 'open', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
-    const twin = bench.twin(sync);
-    twin.add(1);
-    twin.segment.seal();
-    await bench.until('its file is being made', () => bench.disk.count('open') === 1);
-    twin.batch.release();
-    let isGone = false;
-    void twin.segment.remove().then(() => (isGone = true));
-    goOn();
-    await bench.until('it is gone', () => isGone);
-    expect(bench.disk.count('write')).toBe(0);
-    expect(bench.files).toEqual([]);
-    expect(bench.disk.openFiles).toBe(0);
-  });
+  test.each(['batch', 'always'] as const)(
+    'settled while its file is being made (SPOOL_SYNC=%s), it writes no checkpoint without frames, which would look like damage',
+    async (sync) => {
+      let goOn: () => void = () => undefined;
+      bench.disk.fail({ call: 'open', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+      const twin = bench.twin(sync);
+      twin.add(1);
+      twin.segment.seal();
+      await bench.until('its file is being made', () => bench.disk.count('open') === 1);
+      twin.batch.release();
+      let isGone = false;
+      void twin.segment.remove().then(() => (isGone = true));
+      goOn();
+      await bench.until('it is gone', () => isGone);
+      expect(bench.disk.count('write')).toBe(0);
+      expect(bench.files).toEqual([]);
+      expect(bench.disk.openFiles).toBe(0);
+    },
+  );
 
   test('is not written before the one before it is, so that a crash never costs the middle', async () => {
     const first = bench.twin();
@@ -295,7 +325,10 @@ describe('Segment', () => {
     bench.disk.heal();
     await bench.until('both are complete', () => first.segment.isComplete && second.segment.isComplete, 100);
     expect(asked.calls).toBe(1);
-    expect((await bench.recovered()).flatMap(({ messages }) => messages)).toEqual([...first.sent, ...second.sent]);
+    expect((await bench.recovered()).flatMap(({ messages }) => messages)).toEqual([
+      ...first.sent,
+      ...second.sent,
+    ]);
   });
 
   test('goes on when the one before it is removed, written or not', async () => {
@@ -395,16 +428,19 @@ const FAULTS: readonly FaultCase[] = [
 ];
 
 describe.each(SYNCS)('Segment on a disk that fails, SPOOL_SYNC=%s', (sync) => {
-  test.each(FAULTS)('$call $code $short: what was once safe stays so at every moment, and in the end all is there', async ({ path, ...fault }) => {
-    for (let after = 0; after < 7; after++) {
-      for (const times of [1, 3]) {
-        bench = new Bench();
-        rmSync(join(folder, 'orders'), { recursive: true, force: true });
-        bench.disk.fail({ ...fault, ...(path === undefined ? {} : { path }), after, times });
-        await life(sync, `${fault.call} fails ${times} times after ${after}`);
+  test.each(FAULTS)(
+    '$call $code $short: what was once safe stays so at every moment, and in the end all is there',
+    async ({ path, ...fault }) => {
+      for (let after = 0; after < 7; after++) {
+        for (const times of [1, 3]) {
+          bench = new Bench();
+          rmSync(join(folder, 'orders'), { recursive: true, force: true });
+          bench.disk.fail({ ...fault, ...(path === undefined ? {} : { path }), after, times });
+          await life(sync, `${fault.call} fails ${times} times after ${after}`);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 /** A batch's whole life: grows, is asked for, sealed, and removed. */
@@ -414,10 +450,13 @@ async function life(sync: SpoolSync, what: string): Promise<void> {
   const ask = () => questions.push(twin.ask());
   const check = async () => {
     const safe = Math.max(0, ...questions.filter(({ calls }) => calls > 0).map(({ frames }) => frames));
-    const most = Math.max(0, ...(await bench.recovered()).map(({ messages }) => {
-      expect(messages, what).toEqual(twin.sent.slice(0, messages.length));
-      return messages.length;
-    }));
+    const most = Math.max(
+      0,
+      ...(await bench.recovered()).map(({ messages }) => {
+        expect(messages, what).toEqual(twin.sent.slice(0, messages.length));
+        return messages.length;
+      }),
+    );
     expect(most, `${what}: what was said to be safe is on disk`).toBeGreaterThanOrEqual(safe);
   };
   for (let i = 0; i < 12; i++) {
@@ -438,9 +477,14 @@ async function life(sync: SpoolSync, what: string): Promise<void> {
     if (Date.now() > deadline) throw new Error(`${what}: never complete\n${bench.disk.calls.join('\n')}`);
   }
   expect(twin.segment.isComplete, what).toBe(true);
-  expect(questions.map(({ calls }) => calls), what).toEqual(questions.map(() => 1));
+  expect(
+    questions.map(({ calls }) => calls),
+    what,
+  ).toEqual(questions.map(() => 1));
   const whole = (await bench.recovered()).at(-1)!;
-  const last = (await recoverSegment(twin.segment.path, true, { fs: nodeFileSystem, budget: bench.budget, log: SILENT })).batch!;
+  const last = (
+    await recoverSegment(twin.segment.path, true, { fs: nodeFileSystem, budget: bench.budget, log: SILENT })
+  ).batch!;
   expect(messagesIn(last.view()), what).toEqual(twin.sent);
   last.release();
   expect(whole.messages.length, what).toBeGreaterThan(0);
@@ -449,7 +493,10 @@ async function life(sync: SpoolSync, what: string): Promise<void> {
   bench.disk.heal();
   await twin.segment.remove();
   twin.batch.release();
-  expect(questions.map(({ calls }) => calls), what).toEqual(questions.map(() => 1));
+  expect(
+    questions.map(({ calls }) => calls),
+    what,
+  ).toEqual(questions.map(() => 1));
   expect(bench.budget.heldBytes, what).toBe(0);
   // What could not be removed while it was in the way stays, and is told; all else is gone.
   const told = bench.stuck;
@@ -463,7 +510,9 @@ function neverTwiceAfterAFault(what: string): void {
   const { calls, failures } = bench.disk;
   for (const index of failures.filter((failed) => calls[failed]!.startsWith('datasync '))) {
     const path = calls[index]!.slice('datasync '.length);
-    const again = calls.slice(index + 1).filter((call) => call === `write ${path}` || call === `datasync ${path}`);
+    const again = calls
+      .slice(index + 1)
+      .filter((call) => call === `write ${path}` || call === `datasync ${path}`);
     expect(again, `${what}: ${path} after its sync failed`).toEqual([]);
   }
 }

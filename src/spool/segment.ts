@@ -1,7 +1,8 @@
-// The twin of a batch on disk: a file that grows with it, one write for all that came since the last one, a checkpoint behind each.
-// What is below `safeBytes` outlives a crash of the process, and with a sync a crash of the machine. It stays so whatever the disk does:
-// after a failure all goes to a new file, and the old one is kept until the new one has as much. A segment is not written before the
-// bucket's last one is, so that a crash costs the end of what came and never its middle.
+// The twin of a batch on disk: a file that grows with it, one write for all that came since the last one, a
+// checkpoint behind each. What is below `safeBytes` outlives a crash of the process, and with a sync a crash
+// of the machine. It stays so whatever the disk does: after a failure all goes to a new file, and the old one
+// is kept until the new one has as much. A segment is not written before the bucket's last one is, so that a
+// crash costs the end of what came and never its middle.
 import type { Clock, Timer } from '../clock.js';
 import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
@@ -36,7 +37,10 @@ interface Waiter {
 }
 
 const RETRY_MS = 1_000;
-/** After a write the next one waits so long, unless somebody waits for it: a small write costs as much as a large one. */
+/**
+ * After a write the next one waits so long, unless somebody waits for it: a small write costs as much as a
+ * large one.
+ */
 const PACE_MS = 2;
 
 export class Segment {
@@ -48,8 +52,9 @@ export class Segment {
   #attempt = 0;
   #safeBytes = 0;
   /**
-   * `quiet`: all is written. `paced`: a little later. `due`: at the end of this turn. `behind`: once the previous one is written. `writing`.
-   * `failed`: tried again after a while. `complete`: the whole batch is in the file and no more will come. `gone`: not wanted any more.
+   * `quiet`: all is written. `paced`: a little later. `due`: at the end of this turn. `behind`: once the
+   * previous one is written. `writing`. `failed`: tried again after a while. `complete`: the whole batch is
+   * in the file and no more will come. `gone`: not wanted any more.
    */
   #state: 'quiet' | 'paced' | 'due' | 'behind' | 'writing' | 'failed' | 'complete' | 'gone' = 'quiet';
   #isSealed = false;
@@ -113,7 +118,10 @@ export class Segment {
     if (this.#state === 'paced') this.#hurry();
   }
 
-  /** Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits for it. Resolves when the file is gone. */
+  /**
+   * Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits
+   * for it. Resolves when the file is gone.
+   */
   async remove(): Promise<void> {
     this.#state = 'gone';
     this.#timer?.cancel();
@@ -151,7 +159,9 @@ export class Segment {
     }
     this.#previous = undefined;
     this.#state = 'writing';
-    this.#work = this.#writeMissing().then(() => this.#afterWrite()).catch((error: unknown) => this.#fail(error));
+    this.#work = this.#writeMissing()
+      .then(() => this.#afterWrite())
+      .catch((error: unknown) => this.#fail(error));
   }
 
   async #writeMissing(): Promise<void> {
@@ -170,7 +180,8 @@ export class Segment {
     if (this.#file === undefined) {
       this.#file = await SegmentFile.create(fs, this.path, folder);
       if (sync === 'always') await fs.syncFolder(folder);
-      // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a crash.
+      // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a
+      // crash.
       if (!this.#isWanted()) return;
     }
     const file = this.#file;
@@ -206,10 +217,17 @@ export class Segment {
   }
 
   // What other calls change while this one waits is asked through these.
-  #isWanted(): boolean { return this.#state !== 'gone'; }
-  get #fileLength(): number { return this.#file?.length ?? 0; }
+  #isWanted(): boolean {
+    return this.#state !== 'gone';
+  }
+  get #fileLength(): number {
+    return this.#file?.length ?? 0;
+  }
 
-  /** All of the closed batch is safe in a file: streams may have it, and the bucket's next segment may be written. */
+  /**
+   * All of the closed batch is safe in a file: streams may have it, and the bucket's next segment may be
+   * written.
+   */
   get isWritten(): boolean {
     return this.#state === 'gone' || (this.#isSealed && this.#safeBytes >= this.#options.batch.length);
   }
@@ -238,13 +256,18 @@ export class Segment {
     if (!this.#isInTrouble) {
       this.#isInTrouble = true;
       this.#options.onTrouble(true);
-      this.#options.log.error(`${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on that disk, or mend it`);
+      this.#options.log.error(
+        `${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on that disk, or mend it`,
+      );
     }
     this.#options.onError?.(error);
     this.#timer = this.#options.clock.after(RETRY_MS, () => this.#startAnew());
   }
 
-  /** After a failed sync the kernel may have dropped pages and say nothing at the next one, so all goes to a new file. */
+  /**
+   * After a failed sync the kernel may have dropped pages and say nothing at the next one, so all goes to a
+   * new file.
+   */
   #startAnew(): void {
     this.#state = 'writing';
     this.#work = this.#retireFile().then(() => {
@@ -260,7 +283,13 @@ export class Segment {
       const old = this.#file!;
       this.#file = undefined;
       this.#old.push(old);
-      await old.close().catch((error: unknown) => this.#options.log.warn(`${old.path} can't be closed: ${explained(error)}; what is safe in it stays so, the rest goes to a new file`));
+      await old
+        .close()
+        .catch((error: unknown) =>
+          this.#options.log.warn(
+            `${old.path} can't be closed: ${explained(error)}; what is safe in it stays so, the rest goes to a new file`,
+          ),
+        );
     }
     this.#attempt++;
   }

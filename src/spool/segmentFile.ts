@@ -1,10 +1,19 @@
-// One file of a segment: pieces of the batch from its first byte on, a checkpoint behind each. It is new, so it is nobody else's.
+// One file of a segment: pieces of the batch from its first byte on, a checkpoint behind each. It is new, so
+// it is nobody else's.
 import { dirname } from 'node:path';
 import type { Batch } from '../frames/batch.js';
 import { CHECKPOINT_BYTES, encodeCheckpoint } from '../frames/checkpoint.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import { refuseLink } from '../disk/folders.js';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, errnoOf, unlinkIfThere, writeAll } from '../disk/fileSystem.js';
+import {
+  FILE_MODE,
+  type FileSystem,
+  NEW_FILE,
+  type OpenFile,
+  errnoOf,
+  unlinkIfThere,
+  writeAll,
+} from '../disk/fileSystem.js';
 
 /** Frames of one piece have one time of arrival; those that came so much later get a piece of their own. */
 const SPREAD_MS = 10;
@@ -18,13 +27,18 @@ export class SegmentFile {
   readonly #checkpoint = Buffer.allocUnsafe(CHECKPOINT_BYTES);
   #file: OpenFile | undefined;
 
-  private constructor(readonly fs: FileSystem, readonly path: string, file: OpenFile) {
+  private constructor(
+    readonly fs: FileSystem,
+    readonly path: string,
+    file: OpenFile,
+  ) {
     this.#file = file;
   }
 
   /**
    * @param folder is made when it is not there, and lasts as the file system's rule says
-   * @throws Error the folder is a symlink: who led it away decides what becomes of frames, and the next start would not look there
+   * @throws Error the folder is a symlink: who led it away decides what becomes of frames, and the next start
+   * would not look there
    */
   static async create(fs: FileSystem, path: string, folder: string): Promise<SegmentFile> {
     await refuseLink(fs, folder);
@@ -68,7 +82,8 @@ export class SegmentFile {
     if (times[last]! - timeMs <= SPREAD_MS) return { until: batch.frames, length: batch.length, timeMs };
     while (times[mark + 1]! - timeMs <= SPREAD_MS) mark++;
     let length = this.length;
-    for (let frame = this.frames; frame < until[mark]!; frame++) length += PREFIX_BYTES + bodyLength(batch.bytes, length);
+    for (let frame = this.frames; frame < until[mark]!; frame++)
+      length += PREFIX_BYTES + bodyLength(batch.bytes, length);
     return { until: until[mark]!, length, timeMs };
   }
 

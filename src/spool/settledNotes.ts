@@ -1,6 +1,7 @@
-// Which of a bucket's segments each of its streams has settled, for when one is far behind another: without it a restart would give the
-// fast one again all that the slow one has not had. One small file, `<spool>/<bucket>/settled.json`, replaced as a whole: { stream: name of
-// the segment up to which all are settled }. Should it be lost, frames come twice and none goes missing.
+// Which of a bucket's segments each of its streams has settled, for when one is far behind another: without
+// it a restart would give the fast one again all that the slow one has not had. One small file,
+// `<spool>/<bucket>/settled.json`, replaced as a whole: { stream: name of the segment up to which all are
+// settled }. Should it be lost, frames come twice and none goes missing.
 import { basename, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import { type FileSystem, errnoOf } from '../disk/fileSystem.js';
@@ -33,14 +34,18 @@ export class SettledNotes {
 
   /**
    * What an earlier life has noted.
-   * @param newestPath the newest segment that is there: a note of a newer one may be of another time; should it be of this one, frames come twice
+   * @param newestPath the newest segment that is there: a note of a newer one may be of another time; should
+   * it be of this one, frames come twice
    */
   async load(newestPath: string): Promise<this> {
     try {
       const notes = [...parse(await readWholeFile(this.#parts.fs, this.#path, LONGEST_FILE))];
       this.#notes = new Map(notes.filter(([, upTo]) => upTo <= orderOf(newestPath)));
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') this.#parts.log.warn(`${this.#path} can't be understood: ${explained(error)}; streams may get again what they have had`);
+      if (errnoOf(error) !== 'ENOENT')
+        this.#parts.log.warn(
+          `${this.#path} can't be understood: ${explained(error)}; streams may get again what they have had`,
+        );
     }
     return this;
   }
@@ -74,10 +79,15 @@ export class SettledNotes {
     const { fs, log } = this.#parts;
     this.#isChanged = false;
     try {
-      await replaceWholeFile(fs, this.#path, `${JSON.stringify(Object.fromEntries(this.#notes))}\n`, { lasts: false });
+      await replaceWholeFile(fs, this.#path, `${JSON.stringify(Object.fromEntries(this.#notes))}\n`, {
+        lasts: false,
+      });
       this.#isInTrouble = false;
     } catch (error) {
-      if (!this.#isInTrouble) log.warn(`${this.#path} can't be written: ${explained(error)}; after a restart streams may get again what they have had`);
+      if (!this.#isInTrouble)
+        log.warn(
+          `${this.#path} can't be written: ${explained(error)}; after a restart streams may get again what they have had`,
+        );
       this.#isInTrouble = true;
     }
   }
@@ -91,5 +101,7 @@ function orderOf(segmentPath: string): string {
 function parse(text: string): Map<string, string> {
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null) throw new Error('it is no object');
-  return new Map(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+  return new Map(
+    Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
 }

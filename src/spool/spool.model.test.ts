@@ -1,5 +1,6 @@
-// The spool against a model, an array of frames: whatever is written, settled, broken, full, rotten, killed or without power, what was safe
-// and is not settled is found by the next life, once in its order, and nothing that was never written.
+// The spool against a model, an array of frames: whatever is written, settled, broken, full, rotten, killed
+// or without power, what was safe and is not settled is found by the next life, once in its order, and
+// nothing that was never written.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
@@ -35,16 +36,66 @@ const FAULTS: readonly DiskCall[] = ['write', 'open', 'datasync', 'sync', 'close
 const bucket = fc.nat(BUCKETS.length - 1);
 
 const action: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 9, arbitrary: fc.record({ kind: fc.constant('append' as const), bucket, frames: fc.integer({ min: 1, max: 4 }), bytes: fc.constantFrom(0, 20, 300) }) },
+  {
+    weight: 9,
+    arbitrary: fc.record({
+      kind: fc.constant('append' as const),
+      bucket,
+      frames: fc.integer({ min: 1, max: 4 }),
+      bytes: fc.constantFrom(0, 20, 300),
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('seal' as const), bucket }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('ask' as const), bucket }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('settle' as const), bucket, batches: fc.integer({ min: 1, max: 3 }) }) },
-  { weight: 8, arbitrary: fc.record({ kind: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 6 }) }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(1, 3, 15, 1_000) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('fail' as const), call: fc.constantFrom(...FAULTS), times: fc.integer({ min: 1, max: 3 }) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('nospace' as const), room: fc.constantFrom(0, 10, 100, 1_000, 1_000_000) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('corrupt' as const), file: fc.nat(20), at: fc.nat(2_000), mask: fc.integer({ min: 1, max: 255 }) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), isPowerCut: fc.boolean(), seed: fc.nat(), backMs: fc.constantFrom(0, 0, 3_600_000) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('settle' as const),
+      bucket,
+      batches: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 6 }) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(1, 3, 15, 1_000) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('fail' as const),
+      call: fc.constantFrom(...FAULTS),
+      times: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('nospace' as const),
+      room: fc.constantFrom(0, 10, 100, 1_000, 1_000_000),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('corrupt' as const),
+      file: fc.nat(20),
+      at: fc.nat(2_000),
+      mask: fc.integer({ min: 1, max: 255 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('crash' as const),
+      isPowerCut: fc.boolean(),
+      seed: fc.nat(),
+      backMs: fc.constantFrom(0, 0, 3_600_000),
+    }),
+  },
   { weight: 1, arbitrary: fc.constant({ kind: 'reopen' as const }) },
 );
 
@@ -71,7 +122,9 @@ interface ModelBatch {
 
 type Ending = 'crash' | 'power' | 'end';
 
-/** A batch at the moment of an end: so many of its frames must be found, and so many after a power cut too. */
+/**
+ * A batch at the moment of an end: so many of its frames must be found, and so many after a power cut too.
+ */
 interface Promised extends Omit<ModelBatch, 'batch'> {
   readonly path: string;
   readonly promised: number;
@@ -87,10 +140,17 @@ class Life {
   readonly batches: ModelBatch[][] = BUCKETS.map(() => []);
   readonly removals: Promise<void>[] = [];
 
-  constructor(readonly disk: MemoryDisk, readonly sync: SpoolSync, readonly clock: FakeClock) {
+  constructor(
+    readonly disk: MemoryDisk,
+    readonly sync: SpoolSync,
+    readonly clock: FakeClock,
+  ) {
     this.failing = new FailingDisk(disk.fs);
     const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = new Spool({ path: '/spool', sync, maxBytes: SPOOL_MAX, whenFull: 'wait' }, { log, clock, budget: this.budget, turns: new ReadTurns(this.budget, clock), fs: this.failing.fs });
+    this.spool = new Spool(
+      { path: '/spool', sync, maxBytes: SPOOL_MAX, whenFull: 'wait' },
+      { log, clock, budget: this.budget, turns: new ReadTurns(this.budget, clock), fs: this.failing.fs },
+    );
   }
 
   openOf(bucketIndex: number): ModelBatch | undefined {
@@ -103,7 +163,16 @@ class Life {
     let open = this.openOf(bucketIndex);
     if (open === undefined) {
       const batch = new Batch(name, this.budget);
-      open = { frames: [], batch, twin: this.spool.twin(batch), left: undefined, isSealed: false, isSettled: false, isRotten: false, lastingBefore: 0 };
+      open = {
+        frames: [],
+        batch,
+        twin: this.spool.twin(batch),
+        left: undefined,
+        isSealed: false,
+        isSettled: false,
+        isRotten: false,
+        lastingBefore: 0,
+      };
       this.batches[bucketIndex]!.push(open);
     }
     const batch = open.batch!;
@@ -156,23 +225,51 @@ class Model {
     const life = new Life(new MemoryDisk(), sync, new FakeClock());
     await life.spool.open();
     // Where the spool is to be is the operator's, and lasts.
-    return new Model(new Life(life.disk.afterPowerCut((most) => most), sync, life.clock));
+    return new Model(
+      new Life(
+        life.disk.afterPowerCut((most) => most),
+        sync,
+        life.clock,
+      ),
+    );
   }
 
   async act(act: Action): Promise<void> {
     const { life } = this;
     switch (act.kind) {
-      case 'append': life.append(act.bucket, this.#make(act)); break;
-      case 'seal': life.seal(act.bucket); break;
-      case 'ask': this.#ask(act.bucket); break;
-      case 'settle': life.settle(act.bucket, act.batches); break;
-      case 'turns': for (let i = 0; i < act.count; i++) await turn(); break;
-      case 'time': life.clock.advance(act.ms); break;
-      case 'fail': life.failing.fail({ call: act.call, code: 'EIO', times: act.times, path: /bckstm$|\/spool\// }); break;
-      case 'nospace': life.disk.capacity = act.room; break;
-      case 'corrupt': this.#corrupt(act.file, act.at, act.mask); break;
-      case 'crash': await this.#crash(act); break;
-      case 'reopen': await this.reopen(); break;
+      case 'append':
+        life.append(act.bucket, this.#make(act));
+        break;
+      case 'seal':
+        life.seal(act.bucket);
+        break;
+      case 'ask':
+        this.#ask(act.bucket);
+        break;
+      case 'settle':
+        life.settle(act.bucket, act.batches);
+        break;
+      case 'turns':
+        for (let i = 0; i < act.count; i++) await turn();
+        break;
+      case 'time':
+        life.clock.advance(act.ms);
+        break;
+      case 'fail':
+        life.failing.fail({ call: act.call, code: 'EIO', times: act.times, path: /bckstm$|\/spool\// });
+        break;
+      case 'nospace':
+        life.disk.capacity = act.room;
+        break;
+      case 'corrupt':
+        this.#corrupt(act.file, act.at, act.mask);
+        break;
+      case 'crash':
+        await this.#crash(act);
+        break;
+      case 'reopen':
+        await this.reopen();
+        break;
     }
   }
 
@@ -188,24 +285,36 @@ class Model {
     if (newest?.twin === undefined || newest.isSettled) return;
     const until = newest.batch!.length;
     const { life } = this;
-    newest.twin.whenSafe(until, () => expect(newest.isSettled || safeBytes(newest) >= until || life !== this.life).toBe(true));
+    newest.twin.whenSafe(until, () =>
+      expect(newest.isSettled || safeBytes(newest) >= until || life !== this.life).toBe(true),
+    );
   }
 
   #corrupt(file: number, at: number, mask: number): void {
-    const files = [...this.life.disk.files].filter(([path, bytes]) => path.endsWith('.bckstm') && bytes.length > 0);
+    const files = [...this.life.disk.files].filter(
+      ([path, bytes]) => path.endsWith('.bckstm') && bytes.length > 0,
+    );
     const found = files[file % files.length];
     if (found === undefined) return;
     const [path, bytes] = found;
     bytes[at % bytes.length]! ^= mask;
     const stem = stemOf(path);
-    for (const one of this.life.batches.flat()) if (stemOf(one.twin?.path ?? one.left!.path) === stem) one.isRotten = true;
+    for (const one of this.life.batches.flat())
+      if (stemOf(one.twin?.path ?? one.left!.path) === stem) one.isRotten = true;
   }
 
   async #crash({ isPowerCut, seed, backMs }: Extract<Action, { kind: 'crash' }>): Promise<void> {
     let state = seed;
-    const keeps = (most: number): number => (state = (Math.imul(state, 1103515245) + 12345) >>> 0, (state >>> 8) % (most + 1));
+    const keeps = (most: number): number => (
+      (state = (Math.imul(state, 1103515245) + 12345) >>> 0),
+      (state >>> 8) % (most + 1)
+    );
     const { disk, clock } = this.life;
-    await this.#begin(isPowerCut ? disk.afterPowerCut(keeps) : disk.afterCrash(), isPowerCut ? 'power' : 'crash', new FakeClock(clock.now() - backMs));
+    await this.#begin(
+      isPowerCut ? disk.afterPowerCut(keeps) : disk.afterCrash(),
+      isPowerCut ? 'power' : 'crash',
+      new FakeClock(clock.now() - backMs),
+    );
   }
 
   /** An orderly end: everything is written. */
@@ -214,7 +323,9 @@ class Model {
     life.failing.heal();
     life.disk.capacity = Infinity;
     BUCKETS.forEach((_, i) => life.seal(i));
-    const twins = life.batches.flat().flatMap(({ twin, isSettled }) => (twin === undefined || isSettled ? [] : [twin]));
+    const twins = life.batches
+      .flat()
+      .flatMap(({ twin, isSettled }) => (twin === undefined || isSettled ? [] : [twin]));
     await life.until('all is complete', () => twins.every((twin) => twin.isComplete));
     let isTidy = false;
     void Promise.all(life.removals).then(() => (isTidy = true));
@@ -228,16 +339,26 @@ class Model {
   async #begin(disk: MemoryDisk, why: Ending, clock: FakeClock): Promise<void> {
     const before = this.life;
     // What was promised by now: the life before may go on a little while this one begins, to no effect.
-    const promises = before.batches.map((batches) => batches.map((one): Promised => ({
-      ...one, frames: [...one.frames], path: one.twin?.path ?? one.left!.path, promised: promisedFrames(one, before.sync, why), lasting: lastingFrames(one, before.sync),
-    })));
-    const isExact = why === 'end' && !before.lines.some((line) => line.includes('can\'t be removed'));
+    const promises = before.batches.map((batches) =>
+      batches.map((one): Promised => ({
+        ...one,
+        frames: [...one.frames],
+        path: one.twin?.path ?? one.left!.path,
+        promised: promisedFrames(one, before.sync, why),
+        lasting: lastingFrames(one, before.sync),
+      })),
+    );
+    const isExact = why === 'end' && !before.lines.some((line) => line.includes("can't be removed"));
     const life = (this.life = new Life(disk, before.sync, clock));
     const left = await life.spool.open();
     for (const [i, name] of BUCKETS.entries()) {
       const found: ModelBatch[] = [];
-      for (const segment of left.get(Buffer.from(name).toString('latin1')) ?? []) found.push(await this.#readLeft(segment, promises[i]!, why));
-      this.#compare(promises[i]!, found, { why, known: isExact ? unsettledOf(promises[i]!) : this.#everMade[i]! });
+      for (const segment of left.get(Buffer.from(name).toString('latin1')) ?? [])
+        found.push(await this.#readLeft(segment, promises[i]!, why));
+      this.#compare(promises[i]!, found, {
+        why,
+        known: isExact ? unsettledOf(promises[i]!) : this.#everMade[i]!,
+      });
       life.batches[i] = found;
     }
   }
@@ -249,24 +370,46 @@ class Model {
     const same = before.find((one) => stemOf(one.path) === stemOf(segment.path));
     const lasting = why === 'power' ? messages.length : (same?.lasting ?? 0);
     return {
-      frames: messages.map((message) => ({ message, until: 0 })), batch: undefined, twin: undefined, left: segment,
-      isSealed: true, isSettled: false, isRotten: same?.isRotten === true || !mayGo, lastingBefore: lasting,
+      frames: messages.map((message) => ({ message, until: 0 })),
+      batch: undefined,
+      twin: undefined,
+      left: segment,
+      isSealed: true,
+      isSettled: false,
+      isRotten: same?.isRotten === true || !mayGo,
+      lastingBefore: lasting,
     };
   }
 
-  #compare(batches: readonly Promised[], found: readonly ModelBatch[], { why, known }: { readonly why: Ending; readonly known: ReadonlySet<string> }): void {
+  #compare(
+    batches: readonly Promised[],
+    found: readonly ModelBatch[],
+    { why, known }: { readonly why: Ending; readonly known: ReadonlySet<string> },
+  ): void {
     const flat = [...new Set(found.flatMap(({ frames }) => frames.map(({ message }) => message)))];
-    expect(flat.filter((message) => !known.has(message)), 'nothing is invented').toEqual([]);
+    expect(
+      flat.filter((message) => !known.has(message)),
+      'nothing is invented',
+    ).toEqual([]);
     expect(flat, 'in their order').toEqual([...flat].sort((a, b) => numberOf(a) - numberOf(b)));
     const there = new Set(flat);
     const unsettled = batches.filter(({ isSettled, isRotten }) => !isSettled && !isRotten);
     const must = unsettled.flatMap((one) => one.frames.slice(0, one.promised));
-    expect(must.filter(({ message }) => !there.has(message)).map(({ message }) => message), 'what was safe').toEqual([]);
+    expect(
+      must.filter(({ message }) => !there.has(message)).map(({ message }) => message),
+      'what was safe',
+    ).toEqual([]);
     if (why === 'power' && this.life.sync !== 'always') return;
-    // What an earlier life had written and not synced, and was not promised, a power cut may take from before what this one has synced.
-    const all = unsettled.filter(({ left }) => why !== 'power' || left === undefined).flatMap(({ frames }) => frames.map(({ message }) => message));
+    // What an earlier life had written and not synced, and was not promised, a power cut may take from before
+    // what this one has synced.
+    const all = unsettled
+      .filter(({ left }) => why !== 'power' || left === undefined)
+      .flatMap(({ frames }) => frames.map(({ message }) => message));
     const missing = all.findIndex((message) => !there.has(message));
-    expect(missing < 0 ? [] : all.slice(missing).filter((message) => there.has(message)), 'what is missing is the end').toEqual([]);
+    expect(
+      missing < 0 ? [] : all.slice(missing).filter((message) => there.has(message)),
+      'what is missing is the end',
+    ).toEqual([]);
   }
 
   /** At last all is settled, and nothing is left. */
@@ -284,7 +427,11 @@ class Model {
 }
 
 function unsettledOf(batches: readonly Promised[]): Set<string> {
-  return new Set(batches.filter(({ isSettled }) => !isSettled).flatMap(({ frames }) => frames.map(({ message }) => message)));
+  return new Set(
+    batches
+      .filter(({ isSettled }) => !isSettled)
+      .flatMap(({ frames }) => frames.map(({ message }) => message)),
+  );
 }
 
 function numberOf(message: string): number {
@@ -321,9 +468,15 @@ async function run(sync: SpoolSync, actions: readonly Action[]): Promise<void> {
 
 /** Runs that failed once, with what was wrong. */
 const ONCE_FAILED: readonly (readonly [string, SpoolSync, readonly Action[]])[] = [
-  ['the name of a new bucket\'s folder was not synced', 'batch', [
-    { kind: 'append', bucket: 0, frames: 1, bytes: 0 }, { kind: 'reopen' }, { kind: 'crash', isPowerCut: true, seed: 0, backMs: 0 },
-  ]],
+  [
+    "the name of a new bucket's folder was not synced",
+    'batch',
+    [
+      { kind: 'append', bucket: 0, frames: 1, bytes: 0 },
+      { kind: 'reopen' },
+      { kind: 'crash', isPowerCut: true, seed: 0, backMs: 0 },
+    ],
+  ],
 ];
 
 describe('Spool against a model', () => {
@@ -332,8 +485,16 @@ describe('Spool against a model', () => {
   test('2,000 lives of 64 actions: what was safe is found, in order, once and for all', async () => {
     const seed = Number(process.env['KAHE_SEED'] ?? Date.now() % 1_000_000);
     console.log(`seed ${seed}`);
-    await fc.assert(fc.asyncProperty(fc.constantFrom(...SYNCS), fc.array(action, { minLength: 1, maxLength: 64, size: 'max' }), run), {
-      numRuns: Number(process.env['KAHE_RUNS'] ?? 2_000), seed,
-    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...SYNCS),
+        fc.array(action, { minLength: 1, maxLength: 64, size: 'max' }),
+        run,
+      ),
+      {
+        numRuns: Number(process.env['KAHE_RUNS'] ?? 2_000),
+        seed,
+      },
+    );
   }, 240_000);
 });

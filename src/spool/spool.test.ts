@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -38,11 +48,24 @@ afterEach(async () => {
 });
 
 function makeSpool(maxBytes = 1e9, sync: SpoolSync = 'never'): Spool {
-  return new Spool({ path: folder, sync, maxBytes, whenFull: 'wait' }, { log: new Log('DEBUG', (line) => lines.push(line)), clock, budget, turns: new ReadTurns(budget, clock), fs: disk.fs });
+  return new Spool(
+    { path: folder, sync, maxBytes, whenFull: 'wait' },
+    {
+      log: new Log('DEBUG', (line) => lines.push(line)),
+      clock,
+      budget,
+      turns: new ReadTurns(budget, clock),
+      fs: disk.fs,
+    },
+  );
 }
 
 /** A closed batch with its twin. */
-function twinOf(spool: Spool, bucket: string, messages: readonly string[]): { readonly batch: Batch; readonly twin: Segment } {
+function twinOf(
+  spool: Spool,
+  bucket: string,
+  messages: readonly string[],
+): { readonly batch: Batch; readonly twin: Segment } {
   const batch = new Batch(bucket, budget);
   const bytes = framesOf(bucket, messages);
   batch.append(bytes, 0, bytes.length, messages.length, clock.now());
@@ -71,7 +94,8 @@ async function found(): Promise<Map<string, string[]>> {
     messages.set(Buffer.from(bucket, 'latin1').toString(), []);
     for (const { path } of segments) {
       const { batch } = await spool.read(path);
-      if (batch !== undefined) messages.get(Buffer.from(bucket, 'latin1').toString())!.push(...messagesIn(batch.view()));
+      if (batch !== undefined)
+        messages.get(Buffer.from(bucket, 'latin1').toString())!.push(...messagesIn(batch.view()));
       batch?.release();
     }
   }
@@ -80,11 +104,29 @@ async function found(): Promise<Map<string, string[]>> {
 
 describe('Spool', () => {
   test('finds what an earlier life has left, by bucket, in the order of the batches, whatever the buckets are called', async () => {
-    const buckets = ['orders', '..', '.', '-', 'a/b', 'a b', '%', 'ünï', 'x'.repeat(255), '!'.repeat(255), `${'!'.repeat(254)}?`, 'damaged'];
+    const buckets = [
+      'orders',
+      '..',
+      '.',
+      '-',
+      'a/b',
+      'a b',
+      '%',
+      'ünï',
+      'x'.repeat(255),
+      '!'.repeat(255),
+      `${'!'.repeat(254)}?`,
+      'damaged',
+    ];
     const spool = makeSpool();
     await spool.open();
-    for (const bucket of buckets) for (const message of ['1', '2', '3']) await written(spool, bucket, `${bucket} ${message}`);
-    expect(await found()).toEqual(new Map([...buckets].map((bucket): [string, string[]] => [bucket, [1, 2, 3].map((n) => `${bucket} ${n}`)])));
+    for (const bucket of buckets)
+      for (const message of ['1', '2', '3']) await written(spool, bucket, `${bucket} ${message}`);
+    expect(await found()).toEqual(
+      new Map(
+        [...buckets].map((bucket): [string, string[]] => [bucket, [1, 2, 3].map((n) => `${bucket} ${n}`)]),
+      ),
+    );
     expect(readdirSync(join(folder, '..'))).toEqual(['spool']);
     expect(readdirSync(folder)).toHaveLength(buckets.length);
   });
@@ -103,7 +145,7 @@ describe('Spool', () => {
     expect((await found()).get('orders')).toEqual(['1', '2', '3']);
   });
 
-  test('a frame damaged in its bucket\'s name does not make another bucket of the folder', async () => {
+  test("a frame damaged in its bucket's name does not make another bucket of the folder", async () => {
     const spool = makeSpool();
     await spool.open();
     const first = await written(spool, 'orders', '1');
@@ -136,10 +178,20 @@ describe('Spool', () => {
       renameSync(join(folder, 'aside'), b.path);
     };
     swap();
-    expect(await found()).toEqual(new Map([['a', ['a2']], ['b', ['b2']]]));
+    expect(await found()).toEqual(
+      new Map([
+        ['a', ['a2']],
+        ['b', ['b2']],
+      ]),
+    );
     expect(lines.filter((line) => line.includes('holds frames of another bucket'))).toHaveLength(2);
     swap();
-    expect(await found()).toEqual(new Map([['a', ['a1', 'a2']], ['b', ['b1', 'b2']]]));
+    expect(await found()).toEqual(
+      new Map([
+        ['a', ['a1', 'a2']],
+        ['b', ['b1', 'b2']],
+      ]),
+    );
   });
 
   test('two segments of a bucket with swapped names come in the order of their names, whole', async () => {
@@ -164,7 +216,7 @@ describe('Spool', () => {
     expect(readdirSync(folder)).toEqual(['busy']);
   });
 
-  test('leaves strangers\' files, symlinks and folders alone', async () => {
+  test("leaves strangers' files, symlinks and folders alone", async () => {
     mkdirSync(join(folder, 'orders', '0000000000001-00000009.bckstm'), { recursive: true });
     writeFileSync(join(folder, 'orders', 'orders.bckstm'), 'mine');
     writeFileSync(join(folder, 'readme'), 'mine');
@@ -172,7 +224,10 @@ describe('Spool', () => {
     symlinkSync('/etc', join(folder, 'link'));
     const other = framesOf('payments', ['1']);
     mkdirSync(join(folder, 'moved'));
-    writeFileSync(join(folder, 'moved', '0000000000001-00000001.bckstm'), Buffer.concat([other, encodeCheckpoint(other, 1, 1)]));
+    writeFileSync(
+      join(folder, 'moved', '0000000000001-00000001.bckstm'),
+      Buffer.concat([other, encodeCheckpoint(other, 1, 1)]),
+    );
     expect(await found()).toEqual(new Map());
     expect(readdirSync(folder).sort()).toEqual(['link', 'moved', 'orders', 'readme']);
     expect(readdirSync(join(folder, 'orders'))).toHaveLength(3);
@@ -200,12 +255,15 @@ describe('Spool', () => {
     expect(readdirSync(join(folder, 'orders'))).toEqual([]);
   });
 
-  test('while a segment can\'t be written clients wait, and go on when it can, or is not wanted any more', async () => {
+  test("while a segment can't be written clients wait, and go on when it can, or is not wanted any more", async () => {
     const spool = makeSpool();
     await spool.open();
     disk.fail({ call: 'write', code: 'ENOSPC' });
     const [a, b] = [twinOf(spool, 'a', ['1']), twinOf(spool, 'b', ['1'])];
-    await until('clients wait', () => budget.isOver && lines.filter((line) => line.includes('can\'t be written')).length === 2);
+    await until(
+      'clients wait',
+      () => budget.isOver && lines.filter((line) => line.includes("can't be written")).length === 2,
+    );
     await a.twin.remove();
     expect(budget.isOver).toBe(true);
     disk.heal();
@@ -213,22 +271,37 @@ describe('Spool', () => {
     expect(budget.isOver).toBe(false);
   });
 
-  test.each(['EACCES', 'EROFS'])('a folder that can\'t be written (%s) is refused at the start, with what to do', async (code) => {
-    disk.fail({ call: 'open', code, path: /probe/ });
-    const opening = makeSpool().open();
-    await expect(opening).rejects.toThrow(ConfigError);
-    await expect(opening).rejects.toThrow(`SPOOL: ${folder} can't be used: ${code}`);
-  });
+  test.each(['EACCES', 'EROFS'])(
+    "a folder that can't be written (%s) is refused at the start, with what to do",
+    async (code) => {
+      disk.fail({ call: 'open', code, path: /probe/ });
+      const opening = makeSpool().open();
+      await expect(opening).rejects.toThrow(ConfigError);
+      await expect(opening).rejects.toThrow(`SPOOL: ${folder} can't be used: ${code}`);
+    },
+  );
 
-  test.each(['batch', 'always'] as const)('on a file system without fsync (SPOOL_SYNC=%s) it is opened and written, and one warning says that a power cut is not covered', async (sync) => {
-    for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code: 'EINVAL' });
-    const spool = makeSpool(1e9, sync);
-    await spool.open();
-    for (const bucket of ['a', 'b']) await written(spool, bucket, '1', '2');
-    expect(await found()).toEqual(new Map([['a', ['1', '2']], ['b', ['1', '2']]]));
-    expect(budget.isOver).toBe(false);
-    expect(lines).toEqual([expect.stringMatching(new RegExp(`WARN .*${folder}: its file system has no fsync \\(EINVAL.*a power cut may take it`))]);
-  });
+  test.each(['batch', 'always'] as const)(
+    'on a file system without fsync (SPOOL_SYNC=%s) it is opened and written, and one warning says that a power cut is not covered',
+    async (sync) => {
+      for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code: 'EINVAL' });
+      const spool = makeSpool(1e9, sync);
+      await spool.open();
+      for (const bucket of ['a', 'b']) await written(spool, bucket, '1', '2');
+      expect(await found()).toEqual(
+        new Map([
+          ['a', ['1', '2']],
+          ['b', ['1', '2']],
+        ]),
+      );
+      expect(budget.isOver).toBe(false);
+      expect(lines).toEqual([
+        expect.stringMatching(
+          new RegExp(`WARN .*${folder}: its file system has no fsync \\(EINVAL.*a power cut may take it`),
+        ),
+      ]);
+    },
+  );
 
   test('with SPOOL_SYNC=never nothing at all is synced', async () => {
     const spool = makeSpool();
@@ -241,14 +314,25 @@ describe('Spool', () => {
     expect(disk.count('datasync') + disk.count('sync')).toBe(0);
   });
 
-  test.each(['/proc/spool', '/proc/spool/below', '/dev/null', '/dev/null/below'])('a path that can\'t be a folder (%s) is refused at once', async (path) => {
-    const spool = new Spool({ path, sync: 'never', maxBytes: 1e9, whenFull: 'wait' }, { log: new Log('FATAL', () => undefined), clock, budget, turns: new ReadTurns(budget, clock) });
-    await expect(spool.open()).rejects.toThrow(`SPOOL: ${path} can't be used: E`);
-  });
+  test.each(['/proc/spool', '/proc/spool/below', '/dev/null', '/dev/null/below'])(
+    "a path that can't be a folder (%s) is refused at once",
+    async (path) => {
+      const spool = new Spool(
+        { path, sync: 'never', maxBytes: 1e9, whenFull: 'wait' },
+        { log: new Log('FATAL', () => undefined), clock, budget, turns: new ReadTurns(budget, clock) },
+      );
+      await expect(spool.open()).rejects.toThrow(`SPOOL: ${path} can't be used: E`);
+    },
+  );
 
   test('what proves that the folder can be written has no name by then, so that a crash leaves nothing behind', async () => {
     let goOn: () => void = () => undefined;
-    disk.fail({ call: 'write', times: 1, path: /probe/, wait: new Promise<void>((resolve) => (goOn = resolve)) });
+    disk.fail({
+      call: 'write',
+      times: 1,
+      path: /probe/,
+      wait: new Promise<void>((resolve) => (goOn = resolve)),
+    });
     const opening = makeSpool().open();
     await until('it is being written', () => disk.count('write', /probe/) === 1);
     expect(readdirSync(folder)).toEqual([]);
@@ -263,17 +347,17 @@ describe('Spool', () => {
     await written(spool, 'orders', '1');
     disk.fail({ call: 'write', code: 'ENOSPC' });
     expect(await found()).toEqual(new Map([['orders', ['1']]]));
-    expect(lines.join()).toContain('can\'t be written now');
+    expect(lines.join()).toContain("can't be written now");
   });
 
-  test('a segment that can\'t be removed is told and counted, and goes when it can', async () => {
+  test("a segment that can't be removed is told and counted, and goes when it can", async () => {
     const spool = makeSpool();
     await spool.open();
     const twin = await written(spool, 'orders', '1');
     const { bytes } = spool;
     disk.fail({ call: 'unlink', code: 'EIO' });
     await twin.remove();
-    expect(lines.join()).toContain('can\'t be removed');
+    expect(lines.join()).toContain("can't be removed");
     expect([spool.bytes, existsSync(twin.path)]).toEqual([bytes, true]);
     disk.heal();
     clock.advance(10_000);

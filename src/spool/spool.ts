@@ -1,4 +1,5 @@
-// The spool: a folder for each bucket, a segment for each batch that is not settled. What is found in it at start is delivered first.
+// The spool: a folder for each bucket, a segment for each batch that is not settled. What is found in it at
+// start is delivered first.
 //
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
@@ -65,7 +66,10 @@ const LONGEST_NAME = 235;
 const RESUME_SHARE = 0.95;
 /** So much goes at a time, at least: room for a few batches. */
 const DROP_BYTES = 4 * 1024 * 1024;
-/** A disk that was full is written to again after a second (segment.ts): only if that did not help, more has to go. */
+/**
+ * A disk that was full is written to again after a second (segment.ts): only if that did not help, more has
+ * to go.
+ */
 const AGAIN_MS = 1_500;
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;
@@ -94,14 +98,32 @@ export class Spool {
   #again: Timer | undefined;
   #unlock: (() => void) | undefined;
 
-  constructor(settings: SpoolSettings, parts: { readonly log: Log; readonly clock: Clock; readonly budget: MemoryBudget; readonly turns: ReadTurns; readonly fs?: FileSystem }) {
+  constructor(
+    settings: SpoolSettings,
+    parts: {
+      readonly log: Log;
+      readonly clock: Clock;
+      readonly budget: MemoryBudget;
+      readonly turns: ReadTurns;
+      readonly fs?: FileSystem;
+    },
+  ) {
     this.#settings = settings;
-    this.#fs = syncing(parts.fs ?? nodeFileSystem, { place: settings.path, isSynced: settings.sync !== 'never', log: parts.log });
+    this.#fs = syncing(parts.fs ?? nodeFileSystem, {
+      place: settings.path,
+      isSynced: settings.sync !== 'never',
+      log: parts.log,
+    });
     this.#log = parts.log;
     this.#clock = parts.clock;
     this.#budget = parts.budget;
     this.#turns = parts.turns;
-    this.#removals = new Removals({ fs: this.#fs, clock: this.#clock, log: this.#log, onGone: (bytes) => this.#resize(-bytes) });
+    this.#removals = new Removals({
+      fs: this.#fs,
+      clock: this.#clock,
+      log: this.#log,
+      onGone: (bytes) => this.#resize(-bytes),
+    });
   }
 
   /** Bytes of all segments. */
@@ -158,7 +180,9 @@ export class Spool {
       await proveWritable(this.#fs, path, 0);
     } catch (error) {
       if (needsAPerson(error)) throw error;
-      this.#log.warn(`${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or mend the disk`);
+      this.#log.warn(
+        `${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or mend the disk`,
+      );
     }
   }
 
@@ -180,7 +204,10 @@ export class Spool {
     return left;
   }
 
-  /** Whose segments these are stands in their frames; one that is damaged there says something else than the folder's name. */
+  /**
+   * Whose segments these are stands in their frames; one that is damaged there says something else than the
+   * folder's name.
+   */
   async #bucketSaid(segments: readonly LeftSegment[], folderName: string): Promise<string | undefined> {
     for (const { path } of segments) {
       const bucket = await bucketOfSegment(this.#fs, path);
@@ -189,7 +216,9 @@ export class Spool {
     return undefined;
   }
 
-  /** No first frame says it: perhaps a whole piece does. What holds nothing that was ever safe is taken away. */
+  /**
+   * No first frame says it: perhaps a whole piece does. What holds nothing that was ever safe is taken away.
+   */
   async #bucketProven(segments: LeftSegment[], folderName: string): Promise<string | undefined> {
     while (segments.length > 0) {
       const { batch, mayGo } = await this.read(segments[0]!.path);
@@ -198,7 +227,10 @@ export class Spool {
       if (batch !== undefined || !mayGo) break;
       await this.remove(segments.shift()!);
     }
-    if (segments.length > 0) this.#log.warn(`${join(this.#settings.path, folderName)}: what is in it (${segments.length} ${plural(segments.length, 'segment')}) is not of a bucket for which this is the folder, and is left alone: look at it with kahe inspect, and send it with kahe replay`);
+    if (segments.length > 0)
+      this.#log.warn(
+        `${join(this.#settings.path, folderName)}: what is in it (${segments.length} ${plural(segments.length, 'segment')}) is not of a bucket for which this is the folder, and is left alone: look at it with kahe inspect, and send it with kahe replay`,
+      );
     return undefined;
   }
 
@@ -210,11 +242,17 @@ export class Spool {
   }
 
   #newNotes(bucket: string): SettledNotes {
-    return new SettledNotes({ folder: join(this.#settings.path, folderOf(bucket)), fs: this.#fs, clock: this.#clock, log: this.#log });
+    return new SettledNotes({
+      folder: join(this.#settings.path, folderOf(bucket)),
+      fs: this.#fs,
+      clock: this.#clock,
+      log: this.#log,
+    });
   }
 
   /**
-   * Asked, when the spool is full and the oldest may go, which segment of a bucket could go first. Returns the way to end it.
+   * Asked, when the spool is full and the oldest may go, which segment of a bucket could go first. Returns
+   * the way to end it.
    */
   onFull(oldest: () => Droppable | undefined): () => void {
     this.#holders.add(oldest);
@@ -239,31 +277,39 @@ export class Spool {
     // A clock that was set back must not put a batch before those that came earlier.
     this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.now());
     const name = `${String(this.#lastTimeMs).padStart(13, '0')}-${String(++this.#sequence).padStart(8, '0')}`;
-    const segment = new Segment({
-      pathOf: (attempt) => join(folder, `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
-      folder,
-      batch,
-      sync: this.#settings.sync,
-      fs: this.#fs,
-      clock: this.#clock,
-      log: this.#log,
-      onSize: (bytes) => this.#resize(bytes),
-      onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
-      onError: (error) => this.#noteError(error),
-      onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
-      onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
-    }, this.#last.get(bucket));
+    const segment = new Segment(
+      {
+        pathOf: (attempt) => join(folder, `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
+        folder,
+        batch,
+        sync: this.#settings.sync,
+        fs: this.#fs,
+        clock: this.#clock,
+        log: this.#log,
+        onSize: (bytes) => this.#resize(bytes),
+        onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
+        onError: (error) => this.#noteError(error),
+        onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
+        onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
+      },
+      this.#last.get(bucket),
+    );
     this.#last.set(bucket, segment);
     return segment;
   }
 
   /**
-   * Reads a segment whole: every piece that is sound, as one batch; damaged pieces are put aside, a torn end is left out. Never throws
-   * for its content.
+   * Reads a segment whole: every piece that is sound, as one batch; damaged pieces are put aside, a torn end
+   * is left out. Never throws for its content.
    * @param wasClosed it was written to its end, so that no part of it can be torn
    */
   read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    return this.#turns.read(async (space) => this.#ifInPlace(path, await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space })));
+    return this.#turns.read(async (space) =>
+      this.#ifInPlace(
+        path,
+        await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }),
+      ),
+    );
   }
 
   /** A segment that somebody put into another bucket's folder would be sent to that one's topic. */
@@ -271,7 +317,9 @@ export class Spool {
     const { batch } = read;
     if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
     const place = join(this.#settings.path, folderOf(batch.bucket));
-    this.#log.error(`${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`);
+    this.#log.error(
+      `${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`,
+    );
     batch.release();
     return { ...read, batch: undefined, mayGo: false };
   }
@@ -293,7 +341,9 @@ export class Spool {
       const paths = names.slice(at, at + AT_ONCE).map((name) => join(folder, name));
       const facts = await Promise.all(paths.map((path) => this.#fs.facts(path)));
       // A stranger's folder is left alone, and so is a symlink with a fitting name.
-      facts.forEach(({ kind, size }, i) => kind === 'file' && segments.push({ path: paths[i]!, bytes: size }));
+      facts.forEach(
+        ({ kind, size }, i) => kind === 'file' && segments.push({ path: paths[i]!, bytes: size }),
+      );
     }
     this.#resize(segments.reduce((sum, { bytes }) => sum + bytes, 0));
     const lastTimeMs = Number(SEGMENT_NAME.exec(names.at(-1) ?? '')?.[1] ?? 0);
@@ -307,7 +357,8 @@ export class Spool {
       await unlinkIfThere(this.#fs, join(folder, NOTES_FILE));
       await this.#fs.removeFolder(folder);
     } catch (error) {
-      if (errnoOf(error) !== 'ENOTEMPTY') this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
+      if (errnoOf(error) !== 'ENOTEMPTY')
+        this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
     }
   }
 
@@ -316,8 +367,10 @@ export class Spool {
     const { maxBytes } = this.#settings;
     if (!this.#isFull && this.#bytes > maxBytes) {
       this.#isFull = true;
-      const what = this.#mayDrop ? 'the oldest batches are discarded (SPOOL_FULL=drop-oldest)' : 'clients wait until batches are delivered';
-      const advice = 'see which stream doesn\'t deliver, or raise SPOOL_MAX';
+      const what = this.#mayDrop
+        ? 'the oldest batches are discarded (SPOOL_FULL=drop-oldest)'
+        : 'clients wait until batches are delivered';
+      const advice = "see which stream doesn't deliver, or raise SPOOL_MAX";
       this.#log.warn(`the spool is full (${this.#bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}; ${advice}`);
     } else if (this.#isFull && this.#bytes <= maxBytes * RESUME_SHARE) {
       this.#isFull = false;
@@ -348,7 +401,9 @@ export class Spool {
     return this.#settings.whenFull === 'drop-oldest';
   }
 
-  /** Makes room for what comes. Where nothing can go, for streams have it all in their hands, clients wait. */
+  /**
+   * Makes room for what comes. Where nothing can go, for streams have it all in their hands, clients wait.
+   */
   #dropSoon(): void {
     if (!this.#mayDrop || this.#dropping !== undefined) return;
     this.#again?.cancel();
@@ -387,5 +442,7 @@ export function unusable(path: string, error: unknown): ConfigError {
 }
 
 export function takenSpool(path: string): ConfigError {
-  return new ConfigError(`SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`);
+  return new ConfigError(
+    `SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`,
+  );
 }

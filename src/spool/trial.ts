@@ -9,7 +9,8 @@ import { takenSpool, unusable } from './spool.js';
 /**
  * @param isTaken a daemon is running that may have it
  * @returns the folder, or the one above it in which it can be made
- * @throws {ConfigError} as `Spool.lock` and `Spool.open`; the system's own error where those go on, as with a full disk
+ * @throws {ConfigError} as `Spool.lock` and `Spool.open`; the system's own error where those go on, as with a
+ * full disk
  */
 export async function trySpool(fs: FileSystem, path: string, isTaken: boolean): Promise<string> {
   const there = await tryFolder(fs, path).catch((error: unknown) => {

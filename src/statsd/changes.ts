@@ -1,5 +1,6 @@
-// What statsd is to be told: of counters what they have grown since it was told last, of gauges how they stand. What a packet could not bring away
-// is told with the next one, so the sum of what was told is what was counted.
+// What statsd is to be told: of counters what they have grown since it was told last, of gauges how they
+// stand. What a packet could not bring away is told with the next one, so the sum of what was told is what
+// was counted.
 import type { Downtime, Figures } from './figures.js';
 
 /** One line of a packet. */
@@ -19,9 +20,13 @@ export class Changes {
 
   linesFor({ counters, gauges, downtimes }: Figures): readonly Line[] {
     return [
-      ...Array.from(counters, ([name, value]) => this.#counterLine(name, rounded(value))).filter((line) => line !== undefined),
+      ...Array.from(counters, ([name, value]) => this.#counterLine(name, rounded(value))).filter(
+        (line) => line !== undefined,
+      ),
       ...Array.from(downtimes, ([name, downtime]) => this.#downtimeLines(name, downtime)).flat(),
-      ...Array.from(gauges, ([name, value]) => this.#gaugeLine(name, rounded(value))).filter((line) => line !== undefined),
+      ...Array.from(gauges, ([name, value]) => this.#gaugeLine(name, rounded(value))).filter(
+        (line) => line !== undefined,
+      ),
       ...this.#lastGaugeLines(gauges),
     ];
   }
@@ -38,11 +43,16 @@ export class Changes {
     return { text: `${name}:${printed(Math.max(0, value))}|g`, told: () => this.#gauges.set(name, value) };
   }
 
-  /** Of what is there no more, a bucket that was taken out say: a server would show for ever how it stood last. */
+  /**
+   * Of what is there no more, a bucket that was taken out say: a server would show for ever how it stood
+   * last.
+   */
   #lastGaugeLines(gauges: ReadonlyMap<string, number>): Line[] {
     const gone = [...this.#gauges].filter(([name]) => !gauges.has(name));
     for (const [name, value] of gone) if (value === 0) this.#gauges.delete(name);
-    return gone.filter(([, value]) => value !== 0).map(([name]) => ({ text: `${name}:0|g`, told: () => this.#gauges.delete(name) }));
+    return gone
+      .filter(([, value]) => value !== 0)
+      .map(([name]) => ({ text: `${name}:0|g`, told: () => this.#gauges.delete(name) }));
   }
 
   /** A line for each return; of several since the last time each has the same part. */
@@ -51,7 +61,10 @@ export class Changes {
     const times = downtime.times - before.times;
     if (times <= 0) return [];
     const part = Math.max(0, Math.round((downtime.ms - before.ms) / times));
-    return Array.from({ length: times }, () => ({ text: `${name}:${part}|ms`, told: () => this.#downtimes.set(name, downtime) }));
+    return Array.from({ length: times }, () => ({
+      text: `${name}:${part}|ms`,
+      told: () => this.#downtimes.set(name, downtime),
+    }));
   }
 }
 

@@ -1,4 +1,5 @@
-// Names for statsd, from what clients and configurations chose: nothing in them ends a name, a value or a line, or begins a level of the tree.
+// Names for statsd, from what clients and configurations chose: nothing in them ends a name, a value or a
+// line, or begins a level of the tree.
 
 /** Of one level; a name of at most four levels fits into any packet with its value. */
 const LONGEST = 120;
@@ -7,7 +8,9 @@ const LONGEST = 120;
 const MOST_KNOWN = 10_000;
 const known = new Map<string, string>();
 
-/** One level of a name. What is no letter, digit, `_` or `-` becomes `_`; names that become the same are one. */
+/**
+ * One level of a name. What is no letter, digit, `_` or `-` becomes `_`; names that become the same are one.
+ */
 export function statLevel(text: string): string {
   let level = known.get(text);
   if (level === undefined) {

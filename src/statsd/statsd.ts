@@ -1,5 +1,6 @@
-// Pushes the daemon's figures to a statsd server, every interval and once more at the end. It reads snapshots and nothing else; whatever becomes of
-// the server, its name or the network is one warning in the log, and no frame feels it.
+// Pushes the daemon's figures to a statsd server, every interval and once more at the end. It reads snapshots
+// and nothing else; whatever becomes of the server, its name or the network is one warning in the log, and no
+// frame feels it.
 import { hostname } from 'node:os';
 import type { Snapshot } from '../admin/snapshot.js';
 import { type Clock, type Timer, doneWithin } from '../clock.js';
@@ -31,7 +32,11 @@ export class Statsd {
   #isInTrouble = false;
 
   constructor(parts: StatsdParts) {
-    const { settings: { host, port, prefix, intervalMs }, clock, log } = parts;
+    const {
+      settings: { host, port, prefix, intervalMs },
+      clock,
+      log,
+    } = parts;
     this.#parts = parts;
     this.#prefix = prefix.replaceAll('{hostname}', statLevel(hostname()));
     this.#sender = new UdpSender(host, port);
@@ -59,10 +64,16 @@ export class Statsd {
   }
 
   async #try(): Promise<void> {
-    const { settings: { host, port }, log } = this.#parts;
+    const {
+      settings: { host, port },
+      log,
+    } = this.#parts;
     try {
       const address = await this.#sender.address();
-      await this.#sender.send(this.#changes.linesFor(figuresOf(this.#parts.snapshot(), this.#prefix)), address);
+      await this.#sender.send(
+        this.#changes.linesFor(figuresOf(this.#parts.snapshot(), this.#prefix)),
+        address,
+      );
       if (this.#isInTrouble) log.info(`figures go to ${host}:${port} again`);
       this.#isInTrouble = false;
     } catch (error) {
@@ -72,8 +83,13 @@ export class Statsd {
   }
 
   #warn(error: unknown): void {
-    const { settings: { host, port, intervalMs }, log } = this.#parts;
+    const {
+      settings: { host, port, intervalMs },
+      log,
+    } = this.#parts;
     const why = messageOf(error);
-    log.warn(`no figures can be sent to ${host}:${port} (STATSD): ${why}; tried again every ${intervalMs} ms. What was counted meanwhile is sent then; frames don't depend on it`);
+    log.warn(
+      `no figures can be sent to ${host}:${port} (STATSD): ${why}; tried again every ${intervalMs} ms. What was counted meanwhile is sent then; frames don't depend on it`,
+    );
   }
 }

@@ -1,5 +1,5 @@
-// Sends lines over UDP, many to a packet, none over two. An own sender, for the libraries there are bring their own environment variables, tags
-// and timers, and lose what could not be sent.
+// Sends lines over UDP, many to a packet, none over two. An own sender, for the libraries there are bring
+// their own environment variables, tags and timers, and lose what could not be sent.
 import { type Socket, createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -17,10 +17,14 @@ interface Address {
 export class UdpSender {
   readonly #sockets = new Map<number, Socket>();
 
-  constructor(readonly host: string, readonly port: number) {}
+  constructor(
+    readonly host: string,
+    readonly port: number,
+  ) {}
 
   /**
-   * Asked each time, for a name may lead elsewhere tomorrow. IPv4 first: over UDP nobody would learn that a server listens there alone.
+   * Asked each time, for a name may lead elsewhere tomorrow. IPv4 first: over UDP nobody would learn that a
+   * server listens there alone.
    * @throws Error the name leads to no address
    */
   async address(): Promise<Address> {
@@ -29,7 +33,8 @@ export class UdpSender {
   }
 
   /**
-   * One packet after another, each with a turn of the event loop to itself: neither frames nor the receiver are to feel a burst.
+   * One packet after another, each with a turn of the event loop to itself: neither frames nor the receiver
+   * are to feel a burst.
    * @throws Error of the first packet that this machine could not send; whether one arrives nobody knows
    */
   async send(lines: readonly Line[], to: Address): Promise<void> {

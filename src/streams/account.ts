@@ -1,4 +1,5 @@
-// The account of one bucket in one stream: every frame that came, by what became of it. At every moment `received` is the sum of the others.
+// The account of one bucket in one stream: every frame that came, by what became of it. At every moment
+// `received` is the sum of the others.
 
 export interface Account {
   /** Also what an earlier life of the daemon has left. */
@@ -21,7 +22,12 @@ export function newAccount(): Account {
 }
 
 /** Frames that end elsewhere than they were. */
-export function move(account: Account, frames: number, from: Exclude<keyof Account, 'received'>, to: Exclude<keyof Account, 'received'>): void {
+export function move(
+  account: Account,
+  frames: number,
+  from: Exclude<keyof Account, 'received'>,
+  to: Exclude<keyof Account, 'received'>,
+): void {
   account[from] -= frames;
   account[to] += frames;
 }
@@ -34,5 +40,7 @@ export function book(account: Account, frames: number, end: Exclude<keyof Accoun
 
 /** As it is printed: `received 3, delivered 2, queued 1, …`. */
 export function printed(account: Account): string {
-  return Object.entries(account).map(([what, frames]) => `${what} ${String(frames)}`).join(', ');
+  return Object.entries(account)
+    .map(([what, frames]) => `${what} ${String(frames)}`)
+    .join(', ');
 }

@@ -1,4 +1,5 @@
-// By which names the journals of files know a stream's relatives. What stands in them must stay as it is: files on disks bear it.
+// By which names the journals of files know a stream's relatives. What stands in them must stay as it is:
+// files on disks bear it.
 
 /** A stream that sends what was over the rate limit of its bucket: it has files of its own. */
 export function surplusId(stream: string): string {
@@ -11,7 +12,9 @@ export function backupId(stream: string, isSurplus = false): string {
 }
 
 /** Whose backup it is; undefined: it is none. */
-export function streamOfBackup(id: string): { readonly stream: string; readonly isSurplus: boolean } | undefined {
+export function streamOfBackup(
+  id: string,
+): { readonly stream: string; readonly isSurplus: boolean } | undefined {
   const [, stream, over] = /^(.+)\.backup(\.over)?$/s.exec(id) ?? [];
   return stream === undefined ? undefined : { stream, isSurplus: over !== undefined };
 }

@@ -12,14 +12,19 @@ export type CatchUpPhase = 'none' | 'sending' | 'resting' | 'last';
 export interface CatchUpParts {
   /** Undefined: nothing is ever sent. */
   readonly replay: BackupReplay | undefined;
-  /** So near the end of the backup `sending` ends: at most NEAR_END_BYTES, which it is when this says nothing. */
+  /**
+   * So near the end of the backup `sending` ends: at most NEAR_END_BYTES, which it is when this says nothing.
+   */
   readonly nearEndBytes: (() => number | undefined) | undefined;
   readonly log: Log;
   /** A run has ended: with the reason, when it did not come to what it was to. */
   readonly onEnded: (problem: string | undefined) => void;
 }
 
-/** So near the end of the backup, new batches wait for the rest of it instead of joining its end: that comes to an end under any load. */
+/**
+ * So near the end of the backup, new batches wait for the rest of it instead of joining its end: that comes
+ * to an end under any load.
+ */
 const NEAR_END_BYTES = 2 * 1024 * 1024;
 
 export class CatchUp {
@@ -45,7 +50,9 @@ export class CatchUp {
   /** Why there is something to send before all else, when that was so from the start. */
   get whatWasLeft(): string {
     const { isKnown, leftFrames } = this.#parts.replay!;
-    return isKnown ? `an earlier life of the daemon has left ${leftFrames} ${plural(leftFrames, 'frame')} in the backup, which ${plural(leftFrames, 'goes', 'go')} first` : 'what the backup holds can\'t be found out yet, and it goes first';
+    return isKnown
+      ? `an earlier life of the daemon has left ${leftFrames} ${plural(leftFrames, 'frame')} in the backup, which ${plural(leftFrames, 'goes', 'go')} first`
+      : "what the backup holds can't be found out yet, and it goes first";
   }
 
   /** @param doesGrow false: nothing is written to the backup meanwhile, so all of it can be sent */
@@ -53,7 +60,10 @@ export class CatchUp {
     const { replay, log } = this.#parts;
     const { leftFrames } = replay!;
     replay!.rewind();
-    if (this.#notSent?.leftFrames !== leftFrames) log.info(`the primary is back: ${leftFrames} ${plural(leftFrames, 'frame')} in the backup ${plural(leftFrames, 'is', 'are')} sent to it first`);
+    if (this.#notSent?.leftFrames !== leftFrames)
+      log.info(
+        `the primary is back: ${leftFrames} ${plural(leftFrames, 'frame')} in the backup ${plural(leftFrames, 'is', 'are')} sent to it first`,
+      );
     this.#run(doesGrow ? 'sending' : 'last');
   }
 
@@ -84,7 +94,9 @@ export class CatchUp {
     const { leftFrames } = replay!;
     if (this.#notSent?.problem === problem && this.#notSent.leftFrames === leftFrames) return;
     this.#notSent = { problem, leftFrames };
-    log.warn(`the backup is not sent yet: ${problem}; ${leftFrames} ${plural(leftFrames, 'frame is', 'frames are')} left in it, and it is tried again`);
+    log.warn(
+      `the backup is not sent yet: ${problem}; ${leftFrames} ${plural(leftFrames, 'frame is', 'frames are')} left in it, and it is tried again`,
+    );
   }
 
   /** What was said of it belongs to a mode that is over. */

@@ -65,7 +65,19 @@ export class StreamMaker {
     const { budget, rejected, clock } = this.parts;
     const shared = this.#share(settings);
     const onClosed = () => this.#leave(settings.clusterKey);
-    return new KafkaStream({ topic: bucket, settings, cluster: shared.cluster, sender: shared.sender, budget, rejected, permits: this.#permits, log, clock, onClosed, watch });
+    return new KafkaStream({
+      topic: bucket,
+      settings,
+      cluster: shared.cluster,
+      sender: shared.sender,
+      budget,
+      rejected,
+      permits: this.#permits,
+      log,
+      clock,
+      onClosed,
+      watch,
+    });
   }
 
   #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {

@@ -17,11 +17,18 @@ export async function closeAll({ replay, primary, backup }: StreamActorOptions):
 }
 
 /** What is outstanding has this time to end; then it is handed back. */
-export async function closeWithin(withinMs: number, parts: Pick<StreamActorOptions, 'primary' | 'backup' | 'replay'> & { readonly opening: Promise<void>; readonly clock: Clock }): Promise<void> {
+export async function closeWithin(
+  withinMs: number,
+  parts: Pick<StreamActorOptions, 'primary' | 'backup' | 'replay'> & {
+    readonly opening: Promise<void>;
+    readonly clock: Clock;
+  },
+): Promise<void> {
   const { primary, backup, replay, opening, clock } = parts;
   const untilMs = clock.now() + withinMs;
   const leftMs = (): number => Math.max(0, untilMs - clock.now());
-  // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends with the piece that it sends.
+  // What is being opened puts its files in order: a successor must not do so at the same time. A replay ends
+  // with the piece that it sends.
   await doneWithin(clock, withinMs, opening);
   if (replay !== undefined) await doneWithin(clock, leftMs(), replay.stop());
   await primary.close({ deadlineMs: leftMs() });

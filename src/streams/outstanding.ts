@@ -1,4 +1,5 @@
-// What a stream actor has given to its streams, in that order, until each outcome is known and can be acted on.
+// What a stream actor has given to its streams, in that order, until each outcome is known and can be acted
+// on.
 import { DeliveryError, type Settled } from './stream.js';
 import { type Waiting, handedBack } from './waiting.js';
 
@@ -44,7 +45,10 @@ export class Outstanding {
     return this.#writes.includes(write);
   }
 
-  /** Lets go what has ended, from the front on; only while none has failed. Returns, in order, the frames of what is away. */
+  /**
+   * Lets go what has ended, from the front on; only while none has failed. Returns, in order, the frames of
+   * what is away.
+   */
   releaseEnded(): readonly Waiting[] {
     const ended = this.#writes.findIndex(({ outcome }) => outcome === undefined);
     return this.#writes.splice(0, ended === -1 ? Infinity : ended).flatMap((write) => leftOf(write));

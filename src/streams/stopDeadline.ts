@@ -1,9 +1,13 @@
-// When the time of a stream that ends is over: first the primary's, and then, for what that has not taken, the backup's.
+// When the time of a stream that ends is over: first the primary's, and then, for what that has not taken,
+// the backup's.
 import type { Clock, Timer } from '../clock.js';
 
 /** Time at the end that is kept for writing to the backup what the primary did not take, and for closing. */
 export const LAST_RESORT_MS = 3_000;
-/** A stream may end long before the daemon does (a bucket that was idle): whether that has begun is looked at so often. */
+/**
+ * A stream may end long before the daemon does (a bucket that was idle): whether that has begun is looked at
+ * so often.
+ */
 const CHECK_MS = 1_000;
 
 export class StopDeadline {
@@ -14,7 +18,9 @@ export class StopDeadline {
   #lastResortMs: number | undefined;
   #timer: Timer | undefined;
 
-  /** @param leftMs how long batches may still be tried, all in all: without end while the daemon does not stop */
+  /**
+   * @param leftMs how long batches may still be tried, all in all: without end while the daemon does not stop
+   */
   constructor(clock: Clock, leftMs: () => number, onReached: () => void) {
     this.#clock = clock;
     this.#leftMs = leftMs;

@@ -1,5 +1,5 @@
-// What every stream keeps, as tests to be run against each: `streamContract('FileStream', { make })` in the stream's own test file.
-// They look at what was delivered, not at what the stream says of it.
+// What every stream keeps, as tests to be run against each: `streamContract('FileStream', { make })` in the
+// stream's own test file. They look at what was delivered, not at what the stream says of it.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, encodeFrame } from '../frames/frame.js';
@@ -32,7 +32,11 @@ export interface ContractOptions {
 
 const DEADLINE_MS = 20_000;
 
-export function streamContract(name: string, { make }: { readonly make: () => Promise<StreamUnderTest> }, options: ContractOptions = {}): void {
+export function streamContract(
+  name: string,
+  { make }: { readonly make: () => Promise<StreamUnderTest> },
+  options: ContractOptions = {},
+): void {
   const { bigMessageBytes = 600_000, timeoutMs = 30_000, closeMs = 5000 } = options;
 
   describe(`${name}: the contract of a stream`, { timeout: timeoutMs }, () => {
@@ -92,7 +96,13 @@ export function streamContract(name: string, { make }: { readonly make: () => Pr
     });
 
     it('delivers a big frame between small ones', async () => {
-      const messages = ['small', Array.from({ length: bigMessageBytes }, (_, i) => String.fromCharCode(97 + ((i * 7919) % 26))).join(''), 'small too'];
+      const messages = [
+        'small',
+        Array.from({ length: bigMessageBytes }, (_, i) => String.fromCharCode(97 + ((i * 7919) % 26))).join(
+          '',
+        ),
+        'small too',
+      ];
       expect((await write(batchOf(...messages))).settled.delivered).toBe(3);
       expect(await delivered()).toEqual(framesOf(messages).map(text));
     });
@@ -106,11 +116,13 @@ export function streamContract(name: string, { make }: { readonly make: () => Pr
     it('settles overlapping writes in the order of the calls', async () => {
       const groups = numbered(50, 20);
       const ended: number[] = [];
-      const outcomes = await Promise.all(groups.map(async (group, i) => {
-        const outcome = await write(batchOf(...group));
-        ended.push(i);
-        return outcome;
-      }));
+      const outcomes = await Promise.all(
+        groups.map(async (group, i) => {
+          const outcome = await write(batchOf(...group));
+          ended.push(i);
+          return outcome;
+        }),
+      );
       expect(ended).toEqual(groups.map((_, i) => i));
       expect(outcomes.every(({ settled }) => settled.delivered === 20)).toBe(true);
       expect(await delivered()).toEqual(framesOf(groups.flat()).map(text));
@@ -123,11 +135,13 @@ export function streamContract(name: string, { make }: { readonly make: () => Pr
       await it_.breakIt();
       const groups = numbered(5, 10);
       const ended: number[] = [];
-      const outcomes = await Promise.all(groups.map(async (group, i) => {
-        const outcome = await write(batchOf(...group));
-        ended.push(i);
-        return outcome;
-      }));
+      const outcomes = await Promise.all(
+        groups.map(async (group, i) => {
+          const outcome = await write(batchOf(...group));
+          ended.push(i);
+          return outcome;
+        }),
+      );
       expect(outcomes.map(({ error }) => error?.code)).not.toContain(undefined);
       expect(ended).toEqual([0, 1, 2, 3, 4]);
       expectNothingLost(framesOf([...before, ...groups.flat()]), await delivered(), outcomes);
@@ -209,7 +223,7 @@ function text(frame: Buffer): string {
 
 function framesIn(bytes: Buffer): string[] {
   const frames: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + PREFIX_BYTES + bodyLength(bytes, at);
     frames.push(text(bytes.subarray(at, end)));
     at = end;
@@ -219,19 +233,30 @@ function framesIn(bytes: Buffer): string[] {
 
 /** `groups` lists of `size` messages, each message another. */
 function numbered(groups: number, size: number): string[][] {
-  return Array.from({ length: groups }, (_, g) => Array.from({ length: size }, (_x, i) => `message ${g * size + i}`));
+  return Array.from({ length: groups }, (_, g) =>
+    Array.from({ length: size }, (_x, i) => `message ${g * size + i}`),
+  );
 }
 
 function unique(frames: readonly string[]): string[] {
   return [...new Set(frames)];
 }
 
-/** What was handed back stands in the order of writing, and is, with what was delivered, all there was. A frame may be both (an answer that got lost). */
-function expectNothingLost(written: readonly Buffer[], delivered: readonly string[], outcomes: readonly Outcome[]): void {
+/**
+ * What was handed back stands in the order of writing, and is, with what was delivered, all there was. A
+ * frame may be both (an answer that got lost).
+ */
+function expectNothingLost(
+  written: readonly Buffer[],
+  delivered: readonly string[],
+  outcomes: readonly Outcome[],
+): void {
   const all = written.map(text);
   const undelivered = outcomes.flatMap((outcome) => outcome.undelivered);
   expect(undelivered).toEqual(all.filter((frame) => undelivered.includes(frame)));
   expect(unique(delivered)).toEqual(all.filter((frame) => delivered.includes(frame)));
   expect(all.filter((frame) => !delivered.includes(frame) && !undelivered.includes(frame))).toEqual([]);
-  expect(outcomes.reduce((sum, { settled }) => sum + settled.delivered, 0)).toBeLessThanOrEqual(delivered.length);
+  expect(outcomes.reduce((sum, { settled }) => sum + settled.delivered, 0)).toBeLessThanOrEqual(
+    delivered.length,
+  );
 }

@@ -1,4 +1,5 @@
-// The contract of a stream: where batches end. Kafka and files keep it, and stream.contract.ts holds each of them to it.
+// The contract of a stream: where batches end. Kafka and files keep it, and stream.contract.ts holds each of
+// them to it.
 import type { FramesByOrigin } from '../frames/origins.js';
 import type { Batch } from '../frames/batch.js';
 
@@ -22,10 +23,16 @@ export type DeliveryErrorCode =
   | 'IO'
   /** The stream was closed first. */
   | 'CLOSED'
-  /** A part of the destination is away (a partition without a leader), and these are its frames: the stream goes on with all others. See `Stream.away`. */
+  /**
+   * A part of the destination is away (a partition without a leader), and these are its frames: the stream
+   * goes on with all others. See `Stream.away`.
+   */
   | 'AWAY';
 
-/** A write that ended without every frame settled. The undelivered frames are handed back, in order; the rest is settled. */
+/**
+ * A write that ended without every frame settled. The undelivered frames are handed back, in order; the rest
+ * is settled.
+ */
 export class DeliveryError extends Error {
   override readonly name = 'DeliveryError';
   /**
@@ -43,14 +50,18 @@ export class DeliveryError extends Error {
 }
 
 /**
- * One destination of one bucket. Writes may overlap: a stream settles them in the order of the calls, per partition where it has any.
- * Once a write has failed, those behind it fail too (with code of their own), until `probe` has succeeded: order is kept. AWAY is no such failure.
+ * One destination of one bucket. Writes may overlap: a stream settles them in the order of the calls, per
+ * partition where it has any. Once a write has failed, those behind it fail too (with code of their own),
+ * until `probe` has succeeded: order is kept. AWAY is no such failure.
  */
 export interface Stream {
   /** How many writes it is worth having outstanding at once. */
   readonly depth: number;
 
-  /** Makes ready. Does not wait for a destination that is away: that is the first write's business. Rejects on what a person must mend. */
+  /**
+   * Makes ready. Does not wait for a destination that is away: that is the first write's business. Rejects on
+   * what a person must mend.
+   */
   open(): Promise<void>;
 
   /**
@@ -60,28 +71,38 @@ export interface Stream {
    */
   write(batch: Batch): Promise<Settled>;
 
-  /** After a failure: asks the destination for real whether it is back. Resolves when writes may go on, rejects with an Error that says why not. */
+  /**
+   * After a failure: asks the destination for real whether it is back. Resolves when writes may go on,
+   * rejects with an Error that says why not.
+   */
   probe(): Promise<void>;
 
   /**
-   * What of the destination is away while the rest of it is written, for people; undefined: nothing is. The frames for it are handed back (AWAY)
-   * until `readmit`, so that what comes later for it does not overtake them.
+   * What of the destination is away while the rest of it is written, for people; undefined: nothing is. The
+   * frames for it are handed back (AWAY) until `readmit`, so that what comes later for it does not overtake
+   * them.
    */
   readonly away?: string | undefined;
 
   /** Has the last `probe` found some of that back? */
   readonly hasReturned?: boolean;
 
-  /** Lets in again what is back. Nothing may be outstanding, and what was handed back for it must be written before all else. */
+  /**
+   * Lets in again what is back. Nothing may be outstanding, and what was handed back for it must be written
+   * before all else.
+   */
   readmit?(): void;
 
-  /** Ends: outstanding writes settle or fail with CLOSED within `deadlineMs`. Never rejects, never waits longer. */
+  /**
+   * Ends: outstanding writes settle or fail with CLOSED within `deadlineMs`. Never rejects, never waits
+   * longer.
+   */
   close(options: { readonly deadlineMs: number }): Promise<void>;
 }
 
 /**
- * Brings what the backup of a stream holds to its primary, oldest first. Frames of what is away of the primary are kept in the backup, before all
- * that is younger, and passed over until `rewind`.
+ * Brings what the backup of a stream holds to its primary, oldest first. Frames of what is away of the
+ * primary are kept in the backup, before all that is younger, and passed over until `rewind`.
  */
 export interface BackupReplay {
   /** What the backup holds and the primary has not had, with what was passed over. */
@@ -91,9 +112,9 @@ export interface BackupReplay {
   readonly isKnown: boolean;
 
   /**
-   * Sends until no more than `enoughBytes` are left. With 0 nothing may be written to the backup meanwhile, and then none of its files is left.
-   * What was passed over does not count.
-   * Called again while it runs, it is the same run.
+   * Sends until no more than `enoughBytes` are left. With 0 nothing may be written to the backup meanwhile,
+   * and then none of its files is left. What was passed over does not count. Called again while it runs, it
+   * is the same run.
    * @throws Error why it can't go on now
    */
   send(enoughBytes: number): Promise<void>;
@@ -118,8 +139,8 @@ export interface Rejection {
 }
 
 /**
- * `kept`: they are in a file, safe. `discarded`: nothing has them, as the configuration allows, or because the process ends. `refused`: they
- * can't be kept now, and are their giver's still.
+ * `kept`: they are in a file, safe. `discarded`: nothing has them, as the configuration allows, or because
+ * the process ends. `refused`: they can't be kept now, and are their giver's still.
  */
 export type RejectedEnd = 'kept' | 'discarded' | 'refused';
 
@@ -128,7 +149,10 @@ export function cantBeKept({ problem }: Pick<RejectedFrames, 'problem'>): string
   return `frames must be rejected and can't be kept: ${problem ?? 'no reason is known'}`;
 }
 
-/** Where frames that can't be delivered move to, each with its reason. Rejecting is a move and not an end: what can't be kept is not lost. */
+/**
+ * Where frames that can't be delivered move to, each with its reason. Rejecting is a move and not an end:
+ * what can't be kept is not lost.
+ */
 export interface RejectedFrames {
   /** Why nothing can be kept now; undefined: nothing is known against it. */
   readonly problem: string | undefined;
@@ -136,6 +160,8 @@ export interface RejectedFrames {
   /** Copies them before the call returns, and waits for as long as there is no room. */
   reject(rejection: Rejection): Promise<'kept' | 'discarded'>;
 
-  /** Takes them over if they can be kept now. The giver holds the bytes until this resolves. Never rejects. */
+  /**
+   * Takes them over if they can be kept now. The giver holds the bytes until this resolves. Never rejects.
+   */
   offer(rejection: Rejection): Promise<RejectedEnd>;
 }

@@ -1,4 +1,5 @@
-// The actor while a part of its primary is away: the others go on, and what is for that part gets there once and in order, whatever keeps it meanwhile.
+// The actor while a part of its primary is away: the others go on, and what is for that part gets there once
+// and in order, whatever keeps it meanwhile.
 import { expect, test } from 'vitest';
 import { turn } from '../../test/support/fakeClock.js';
 import { StreamActorBench as Bench } from '../../test/support/streamActorBench.js';
@@ -26,8 +27,15 @@ test('its frames go to the backup, all others to the primary; once it is back th
   bench.primary.goAway(1);
   bench.tell('1:b', '0:c');
   await deliver(bench);
-  expect([bench.atPrimary, bench.backup.delivered]).toEqual([['0:a', '0:b', '0:c'], ['1:a', '1:b']]);
-  expect([bench.actor.mode, bench.watch.mode, bench.watch.lastProblem?.text]).toEqual(['backup', 'backup', 'lanes 1 are away']);
+  expect([bench.atPrimary, bench.backup.delivered]).toEqual([
+    ['0:a', '0:b', '0:c'],
+    ['1:a', '1:b'],
+  ]);
+  expect([bench.actor.mode, bench.watch.mode, bench.watch.lastProblem?.text]).toEqual([
+    'backup',
+    'backup',
+    'lanes 1 are away',
+  ]);
   expect(bench.settled).toEqual(['0:a,1:a,0:b', '1:b,0:c']);
   expect(bench.lines.filter((line) => line.includes('mode '))).toHaveLength(1);
   bench.expectBalance();
@@ -52,8 +60,19 @@ test('its frames go to the backup, all others to the primary; once it is back th
     await deliver(bench);
   }
   expect(bench.atPrimary.filter((text) => text.startsWith('1:'))).toEqual(['1:a', '1:b', '1:c', '1:d']);
-  expect(bench.atPrimary.filter((text) => text.startsWith('0:'))).toEqual(['0:a', '0:b', '0:c', '0:d', '0:e', '0:f']);
-  expect([bench.actor.mode, bench.primary.away, bench.account]).toMatchObject(['normal', undefined, { received: 10, delivered: 10, backedUp: 0 }]);
+  expect(bench.atPrimary.filter((text) => text.startsWith('0:'))).toEqual([
+    '0:a',
+    '0:b',
+    '0:c',
+    '0:d',
+    '0:e',
+    '0:f',
+  ]);
+  expect([bench.actor.mode, bench.primary.away, bench.account]).toMatchObject([
+    'normal',
+    undefined,
+    { received: 10, delivered: 10, backedUp: 0 },
+  ]);
 });
 
 test('without a backup its frames wait, which shows as an error, and the others go on', async () => {
@@ -70,7 +89,10 @@ test('without a backup its frames wait, which shows as an error, and the others 
   await comeBack(bench, 1_000);
   bench.tell('1:last');
   for (let i = 0; i < 10; i++) await deliver(bench);
-  expect(bench.atPrimary.filter((text) => text.startsWith('1:'))).toEqual([...numbers.map((i) => `1:${i}`), '1:last']);
+  expect(bench.atPrimary.filter((text) => text.startsWith('1:'))).toEqual([
+    ...numbers.map((i) => `1:${i}`),
+    '1:last',
+  ]);
   expect(bench.actor.mode).toBe('normal');
   expect(bench.settled).toHaveLength(31);
 });
@@ -120,7 +142,10 @@ test('what an earlier life has left of all: the others get theirs, its frames st
     bench.replay.go(100);
     await deliver(bench);
   }
-  expect([bench.atPrimary, bench.replay.left]).toEqual([['0:a', '2:a', '0:b'], ['1:a', '1:b', '1:c']]);
+  expect([bench.atPrimary, bench.replay.left]).toEqual([
+    ['0:a', '2:a', '0:b'],
+    ['1:a', '1:b', '1:c'],
+  ]);
   expect([bench.actor.mode, bench.watch.lastProblem?.text]).toEqual(['backup', 'lanes 1 are away']);
   // On to the primary at once, not by way of the backup.
   bench.tell('2:b', '1:d');
@@ -135,22 +160,27 @@ test('what an earlier life has left of all: the others get theirs, its frames st
   expect(bench.actor.mode).toBe('normal');
 });
 
-test.each([true, false])('stopped meanwhile (with a backup: %s): its frames are in the backup, or left over', async (hasBackup) => {
-  const bench = await Bench.opened([], hasBackup);
-  bench.primary.goAway(1);
-  bench.tell('0:a', '1:a');
-  bench.tell('1:b');
-  await bench.stop();
-  for (let i = 0; i < 25; i++) {
-    await deliver(bench);
-    await bench.advance(1_000);
-  }
-  expect(bench.ref.state).toBe('stopped');
-  expect(bench.atPrimary).toEqual(['0:a']);
-  expect([bench.replay.left, bench.leftOver]).toEqual(hasBackup ? [['1:a', '1:b'], []] : [[], ['1:a', '1:b']]);
-  bench.expectBalance();
-  expect([bench.budget.heldBytes, bench.clock.timers]).toEqual([0, 0]);
-});
+test.each([true, false])(
+  'stopped meanwhile (with a backup: %s): its frames are in the backup, or left over',
+  async (hasBackup) => {
+    const bench = await Bench.opened([], hasBackup);
+    bench.primary.goAway(1);
+    bench.tell('0:a', '1:a');
+    bench.tell('1:b');
+    await bench.stop();
+    for (let i = 0; i < 25; i++) {
+      await deliver(bench);
+      await bench.advance(1_000);
+    }
+    expect(bench.ref.state).toBe('stopped');
+    expect(bench.atPrimary).toEqual(['0:a']);
+    expect([bench.replay.left, bench.leftOver]).toEqual(
+      hasBackup ? [['1:a', '1:b'], []] : [[], ['1:a', '1:b']],
+    );
+    bench.expectBalance();
+    expect([bench.budget.heldBytes, bench.clock.timers]).toEqual([0, 0]);
+  },
+);
 
 test('what is being written to the backup while the primary says that it is back goes to it first', async () => {
   const bench = await Bench.opened();

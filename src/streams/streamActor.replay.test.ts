@@ -1,4 +1,5 @@
-// The actor and the replay of its backup: the primary gets everything once and in order, whoever sends it; and batches given back come again.
+// The actor and the replay of its backup: the primary gets everything once and in order, whoever sends it;
+// and batches given back come again.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { turn } from '../../test/support/fakeClock.js';
@@ -9,20 +10,27 @@ import { newAccount } from './account.js';
 const NUMBERS = Array.from({ length: 12 }, (_, i) => String(i));
 
 describe('StreamActor with a replay', () => {
-  test.each([[MB / 2, MB / 2], [64 * MB, 2 * MB], [undefined, 2 * MB]])('a replay that a limit makes slow: what comes waits for no more of it than is said (%d)', async (said, enough) => {
-    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
-    bench.nearEndBytes = said;
-    await bench.primaryIsBack();
-    expect(bench.replay.calls).toEqual([enough]);
-    // So long as more than that is left, what comes joins the backup's end.
-    bench.replay.go(NUMBERS.length - enough / (MB / 2) - 1);
-    bench.tell('new');
-    await turn();
-    bench.backup.deliver();
-    await turn();
-    expect(bench.backup.delivered.at(-1)).toBe('new');
-    bench.expectBalance();
-  });
+  test.each([
+    [MB / 2, MB / 2],
+    [64 * MB, 2 * MB],
+    [undefined, 2 * MB],
+  ])(
+    'a replay that a limit makes slow: what comes waits for no more of it than is said (%d)',
+    async (said, enough) => {
+      const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+      bench.nearEndBytes = said;
+      await bench.primaryIsBack();
+      expect(bench.replay.calls).toEqual([enough]);
+      // So long as more than that is left, what comes joins the backup's end.
+      bench.replay.go(NUMBERS.length - enough / (MB / 2) - 1);
+      bench.tell('new');
+      await turn();
+      bench.backup.deliver();
+      await turn();
+      expect(bench.backup.delivered.at(-1)).toBe('new');
+      bench.expectBalance();
+    },
+  );
 
   test('the primary is back: the backup goes first, what comes meanwhile joins its end, then all goes to the primary', async () => {
     const bench = await (await Bench.opened()).backedUp(...NUMBERS);
@@ -247,7 +255,12 @@ describe('StreamActor: giving back', () => {
 describe('StreamActor with a replay: any history', () => {
   type Step =
     | { readonly kind: 'batch'; readonly lanes: readonly number[] }
-    | { readonly kind: 'deliver'; readonly to: 'primary' | 'backup'; readonly lane: number | undefined; readonly most: number }
+    | {
+        readonly kind: 'deliver';
+        readonly to: 'primary' | 'backup';
+        readonly lane: number | undefined;
+        readonly most: number;
+      }
     | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
     | { readonly kind: 'probe'; readonly to: 'primary' | 'backup'; readonly isBack: boolean }
     | { readonly kind: 'goAway' | 'comeBack'; readonly lane: number }
@@ -260,19 +273,53 @@ describe('StreamActor with a replay: any history', () => {
   const lane = fc.constantFrom(...LANES);
   const target = fc.constantFrom('primary' as const, 'backup' as const);
   const others: fc.WeightedArbitrary<Step>[] = [
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), lanes: fc.array(lane, { minLength: 1, maxLength: 4 }) }) },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to: target, lane: fc.constant(undefined), most: fc.integer({ min: 1, max: 6 }) }) },
-    { weight: 4, arbitrary: fc.record({ kind: fc.constant('probe' as const), to: target, isBack: fc.boolean() }) },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('replay' as const), frames: fc.integer({ min: 1, max: 9 }) }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1_000, 10_000) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('batch' as const),
+        lanes: fc.array(lane, { minLength: 1, maxLength: 4 }),
+      }),
+    },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('deliver' as const),
+        to: target,
+        lane: fc.constant(undefined),
+        most: fc.integer({ min: 1, max: 6 }),
+      }),
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constant('probe' as const), to: target, isBack: fc.boolean() }),
+    },
+    {
+      weight: 6,
+      arbitrary: fc.record({ kind: fc.constant('replay' as const), frames: fc.integer({ min: 1, max: 9 }) }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1_000, 10_000) }),
+    },
   ];
   const failures: fc.WeightedArbitrary<Step>[] = [
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), to: target }) },
     { weight: 1, arbitrary: fc.constant({ kind: 'failReplay' as const }) },
   ];
   const lanes: fc.WeightedArbitrary<Step>[] = [
-    { weight: 4, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to: fc.constant('primary' as const), lane, most: fc.integer({ min: 1, max: 6 }) }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('goAway' as const, 'comeBack' as const), lane }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constant('deliver' as const),
+        to: fc.constant('primary' as const),
+        lane,
+        most: fc.integer({ min: 1, max: 6 }),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constantFrom('goAway' as const, 'comeBack' as const), lane }),
+    },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('comeBack' as const), lane }) },
     { weight: 3, arbitrary: fc.constant({ kind: 'round' as const }) },
   ];
@@ -281,65 +328,98 @@ describe('StreamActor with a replay: any history', () => {
     ['whole failures', [...others, ...failures]],
     ['lanes that go away and come back', [...others, ...lanes]],
     ['all of it', [...others, ...failures, ...lanes]],
-  ])('%s: the primary has everything once, in order; what it has not had lies in the backup, and behind that is what was left over', async (_, choice) => {
-    const history = fc.record({
-      steps: fc.array(fc.oneof(...choice), { minLength: 1, maxLength: 80 }), stopAt: fc.nat(100), found: fc.array(lane, { maxLength: 4 }), hasBackup: fc.boolean(),
-    });
-    await fc.assert(fc.asyncProperty(history, async ({ steps, stopAt, found, hasBackup }) => {
-      const made: string[] = [];
-      const next = (of: readonly number[]): string[] => of.map((each) => {
-        made.push(`${each}:${made.length}`);
-        return made.at(-1)!;
+  ])(
+    '%s: the primary has everything once, in order; what it has not had lies in the backup, and behind that is what was left over',
+    async (_, choice) => {
+      const history = fc.record({
+        steps: fc.array(fc.oneof(...choice), { minLength: 1, maxLength: 80 }),
+        stopAt: fc.nat(100),
+        found: fc.array(lane, { maxLength: 4 }),
+        hasBackup: fc.boolean(),
       });
-      const bench = await Bench.opened(hasBackup ? next(found) : [], hasBackup);
-      for (const [i, now] of steps.entries()) {
-        if (i === stopAt) await bench.stop();
-        if (now.kind === 'batch' && i < stopAt) bench.tell(...next(now.lanes));
-        else await take(bench, now);
-        await turn();
-        const { received, ...ends } = bench.account;
-        expect(Object.values(ends).reduce((a, b) => a + b, 0)).toBe(received);
-        expect(received).toBe(made.length);
-        for (const each of LANES) expect(ofLane(bench.atPrimary, each)).toEqual(ofLane(made, each).slice(0, ofLane(bench.atPrimary, each).length));
-      }
-      if (steps.length <= stopAt) await bench.stop();
-      for (let second = 0; second < 25; second++) await bench.advance(1_000);
-      expect(bench.ref.state).toBe('stopped');
-      expect(bench.account.backedUp).toBe(bench.replay.left.length);
-      for (const each of LANES) expect(ofLane([...bench.atPrimary, ...bench.replay.left, ...bench.leftOver], each)).toEqual(ofLane(made, each));
-      expect(bench.budget.heldBytes).toBe(0);
-      expect(bench.clock.timers).toBe(0);
-    }), { numRuns: 1500 });
-  }, 90_000);
+      await fc.assert(
+        fc.asyncProperty(history, async ({ steps, stopAt, found, hasBackup }) => {
+          const made: string[] = [];
+          const next = (of: readonly number[]): string[] =>
+            of.map((each) => {
+              made.push(`${each}:${made.length}`);
+              return made.at(-1)!;
+            });
+          const bench = await Bench.opened(hasBackup ? next(found) : [], hasBackup);
+          for (const [i, now] of steps.entries()) {
+            if (i === stopAt) await bench.stop();
+            if (now.kind === 'batch' && i < stopAt) bench.tell(...next(now.lanes));
+            else await take(bench, now);
+            await turn();
+            const { received, ...ends } = bench.account;
+            expect(Object.values(ends).reduce((a, b) => a + b, 0)).toBe(received);
+            expect(received).toBe(made.length);
+            for (const each of LANES)
+              expect(ofLane(bench.atPrimary, each)).toEqual(
+                ofLane(made, each).slice(0, ofLane(bench.atPrimary, each).length),
+              );
+          }
+          if (steps.length <= stopAt) await bench.stop();
+          for (let second = 0; second < 25; second++) await bench.advance(1_000);
+          expect(bench.ref.state).toBe('stopped');
+          expect(bench.account.backedUp).toBe(bench.replay.left.length);
+          for (const each of LANES)
+            expect(ofLane([...bench.atPrimary, ...bench.replay.left, ...bench.leftOver], each)).toEqual(
+              ofLane(made, each),
+            );
+          expect(bench.budget.heldBytes).toBe(0);
+          expect(bench.clock.timers).toBe(0);
+        }),
+        { numRuns: 1500 },
+      );
+    },
+    90_000,
+  );
 
   /** When all is well again, all gets there: nothing stays where it was put for a lane that was away. */
   test('lanes come and go, and then all is well: the primary has had everything, once, in order', async () => {
-    const history = fc.record({ steps: fc.array(fc.oneof(...others, ...failures, ...lanes), { minLength: 1, maxLength: 80 }), hasBackup: fc.boolean() });
-    await fc.assert(fc.asyncProperty(history, async ({ steps, hasBackup }) => {
-      const made: string[] = [];
-      const bench = await Bench.opened([], hasBackup);
-      for (const now of steps) {
-        const count = made.length;
-        if (now.kind === 'batch') made.push(...now.lanes.map((each, i) => `${each}:${count + i}`));
-        if (now.kind === 'batch') bench.tell(...made.slice(count));
-        else await take(bench, now);
-        await turn();
-      }
-      for (const each of LANES) bench.primary.comeBack(each);
-      for (let round = 0; round < 60 && (bench.actor.mode !== 'normal' || bench.atPrimary.length < made.length); round++) {
-        await bench.advance(1_000);
-        await playRound(bench);
-        bench.primary.deliver();
-        bench.replay.go(100);
-        await turn();
-      }
-      for (const each of LANES) expect(ofLane(bench.atPrimary, each)).toEqual(ofLane(made, each));
-      expect(bench.account).toEqual({ ...newAccount(), received: made.length, delivered: made.length });
-      expect(bench.settled.join().split(',').filter((text) => text !== '').sort()).toEqual([...made].sort());
-      expect(bench.actor.mode).toBe('normal');
-      expect(bench.budget.heldBytes).toBe(0);
-      await bench.stop();
-    }), { numRuns: 1500 });
+    const history = fc.record({
+      steps: fc.array(fc.oneof(...others, ...failures, ...lanes), { minLength: 1, maxLength: 80 }),
+      hasBackup: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(history, async ({ steps, hasBackup }) => {
+        const made: string[] = [];
+        const bench = await Bench.opened([], hasBackup);
+        for (const now of steps) {
+          const count = made.length;
+          if (now.kind === 'batch') made.push(...now.lanes.map((each, i) => `${each}:${count + i}`));
+          if (now.kind === 'batch') bench.tell(...made.slice(count));
+          else await take(bench, now);
+          await turn();
+        }
+        for (const each of LANES) bench.primary.comeBack(each);
+        for (
+          let round = 0;
+          round < 60 && (bench.actor.mode !== 'normal' || bench.atPrimary.length < made.length);
+          round++
+        ) {
+          await bench.advance(1_000);
+          await playRound(bench);
+          bench.primary.deliver();
+          bench.replay.go(100);
+          await turn();
+        }
+        for (const each of LANES) expect(ofLane(bench.atPrimary, each)).toEqual(ofLane(made, each));
+        expect(bench.account).toEqual({ ...newAccount(), received: made.length, delivered: made.length });
+        expect(
+          bench.settled
+            .join()
+            .split(',')
+            .filter((text) => text !== '')
+            .sort(),
+        ).toEqual([...made].sort());
+        expect(bench.actor.mode).toBe('normal');
+        expect(bench.budget.heldBytes).toBe(0);
+        await bench.stop();
+      }),
+      { numRuns: 1500 },
+    );
   }, 90_000);
 
   async function playRound(bench: Bench): Promise<void> {

@@ -1,4 +1,5 @@
-// The actor whose parts change while it works: its successor has everything that was not settled, in order; and one that is taken out.
+// The actor whose parts change while it works: its successor has everything that was not settled, in order;
+// and one that is taken out.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
@@ -34,7 +35,8 @@ class Bench {
   gate: Promise<void> = Promise.resolve();
 
   constructor({ depth = 4, hasBackup = true } = {}) {
-    const onEnd = (place: string) => (text: string, end: string) => void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
+    const onEnd = (place: string) => (text: string, end: string) =>
+      void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
     const log = new Log('INFO', (line) => this.lines.push(line));
     this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => {
       const primary = new FakeStream(depth, onEnd('primary'));
@@ -119,7 +121,9 @@ describe('StreamActor: retires', () => {
     await turn();
     bench.primary.deliver();
     await turn();
-    expect(bench.ends).toEqual(['a1', 'a2', 'b1', 'b2', 'c1', 'c2', 'd1', 'd2'].map((text) => `primary ${text}`));
+    expect(bench.ends).toEqual(
+      ['a1', 'a2', 'b1', 'b2', 'c1', 'c2', 'd1', 'd2'].map((text) => `primary ${text}`),
+    );
     expect(bench.backups.flatMap(({ written }) => written)).toEqual([]);
     expect(bench.account).toEqual({ ...newAccount(), received: 8, delivered: 8 });
     expect(bench.settled).toEqual(['a1,a2', 'b1,b2', 'c1,c2', 'd1,d2']);
@@ -254,7 +258,10 @@ describe('StreamActor: gives its primary up', () => {
       await turn();
       const place = hasBackup ? 'backup' : 'left over';
       expect(bench.ends).toEqual([`${place} a`, `${place} b`, `${place} c`]);
-      if (!hasBackup) expect(new Set(bench.reasons)).toEqual(new Set(['not delivered when it was taken out: it was closed']));
+      if (!hasBackup)
+        expect(new Set(bench.reasons)).toEqual(
+          new Set(['not delivered when it was taken out: it was closed']),
+        );
       await bench.stop();
       bench.expectClean();
     }
@@ -277,7 +284,12 @@ describe('StreamActor: gives its primary up', () => {
 
 type Step =
   | { readonly kind: 'batch'; readonly lanes: readonly number[] }
-  | { readonly kind: 'deliver'; readonly to: 'primary' | 'backup'; readonly lane: number; readonly most: number }
+  | {
+      readonly kind: 'deliver';
+      readonly to: 'primary' | 'backup';
+      readonly lane: number;
+      readonly most: number;
+    }
   | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
   | { readonly kind: 'probe'; readonly isBack: boolean }
   | { readonly kind: 'tick'; readonly ms: number }
@@ -285,30 +297,61 @@ type Step =
 
 const to = fc.constantFrom('primary' as const, 'backup' as const);
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), lanes: fc.array(fc.nat(2), { minLength: 1, maxLength: 4 }) }) },
-  { weight: 5, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to, lane: fc.nat(2), most: fc.integer({ min: 1, max: 5 }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('batch' as const),
+      lanes: fc.array(fc.nat(2), { minLength: 1, maxLength: 4 }),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('deliver' as const),
+      to,
+      lane: fc.nat(2),
+      most: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), to }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('probe' as const), isBack: fc.boolean() }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(100, 1_000, 10_000) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(100, 1_000, 10_000) }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('retire' as const) }) },
 );
 
 test('any history with changes: every frame ends once, each lane keeps its order, the counts add up at every step', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 50 }), fc.constantFrom(1, 2, 8), fc.boolean(), async (steps, depth, hasBackup) => {
-    const bench = await Bench.opened({ depth, hasBackup });
-    const sent: string[] = [];
-    for (const now of steps) {
-      take(bench, now, sent);
-      await turn();
-      const { received, ...ends } = bench.account;
-      expect([received, Object.values(ends).reduce((sum, count) => sum + count, 0)]).toEqual([sent.length, sent.length]);
-    }
-    await bench.stop();
-    bench.expectClean();
-    const ended = bench.ends.map((end) => end.slice(end.lastIndexOf(' ') + 1));
-    expect([...ended].sort()).toEqual([...sent].sort());
-    for (const lane of ['0:', '1:', '2:']) expect(ended.filter((text) => text.startsWith(lane))).toEqual(sent.filter((text) => text.startsWith(lane)));
-  }), { numRuns: 1_000 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 50 }),
+      fc.constantFrom(1, 2, 8),
+      fc.boolean(),
+      async (steps, depth, hasBackup) => {
+        const bench = await Bench.opened({ depth, hasBackup });
+        const sent: string[] = [];
+        for (const now of steps) {
+          take(bench, now, sent);
+          await turn();
+          const { received, ...ends } = bench.account;
+          expect([received, Object.values(ends).reduce((sum, count) => sum + count, 0)]).toEqual([
+            sent.length,
+            sent.length,
+          ]);
+        }
+        await bench.stop();
+        bench.expectClean();
+        const ended = bench.ends.map((end) => end.slice(end.lastIndexOf(' ') + 1));
+        expect([...ended].sort()).toEqual([...sent].sort());
+        for (const lane of ['0:', '1:', '2:'])
+          expect(ended.filter((text) => text.startsWith(lane))).toEqual(
+            sent.filter((text) => text.startsWith(lane)),
+          );
+      },
+    ),
+    { numRuns: 1_000 },
+  );
 }, 60_000);
 
 function take(bench: Bench, now: Step, sent: string[]): void {
@@ -319,10 +362,15 @@ function take(bench: Bench, now: Step, sent: string[]): void {
       sent.push(...messages);
       return bench.tell(...messages);
     }
-    case 'deliver': return stream?.deliver(now.lane, now.most);
-    case 'fail': return stream?.fail();
-    case 'probe': return bench.primary.answerProbe(now.isBack ? undefined : 'away');
-    case 'tick': return bench.clock.advance(now.ms);
-    case 'retire': return bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
+    case 'deliver':
+      return stream?.deliver(now.lane, now.most);
+    case 'fail':
+      return stream?.fail();
+    case 'probe':
+      return bench.primary.answerProbe(now.isBack ? undefined : 'away');
+    case 'tick':
+      return bench.clock.advance(now.ms);
+    case 'retire':
+      return bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
   }
 }

@@ -1,4 +1,5 @@
-// The actor between a bucket and its destination: in which of two streams a batch ends, in which order, and what the counts say of it.
+// The actor between a bucket and its destination: in which of two streams a batch ends, in which order, and
+// what the counts say of it.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../test/support/fakeClock.js';
@@ -48,9 +49,19 @@ class Bench {
 
   readonly #origin: number;
 
-  constructor({ depth = 8, hasBackup = true, slice = 1, random, open, leftOverEnd = 'rejected', origins, origin = NOBODY }: Choice = {}) {
+  constructor({
+    depth = 8,
+    hasBackup = true,
+    slice = 1,
+    random,
+    open,
+    leftOverEnd = 'rejected',
+    origins,
+    origin = NOBODY,
+  }: Choice = {}) {
     this.#origin = origin;
-    const onEnd = (place: string) => (text: string, end: string) => void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
+    const onEnd = (place: string) => (text: string, end: string) =>
+      void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
     this.primary = new FakeStream(depth, onEnd('primary'));
     if (open !== undefined) this.primary.open = open;
     this.backup = hasBackup ? new FakeStream(depth, onEnd('backup')) : undefined;
@@ -76,7 +87,10 @@ class Bench {
       watch: this.watch,
     };
     const log = new Log('INFO', (line) => this.lines.push(line));
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => (this.actor = new StreamActor(context, options)));
+    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
+      'stream',
+      (context) => (this.actor = new StreamActor(context, options)),
+    );
   }
 
   static async opened(choice: Choice = {}): Promise<Bench> {
@@ -85,7 +99,10 @@ class Bench {
     return bench;
   }
 
-  /** As the backlog does: shares, which may be given back, and then come again in their order once the stream asks. */
+  /**
+   * As the backlog does: shares, which may be given back, and then come again in their order once the stream
+   * asks.
+   */
   tell(...messages: string[]): void {
     if (this.#givenBack.length > 0) return void this.#givenBack.push(messages);
     const batch = new Batch('orders', this.budget);
@@ -140,7 +157,9 @@ class Bench {
   }
 
   logged(level: string): string[] {
-    return this.lines.filter((line) => line.startsWith(`${level} |`)).map((line) => line.slice(line.indexOf('/stream')).trim());
+    return this.lines
+      .filter((line) => line.startsWith(`${level} |`))
+      .map((line) => line.slice(line.indexOf('/stream')).trim());
   }
 }
 
@@ -302,7 +321,9 @@ describe('StreamActor: error', () => {
     await turn();
     bench.tell('c');
     expect(bench.actor.mode).toBe('error');
-    expect(bench.logged('ERROR')).toEqual(['/stream mode error: login refused; 2 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait']);
+    expect(bench.logged('ERROR')).toEqual([
+      '/stream mode error: login refused; 2 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait',
+    ]);
     for (let second = 0; second < 5; second++) {
       await bench.advance(1_000);
       expect(bench.primary.probes).toBe(1);
@@ -349,10 +370,15 @@ describe('StreamActor: error', () => {
   });
 
   test('a stream that can not be opened: everything waits until it can be used', async () => {
-    const refused = await Bench.opened({ hasBackup: false, open: () => Promise.reject(new Error('the folder is not ours')) });
+    const refused = await Bench.opened({
+      hasBackup: false,
+      open: () => Promise.reject(new Error('the folder is not ours')),
+    });
     refused.tell('a');
     expect(refused.primary.written).toEqual([]);
-    expect(refused.logged('ERROR')).toEqual(['/stream mode error: the folder is not ours; 0 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait']);
+    expect(refused.logged('ERROR')).toEqual([
+      '/stream mode error: the folder is not ours; 0 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait',
+    ]);
     await refused.advance(1_000);
     refused.primary.answerProbe();
     await turn();
@@ -463,15 +489,22 @@ describe('StreamActor: slice, and giving back', () => {
   });
 });
 
-describe('StreamActor: rejected frames that can\'t be kept', () => {
+describe("StreamActor: rejected frames that can't be kept", () => {
   test('batches wait, also where there is a backup, until they can; the mode and the log say so', async () => {
     const bench = await Bench.opened();
     bench.tell('bad', 'a');
-    bench.primary.fail('frames must be rejected and can\'t be kept: no room', 'REJECTED');
+    bench.primary.fail("frames must be rejected and can't be kept: no room", 'REJECTED');
     await turn();
     bench.tell('b');
-    expect([bench.actor.mode, bench.watch.lastProblem?.text]).toEqual(['error', 'frames must be rejected and can\'t be kept: no room']);
-    expect(bench.logged('ERROR')).toEqual([expect.stringContaining('mode error: frames must be rejected and can\'t be kept: no room; 2 frames wait')]);
+    expect([bench.actor.mode, bench.watch.lastProblem?.text]).toEqual([
+      'error',
+      "frames must be rejected and can't be kept: no room",
+    ]);
+    expect(bench.logged('ERROR')).toEqual([
+      expect.stringContaining(
+        "mode error: frames must be rejected and can't be kept: no room; 2 frames wait",
+      ),
+    ]);
     for (let tries = 0; tries < 3; tries++) {
       await bench.advance(1_000);
       bench.primary.answerProbe('no room');
@@ -518,7 +551,10 @@ describe('StreamActor: rejected frames that can\'t be kept', () => {
 });
 
 describe('StreamActor: what connections hear', () => {
-  async function heard(choice: Choice, act: (bench: Bench) => void | Promise<void>): Promise<Readonly<Fates['counts']>> {
+  async function heard(
+    choice: Choice,
+    act: (bench: Bench) => void | Promise<void>,
+  ): Promise<Readonly<Fates['counts']>> {
     const origins = new Origins();
     const fates = origins.open(() => undefined);
     const bench = await Bench.opened({ ...choice, origins, origin: fates.id });
@@ -528,30 +564,36 @@ describe('StreamActor: what connections hear', () => {
   }
 
   test('nothing of frames that the primary has delivered', async () => {
-    expect(await heard({}, (bench) => {
-      bench.tell('a', 'b');
-      bench.primary.deliver();
-    })).toEqual({ stored: 0, slicedOut: 0, rejected: 0, discarded: 0 });
+    expect(
+      await heard({}, (bench) => {
+        bench.tell('a', 'b');
+        bench.primary.deliver();
+      }),
+    ).toEqual({ stored: 0, slicedOut: 0, rejected: 0, discarded: 0 });
   });
 
   test('that frames are in the backup, and no more than those that went there', async () => {
-    expect(await heard({}, async (bench) => {
-      bench.tell('a', '2:b', 'c');
-      bench.primary.deliver(2);
-      bench.primary.fail();
-      await turn();
-      bench.tell('d');
-      bench.backup!.deliver(0, 1);
-      bench.backup!.fail();
-    })).toMatchObject({ stored: 1 });
+    expect(
+      await heard({}, async (bench) => {
+        bench.tell('a', '2:b', 'c');
+        bench.primary.deliver(2);
+        bench.primary.fail();
+        await turn();
+        bench.tell('d');
+        bench.backup!.deliver(0, 1);
+        bench.backup!.fail();
+      }),
+    ).toMatchObject({ stored: 1 });
   });
 
   test('that frames were sliced out', async () => {
     let n = 0;
-    expect(await heard({ slice: 0.5, random: () => (n++ % 3 === 0 ? 0 : 0.9) }, (bench) => {
-      bench.tell('a', 'b', 'c', 'd');
-      bench.primary.deliver();
-    })).toMatchObject({ slicedOut: 2 });
+    expect(
+      await heard({ slice: 0.5, random: () => (n++ % 3 === 0 ? 0 : 0.9) }, (bench) => {
+        bench.tell('a', 'b', 'c', 'd');
+        bench.primary.deliver();
+      }),
+    ).toMatchObject({ slicedOut: 2 });
   });
 });
 
@@ -732,7 +774,11 @@ describe('StreamActor: the end', () => {
     bench.stop();
     await turn();
     bench.tell('late');
-    expect([bench.ref.state, bench.leftOver, bench.reasons]).toEqual(['draining', ['late'], ['it came when the stream was closing']]);
+    expect([bench.ref.state, bench.leftOver, bench.reasons]).toEqual([
+      'draining',
+      ['late'],
+      ['it came when the stream was closing'],
+    ]);
     closed();
     await turn();
     bench.expectClean();
@@ -811,7 +857,12 @@ const poison: StreamMessage = {
 
 type Step =
   | { readonly kind: 'batch'; readonly lanes: readonly number[] }
-  | { readonly kind: 'deliver' | 'refuse'; readonly to: 'primary' | 'backup'; readonly lane: number; readonly most: number }
+  | {
+      readonly kind: 'deliver' | 'refuse';
+      readonly to: 'primary' | 'backup';
+      readonly lane: number;
+      readonly most: number;
+    }
   | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
   | { readonly kind: 'probe'; readonly to: 'primary' | 'backup'; readonly isBack: boolean }
   | { readonly kind: 'tick'; readonly ms: number }
@@ -820,12 +871,40 @@ type Step =
 
 const target = fc.constantFrom('primary' as const, 'backup' as const);
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), lanes: fc.array(fc.nat(2), { minLength: 1, maxLength: 5 }) }) },
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('deliver' as const), to: target, lane: fc.nat(2), most: fc.integer({ min: 1, max: 4 }) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('refuse' as const), to: target, lane: fc.nat(2), most: fc.constant(1) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('batch' as const),
+      lanes: fc.array(fc.nat(2), { minLength: 1, maxLength: 5 }),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('deliver' as const),
+      to: target,
+      lane: fc.nat(2),
+      most: fc.integer({ min: 1, max: 4 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('refuse' as const),
+      to: target,
+      lane: fc.nat(2),
+      most: fc.constant(1),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('fail' as const), to: target }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('probe' as const), to: target, isBack: fc.boolean() }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1_000, 3_000, 10_000) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('probe' as const), to: target, isBack: fc.boolean() }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1_000, 3_000, 10_000) }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('giveBack' as const) }) },
 );
 
@@ -842,7 +921,19 @@ describe('StreamActor: any history', () => {
     await fc.assert(fc.asyncProperty(history, checkHistory), { numRuns: 1500 });
   }, 60_000);
 
-  async function checkHistory({ steps, stopAt, depth, hasBackup, slice }: { steps: Step[]; stopAt: number | undefined; depth: number; hasBackup: boolean; slice: number }): Promise<void> {
+  async function checkHistory({
+    steps,
+    stopAt,
+    depth,
+    hasBackup,
+    slice,
+  }: {
+    steps: Step[];
+    stopAt: number | undefined;
+    depth: number;
+    hasBackup: boolean;
+    slice: number;
+  }): Promise<void> {
     const kept: boolean[] = [];
     const random = (): number => {
       kept.push(kept.length % 3 !== 1);
@@ -884,13 +975,20 @@ describe('StreamActor: any history', () => {
         batches.push(messages.join());
         return bench.tell(...messages);
       }
-      case 'deliver': return to?.deliver(now.lane, now.most);
-      case 'refuse': return to?.refuse(now.lane);
-      case 'fail': return to?.fail();
-      case 'probe': return to?.answerProbe(now.isBack ? undefined : 'away');
-      case 'tick': return bench.clock.advance(now.ms);
-      case 'giveBack': return bench.ref.tell({ kind: 'giveBack' });
-      case 'stop': return bench.stop();
+      case 'deliver':
+        return to?.deliver(now.lane, now.most);
+      case 'refuse':
+        return to?.refuse(now.lane);
+      case 'fail':
+        return to?.fail();
+      case 'probe':
+        return to?.answerProbe(now.isBack ? undefined : 'away');
+      case 'tick':
+        return bench.clock.advance(now.ms);
+      case 'giveBack':
+        return bench.ref.tell({ kind: 'giveBack' });
+      case 'stop':
+        return bench.stop();
     }
   }
 
@@ -905,18 +1003,25 @@ describe('StreamActor: any history', () => {
     const refused = ends('rejected') + ends('left over');
     expect(rejected).toBeLessThanOrEqual(refused);
     // Nothing is outstanding: then all that came to an end is counted.
-    if (bench.primary.outstanding + (bench.backup?.outstanding ?? 0) === 0) expect([delivered, backedUp, rejected]).toEqual([ends('primary'), ends('backup'), refused]);
+    if (bench.primary.outstanding + (bench.backup?.outstanding ?? 0) === 0)
+      expect([delivered, backedUp, rejected]).toEqual([ends('primary'), ends('backup'), refused]);
   }
 
   /** @param isKept undefined: the frame was drawn more than once, and either is right */
-  function checkEnds(bench: Bench, told: readonly string[], isKept: (index: number) => boolean | undefined): void {
+  function checkEnds(
+    bench: Bench,
+    told: readonly string[],
+    isKept: (index: number) => boolean | undefined,
+  ): void {
     const ended = bench.ends.map((end) => end.slice(end.lastIndexOf(' ') + 1));
     const once = new Set(ended);
     expect(once.size).toBe(ended.length);
     const expected = told.filter((text, i) => isKept(i) ?? once.has(text));
     expect([...ended].sort()).toEqual([...expected].sort());
     for (const lane of ['0:', '1:', '2:']) {
-      expect(ended.filter((text) => text.startsWith(lane))).toEqual(expected.filter((text) => text.startsWith(lane)));
+      expect(ended.filter((text) => text.startsWith(lane))).toEqual(
+        expected.filter((text) => text.startsWith(lane)),
+      );
     }
   }
 });

@@ -1,12 +1,14 @@
-// One destination of one bucket, with its backup: in which of the two a batch ends, and in which order. Three modes:
+// One destination of one bucket, with its backup: in which of the two a batch ends, and in which order. Three
+// modes:
 //   normal  batches go to the primary.
 //   backup  the primary failed: what it handed back, and what follows, goes to the backup, in order; the primary is tried now and then.
 //   error   there is no backup, or it failed too: batches wait in their order, and the trying goes on. So they do when the primary must reject
 //           frames and REJECTED can't keep them: a backup could not deliver them either.
-// And one that shows as `backup`, or as `error` when there is none: `partial`, a part of the primary is away. Its frames go to the backup, or
-// wait; all others go to the primary. Once it is back they come first: out of the backup as after any failure.
-// A mode ends only when nothing written in it is outstanding, so that no batch passes another. With a replay, `backup` ends only when the
-// primary has had all that lies in the backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
+// And one that shows as `backup`, or as `error` when there is none: `partial`, a part of the primary is away.
+// Its frames go to the backup, or wait; all others go to the primary. Once it is back they come first: out of
+// the backup as after any failure. A mode ends only when nothing written in it is outstanding, so that no
+// batch passes another. With a replay, `backup` ends only when the primary has had all that lies in the
+// backup: while that is being sent, what comes joins the end of the backup; near the end it waits.
 import { plural } from '../plural.js';
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
@@ -33,11 +35,17 @@ export class StreamActor extends Actor<StreamMessage> {
   readonly #context: ActorContext<StreamMessage>;
   readonly #options: StreamActorOptions;
   #mode: Mode = 'normal';
-  /** The mode to enter once nothing is outstanding, with the reason; until then nothing more is written. `retired`: a successor's. */
+  /**
+   * The mode to enter once nothing is outstanding, with the reason; until then nothing more is written.
+   * `retired`: a successor's.
+   */
   #next: { readonly mode: StreamMode | 'retired'; readonly reason: string } | undefined;
   readonly #writes = new Outstanding();
   #waiting: Waiting[] = [];
-  /** Frames of what is away, older than all that is outstanding or waits; and those of them that the backup is being given. */
+  /**
+   * Frames of what is away, older than all that is outstanding or waits; and those of them that the backup is
+   * being given.
+   */
   #aside: Waiting[] = [];
   readonly #asideWrites = new Outstanding();
   /** What is aside can't be written to it. */
@@ -63,8 +71,15 @@ export class StreamActor extends Actor<StreamMessage> {
     super();
     this.#context = context;
     this.#options = options;
-    this.#catchUp = new CatchUp({ replay: options.replay, nearEndBytes: options.nearEndBytes, log: context.log, onEnded: (problem) => this.#tellSelf({ kind: 'replayed', problem }) });
-    this.#deadline = new StopDeadline(context.clock, options.stopTimeoutMs, () => this.#tellSelf({ kind: 'deadline' }));
+    this.#catchUp = new CatchUp({
+      replay: options.replay,
+      nearEndBytes: options.nearEndBytes,
+      log: context.log,
+      onEnded: (problem) => this.#tellSelf({ kind: 'replayed', problem }),
+    });
+    this.#deadline = new StopDeadline(context.clock, options.stopTimeoutMs, () =>
+      this.#tellSelf({ kind: 'deadline' }),
+    );
     // Of a failed predecessor.
     options.watch.enter('normal', 'begins anew');
     this.#opening = openAll(options).then(
@@ -85,18 +100,30 @@ export class StreamActor extends Actor<StreamMessage> {
 
   override receive(message: StreamMessage): void {
     switch (message.kind) {
-      case 'batch': return this.#accept(message.batch);
-      case 'inherit': return this.#inherit(message.waiting);
-      case 'opened': return this.#onOpened(message.problem);
-      case 'written': return this.#onWritten(message.write, message.outcome);
-      case 'retry': return this.#probe();
-      case 'probed': return this.#onProbed(message.target, message.problem);
-      case 'replayed': return this.#onReplayed(message.problem);
-      case 'giveBack': return this.#giveBack();
-      case 'deadline': return this.#onDeadline();
-      case 'giveUpPrimary': return this.#giveUpPrimary();
-      case 'retire': return this.#retire(message.primary, message.withinMs);
-      case 'retired': return this.#onRetired();
+      case 'batch':
+        return this.#accept(message.batch);
+      case 'inherit':
+        return this.#inherit(message.waiting);
+      case 'opened':
+        return this.#onOpened(message.problem);
+      case 'written':
+        return this.#onWritten(message.write, message.outcome);
+      case 'retry':
+        return this.#probe();
+      case 'probed':
+        return this.#onProbed(message.target, message.problem);
+      case 'replayed':
+        return this.#onReplayed(message.problem);
+      case 'giveBack':
+        return this.#giveBack();
+      case 'deadline':
+        return this.#onDeadline();
+      case 'giveUpPrimary':
+        return this.#giveUpPrimary();
+      case 'retire':
+        return this.#retire(message.primary, message.withinMs);
+      case 'retired':
+        return this.#onRetired();
     }
   }
 
@@ -111,11 +138,21 @@ export class StreamActor extends Actor<StreamMessage> {
 
   /** All that is not settled, in its order. */
   #takeAll(): Waiting[] {
-    return [...this.#asideWrites.takeLeft(), ...this.#aside.splice(0), ...this.#writes.takeLeft(), ...this.#waiting.splice(0)];
+    return [
+      ...this.#asideWrites.takeLeft(),
+      ...this.#aside.splice(0),
+      ...this.#writes.takeLeft(),
+      ...this.#waiting.splice(0),
+    ];
   }
 
   override abandon(message: StreamMessage, error: unknown): void {
-    const waiting = message.kind === 'batch' ? [accepted(message.batch, this.#options.account)] : message.kind === 'inherit' ? message.waiting : [];
+    const waiting =
+      message.kind === 'batch'
+        ? [accepted(message.batch, this.#options.account)]
+        : message.kind === 'inherit'
+          ? message.waiting
+          : [];
     for (const what of waiting) this.#leaveOver(what, `the stream failed on it: ${String(error)}`);
   }
 
@@ -127,7 +164,10 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#pump();
   }
 
-  /** Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to anyone. */
+  /**
+   * Told by what outlives this actor: once it has stopped, or has a successor, nothing of this matters to
+   * anyone.
+   */
   #tellSelf(message: StreamMessage): void {
     if (this.#context.self.state !== 'stopped' && !this.#hasHandedBack) this.#context.self.tell(message);
   }
@@ -160,11 +200,17 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#next === undefined) this.#aside.push(...this.#writes.releaseEnded());
     const target = this.#mode === 'backup' ? 'backup' : 'primary';
     const stream = this.#mode === 'error' ? undefined : this.#streamOf(target);
-    while (stream !== undefined && this.#mayWrite && this.#waiting.length > 0 && this.#writes.count < stream.depth) {
+    while (
+      stream !== undefined &&
+      this.#mayWrite &&
+      this.#waiting.length > 0 &&
+      this.#writes.count < stream.depth
+    ) {
       this.#writeNext(this.#waiting, target, stream);
     }
     this.#pumpAside();
-    if (this.#hasNowhereToGo && this.#waiting.length > 0) return this.#giveUp(this.#options.watch.lastProblem?.text ?? 'its time was over');
+    if (this.#hasNowhereToGo && this.#waiting.length > 0)
+      return this.#giveUp(this.#options.watch.lastProblem?.text ?? 'its time was over');
     this.#finishDraining();
   }
 
@@ -177,11 +223,17 @@ export class StreamActor extends Actor<StreamMessage> {
     if (this.#mode !== 'partial' || this.#next !== undefined) return;
     if (!this.#isBackupAway) this.#asideWrites.releaseEnded();
     const { backup } = this.#options;
-    while (backup !== undefined && this.#canWriteAside && this.#aside.length > 0 && this.#asideWrites.count < backup.depth) {
+    while (
+      backup !== undefined &&
+      this.#canWriteAside &&
+      this.#aside.length > 0 &&
+      this.#asideWrites.count < backup.depth
+    ) {
       this.#writeNext(this.#aside, 'backup', backup);
     }
     // Past its time what is aside has nowhere to go.
-    if (this.#isPastDeadline && !this.#canWriteAside && this.#haveEnded && this.#aside.length > 0) this.#enter({ mode: 'error', reason: this.#awayReason });
+    if (this.#isPastDeadline && !this.#canWriteAside && this.#haveEnded && this.#aside.length > 0)
+      this.#enter({ mode: 'error', reason: this.#awayReason });
   }
 
   #writeNext(from: Waiting[], target: Target, stream: Stream): void {
@@ -203,7 +255,8 @@ export class StreamActor extends Actor<StreamMessage> {
     const { batch } = what;
     const outstanding = this.#mode === 'partial' && target === 'backup' ? this.#asideWrites : this.#writes;
     const write = outstanding.begin(what, target);
-    // The stream reads it until the outcome is known, even when this actor has failed meanwhile and its successor is done with the batch.
+    // The stream reads it until the outcome is known, even when this actor has failed meanwhile and its
+    // successor is done with the batch.
     batch.retain();
     const end = (outcome: Settled | DeliveryError): void => {
       batch.release();
@@ -233,7 +286,8 @@ export class StreamActor extends Actor<StreamMessage> {
   #onAsideFailed(error: DeliveryError): void {
     const isFirst = !this.#isBackupAway;
     this.#isBackupAway = true;
-    if (this.#asideWrites.haveEnded && this.#next === undefined) this.#aside.unshift(...this.#asideWrites.takeLeft());
+    if (this.#asideWrites.haveEnded && this.#next === undefined)
+      this.#aside.unshift(...this.#asideWrites.takeLeft());
     if (isFirst && this.#next === undefined) this.#show('partial', `${this.#awayReason}; ${error.message}`);
   }
 
@@ -248,26 +302,40 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #count({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
     const { account, primaryCounts = 'delivered', origins } = this.#options;
-    const { delivered, rejected, discarded = 0 } = outcome instanceof DeliveryError ? outcome.settled : outcome;
+    const {
+      delivered,
+      rejected,
+      discarded = 0,
+    } = outcome instanceof DeliveryError ? outcome.settled : outcome;
     const end = target === 'primary' ? primaryCounts : 'backedUp';
     move(account, rejected, 'queued', 'rejected');
     move(account, discarded, 'queued', 'discarded');
     move(account, delivered, 'queued', end);
     if (end === 'delivered' || origins === undefined) return;
-    origins.ended(outcome instanceof DeliveryError ? without(batch.origins, outcome.undelivered.origins) : batch.origins, 'stored');
+    origins.ended(
+      outcome instanceof DeliveryError ? without(batch.origins, outcome.undelivered.origins) : batch.origins,
+      'stored',
+    );
   }
 
   #note({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
     const { watch } = this.#options;
-    if (!(outcome instanceof DeliveryError)) return watch.wrote(target, { frames: outcome.delivered, bytes: batch.length });
-    watch.failed(target, { frames: outcome.settled.delivered, bytes: batch.length - outcome.undelivered.length }, outcome.message);
+    if (!(outcome instanceof DeliveryError))
+      return watch.wrote(target, { frames: outcome.delivered, bytes: batch.length });
+    watch.failed(
+      target,
+      { frames: outcome.settled.delivered, bytes: batch.length - outcome.undelivered.length },
+      outcome.message,
+    );
   }
 
   #onFailure(target: Target, error: DeliveryError): void {
     this.#awaitsRejected = error.code === 'REJECTED';
     const toBackup = target === 'primary' && this.#options.backup !== undefined && !this.#awaitsRejected;
-    // The first failure says why; those behind it fail because of it. A failure also overrules a return to the primary.
-    if (this.#next === undefined || this.#next.mode === 'normal') this.#next = { mode: toBackup ? 'backup' : 'error', reason: error.message };
+    // The first failure says why; those behind it fail because of it. A failure also overrules a return to
+    // the primary.
+    if (this.#next === undefined || this.#next.mode === 'normal')
+      this.#next = { mode: toBackup ? 'backup' : 'error', reason: error.message };
   }
 
   /** Nothing is outstanding. */
@@ -317,12 +385,25 @@ export class StreamActor extends Actor<StreamMessage> {
     const { log } = this.#context;
     const { retryMs, errorRetryMs } = this.#options;
     const waiting = [...this.#aside, ...this.#waiting].reduce((sum, { batch }) => sum + batch.frames, 0);
-    if (this.#mode === 'partial' && this.#canWriteAside) return log.warn(`mode backup: ${reason}; its frames go to the backup, all others to the primary, which is asked every ${retryMs} ms; nothing is lost, and it goes on by itself`);
-    if (this.#mode === 'partial') return log.error(`mode error: ${reason}; its frames wait, all others go to the primary, which is asked every ${errorRetryMs} ms; fix the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
+    if (this.#mode === 'partial' && this.#canWriteAside)
+      return log.warn(
+        `mode backup: ${reason}; its frames go to the backup, all others to the primary, which is asked every ${retryMs} ms; nothing is lost, and it goes on by itself`,
+      );
+    if (this.#mode === 'partial')
+      return log.error(
+        `mode error: ${reason}; its frames wait, all others go to the primary, which is asked every ${errorRetryMs} ms; fix the cause, and it goes on by itself: until then frames pile up, and then clients wait`,
+      );
     switch (this.#mode) {
-      case 'normal': return log.info(`mode normal: ${reason}`);
-      case 'backup': return log.warn(`mode backup: ${reason}; ${waiting} ${plural(waiting, 'frame')} and what follows go to the backup, the primary is tried every ${retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`);
-      case 'error': return log.error(`mode error: ${reason}; ${waiting} ${plural(waiting, 'frame waits', 'frames wait')}, tried again every ${errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`);
+      case 'normal':
+        return log.info(`mode normal: ${reason}`);
+      case 'backup':
+        return log.warn(
+          `mode backup: ${reason}; ${waiting} ${plural(waiting, 'frame')} and what follows go to the backup, the primary is tried every ${retryMs} ms; nothing is lost, and once the cause is mended it goes on by itself`,
+        );
+      case 'error':
+        return log.error(
+          `mode error: ${reason}; ${waiting} ${plural(waiting, 'frame waits', 'frames wait')}, tried again every ${errorRetryMs} ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait`,
+        );
     }
   }
 
@@ -334,9 +415,19 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#retry = this.#context.clock.after(afterMs, () => this.#tellSelf({ kind: 'retry' }));
   }
 
-  /** Asks the primary whether it is back; also the backup when that can't be written, once the primary has said no. */
+  /**
+   * Asks the primary whether it is back; also the backup when that can't be written, once the primary has
+   * said no.
+   */
   #probe(): void {
-    if (this.#isProbing || this.#mode === 'normal' || this.#next !== undefined || this.#isPastDeadline || this.#catchUp.phase !== 'none') return;
+    if (
+      this.#isProbing ||
+      this.#mode === 'normal' ||
+      this.#next !== undefined ||
+      this.#isPastDeadline ||
+      this.#catchUp.phase !== 'none'
+    )
+      return;
     this.#isProbing = true;
     this.#ask('primary', this.#options.primary);
   }
@@ -350,7 +441,13 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #onProbed(target: Target, answer: string | undefined): void {
     const problem = answer ?? (target === 'primary' ? this.#stillAway : undefined);
-    if (problem !== undefined && target === 'primary' && this.mode === 'error' && this.#options.backup !== undefined && !this.#awaitsRejected) {
+    if (
+      problem !== undefined &&
+      target === 'primary' &&
+      this.mode === 'error' &&
+      this.#options.backup !== undefined &&
+      !this.#awaitsRejected
+    ) {
       return this.#ask('backup', this.#options.backup);
     }
     this.#isProbing = false;
@@ -381,7 +478,10 @@ export class StreamActor extends Actor<StreamMessage> {
     } else {
       if (target === 'primary') this.#options.primary.readmit?.();
       if (target === 'primary' && this.#catchUp.isDue) return this.#startReplay();
-      this.#next = target === 'primary' ? { mode: 'normal', reason: 'the primary is back' } : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
+      this.#next =
+        target === 'primary'
+          ? { mode: 'normal', reason: 'the primary is back' }
+          : { mode: 'backup', reason: 'the backup can be written again, the primary is away' };
     }
     if (this.#haveEnded) this.#turnTo(this.#next);
   }
@@ -397,7 +497,10 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#probe();
   }
 
-  /** The primary is back. At the end of its life a stream leaves its backup to the next one, unless that can't be written either. */
+  /**
+   * The primary is back. At the end of its life a stream leaves its backup to the next one, unless that can't
+   * be written either.
+   */
   #startReplay(): void {
     if (this.#context.self.state === 'draining' && this.#mode === 'backup') return;
     this.#catchUp.start(this.#mode === 'backup');
@@ -427,13 +530,16 @@ export class StreamActor extends Actor<StreamMessage> {
   /** At the end of the daemon's life: the next one goes on. */
   #pauseReplay(): void {
     switch (this.#catchUp.phase) {
-      case 'sending': return void this.#catchUp.stop();
+      case 'sending':
+        return void this.#catchUp.stop();
       case 'resting':
         this.#catchUp.end();
         if (this.#next?.mode === 'normal') this.#next = undefined;
         return;
       // Nothing joins the backup any more, and what waits is waiting for it.
-      case 'last': case 'none': return;
+      case 'last':
+      case 'none':
+        return;
     }
   }
 
@@ -442,7 +548,10 @@ export class StreamActor extends Actor<StreamMessage> {
     void this.#options.primary.close({ deadlineMs: 0 });
   }
 
-  /** Batches of which nothing is settled are given back from the end, while nothing can be written; they come again when it can. */
+  /**
+   * Batches of which nothing is settled are given back from the end, while nothing can be written; they come
+   * again when it can.
+   */
   #giveBack(): void {
     if (this.#mode !== 'error' || this.#next !== undefined || this.#context.self.state === 'draining') return;
     while (this.#waiting.length > 0 && giveBack(this.#waiting.at(-1)!, this.#options.account)) {
@@ -457,12 +566,16 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#options.onReady?.();
   }
 
-  /** The time to stop is nearly over: what the primary still has is handed back, and goes to the backup or is left over. */
+  /**
+   * The time to stop is nearly over: what the primary still has is handed back, and goes to the backup or is
+   * left over.
+   */
   #onDeadline(): void {
     const late: Target = this.#isPastDeadline ? 'backup' : 'primary';
     this.#isPastDeadline = true;
     if (this.#catchUp.phase !== 'none') this.#cutReplay();
-    if (this.#mustGoToBackup) this.#enter({ mode: 'backup', reason: 'the time to stop is nearly over, and REJECTED has no room' });
+    if (this.#mustGoToBackup)
+      this.#enter({ mode: 'backup', reason: 'the time to stop is nearly over, and REJECTED has no room' });
     if (this.#hasNowhereToGo) return this.#giveUp('the time to stop was over');
     // Closing is how a stream is made to hand back at once what hangs in it.
     void this.#streamOf(late)?.close({ deadlineMs: 0 });
@@ -475,14 +588,20 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#isPastDeadline = true;
     this.#retry?.cancel();
     if (this.#catchUp.phase !== 'none') this.#cutReplay();
-    if (this.#mustGoToBackup) this.#enter({ mode: 'backup', reason: 'its time is over, and REJECTED has no room' });
+    if (this.#mustGoToBackup)
+      this.#enter({ mode: 'backup', reason: 'its time is over, and REJECTED has no room' });
     if (!this.#hasNowhereToGo) void this.#options.primary.close({ deadlineMs: 0 });
     this.#pump();
   }
 
   /** What waits for room in REJECTED is safe in the backup at least. */
   get #mustGoToBackup(): boolean {
-    return this.#mode === 'error' && this.#next === undefined && this.#awaitsRejected && this.#options.backup !== undefined;
+    return (
+      this.#mode === 'error' &&
+      this.#next === undefined &&
+      this.#awaitsRejected &&
+      this.#options.backup !== undefined
+    );
   }
 
   /** Past its time, and nothing can be written. */
@@ -492,10 +611,17 @@ export class StreamActor extends Actor<StreamMessage> {
 
   #retire(primary: Stream, withinMs: number): void {
     // One that took over from an actor that failed may have the new parts already.
-    if (primary !== this.#options.primary || this.#next?.mode === 'retired' || this.#context.self.state === 'draining') return;
+    if (
+      primary !== this.#options.primary ||
+      this.#next?.mode === 'retired' ||
+      this.#context.self.state === 'draining'
+    )
+      return;
     this.#next = { mode: 'retired', reason: 'its configuration has changed' };
     this.#retry?.cancel();
-    void closeWithin(withinMs, { ...this.#options, opening: this.#opening, clock: this.#context.clock }).then(() => this.#tellSelf({ kind: 'retired' }));
+    void closeWithin(withinMs, { ...this.#options, opening: this.#opening, clock: this.#context.clock }).then(
+      () => this.#tellSelf({ kind: 'retired' }),
+    );
   }
 
   #onRetired(): void {
@@ -531,7 +657,14 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #finishDraining(): void {
-    if (this.#context.self.state !== 'draining' || this.#isClosing || this.#isHolding || this.#leaving > 0 || this.#catchUp.phase !== 'none') return;
+    if (
+      this.#context.self.state !== 'draining' ||
+      this.#isClosing ||
+      this.#isHolding ||
+      this.#leaving > 0 ||
+      this.#catchUp.phase !== 'none'
+    )
+      return;
     this.#isClosing = true;
     this.#retry?.cancel();
     this.#deadline.cancel();

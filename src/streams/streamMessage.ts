@@ -18,8 +18,14 @@ export type StreamMessage =
   /** Memory is short: what only waits here is wanted back. */
   | { readonly kind: 'giveBack' }
   | { readonly kind: 'deadline' }
-  /** The primary has had its time, though more is to come: all goes to the backup from now on, or is left over. */
+  /**
+   * The primary has had its time, though more is to come: all goes to the backup from now on, or is left
+   * over.
+   */
   | { readonly kind: 'giveUpPrimary' }
-  /** The parts of the actor with this primary were changed: it ends them within this time, and a successor goes on with what is not settled. */
+  /**
+   * The parts of the actor with this primary were changed: it ends them within this time, and a successor
+   * goes on with what is not settled.
+   */
   | { readonly kind: 'retire'; readonly primary: Stream; readonly withinMs: number }
   | { readonly kind: 'retired' };

@@ -26,7 +26,10 @@ export interface StreamActorOptions {
   /** Why it ends, for what is left over then. Default: the daemon stopped. */
   readonly endReason?: () => string;
   readonly random?: () => number;
-  /** Called with what could be delivered nowhere when the time to stop was over. The batch is held until it is known where it stays. */
+  /**
+   * Called with what could be delivered nowhere when the time to stop was over. The batch is held until it is
+   * known where it stays.
+   */
   readonly onLeftOver: (batch: Batch, reason: string) => Promise<LeftOverEnd>;
   /** To be told what becomes of frames that the primary does not deliver. */
   readonly origins?: Origins | undefined;
@@ -36,7 +39,10 @@ export interface StreamActorOptions {
   readonly onStuck?: () => void;
   /** So near the end of the backup new batches wait for the rest of it (catchUp.ts). */
   readonly nearEndBytes?: () => number | undefined;
-  /** What the primary has taken: `backedUp` where it is the backup of another stream, `delivered` when this is not given. */
+  /**
+   * What the primary has taken: `backedUp` where it is the backup of another stream, `delivered` when this is
+   * not given.
+   */
   readonly primaryCounts?: 'delivered' | 'backedUp';
   readonly account: Account;
   readonly watch: StreamWatch;

@@ -1,5 +1,6 @@
-// What is to be seen of one stream of one bucket from outside, besides its account: its mode, how long it was in each, what went wrong, and how
-// much was written where. Noted at each batch, retry and change of mode, never at a frame; it outlives the stream's actor.
+// What is to be seen of one stream of one bucket from outside, besides its account: its mode, how long it was
+// in each, what went wrong, and how much was written where. Noted at each batch, retry and change of mode,
+// never at a frame; it outlives the stream's actor.
 
 export type StreamMode = 'normal' | 'backup' | 'error';
 
@@ -12,7 +13,10 @@ export interface Problem {
   readonly atMs: number;
 }
 
-/** Batches that were written whole, and the frames and bytes that were: also those of a batch that failed for the rest. */
+/**
+ * Batches that were written whole, and the frames and bytes that were: also those of a batch that failed for
+ * the rest.
+ */
 export interface Written {
   batches: number;
   frames: number;
@@ -26,7 +30,10 @@ export class StreamWatch {
   #sinceMs: number;
   readonly #now: () => number;
   readonly #modeMs: Record<StreamMode, number> = { normal: 0, backup: 0, error: 0 };
-  readonly written: Readonly<Record<WrittenTo, Written>> = { primary: { batches: 0, frames: 0, bytes: 0 }, backup: { batches: 0, frames: 0, bytes: 0 } };
+  readonly written: Readonly<Record<WrittenTo, Written>> = {
+    primary: { batches: 0, frames: 0, bytes: 0 },
+    backup: { batches: 0, frames: 0, bytes: 0 },
+  };
   #lastProblem: Problem | undefined;
   #failedBatches = 0;
   #failures = 0;

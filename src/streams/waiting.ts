@@ -1,5 +1,6 @@
-// A batch on its way to a destination, from when its stream accepts it. Its slice is taken only when it is first written, so that until
-// then, and again when nothing of it was settled, it can be given back to its bucket as if it had never come.
+// A batch on its way to a destination, from when its stream accepts it. Its slice is taken only when it is
+// first written, so that until then, and again when nothing of it was settled, it can be given back to its
+// bucket as if it had never come.
 import type { Batch } from '../frames/batch.js';
 import { type Origins, without } from '../frames/origins.js';
 import { type Account, book, move } from './account.js';
@@ -23,7 +24,10 @@ export interface Slicing {
   readonly origins?: Origins | undefined;
 }
 
-/** Keeps each frame with the probability `slice`; what is not kept is settled by that. The batch may come out empty. */
+/**
+ * Keeps each frame with the probability `slice`; what is not kept is settled by that. The batch may come out
+ * empty.
+ */
 export function sliced(waiting: Waiting, account: Account, { slice, random, origins }: Slicing): Waiting {
   const { batch, isSliced, came } = waiting;
   if (isSliced || slice === 1) return waiting;

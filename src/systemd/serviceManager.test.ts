@@ -26,7 +26,11 @@ afterEach(() => {
 });
 
 function start(env: Readonly<Record<string, string | undefined>>): ServiceManager {
-  const manager = new ServiceManager({ env: { PATH, ...env }, log: new Log('TRACE', (line) => lines.push(line.trimEnd())), clock });
+  const manager = new ServiceManager({
+    env: { PATH, ...env },
+    log: new Log('TRACE', (line) => lines.push(line.trimEnd())),
+    clock,
+  });
   managers.push(manager);
   return manager;
 }
@@ -72,19 +76,32 @@ describe('ServiceManager', () => {
   test.each([
     ['unset', undefined],
     ['ours', String(process.pid)],
-  ])('the watchdog is fed at half its time while the event loop turns, WATCHDOG_PID %s', async (_what, pid) => {
-    const socket = await listen();
-    const manager = start({ NOTIFY_SOCKET: socket.address, WATCHDOG_USEC: '10000000', WATCHDOG_PID: pid });
-    clock.advance(20_000);
-    manager.ready(() => 'well');
-    clock.advance(4_999);
-    manager.stopping('well');
-    clock.advance(1);
-    clock.advance(15_000);
-    await expect.poll(() => socket.said, { timeout: 20_000 }).toEqual(['READY=1', 'STATUS=well', 'STOPPING=1', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1']);
-    manager.close();
-    expect(clock.timers).toBe(0);
-  });
+  ])(
+    'the watchdog is fed at half its time while the event loop turns, WATCHDOG_PID %s',
+    async (_what, pid) => {
+      const socket = await listen();
+      const manager = start({ NOTIFY_SOCKET: socket.address, WATCHDOG_USEC: '10000000', WATCHDOG_PID: pid });
+      clock.advance(20_000);
+      manager.ready(() => 'well');
+      clock.advance(4_999);
+      manager.stopping('well');
+      clock.advance(1);
+      clock.advance(15_000);
+      await expect
+        .poll(() => socket.said, { timeout: 20_000 })
+        .toEqual([
+          'READY=1',
+          'STATUS=well',
+          'STOPPING=1',
+          'WATCHDOG=1',
+          'WATCHDOG=1',
+          'WATCHDOG=1',
+          'WATCHDOG=1',
+        ]);
+      manager.close();
+      expect(clock.timers).toBe(0);
+    },
+  );
 
   test.each([
     ['of another process', { WATCHDOG_USEC: '10000000', WATCHDOG_PID: '1' }],
@@ -120,8 +137,18 @@ describe('ServiceManager', () => {
     manager.ready(() => 'well');
     clock.advance(5_000);
     await socket.until(/^WATCHDOG/);
-    const [ready, [reloading, since], again, ...more] = socket.datagrams as [string[], [string, string], string[], ...string[][]];
-    expect([ready, reloading, again, more]).toEqual([['READY=1', 'STATUS=well'], 'RELOADING=1', ['READY=1'], [['WATCHDOG=1']]]);
+    const [ready, [reloading, since], again, ...more] = socket.datagrams as [
+      string[],
+      [string, string],
+      string[],
+      ...string[][],
+    ];
+    expect([ready, reloading, again, more]).toEqual([
+      ['READY=1', 'STATUS=well'],
+      'RELOADING=1',
+      ['READY=1'],
+      [['WATCHDOG=1']],
+    ]);
     const [, usec] = /^MONOTONIC_USEC=(\d+)$/.exec(since)!;
     expect(BigInt(usec!) >= before && BigInt(usec!) <= process.hrtime.bigint() / 1000n).toBe(true);
   });
@@ -137,11 +164,19 @@ describe('ServiceManager', () => {
 
   test.each([
     ['nobody listens', () => ({ NOTIFY_SOCKET: join(folder, 'nobody') }), /systemd-notify/],
-    ['there is no systemd-notify', () => ({ NOTIFY_SOCKET: join(folder, 'nobody'), PATH: folder }), /not found/],
-    ['systemd-notify kills its sender', () => {
-      writeFileSync(join(folder, 'systemd-notify'), '#!/bin/sh\nkill -9 $PPID\n', { mode: 0o755 });
-      return { NOTIFY_SOCKET: join(folder, 'nobody'), PATH: folder };
-    }, /ended by SIGKILL/],
+    [
+      'there is no systemd-notify',
+      () => ({ NOTIFY_SOCKET: join(folder, 'nobody'), PATH: folder }),
+      /not found/,
+    ],
+    [
+      'systemd-notify kills its sender',
+      () => {
+        writeFileSync(join(folder, 'systemd-notify'), '#!/bin/sh\nkill -9 $PPID\n', { mode: 0o755 });
+        return { NOTIFY_SOCKET: join(folder, 'nobody'), PATH: folder };
+      },
+      /ended by SIGKILL/,
+    ],
   ])('%s: one warning, and it goes on', async (_what, envOf, reason) => {
     const manager = start({ ...envOf(), WATCHDOG_USEC: '1000000' });
     manager.ready(() => 'well');

@@ -1,8 +1,10 @@
-// Tells systemd how the daemon is: ready, its status in a sentence, alive (watchdog), stopping. Promise: without NOTIFY_SOCKET nothing
-// happens, and whatever goes wrong here is one warning and never the daemon's end.
+// Tells systemd how the daemon is: ready, its status in a sentence, alive (watchdog), stopping. Promise:
+// without NOTIFY_SOCKET nothing happens, and whatever goes wrong here is one warning and never the daemon's
+// end.
 //
-// Node has no Unix datagram sockets, so systemd-notify sends. A shell, started once, starts it for each message: forking a process with
-// hundreds of MB stops its event loop for 10 ms, forking the shell takes none of its time.
+// Node has no Unix datagram sockets, so systemd-notify sends. A shell, started once, starts it for each
+// message: forking a process with hundreds of MB stops its event loop for 10 ms, forking the shell takes none
+// of its time.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { type Clock, systemClock, type Timer } from '../clock.js';
@@ -15,7 +17,10 @@ export interface ServiceManagerParts {
   readonly clock?: Clock;
 }
 
-/** A line is one message, its assignments divided by tabs. Ends with the daemon, whose end of the pipe is gone then; signals are the daemon's. */
+/**
+ * A line is one message, its assignments divided by tabs. Ends with the daemon, whose end of the pipe is gone
+ * then; signals are the daemon's.
+ */
 const SENDER = [
   "trap '' HUP INT QUIT TERM",
   "tab=$(printf '\\t')",
@@ -48,8 +53,8 @@ export class ServiceManager {
   }
 
   /**
-   * The daemon takes frames: from here on it is watched. The event loop that feeds the watchdog is the one that reads and sends: if it
-   * stands still, systemd starts another daemon.
+   * The daemon takes frames: from here on it is watched. The event loop that feeds the watchdog is the one
+   * that reads and sends: if it stands still, systemd starts another daemon.
    * @param status what `systemctl status` shows, asked for now and then
    */
   ready(status: () => string): void {
@@ -57,10 +62,13 @@ export class ServiceManager {
     this.#stopTimers();
     this.#send('READY=1', this.#newStatus(status()));
     this.#timers.push(this.#clock.every(STATUS_MS, () => this.#send(this.#newStatus(status()))));
-    if (this.#watchdogMs !== undefined) this.#timers.push(this.#clock.every(this.#watchdogMs, () => this.#send('WATCHDOG=1')));
+    if (this.#watchdogMs !== undefined)
+      this.#timers.push(this.#clock.every(this.#watchdogMs, () => this.#send('WATCHDOG=1')));
   }
 
-  /** The configuration is read anew; `ready` follows. The watchdog is fed meanwhile: it may take some seconds. */
+  /**
+   * The configuration is read anew; `ready` follows. The watchdog is fed meanwhile: it may take some seconds.
+   */
   reloading(): void {
     this.#send('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
   }
@@ -90,14 +98,19 @@ export class ServiceManager {
 
   #send(...assignments: readonly string[]): void {
     const said = assignments.filter((assignment) => assignment !== '');
-    if (said.length > 0 && this.#sender?.stdin?.writable === true) this.#sender.stdin.write(`${said.join('\t')}\n`);
+    if (said.length > 0 && this.#sender?.stdin?.writable === true)
+      this.#sender.stdin.write(`${said.join('\t')}\n`);
   }
 
   #startSender(env: ServiceManagerParts['env']): ChildProcess {
     const sender = spawn('/bin/sh', ['-c', SENDER], { env, stdio: ['pipe', 'ignore', 'pipe'] });
     sender.on('error', (error) => this.#warn(error.message));
     // Not 'exit': what it said before it ended, which says why, may come after that.
-    sender.on('close', (code, signal) => code !== 0 && this.#warn(`its sender was ended by ${signal ?? `exit code ${String(code)}`}`));
+    sender.on(
+      'close',
+      (code, signal) =>
+        code !== 0 && this.#warn(`its sender was ended by ${signal ?? `exit code ${String(code)}`}`),
+    );
     // It has ended, and says itself why.
     sender.stdin.on('error', () => undefined);
     // A shell may write a line in pieces.
@@ -110,7 +123,9 @@ export class ServiceManager {
   #warn(reason: string): void {
     if (this.#hasWarned) return;
     this.#hasWarned = true;
-    this.#log.warn(`systemd can't be told how the daemon is: ${reason}; it goes on, but systemd may take it for dead: the program systemd-notify must be there, and the unit needs NotifyAccess=all`);
+    this.#log.warn(
+      `systemd can't be told how the daemon is: ${reason}; it goes on, but systemd may take it for dead: the program systemd-notify must be there, and the unit needs NotifyAccess=all`,
+    );
   }
 }
 

@@ -12,12 +12,22 @@ export interface Counted {
   readonly unreachable: readonly string[];
 }
 
-/** Beyond what came and what was delivered, only what there is of. A frame counts once for each stream of its bucket. */
+/**
+ * Beyond what came and what was delivered, only what there is of. A frame counts once for each stream of its
+ * bucket.
+ */
 export function statusOf({ socketCounts, accounts, unreachable }: Counted, reloads?: ReloadFigures): string {
   const sums = newAccount();
-  for (const account of accounts.values()) for (const fate of Object.keys(sums) as (keyof Account)[]) sums[fate] += account[fate];
+  for (const account of accounts.values())
+    for (const fate of Object.keys(sums) as (keyof Account)[]) sums[fate] += account[fate];
   const buckets = new Set([...accounts.keys()].map((name) => name.slice(0, name.lastIndexOf('/')))).size;
-  const notable = { waiting: sums.queued, 'in backups': sums.backedUp, rejected: sums.rejected, discarded: sums.discarded, bad: socketCounts.bad };
+  const notable = {
+    waiting: sums.queued,
+    'in backups': sums.backedUp,
+    rejected: sums.rejected,
+    discarded: sums.discarded,
+    bad: socketCounts.bad,
+  };
   return [
     ...unreachable,
     `${buckets} ${plural(buckets, 'bucket')}`,

@@ -1,4 +1,5 @@
-// What systemd does for the daemon before it starts it, as far as another process can know: the sockets it holds, the folders it makes.
+// What systemd does for the daemon before it starts it, as far as another process can know: the sockets it
+// holds, the folders it makes.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { kernelSockets } from '../socket/kernelSockets.js';
@@ -6,11 +7,19 @@ import { kernelSockets } from '../socket/kernelSockets.js';
 const ROOTS = { RuntimeDirectory: '/run', StateDirectory: '/var/lib' } as const;
 const DEADLINE_MS = 5_000;
 
-/** Paths that kahe.socket and kahe.service make when they are started; none where there is no systemd, or no such unit. */
+/**
+ * Paths that kahe.socket and kahe.service make when they are started; none where there is no systemd, or no
+ * such unit.
+ */
 export function madeBySystemd(env: Readonly<Record<string, string | undefined>>): ReadonlySet<string> {
   const properties = `--property=Listen,${Object.keys(ROOTS).join(',')}`;
   try {
-    const text = execFileSync('systemctl', ['show', 'kahe.socket', 'kahe.service', properties], { encoding: 'utf8', env: { ...env }, stdio: ['ignore', 'pipe', 'ignore'], timeout: DEADLINE_MS });
+    const text = execFileSync('systemctl', ['show', 'kahe.socket', 'kahe.service', properties], {
+      encoding: 'utf8',
+      env: { ...env },
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: DEADLINE_MS,
+    });
     return new Set(text.split('\n').flatMap(pathsOf));
   } catch {
     return new Set();
@@ -25,7 +34,10 @@ function pathsOf(line: string): string[] {
   return root === undefined ? [] : value.split(' ').map((folder) => join(root, folder));
 }
 
-/** Somebody listens at this path, as the kernel says it: unlike a connection that starts nothing (kahe.socket would start the daemon). */
+/**
+ * Somebody listens at this path, as the kernel says it: unlike a connection that starts nothing (kahe.socket
+ * would start the daemon).
+ */
 export function isListenedAt(path: string): boolean {
   return kernelSockets().some((socket) => socket.isListening && socket.path === path);
 }

@@ -1,7 +1,15 @@
 // Kafka was away, frames are in the backup's files, Kafka comes back: nobody has to do anything.
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { daemonFolder, filesOf, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
+import {
+  daemonFolder,
+  filesOf,
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
 import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
@@ -18,8 +26,15 @@ async function shutKafka(): Promise<TcpProxy> {
 }
 
 function bucketsTo(proxy: TcpProxy, topic: string, backupSettings = {}): object {
-  const kafka = kafkaStream(`127.0.0.1:${proxy.port}`, { 'message.timeout.ms': 500 }, { backup: fileStream('backup', backupSettings) });
-  return { streamsConfigs: { kafka }, buckets: [{ id: topic, streams: ['kafka'], batch: 100, batchTimeout: 20 }] };
+  const kafka = kafkaStream(
+    `127.0.0.1:${proxy.port}`,
+    { 'message.timeout.ms': 500 },
+    { backup: fileStream('backup', backupSettings) },
+  );
+  return {
+    streamsConfigs: { kafka },
+    buckets: [{ id: topic, streams: ['kafka'], batch: 100, batchTimeout: 20 }],
+  };
 }
 
 function backupFiles(daemon: TestDaemon): Promise<string[]> {
@@ -27,7 +42,9 @@ function backupFiles(daemon: TestDaemon): Promise<string[]> {
 }
 
 async function untilReplayed(daemon: TestDaemon): Promise<void> {
-  await daemon.line(/mode normal: the primary is back, and has had what was backed up/, { deadlineMs: 40_000 });
+  await daemon.line(/mode normal: the primary is back, and has had what was backed up/, {
+    deadlineMs: 40_000,
+  });
   expect(await backupFiles(daemon)).toEqual([]);
 }
 
@@ -59,11 +76,23 @@ test('everything reaches Kafka, once and in order, with its own times; no file i
     expect(timestamp).toBeLessThanOrEqual(windows[Math.floor(i / 300)]!.toMs);
   });
   expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ received: 3100, delivered: 3100, queued: 0, backedUp: 0, slicedOut: 0, rejected: 0, discarded: 0 });
+  expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({
+    received: 3100,
+    delivered: 3100,
+    queued: 0,
+    backedUp: 0,
+    slicedOut: 0,
+    rejected: 0,
+    discarded: 0,
+  });
 }, 60_000);
 
 test('what earlier lives have left, one stopped and one killed, goes first', async () => {
-  const [proxy, topic, folder] = [await shutKafka(), await newTopic(bootstrap, 'lives'), await daemonFolder()];
+  const [proxy, topic, folder] = [
+    await shutKafka(),
+    await newTopic(bootstrap, 'lives'),
+    await daemonFolder(),
+  ];
   for (const life of [0, 1]) {
     const daemon = await startDaemon({ buckets: bucketsTo(proxy, topic), folder });
     const client = await daemon.connect();
@@ -78,37 +107,67 @@ test('what earlier lives have left, one stopped and one killed, goes first', asy
   expect(await client.receipt()).toBe(500);
   proxy.faults.refuse = false;
   await untilReplayed(daemon);
-  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: 1500 })))).toEqual(new Map([['a', range(0, 1500)]]));
+  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: 1500 })))).toEqual(
+    new Map([['a', range(0, 1500)]]),
+  );
   await daemon.stop();
-  expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 1500, delivered: 1500, backedUp: 0 });
+  expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
+    received: 1500,
+    delivered: 1500,
+    backedUp: 0,
+  });
 }, 60_000);
 
 test('of a bucket made on demand too, which gets no frame any more; what belongs to no stream of the configuration is told', async () => {
-  const [proxy, topic, folder] = [await shutKafka(), await newTopic(bootstrap, 'on-demand'), await daemonFolder()];
+  const [proxy, topic, folder] = [
+    await shutKafka(),
+    await newTopic(bootstrap, 'on-demand'),
+    await daemonFolder(),
+  ];
   const { streamsConfigs } = bucketsTo(proxy, topic) as { readonly streamsConfigs: object };
-  const buckets = { streamsConfigs, buckets: [{ id: 'other', streams: ['kafka'] }], defaultBucket: { streams: ['kafka'], batchTimeout: 20 } };
+  const buckets = {
+    streamsConfigs,
+    buckets: [{ id: 'other', streams: ['kafka'] }],
+    defaultBucket: { streams: ['kafka'], batchTimeout: 20 },
+  };
   const first = await startDaemon({ buckets, folder });
   const client = await first.connect();
   await client.send(numberedFrames(topic, 'a', { count: 500, bytes: 100 }));
   expect(await client.receipt()).toBe(500);
   await first.stop();
-  const renamed = await startDaemon({ buckets: { streamsConfigs: { renamed: (streamsConfigs as Record<string, object>)['kafka']! }, buckets: [{ id: 'other', streams: ['renamed'] }], defaultBucket: { streams: ['renamed'] } }, folder });
-  await renamed.line(new RegExp(`the backup of bucket ${topic} that .* belongs to no stream of this configuration`));
+  const renamed = await startDaemon({
+    buckets: {
+      streamsConfigs: { renamed: (streamsConfigs as Record<string, object>)['kafka']! },
+      buckets: [{ id: 'other', streams: ['renamed'] }],
+      defaultBucket: { streams: ['renamed'] },
+    },
+    folder,
+  });
+  await renamed.line(
+    new RegExp(`the backup of bucket ${topic} that .* belongs to no stream of this configuration`),
+  );
   await renamed.stop();
   proxy.faults.refuse = false;
   const daemon = await startDaemon({ buckets, folder });
   await untilReplayed(daemon);
-  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: 500 })))).toEqual(new Map([['a', range(0, 500)]]));
+  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: 500 })))).toEqual(
+    new Map([['a', range(0, 500)]]),
+  );
   await daemon.stop();
   expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 500, delivered: 500, backedUp: 0 });
 }, 60_000);
 
 test('killed in the middle of it, again and again: the next life goes on, and each repeats one piece at most', async () => {
-  const [proxy, topic, folder] = [await shutKafka(), await newTopic(bootstrap, 'killed'), await daemonFolder()];
+  const [proxy, topic, folder] = [
+    await shutKafka(),
+    await newTopic(bootstrap, 'killed'),
+    await daemonFolder(),
+  ];
   const count = 60_000;
   const first = await startDaemon({ buckets: bucketsTo(proxy, topic), folder });
   const client = await first.connect();
-  for (let from = 0; from < count; from += 5000) await client.send(numberedFrames(topic, 'a', { from, count: 5000, bytes: 500 }));
+  for (let from = 0; from < count; from += 5000)
+    await client.send(numberedFrames(topic, 'a', { from, count: 5000, bytes: 500 }));
   expect(await client.receipt()).toBe(count);
   await first.stop();
   const bytes = (count * 500) / MB;
@@ -118,7 +177,12 @@ test('killed in the middle of it, again and again: the next life goes on, and ea
   for (let life = 0; life < lives; life++) {
     const daemon = await startDaemon({ buckets: bucketsTo(proxy, topic), folder });
     const had = allMessages(await readTopic(bootstrap, topic)).length;
-    await daemon.until('some more in Kafka', async () => allMessages(await readTopic(bootstrap, topic)).length > had || (await backupFiles(daemon)).length === 0);
+    await daemon.until(
+      'some more in Kafka',
+      async () =>
+        allMessages(await readTopic(bootstrap, topic)).length > had ||
+        (await backupFiles(daemon)).length === 0,
+    );
     await daemon.kill9();
   }
   const last = await startDaemon({ buckets: bucketsTo(proxy, topic), folder });
@@ -143,13 +207,19 @@ test('under load: what comes while the backup is sent does not pass it, and ther
     return sent >= 40_000;
   });
   proxy.faults.refuse = false;
-  await daemon.until('it is normal', async () => {
-    await send();
-    return daemon.linesLike(/mode normal/).length > 0;
-  }, 40_000);
+  await daemon.until(
+    'it is normal',
+    async () => {
+      await send();
+      return daemon.linesLike(/mode normal/).length > 0;
+    },
+    40_000,
+  );
   for (const end = sent + 5000; sent < end;) await send();
   expect(await client.receipt()).toBe(sent);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: sent }))).get('a')).toEqual(range(0, sent));
+  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: sent }))).get('a')).toEqual(
+    range(0, sent),
+  );
   expect(await backupFiles(daemon)).toEqual([]);
 }, 90_000);

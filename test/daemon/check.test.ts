@@ -14,12 +14,22 @@ const { bootstrap, security } = inject('kafka');
 test('topics that are there, and one that is not: which it does not make either', async () => {
   const folder = await daemonFolder();
   const [topic, missing] = [await newTopic(bootstrap, 'check', 3), newTopicName('check')];
-  const kafka = kafkaStream(bootstrap, { 'allow.auto.create.topics': true }, { backup: fileStream('backup') });
+  const kafka = kafkaStream(
+    bootstrap,
+    { 'allow.auto.create.topics': true },
+    { backup: fileStream('backup') },
+  );
   await writeFile(join(folder, '.env.dev.local'), 'SOCKET=./it.sock');
   await mkdir(join(folder, 'backup'));
-  const write = (buckets: readonly string[]): Promise<void> => writeFile(join(folder, 'buckets.json'), JSON.stringify({
-    streamsConfigs: { kafka, any: kafkaStream(bootstrap) }, buckets: buckets.map((id) => ({ id, streams: ['kafka'] })), defaultBucket: { streams: ['any'] },
-  }));
+  const write = (buckets: readonly string[]): Promise<void> =>
+    writeFile(
+      join(folder, 'buckets.json'),
+      JSON.stringify({
+        streamsConfigs: { kafka, any: kafkaStream(bootstrap) },
+        buckets: buckets.map((id) => ({ id, streams: ['kafka'] })),
+        defaultBucket: { streams: ['any'] },
+      }),
+    );
   await write([topic, missing]);
   const bad = await runCli(['check', '--connect'], { cwd: folder });
   expect(bad).toMatchObject({ code: 1, err: '' });
@@ -39,25 +49,51 @@ test('topics that are there, and one that is not: which it does not make either'
 });
 
 test('TLS and login: those that work, and one that is refused, which is tried once', async () => {
-  if (security === undefined) throw new Error('this test needs the Kafka that it starts: KAFKA_BOOTSTRAP names one without TLS and SASL');
+  if (security === undefined)
+    throw new Error(
+      'this test needs the Kafka that it starts: KAFKA_BOOTSTRAP names one without TLS and SASL',
+    );
   const folder = await daemonFolder();
   const topic = await newTopic(bootstrap, 'check-login');
-  const login = { 'security.protocol': 'sasl_plaintext', 'sasl.mechanisms': 'PLAIN', 'sasl.username': security.user };
+  const login = {
+    'security.protocol': 'sasl_plaintext',
+    'sasl.mechanisms': 'PLAIN',
+    'sasl.username': security.user,
+  };
   await writeFile(join(folder, '.env.dev.local'), 'SOCKET=./it.sock');
-  await writeFile(join(folder, 'buckets.json'), JSON.stringify({
-    streamsConfigs: {
-      good: kafkaStream(security.saslPlainBootstrap, { ...login, 'sasl.password': security.password }),
-      bad: kafkaStream(security.saslPlainBootstrap, { ...login, 'sasl.password': 'geheim-123' }),
-      tls: kafkaStream(security.sslBootstrap, { 'security.protocol': 'ssl', 'ssl.ca.location': security.caFile }),
-      noCa: kafkaStream(security.sslBootstrap, { 'security.protocol': 'ssl' }),
-    },
-    buckets: [{ id: topic, streams: ['good', 'bad', 'tls', 'noCa'] }],
-  }));
+  await writeFile(
+    join(folder, 'buckets.json'),
+    JSON.stringify({
+      streamsConfigs: {
+        good: kafkaStream(security.saslPlainBootstrap, { ...login, 'sasl.password': security.password }),
+        bad: kafkaStream(security.saslPlainBootstrap, { ...login, 'sasl.password': 'geheim-123' }),
+        tls: kafkaStream(security.sslBootstrap, {
+          'security.protocol': 'ssl',
+          'ssl.ca.location': security.caFile,
+        }),
+        noCa: kafkaStream(security.sslBootstrap, { 'security.protocol': 'ssl' }),
+      },
+      buckets: [{ id: topic, streams: ['good', 'bad', 'tls', 'noCa'] }],
+    }),
+  );
   const { code, out } = await runCli(['check', '--connect'], { cwd: folder });
   expect(code).toBe(1);
-  const lines = (stream: string): string[] => out.split('\n').filter((line) => line.includes(` stream ${stream}, Kafka `)).map((line) => line.replace(/ stream \w+, Kafka \S+:/, ''));
-  expect(lines('good')).toEqual([`ok   its 1 broker is reached and takes the login of user "${security.user}"`, `ok   topic ${topic} has 1 partition`]);
-  expect(lines('bad')).toEqual([expect.stringMatching(new RegExp(`^FAIL no broker lets us in: broker ${security.saslPlainBootstrap} refused the login of user "${security.user}" \\(PLAIN\\): Authentication failed`))]);
+  const lines = (stream: string): string[] =>
+    out
+      .split('\n')
+      .filter((line) => line.includes(` stream ${stream}, Kafka `))
+      .map((line) => line.replace(/ stream \w+, Kafka \S+:/, ''));
+  expect(lines('good')).toEqual([
+    `ok   its 1 broker is reached and takes the login of user "${security.user}"`,
+    `ok   topic ${topic} has 1 partition`,
+  ]);
+  expect(lines('bad')).toEqual([
+    expect.stringMatching(
+      new RegExp(
+        `^FAIL no broker lets us in: broker ${security.saslPlainBootstrap} refused the login of user "${security.user}" \\(PLAIN\\): Authentication failed`,
+      ),
+    ),
+  ]);
   expect(lines('tls')).toEqual(['ok   its 1 broker is reached', `ok   topic ${topic} has 1 partition`]);
   expect(lines('noCa')).toEqual([expect.stringMatching(/^FAIL no broker can be used: .*ssl\.ca\.location$/)]);
   expect(out).not.toContain('geheim-123');
@@ -70,9 +106,20 @@ test('a broker that advertises an address at which nobody is', async () => {
   await server.createTopic('orders');
   const folder = await daemonFolder();
   await writeFile(join(folder, '.env.dev.local'), 'SOCKET=./it.sock');
-  await writeFile(join(folder, 'buckets.json'), JSON.stringify({ streamsConfigs: { kafka: kafkaStream(server.bootstrap) }, buckets: [{ id: 'orders', streams: ['kafka'] }] }));
+  await writeFile(
+    join(folder, 'buckets.json'),
+    JSON.stringify({
+      streamsConfigs: { kafka: kafkaStream(server.bootstrap) },
+      buckets: [{ id: 'orders', streams: ['kafka'] }],
+    }),
+  );
   const { code, out } = await runCli(['check', '--connect'], { cwd: folder });
   expect(code).toBe(1);
   expect(out).toContain(`ok   stream kafka, Kafka ${server.bootstrap}: topic orders has 1 partition\n`);
-  expect(out).toMatch(new RegExp(`^FAIL stream kafka, Kafka ${server.bootstrap}: node 1 of the cluster says that it is 127\\.0\\.0\\.1:${dead} \\(its advertised\\.listeners\\): .*; what it leads of orders can't be delivered$`, 'm'));
+  expect(out).toMatch(
+    new RegExp(
+      `^FAIL stream kafka, Kafka ${server.bootstrap}: node 1 of the cluster says that it is 127\\.0\\.0\\.1:${dead} \\(its advertised\\.listeners\\): .*; what it leads of orders can't be delivered$`,
+      'm',
+    ),
+  );
 });

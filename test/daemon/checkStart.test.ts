@@ -1,4 +1,5 @@
-// Whatever keeps the daemon from starting, or a stream of it from working, is found by `kahe check` beforehand, with the same words.
+// Whatever keeps the daemon from starting, or a stream of it from working, is found by `kahe check`
+// beforehand, with the same words.
 import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
@@ -11,9 +12,15 @@ import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
 
 type Env = Readonly<Record<string, string>>;
 
-const TO_FILES = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'] }] };
+const TO_FILES = {
+  streamsConfigs: { files: fileStream('data') },
+  buckets: [{ id: 'orders', streams: ['files'] }],
+};
 
-/** Both in the same folder, with the same environment. @returns what the daemon said; the check said it too */
+/**
+ * Both in the same folder, with the same environment.
+ * @returns what the daemon said; the check said it too
+ */
 async function bothRefuse(folder: string, env: Env): Promise<string> {
   const all = { SOCKET: './kahe.sock', ...env };
   const daemon = await launchDaemon({ buckets: TO_FILES, folder, env: all });
@@ -34,56 +41,100 @@ function withoutCall(text: string): string {
 
 describe('a start that fails', () => {
   test.each<[string, Env, RegExp]>([
-    ['the socket\'s folder is missing', { SOCKET: './missing/kahe.sock' }, /SOCKET: .*missing.*the folder must exist and be writable/],
-    ['the socket\'s folder can\'t be written', { SOCKET: '/sys/kernel/kahe.sock' }, /SOCKET: .*\/sys\/kernel.*must exist and be writable/],
-    ['the socket\'s path is too long', { SOCKET: `/tmp/${'k'.repeat(103)}` }, /SOCKET: .*has 108 bytes/],
-    ['a file is in the socket\'s place', { SOCKET: './buckets.json' }, /SOCKET: .*buckets\.json exists and is no socket/],
-    ['there is no such group', { SOCKET_GROUP: 'no-such-group-here' }, /SOCKET_GROUP: there is no group "no-such-group-here"/],
+    [
+      "the socket's folder is missing",
+      { SOCKET: './missing/kahe.sock' },
+      /SOCKET: .*missing.*the folder must exist and be writable/,
+    ],
+    [
+      "the socket's folder can't be written",
+      { SOCKET: '/sys/kernel/kahe.sock' },
+      /SOCKET: .*\/sys\/kernel.*must exist and be writable/,
+    ],
+    ["the socket's path is too long", { SOCKET: `/tmp/${'k'.repeat(103)}` }, /SOCKET: .*has 108 bytes/],
+    [
+      "a file is in the socket's place",
+      { SOCKET: './buckets.json' },
+      /SOCKET: .*buckets\.json exists and is no socket/,
+    ],
+    [
+      'there is no such group',
+      { SOCKET_GROUP: 'no-such-group-here' },
+      /SOCKET_GROUP: there is no group "no-such-group-here"/,
+    ],
     ['the spool is a file', { SPOOL: './buckets.json' }, /SPOOL: .*buckets\.json/],
-    ['the spool can\'t be made', { SPOOL: '/proc/kahe-spool' }, /SPOOL: \/proc\/kahe-spool can't be used/],
+    ["the spool can't be made", { SPOOL: '/proc/kahe-spool' }, /SPOOL: \/proc\/kahe-spool can't be used/],
     ['the spool lies in what is no folder', { SPOOL: './buckets.json/spool' }, /SPOOL: .*can't be used/],
-    ['ADMIN\'s folder is missing', { ADMIN: './missing/admin.sock' }, /ADMIN: .*missing.*the folder must exist and be writable/],
-    ['a file is in ADMIN\'s place', { ADMIN: './buckets.json' }, /ADMIN: .*buckets\.json exists and is no socket/],
-    ['ADMIN is an address of another machine', { ADMIN: '192.0.2.1:9090' }, /ADMIN: can't listen on 192\.0\.2\.1:9090: this machine has no such address/],
-    ['ADMIN is at a host that is not there', { ADMIN: 'nowhere.invalid:9090' }, /ADMIN: can't listen on nowhere\.invalid:9090/],
+    [
+      "ADMIN's folder is missing",
+      { ADMIN: './missing/admin.sock' },
+      /ADMIN: .*missing.*the folder must exist and be writable/,
+    ],
+    [
+      "a file is in ADMIN's place",
+      { ADMIN: './buckets.json' },
+      /ADMIN: .*buckets\.json exists and is no socket/,
+    ],
+    [
+      'ADMIN is an address of another machine',
+      { ADMIN: '192.0.2.1:9090' },
+      /ADMIN: can't listen on 192\.0\.2\.1:9090: this machine has no such address/,
+    ],
+    [
+      'ADMIN is at a host that is not there',
+      { ADMIN: 'nowhere.invalid:9090' },
+      /ADMIN: can't listen on nowhere\.invalid:9090/,
+    ],
   ])('%s', async (_what, env, reason) => {
     expect(await bothRefuse(await daemonFolder(), env)).toMatch(reason);
   });
 
-  test('ADMIN\'s port is another program\'s', async () => {
+  test("ADMIN's port is another program's", async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     onTestFinished(() => void other.close());
     const { port } = other.address() as AddressInfo;
-    expect(await bothRefuse(await daemonFolder(), { ADMIN: `127.0.0.1:${port}` })).toMatch(/another program listens there/);
+    expect(await bothRefuse(await daemonFolder(), { ADMIN: `127.0.0.1:${port}` })).toMatch(
+      /another program listens there/,
+    );
   });
 
-  test('the spool is another daemon\'s', async () => {
+  test("the spool is another daemon's", async () => {
     const [folder, spool] = [await daemonFolder(), join(await daemonFolder(), 'spool')];
     const first = await startDaemon({ buckets: TO_FILES, env: { SPOOL: spool } });
-    expect(await bothRefuse(folder, { SPOOL: spool })).toMatch(/is the spool of another daemon that is running/);
+    expect(await bothRefuse(folder, { SPOOL: spool })).toMatch(
+      /is the spool of another daemon that is running/,
+    );
     expect(await first.stop()).toMatchObject({ code: 0 });
   });
 });
 
-describe('a start that goes well, with a stream that can\'t work', () => {
-  test('a file where the files\' folder should be', async () => {
+describe("a start that goes well, with a stream that can't work", () => {
+  test("a file where the files' folder should be", async () => {
     const folder = await daemonFolder();
     await writeFile(join(folder, 'data'), 'a file where the folder should be');
     const daemon = await startDaemon({ buckets: TO_FILES, folder });
     await daemon.line(new RegExp(`mode error.*${join(folder, 'data')}`));
     const { code, out } = await runCli(['check'], { cwd: folder, env: { SOCKET: daemon.socketPath } });
     expect(code).toBe(1);
-    expect(out).toContain(`FAIL stream files, folder ${join(folder, 'data')}: ${join(folder, 'data')} is not a folder; move it away\n`);
+    expect(out).toContain(
+      `FAIL stream files, folder ${join(folder, 'data')}: ${join(folder, 'data')} is not a folder; move it away\n`,
+    );
   });
 
-  test('a package of a codec that can\'t be loaded', async () => {
+  test("a package of a codec that can't be loaded", async () => {
     const folder = await daemonFolder();
     const hook = `export const resolve = (name, context, next) => { if (name === 'lz4-napi') throw new Error('no lz4 for this machine'); return next(name, context); };`;
     writeFileSync(join(folder, 'hook.mjs'), hook);
-    writeFileSync(join(folder, 'register.mjs'), 'import { register } from "node:module"; register("./hook.mjs", import.meta.url);');
+    writeFileSync(
+      join(folder, 'register.mjs'),
+      'import { register } from "node:module"; register("./hook.mjs", import.meta.url);',
+    );
     const env = { NODE_OPTIONS: `--import=${join(folder, 'register.mjs')}`, SOCKET: './kahe.sock' };
-    const buckets = { streamsConfigs: { kafka: kafkaStream('127.0.0.1:1', { 'compression.codec': 'lz4' }) }, buckets: [{ id: 'orders', streams: ['kafka'] }] };
+    const buckets = {
+      streamsConfigs: { kafka: kafkaStream('127.0.0.1:1', { 'compression.codec': 'lz4' }) },
+      buckets: [{ id: 'orders', streams: ['kafka'] }],
+    };
     const daemon = await startDaemon({ buckets, folder, env });
     await daemon.line(/no lz4 for this machine/);
     const { code, out } = await runCli(['check'], { cwd: folder, env });
@@ -102,7 +153,12 @@ test('beside the daemon that is running with this very configuration all is well
   const env = { SOCKET: './kahe.sock', SPOOL: './spool', ADMIN: `127.0.0.1:${port}, ./admin.sock` };
   const daemon = await startDaemon({ buckets: TO_FILES, folder, env });
   const { code, out } = await runCli(['check'], { cwd: folder, env });
-  expect(out.split('\n').filter((line) => /^(ok|FAIL|warn)/.test(line)).map((line) => line.replace(/, .*?: /, ': '))).toEqual([
+  expect(
+    out
+      .split('\n')
+      .filter((line) => /^(ok|FAIL|warn)/.test(line))
+      .map((line) => line.replace(/, .*?: /, ': ')),
+  ).toEqual([
     'ok   SOCKET: somebody listens there: a daemon that is running, or systemd for it',
     expect.stringMatching(/^ok {3}ADMIN: /),
     'ok   ADMIN: somebody listens there: a daemon that is running, or systemd for it',

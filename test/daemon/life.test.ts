@@ -5,18 +5,33 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import {
-  DaemonClient, daemonFolder, frame, launchDaemon, numberedFrames, numbersBySender, range, spawnDaemon, startDaemon, type TestDaemon,
+  DaemonClient,
+  daemonFolder,
+  frame,
+  launchDaemon,
+  numberedFrames,
+  numbersBySender,
+  range,
+  spawnDaemon,
+  startDaemon,
+  type TestDaemon,
 } from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
 
 const { bootstrap } = inject('kafka');
 
-const TO_FILES = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 60_000 }] };
+const TO_FILES = {
+  streamsConfigs: { files: fileStream('data') },
+  buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 60_000 }],
+};
 
 /** A Kafka that is not there: nothing listens on the discard port. */
 function toNowhere(id: string): object {
-  return { streamsConfigs: { kafka: kafkaStream('127.0.0.1:9', { 'message.timeout.ms': 1000 }) }, buckets: [{ id, streams: ['kafka'], batchTimeout: 20 }] };
+  return {
+    streamsConfigs: { kafka: kafkaStream('127.0.0.1:9', { 'message.timeout.ms': 1000 }) },
+    buckets: [{ id, streams: ['kafka'], batchTimeout: 20 }],
+  };
 }
 
 async function numbersIn(daemon: TestDaemon, folder: string): Promise<Map<string, number[]>> {
@@ -24,33 +39,55 @@ async function numbersIn(daemon: TestDaemon, folder: string): Promise<Map<string
 }
 
 describe('the end', () => {
-  test.each(['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)('%s: what clients have written is delivered, none of them is waited for, exit 0, the socket is gone', async (signal) => {
-    const daemon = await startDaemon({ buckets: TO_FILES });
-    const clients = await Promise.all(range(0, 20).map(() => daemon.connect()));
-    // All stay connected. The batch is open for a minute yet.
-    await Promise.all(clients.map((client, index) => client.send(numberedFrames('orders', `c${index}`, { count: 300, bytes: 100 }))));
-    const { code, ms } = await daemon.stop(signal);
-    expect(code).toBe(0);
-    expect(ms).toBeLessThan(5000);
-    expect(existsSync(daemon.socketPath)).toBe(false);
-    expect(await numbersIn(daemon, 'data')).toEqual(new Map(range(0, 20).map((index) => [`c${index}`, expect.anything()])));
-    for (const [, numbers] of await numbersIn(daemon, 'data')) expect(numbers).toEqual(range(0, 300));
-    await Promise.all(clients.map((client) => client.closed));
-    expect((await readdir(daemon.folder)).sort()).toEqual(['.env.dev.local', 'buckets.json', 'data']);
-  });
+  test.each(['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)(
+    '%s: what clients have written is delivered, none of them is waited for, exit 0, the socket is gone',
+    async (signal) => {
+      const daemon = await startDaemon({ buckets: TO_FILES });
+      const clients = await Promise.all(range(0, 20).map(() => daemon.connect()));
+      // All stay connected. The batch is open for a minute yet.
+      await Promise.all(
+        clients.map((client, index) =>
+          client.send(numberedFrames('orders', `c${index}`, { count: 300, bytes: 100 })),
+        ),
+      );
+      const { code, ms } = await daemon.stop(signal);
+      expect(code).toBe(0);
+      expect(ms).toBeLessThan(5000);
+      expect(existsSync(daemon.socketPath)).toBe(false);
+      expect(await numbersIn(daemon, 'data')).toEqual(
+        new Map(range(0, 20).map((index) => [`c${index}`, expect.anything()])),
+      );
+      for (const [, numbers] of await numbersIn(daemon, 'data')) expect(numbers).toEqual(range(0, 300));
+      await Promise.all(clients.map((client) => client.closed));
+      expect((await readdir(daemon.folder)).sort()).toEqual(['.env.dev.local', 'buckets.json', 'data']);
+    },
+  );
 
   test('what lay unread in the sockets, and who was not yet accepted, is read too', async () => {
     const daemon = await startDaemon({ buckets: TO_FILES });
     const accepted = await Promise.all(range(0, 10).map(() => daemon.connect()));
-    await Promise.all(accepted.map((client, index) => client.send(numberedFrames('orders', `a${index}`, { count: 10 }))));
+    await Promise.all(
+      accepted.map((client, index) => client.send(numberedFrames('orders', `a${index}`, { count: 10 }))),
+    );
     daemon.signal('SIGSTOP');
-    await Promise.all(accepted.map((client, index) => client.send(numberedFrames('orders', `a${index}`, { from: 10, count: 500, bytes: 200 }))));
+    await Promise.all(
+      accepted.map((client, index) =>
+        client.send(numberedFrames('orders', `a${index}`, { from: 10, count: 500, bytes: 200 })),
+      ),
+    );
     const late = await Promise.all(range(0, 10).map(() => daemon.connect()));
-    await Promise.all(late.map((client, index) => client.send(numberedFrames('orders', `l${index}`, { count: 500, bytes: 200 }))));
+    await Promise.all(
+      late.map((client, index) =>
+        client.send(numberedFrames('orders', `l${index}`, { count: 500, bytes: 200 })),
+      ),
+    );
     daemon.signal('SIGTERM');
     const exit = daemon.stop('SIGCONT');
     expect(await exit).toMatchObject({ code: 0 });
-    const expected = [...range(0, 10).map((index): [string, number[]] => [`a${index}`, range(0, 510)]), ...range(0, 10).map((index): [string, number[]] => [`l${index}`, range(0, 500)])];
+    const expected = [
+      ...range(0, 10).map((index): [string, number[]] => [`a${index}`, range(0, 510)]),
+      ...range(0, 10).map((index): [string, number[]] => [`l${index}`, range(0, 500)]),
+    ];
     expect(await numbersIn(daemon, 'data')).toEqual(new Map(expected));
     expect(daemon.received).toEqual({ frames: 10_100, bad: 0 });
   });
@@ -58,7 +95,10 @@ describe('the end', () => {
   test('a drain reaches Kafka too', async () => {
     const topic = await newTopic(bootstrap, 'drain');
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: kafkaStream(bootstrap) }, buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 60_000 }] },
+      buckets: {
+        streamsConfigs: { kafka: kafkaStream(bootstrap) },
+        buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 60_000 }],
+      },
     });
     const client = await daemon.connect();
     await client.send(numberedFrames(topic, 'c', { count: 5000, bytes: 100 }));
@@ -93,7 +133,9 @@ describe('the end', () => {
     const other = await daemon.connect();
     expect(await other.receipt()).toBe(0);
     const exit = daemon.stop();
-    expect((await Promise.all([answer.catch((error: unknown) => (error as Error).message), exit]))[0]).toBe(70);
+    expect((await Promise.all([answer.catch((error: unknown) => (error as Error).message), exit]))[0]).toBe(
+      70,
+    );
   });
 
   test('a second signal ends it at once', async () => {
@@ -117,8 +159,12 @@ describe('the end', () => {
     expect(code).toBe(0);
     expect(ms).toBeLessThan(6000);
     expect(await numbersIn(daemon, 'rejected')).toEqual(new Map([['c', range(0, 1234)]]));
-    const [name] = (await readdir(join(daemon.folder, 'rejected'))).filter((each) => each.endsWith('.reasons.jsonl'));
-    expect(await readFile(join(daemon.folder, 'rejected', name!), 'utf8')).toContain('not delivered when the daemon stopped');
+    const [name] = (await readdir(join(daemon.folder, 'rejected'))).filter((each) =>
+      each.endsWith('.reasons.jsonl'),
+    );
+    expect(await readFile(join(daemon.folder, 'rejected', name!), 'utf8')).toContain(
+      'not delivered when the daemon stopped',
+    );
     expect(daemon.accounts.get('orders/kafka')).toMatchObject({ received: 1234, rejected: 1234 });
   });
 
@@ -150,12 +196,19 @@ describe('the file of the socket', () => {
     await client.send(numberedFrames('orders', 'c', { count: 10 }));
     const second = await launchDaemon({ buckets: TO_FILES, env: { SOCKET: first.socketPath } });
     expect(await second.exited).toMatchObject({ code: 3 });
-    expect(second.lines).toEqual([`kahe: a daemon is listening on ${first.socketPath} already; stop it first, or give this one another SOCKET`]);
+    expect(second.lines).toEqual([
+      `kahe: a daemon is listening on ${first.socketPath} already; stop it first, or give this one another SOCKET`,
+    ]);
     await client.send(numberedFrames('orders', 'c', { from: 10, count: 10 }));
     const late = await first.connect();
     await late.send(numberedFrames('orders', 'late', { count: 10 }));
     expect(await first.stop()).toMatchObject({ code: 0 });
-    expect(await numbersIn(first, 'data')).toEqual(new Map([['c', range(0, 20)], ['late', range(0, 10)]]));
+    expect(await numbersIn(first, 'data')).toEqual(
+      new Map([
+        ['c', range(0, 20)],
+        ['late', range(0, 10)],
+      ]),
+    );
   });
 
   test('of several starters one wins, the others end with exit 3', async () => {
@@ -177,10 +230,13 @@ describe('the file of the socket', () => {
   test.each([
     ['a file', async (path: string) => writeFile(path, 'precious')],
     ['a folder', async (path: string) => mkdir(path)],
-    ['a symlink to a file', async (path: string) => {
-      await writeFile(`${path}.target`, 'precious');
-      await symlink(`${path}.target`, path);
-    }],
+    [
+      'a symlink to a file',
+      async (path: string) => {
+        await writeFile(`${path}.target`, 'precious');
+        await symlink(`${path}.target`, path);
+      },
+    ],
     ['a symlink to nothing', async (path: string) => symlink(`${path}.nothing`, path)],
   ])('%s in its place is refused with exit 1, and untouched', async (_what, make) => {
     const folder = await daemonFolder();
@@ -189,8 +245,13 @@ describe('the file of the socket', () => {
     const before = [lstatSync(path), await readdir(folder)];
     const daemon = await launchDaemon({ buckets: TO_FILES, folder });
     expect(await daemon.exited).toMatchObject({ code: 1 });
-    expect(daemon.lines).toEqual([`kahe: SOCKET: ${path} exists and is no socket; move it away or choose another path`]);
-    const after = [lstatSync(path), (await readdir(folder)).filter((name) => !['buckets.json', '.env.dev.local'].includes(name))];
+    expect(daemon.lines).toEqual([
+      `kahe: SOCKET: ${path} exists and is no socket; move it away or choose another path`,
+    ]);
+    const after = [
+      lstatSync(path),
+      (await readdir(folder)).filter((name) => !['buckets.json', '.env.dev.local'].includes(name)),
+    ];
     expect(after).toEqual(before);
   });
 
@@ -207,9 +268,17 @@ describe('the file of the socket', () => {
     const group = await otherGroup();
     const folder = await daemonFolder();
     const seen = new Set<string>();
-    const starting = launchDaemon({ buckets: TO_FILES, folder, env: { SOCKET_MODE: '0600', ...(group && { SOCKET_GROUP: group.name }) } });
+    const starting = launchDaemon({
+      buckets: TO_FILES,
+      folder,
+      env: { SOCKET_MODE: '0600', ...(group && { SOCKET_GROUP: group.name }) },
+    });
     const daemon = await starting;
-    for (let isThere = false; !isThere && daemon.isRunning; await new Promise((resolve) => setImmediate(resolve))) {
+    for (
+      let isThere = false;
+      !isThere && daemon.isRunning;
+      await new Promise((resolve) => setImmediate(resolve))
+    ) {
       for (const name of await readdir(folder)) {
         if (!name.startsWith('kahe.sock')) continue;
         const found = lstatSync(join(folder, name), { throwIfNoEntry: false });
@@ -242,14 +311,47 @@ describe('the file of the socket', () => {
 describe('a configuration that can not be used: exit 1, nothing is started, and the message says where', () => {
   const stream = { files: fileStream('data') };
   test.each([
-    ['an unknown stream', { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['fiels'] }] }, {}, /buckets\.json: buckets\[0\]\.streams\[0\]: no stream "fiels" in streamsConfigs/],
-    ['a bad number', { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['files'], batch: 'many' }] }, {}, /buckets\.json: buckets\[0\]\.batch: "many"/],
-    ['an unknown setting', { streamsConfigs: { kafka: kafkaStream(bootstrap, { 'compresion.codec': 'gzip' }) }, buckets: [{ id: 'a', streams: ['kafka'] }] }, {}, /buckets\.json: streamsConfigs\.kafka\.settings\.compresion\.codec: .*"compression\.codec"/],
-    ['no stream at all', { streamsConfigs: {}, buckets: [{ id: 'a', streams: [] }] }, {}, /buckets\.json: streamsConfigs: is empty/],
+    [
+      'an unknown stream',
+      { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['fiels'] }] },
+      {},
+      /buckets\.json: buckets\[0\]\.streams\[0\]: no stream "fiels" in streamsConfigs/,
+    ],
+    [
+      'a bad number',
+      { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['files'], batch: 'many' }] },
+      {},
+      /buckets\.json: buckets\[0\]\.batch: "many"/,
+    ],
+    [
+      'an unknown setting',
+      {
+        streamsConfigs: { kafka: kafkaStream(bootstrap, { 'compresion.codec': 'gzip' }) },
+        buckets: [{ id: 'a', streams: ['kafka'] }],
+      },
+      {},
+      /buckets\.json: streamsConfigs\.kafka\.settings\.compresion\.codec: .*"compression\.codec"/,
+    ],
+    [
+      'no stream at all',
+      { streamsConfigs: {}, buckets: [{ id: 'a', streams: [] }] },
+      {},
+      /buckets\.json: streamsConfigs: is empty/,
+    ],
     ['no bucket at all', { streamsConfigs: stream, buckets: [] }, {}, /buckets\.json: buckets: is empty/],
     ['text that is no JSON5', '{ streamsConfigs: ', {}, /buckets\.json: line 1, column/],
-    ['a bad size', { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['files'] }] }, { MAXMEMORY: 'lots' }, /MAXMEMORY: "lots"/],
-    ['a bad mode', { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['files'] }] }, { SOCKET_MODE: '0999' }, /SOCKET_MODE: "0999"/],
+    [
+      'a bad size',
+      { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['files'] }] },
+      { MAXMEMORY: 'lots' },
+      /MAXMEMORY: "lots"/,
+    ],
+    [
+      'a bad mode',
+      { streamsConfigs: stream, buckets: [{ id: 'a', streams: ['files'] }] },
+      { SOCKET_MODE: '0999' },
+      /SOCKET_MODE: "0999"/,
+    ],
   ])('%s', async (_what, buckets, env, message) => {
     const daemon = await launchDaemon({ buckets, env });
     expect(await daemon.exited).toMatchObject({ code: 1 });
@@ -285,6 +387,8 @@ describe('a configuration that can not be used: exit 1, nothing is started, and 
 async function otherGroup(): Promise<{ readonly name: string; readonly id: number } | undefined> {
   const isRoot = process.getuid!() === 0;
   const groups = (await readFile('/etc/group', 'utf8')).split('\n').map((line) => line.split(':'));
-  const usable = groups.map(([name, , id]) => ({ name: name!, id: Number(id) })).filter(({ name, id }) => name !== '' && id !== process.getgid!());
+  const usable = groups
+    .map(([name, , id]) => ({ name: name!, id: Number(id) }))
+    .filter(({ name, id }) => name !== '' && id !== process.getgid!());
   return usable.find(({ id }) => isRoot || process.getgroups!().includes(id));
 }

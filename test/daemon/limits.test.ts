@@ -1,6 +1,14 @@
-// What the daemon costs at most: memory while nothing can be delivered, and memory and CPU for clients that say nothing.
+// What the daemon costs at most: memory while nothing can be delivered, and memory and CPU for clients that
+// say nothing.
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { numberedFrames, numbersBySender, range, startDaemon, type DaemonClient, type TestDaemon } from '../support/daemon.js';
+import {
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type DaemonClient,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { holdIdleClients, mostOpenFiles } from '../support/daemonIdleClients.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
@@ -10,9 +18,15 @@ const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
 const KB = 1024;
 
-const TO_FILES = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 50 }] };
+const TO_FILES = {
+  streamsConfigs: { files: fileStream('data') },
+  buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 50 }],
+};
 
-/** The shared Kafka behind a door that is shut: who starts from the proxy learns of the broker only once the door is open. */
+/**
+ * The shared Kafka behind a door that is shut: who starts from the proxy learns of the broker only once the
+ * door is open.
+ */
 async function startShutKafka(): Promise<TcpProxy> {
   const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
   proxy.faults.refuse = true;
@@ -26,10 +40,15 @@ describe('memory', () => {
     const topic = await newTopic(bootstrap, 'bounded', 3);
     const kafka = await startShutKafka();
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: kafkaStream(kafka.address, { 'message.timeout.ms': 2000 }) }, buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 50 }] },
+      buckets: {
+        streamsConfigs: { kafka: kafkaStream(kafka.address, { 'message.timeout.ms': 2000 }) },
+        buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 50 }],
+      },
       env: { MAXMEMORY: '32MB' },
     });
-    const writers = await Promise.all(range(0, 4).map(async (index) => new SteadyWriter(await daemon.connect(), topic, `w${index}`)));
+    const writers = await Promise.all(
+      range(0, 4).map(async (index) => new SteadyWriter(await daemon.connect(), topic, `w${index}`)),
+    );
     const writing = writers.map((writer) => writer.write(perWriter));
     await daemon.line(/WARN .* memory is full .*clients wait/);
     await daemon.line(/mode error/);
@@ -51,10 +70,15 @@ describe('memory', () => {
     expect(peak).toBeLessThan(220 * MB);
     const partitions = await readTopic(bootstrap, topic);
     for (const messages of partitions.values()) {
-      for (const numbers of numbersBySender(messages.map(({ value }) => value!.toString())).values()) expect(isAscending(numbers)).toBe(true);
+      for (const numbers of numbersBySender(messages.map(({ value }) => value!.toString())).values())
+        expect(isAscending(numbers)).toBe(true);
     }
     const found = numbersBySender(allMessages(partitions).map(({ value }) => value!.toString()));
-    for (const [sender, numbers] of found) expect(numbers.sort((a, b) => a - b), sender).toEqual(range(0, sender === 'late' ? 10 : perWriter));
+    for (const [sender, numbers] of found)
+      expect(
+        numbers.sort((a, b) => a - b),
+        sender,
+      ).toEqual(range(0, sender === 'late' ? 10 : perWriter));
     expect(found.size).toBe(5);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(daemon.linesLike(/ mode /)).toHaveLength(2);
@@ -87,7 +111,10 @@ describe('many clients', () => {
   test('10,000 idle connections: each costs at most 20 KiB, the others are served, and the end does not wait for them', async () => {
     const limit = mostOpenFiles();
     const count = Math.min(10_000, limit - 500);
-    expect(count, 'the limit of open files is too low for this test: raise it (ulimit -Hn)').toBeGreaterThanOrEqual(1000);
+    expect(
+      count,
+      'the limit of open files is too low for this test: raise it (ulimit -Hn)',
+    ).toBeGreaterThanOrEqual(1000);
     const daemon = await startDaemon({ buckets: TO_FILES, openFiles: limit });
     await exchange(daemon, 'warm', 2000);
     const [rssBefore, filesBefore] = [daemon.rssBytes, daemon.openFiles];
@@ -118,18 +145,26 @@ describe('many clients', () => {
     const daemon = await startDaemon({ buckets: TO_FILES });
     await exchange(daemon, 'warm', 1);
     const before = daemon.openFiles;
-    await Promise.all(range(0, 10).map(async (lane) => {
-      for (const number of range(0, 300)) {
-        const client = await daemon.connect();
-        await client.send(numberedFrames('orders', `lane${lane}`, { from: number, count: 1 }));
-        client.destroy();
-      }
-    }));
+    await Promise.all(
+      range(0, 10).map(async (lane) => {
+        for (const number of range(0, 300)) {
+          const client = await daemon.connect();
+          await client.send(numberedFrames('orders', `lane${lane}`, { from: number, count: 1 }));
+          client.destroy();
+        }
+      }),
+    );
     await daemon.until('as few open files as before', () => daemon.openFiles <= before + 1);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     const found = numbersBySender((await daemon.files('data')).map(({ message }) => message));
-    expect(found).toEqual(new Map([['warm', [0]], ...range(0, 10).map((lane): [string, number[]] => [`lane${lane}`, expect.anything() as number[]])]));
-    for (const lane of range(0, 10)) expect(found.get(`lane${lane}`)!.sort((a, b) => a - b)).toEqual(range(0, 300));
+    expect(found).toEqual(
+      new Map([
+        ['warm', [0]],
+        ...range(0, 10).map((lane): [string, number[]] => [`lane${lane}`, expect.anything() as number[]]),
+      ]),
+    );
+    for (const lane of range(0, 10))
+      expect(found.get(`lane${lane}`)!.sort((a, b) => a - b)).toEqual(range(0, 300));
   });
 });
 
@@ -137,7 +172,10 @@ describe('CPU', () => {
   test('with nothing to do and a Kafka connection open it is next to nothing', async () => {
     const topic = await newTopic(bootstrap, 'idle');
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: kafkaStream(bootstrap) }, buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20 }] },
+      buckets: {
+        streamsConfigs: { kafka: kafkaStream(bootstrap) },
+        buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20 }],
+      },
     });
     const client = await daemon.connect();
     await client.send(numberedFrames(topic, 'c', { count: 10 }));
@@ -156,7 +194,11 @@ describe('CPU', () => {
 class SteadyWriter {
   takenBytes = 0;
 
-  constructor(readonly client: DaemonClient, readonly bucket: string, readonly name: string) {}
+  constructor(
+    readonly client: DaemonClient,
+    readonly bucket: string,
+    readonly name: string,
+  ) {}
 
   async write(frames: number): Promise<void> {
     for (let from = 0; from < frames; from += 100) {

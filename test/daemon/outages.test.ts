@@ -1,7 +1,16 @@
-// A Kafka of its own that dies and comes back: what becomes of the frames meanwhile. Each test starts with the broker running.
+// A Kafka of its own that dies and comes back: what becomes of the frames meanwhile. Each test starts with
+// the broker running.
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { numberedFrames, numbersBySender, range, readFiles, startDaemon, type DaemonClient, type TestDaemon } from '../support/daemon.js';
+import {
+  numberedFrames,
+  numbersBySender,
+  range,
+  readFiles,
+  startDaemon,
+  type DaemonClient,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { manualBackup, kafkaStream, newTopic, newTopicName } from '../support/daemonBuckets.js';
 import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
 import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
@@ -41,7 +50,12 @@ class Writer {
   #isEnding = false;
   readonly #ended: Promise<void>;
 
-  constructor(readonly client: DaemonClient, readonly bucket: string, readonly name: string, readonly key: (number: number) => string) {
+  constructor(
+    readonly client: DaemonClient,
+    readonly bucket: string,
+    readonly name: string,
+    readonly key: (number: number) => string,
+  ) {
     this.#ended = this.#write();
   }
 
@@ -61,7 +75,11 @@ class Writer {
   }
 }
 
-async function writers(daemon: TestDaemon, bucket: string, key: (number: number) => string): Promise<Writer[]> {
+async function writers(
+  daemon: TestDaemon,
+  bucket: string,
+  key: (number: number) => string,
+): Promise<Writer[]> {
   const clients = await Promise.all(range(0, 3).map(() => daemon.connect()));
   return clients.map((client, index) => new Writer(client, bucket, `${bucket}-w${index}`, key));
 }
@@ -89,16 +107,23 @@ describe('Kafka → backup', () => {
         buckets: [keyed, keyless].map((id) => ({ id, streams: ['kafka'], batch: BATCH, batchTimeout: 50 })),
       },
     });
-    const all = [...(await writers(daemon, keyed, (number) => `key-${number % 7}`)), ...(await writers(daemon, keyless, () => ''))];
+    const all = [
+      ...(await writers(daemon, keyed, (number) => `key-${number % 7}`)),
+      ...(await writers(daemon, keyless, () => '')),
+    ];
     const written = () => Math.min(...all.map(({ sent }) => sent));
 
     await daemon.until('1000 frames of each writer', () => written() >= 1000);
     await broker().kill();
-    await Promise.all([keyed, keyless].map((bucket) => daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka mode backup`))));
+    await Promise.all(
+      [keyed, keyless].map((bucket) => daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka mode backup`))),
+    );
     const atBackup = written();
     await daemon.until('1000 more', () => written() >= atBackup + 1000);
     await broker().start();
-    await Promise.all([keyed, keyless].map((bucket) => daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka mode normal`))));
+    await Promise.all(
+      [keyed, keyless].map((bucket) => daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka mode normal`))),
+    );
     const atNormal = written();
     await daemon.until('1000 more', () => written() >= atNormal + 1000);
     await Promise.all(all.map((writer) => writer.end()));
@@ -110,7 +135,9 @@ describe('Kafka → backup', () => {
       const partitions = await readTopic(bootstrap, bucket);
       const inPartitions = [...partitions.values()].map(numbersOf);
       const inKafka = allMessages(partitions);
-      const backup = numbersBySender((await readFiles(join(daemon.folder, 'backup', bucket))).map(({ message }) => message));
+      const backup = numbersBySender(
+        (await readFiles(join(daemon.folder, 'backup', bucket))).map(({ message }) => message),
+      );
       const counts = daemon.accounts.get(`${bucket}/kafka`)!;
       expect(counts).toMatchObject({ rejected: 0, queued: 0, discarded: 0, slicedOut: 0 });
       // At most one record batch a partition was on its way, and nobody can know whether it had arrived.
@@ -121,16 +148,24 @@ describe('Kafka → backup', () => {
         expect(kept, 'in the backup: in order, each once').toEqual(firstTimes(ascending(kept)));
         const inOrder = inPartitions.map((senders) => firstTimes(senders.get(name) ?? []));
         const found = new Set([...inOrder.flat(), ...kept]);
-        expect(range(0, sent).filter((number) => !found.has(number)), 'missing').toEqual([]);
+        expect(
+          range(0, sent).filter((number) => !found.has(number)),
+          'missing',
+        ).toEqual([]);
         const isKept = new Set(kept);
-        for (const delivered of inOrder) expect(delivered, 'in the partition: in order').toEqual(ascending(delivered));
-        // By key, which is by partition or finer: delivered, then kept, then delivered again, and nothing passed anything.
+        for (const delivered of inOrder)
+          expect(delivered, 'in the partition: in order').toEqual(ascending(delivered));
+        // By key, which is by partition or finer: delivered, then kept, then delivered again, and nothing
+        // passed anything.
         for (const [, numbers] of groupByKey(range(0, sent), key)) {
           if (key(0) === '') continue;
           const fates = numbers.map((number) => (isKept.has(number) ? 'kept' : 'delivered'));
           expect(changes(fates)).toEqual(['delivered', 'kept', 'delivered']);
         }
-        expect(kept.at(-1)! - kept[0]!, 'what was written while it was away is all there').toBeGreaterThanOrEqual(1000);
+        expect(
+          kept.at(-1)! - kept[0]!,
+          'what was written while it was away is all there',
+        ).toBeGreaterThanOrEqual(1000);
       }
     }
   }, 60_000);
@@ -139,7 +174,10 @@ describe('Kafka → backup', () => {
     const topic = await newTopic(bootstrap, 'never-there', PARTITIONS);
     await broker().kill();
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: hasty({ backup: manualBackup('backup') }) }, buckets: [{ id: topic, streams: ['kafka'], batch: BATCH }] },
+      buckets: {
+        streamsConfigs: { kafka: hasty({ backup: manualBackup('backup') }) },
+        buckets: [{ id: topic, streams: ['kafka'], batch: BATCH }],
+      },
       env: { STOP_TIMEOUT: '5s' },
     });
     const client = await daemon.connect();
@@ -149,8 +187,12 @@ describe('Kafka → backup', () => {
     expect(await client.receipt()).toBe(2000);
     await client.send(numberedFrames(topic, 'last', { count: 2000, bytes: 300 }));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(numbersBySender((await daemon.files('backup')).map(({ message }) => message)))
-      .toEqual(new Map([['first', range(0, 2000)], ['last', range(0, 2000)]]));
+    expect(numbersBySender((await daemon.files('backup')).map(({ message }) => message))).toEqual(
+      new Map([
+        ['first', range(0, 2000)],
+        ['last', range(0, 2000)],
+      ]),
+    );
     expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ delivered: 0, backedUp: 4000 });
     expect(daemon.linesLike(/ mode /)).toHaveLength(1);
   }, 30_000);
@@ -159,7 +201,16 @@ describe('Kafka → backup', () => {
     const topic = await newTopic(bootstrap, 'stopped-early', PARTITIONS);
     await broker().kill();
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: kafkaStream(bootstrap, { 'message.timeout.ms': 600_000 }, { backup: manualBackup('backup') }) }, buckets: [{ id: topic, streams: ['kafka'], batch: BATCH }] },
+      buckets: {
+        streamsConfigs: {
+          kafka: kafkaStream(
+            bootstrap,
+            { 'message.timeout.ms': 600_000 },
+            { backup: manualBackup('backup') },
+          ),
+        },
+        buckets: [{ id: topic, streams: ['kafka'], batch: BATCH }],
+      },
       env: { STOP_TIMEOUT: '4s' },
     });
     const client = await daemon.connect();
@@ -167,7 +218,9 @@ describe('Kafka → backup', () => {
     const { code, ms } = await daemon.stop();
     expect(code).toBe(0);
     expect(ms).toBeLessThan(8000);
-    expect(numbersBySender((await daemon.files('backup')).map(({ message }) => message))).toEqual(new Map([['w', range(0, 1050)]]));
+    expect(numbersBySender((await daemon.files('backup')).map(({ message }) => message))).toEqual(
+      new Map([['w', range(0, 1050)]]),
+    );
   }, 30_000);
 });
 
@@ -176,12 +229,19 @@ describe('Kafka without a backup', () => {
     const topic = await newTopic(bootstrap, 'late', PARTITIONS);
     await broker().kill();
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: hasty() }, buckets: [{ id: topic, streams: ['kafka'], batch: BATCH, batchTimeout: 50 }] },
+      buckets: {
+        streamsConfigs: { kafka: hasty() },
+        buckets: [{ id: topic, streams: ['kafka'], batch: BATCH, batchTimeout: 50 }],
+      },
     });
     const client = await daemon.connect();
-    await client.send(numberedFrames(topic, 'early', { count: 5000, bytes: 200, key: (number) => `key-${number % 5}` }));
+    await client.send(
+      numberedFrames(topic, 'early', { count: 5000, bytes: 200, key: (number) => `key-${number % 5}` }),
+    );
     await daemon.line(/mode error/);
-    await client.send(numberedFrames(topic, 'waiting', { count: 1000, bytes: 200, key: (number) => `key-${number % 5}` }));
+    await client.send(
+      numberedFrames(topic, 'waiting', { count: 1000, bytes: 200, key: (number) => `key-${number % 5}` }),
+    );
     const answer = client.receipt();
     expect(client.answersWaiting).toBe(0);
     await broker().start();
@@ -192,7 +252,12 @@ describe('Kafka without a backup', () => {
       for (const [, numbers] of numbersOf(messages)) expect(numbers).toEqual(firstTimes(ascending(numbers)));
     }
     const found = numbersOf(allMessages(partitions));
-    expect(new Map([...found].map(([sender, numbers]) => [sender, ascending(numbers)]))).toEqual(new Map([['early', range(0, 5000)], ['waiting', range(0, 1000)]]));
+    expect(new Map([...found].map(([sender, numbers]) => [sender, ascending(numbers)]))).toEqual(
+      new Map([
+        ['early', range(0, 5000)],
+        ['waiting', range(0, 1000)],
+      ]),
+    );
     expect(daemon.linesLike(/ mode /)).toHaveLength(2);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   }, 30_000);
@@ -211,13 +276,17 @@ describe('Kafka without a backup', () => {
     const answer = parked.receipt();
     await good.send(numberedFrames(there, 't', { count: 3000, bytes: 200 }));
     expect(await good.receipt()).toBe(3000);
-    expect(await daemon.line(/mode error/)).toMatch(new RegExp(`/bucket.${missing}/stream.kafka mode error: topic ${missing} does not exist`));
+    expect(await daemon.line(/mode error/)).toMatch(
+      new RegExp(`/bucket.${missing}/stream.kafka mode error: topic ${missing} does not exist`),
+    );
     await good.send(numberedFrames(there, 't', { from: 3000, count: 3000, bytes: 200 }));
     expect(await good.receipt()).toBe(6000);
     expect(parked.answersWaiting).toBe(0);
     await createTopic([bootstrap], missing, { partitions: 1 });
     expect(await answer).toBe(3000);
-    expect(numbersOf(allMessages(await readTopic(bootstrap, missing)))).toEqual(new Map([['m', range(0, 3000)]]));
+    expect(numbersOf(allMessages(await readTopic(bootstrap, missing)))).toEqual(
+      new Map([['m', range(0, 3000)]]),
+    );
     const found = numbersOf(allMessages(await readTopic(bootstrap, there)));
     expect(ascending(found.get('t')!)).toEqual(range(0, 6000));
     expect(daemon.linesLike(new RegExp(`/bucket.${there}/.* mode `))).toEqual([]);

@@ -1,26 +1,43 @@
-// Receipts: the answer to a question counts what is safe, and nothing that a kill -9 at that very moment could take away.
+// Receipts: the answer to a question counts what is safe, and nothing that a kill -9 at that very moment
+// could take away.
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { QUESTION, frame, numberedFrames, numbersBySender, prefixed, range, startDaemon } from '../support/daemon.js';
+import {
+  QUESTION,
+  frame,
+  numberedFrames,
+  numbersBySender,
+  prefixed,
+  range,
+  startDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
 import { startProxy } from '../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 
-const TO_FILES = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batch: 250, batchTimeout: 30 }] };
+const TO_FILES = {
+  streamsConfigs: { files: fileStream('data') },
+  buckets: [{ id: 'orders', streams: ['files'], batch: 250, batchTimeout: 30 }],
+};
 
 describe('receipts', () => {
-  test.each(range(0, 5))('files: killed right after the answer, round %i: what it counted is in the files', async (round) => {
-    const daemon = await startDaemon({ buckets: TO_FILES });
-    const client = await daemon.connect();
-    const count = 1 + round * 333;
-    await client.send(numberedFrames('orders', 'c', { count, bytes: 100 }));
-    const safe = await client.receipt();
-    const killed = daemon.kill9();
-    expect(safe).toBe(count);
-    await killed;
-    expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, count)]]));
-  });
+  test.each(range(0, 5))(
+    'files: killed right after the answer, round %i: what it counted is in the files',
+    async (round) => {
+      const daemon = await startDaemon({ buckets: TO_FILES });
+      const client = await daemon.connect();
+      const count = 1 + round * 333;
+      await client.send(numberedFrames('orders', 'c', { count, bytes: 100 }));
+      const safe = await client.receipt();
+      const killed = daemon.kill9();
+      expect(safe).toBe(count);
+      await killed;
+      expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(
+        new Map([['c', range(0, count)]]),
+      );
+    },
+  );
 
   test('files: killed in the midst of a stream of questions: all that any answer counted is there, in order', async () => {
     const daemon = await startDaemon({ buckets: TO_FILES });
@@ -43,11 +60,16 @@ describe('receipts', () => {
   test('Kafka: after the answer the messages can be read', async () => {
     const topic = await newTopic(bootstrap, 'receipt', 3);
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { kafka: kafkaStream(bootstrap) }, buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 30 }] },
+      buckets: {
+        streamsConfigs: { kafka: kafkaStream(bootstrap) },
+        buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 30 }],
+      },
     });
     const client = await daemon.connect();
     for (const round of range(0, 5)) {
-      await client.send(numberedFrames(topic, 'c', { from: round * 400, count: 400, key: (number) => `k${number % 9}` }));
+      await client.send(
+        numberedFrames(topic, 'c', { from: round * 400, count: 400, key: (number) => `k${number % 9}` }),
+      );
       expect(await client.receipt()).toBe((round + 1) * 400);
       // No `expected`: what is there now.
       expect(allMessages(await readTopic(bootstrap, topic))).toHaveLength((round + 1) * 400);
@@ -61,7 +83,10 @@ describe('receipts', () => {
     onTestFinished(() => proxy.close());
     proxy.faults.refuse = true;
     const daemon = await startDaemon({
-      buckets: { streamsConfigs: { ...TO_FILES.streamsConfigs, kafka: kafkaStream(proxy.address) }, buckets: [{ id: topic, streams: ['files', 'kafka'], batchTimeout: 30 }] },
+      buckets: {
+        streamsConfigs: { ...TO_FILES.streamsConfigs, kafka: kafkaStream(proxy.address) },
+        buckets: [{ id: topic, streams: ['files', 'kafka'], batchTimeout: 30 }],
+      },
     });
     const client = await daemon.connect();
     await client.send(numberedFrames(topic, 'c', { count: 100 }));
@@ -78,7 +103,10 @@ describe('receipts', () => {
     const daemon = await startDaemon({ buckets: TO_FILES });
     const client = await daemon.connect();
     // More than wait on one connection at a time.
-    await client.send(QUESTION, ...range(0, 300).flatMap((number) => [frame('orders', `c:${number}:`), QUESTION]));
+    await client.send(
+      QUESTION,
+      ...range(0, 300).flatMap((number) => [frame('orders', `c:${number}:`), QUESTION]),
+    );
     const answers: number[] = [];
     for (let i = 0; i <= 300; i++) answers.push(await client.answer());
     expect(answers).toEqual(range(0, 301));
@@ -99,7 +127,11 @@ describe('receipts', () => {
   test('each connection has its own count, and frames that were rejected are settled too', async () => {
     const daemon = await startDaemon({ buckets: TO_FILES });
     const [one, two] = [await daemon.connect(), await daemon.connect()];
-    await one.send(numberedFrames('orders', 'one', { count: 5 }), numberedFrames('unknown', 'one', { from: 5, count: 3 }), prefixed(Buffer.from([0, 0])));
+    await one.send(
+      numberedFrames('orders', 'one', { count: 5 }),
+      numberedFrames('unknown', 'one', { from: 5, count: 3 }),
+      prefixed(Buffer.from([0, 0])),
+    );
     await two.send(numberedFrames('orders', 'two', { count: 11 }));
     expect(await Promise.all([one.receipt(), two.receipt()])).toEqual([8, 11]);
     expect(await (await daemon.connect()).receipt()).toBe(0);
@@ -109,13 +141,17 @@ describe('receipts', () => {
   test('a client that asks and never reads the answers harms nobody', async () => {
     const daemon = await startDaemon({ buckets: TO_FILES });
     const deaf = await daemon.connect({ isDeaf: true });
-    const flood = Buffer.concat(range(0, 2000).flatMap((number) => [frame('orders', `d:${number}:`), QUESTION]));
+    const flood = Buffer.concat(
+      range(0, 2000).flatMap((number) => [frame('orders', `d:${number}:`), QUESTION]),
+    );
     const sending = deaf.send(flood).catch(() => undefined);
     const other = await daemon.connect();
     await other.send(numberedFrames('orders', 'o', { count: 500 }));
     expect(await other.receipt()).toBe(500);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     await sending;
-    expect(numbersBySender((await daemon.files('data')).map(({ message }) => message)).get('o')).toEqual(range(0, 500));
+    expect(numbersBySender((await daemon.files('data')).map(({ message }) => message)).get('o')).toEqual(
+      range(0, 500),
+    );
   });
 });

@@ -1,10 +1,19 @@
-// A topic that refuses the time at which frames came: an old backup, or one that was written while this machine's clock was ahead. They arrive
-// all the same, in order, with the time of sending; with the setting off they wait.
+// A topic that refuses the time at which frames came: an old backup, or one that was written while this
+// machine's clock was ahead. They arrive all the same, in order, with the time of sending; with the setting
+// off they wait.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 import { statusOf, metricsOf } from '../support/adminDoor.js';
-import { daemonFolder, filesOf, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
+import {
+  daemonFolder,
+  filesOf,
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopicName } from '../support/daemonBuckets.js';
 import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
 import { createTopic } from '../support/kafkaTopics.js';
@@ -16,8 +25,15 @@ const NOWHERE = '127.0.0.1:1';
 const COUNT = 20_000;
 
 function bucketsOf(topic: string, brokers: string, settings = {}): object {
-  const kafka = kafkaStream(brokers, { 'message.timeout.ms': 500, ...settings }, { backup: fileStream('backup') });
-  return { streamsConfigs: { kafka }, buckets: [{ id: topic, streams: ['kafka'], batch: 1000, batchTimeout: 20 }] };
+  const kafka = kafkaStream(
+    brokers,
+    { 'message.timeout.ms': 500, ...settings },
+    { backup: fileStream('backup') },
+  );
+  return {
+    streamsConfigs: { kafka },
+    buckets: [{ id: topic, streams: ['kafka'], batch: 1000, batchTimeout: 20 }],
+  };
 }
 
 /** A folder with a backup of COUNT frames. */
@@ -51,8 +67,10 @@ async function shiftTimes(folder: string, ms: number): Promise<readonly (number 
   return times;
 }
 
-const numbersOf = (messages: readonly Message[]): Map<string, number[]> => numbersBySender(messages.map(({ value }) => value!.toString()));
-const backReady = (daemon: TestDaemon): Promise<unknown> => daemon.line(/mode normal: the primary is back, and has had what was backed up/, { deadlineMs: 40_000 });
+const numbersOf = (messages: readonly Message[]): Map<string, number[]> =>
+  numbersBySender(messages.map(({ value }) => value!.toString()));
+const backReady = (daemon: TestDaemon): Promise<unknown> =>
+  daemon.line(/mode normal: the primary is back, and has had what was backed up/, { deadlineMs: 40_000 });
 
 describe.each([
   ['message.timestamp.before.max.ms', 'an old backup', DAY_MS, -30 * DAY_MS],
@@ -66,21 +84,35 @@ describe.each([
     const shifted = times.filter((time) => time === undefined).length;
     expect(shifted > 0 && shifted < COUNT).toBe(true);
     const sinceMs = Date.now();
-    const daemon = await startDaemon({ buckets: bucketsOf(topic, bootstrap), folder, env: { ADMIN: './admin.sock' } });
+    const daemon = await startDaemon({
+      buckets: bucketsOf(topic, bootstrap),
+      folder,
+      env: { ADMIN: './admin.sock' },
+    });
     await backReady(daemon);
     const messages = allMessages(await readTopic(bootstrap, topic, { expected: COUNT }));
     const untilMs = Date.now();
     expect(numbersOf(messages)).toEqual(new Map([['a', range(0, COUNT)]]));
-    const odd = messages.filter(({ timestamp }, i) => (times[i] === undefined ? timestamp < sinceMs || timestamp > untilMs : timestamp !== times[i]));
+    const odd = messages.filter(({ timestamp }, i) =>
+      times[i] === undefined ? timestamp < sinceMs || timestamp > untilMs : timestamp !== times[i],
+    );
     expect(odd.map(({ offset, timestamp }) => [offset, timestamp, times[offset]])).toEqual([]);
     const status = await statusOf(join(folder, 'admin.sock'));
-    expect(status.buckets.flatMap(({ streams }) => streams.map(({ retimedFrames }) => retimedFrames))).toEqual([shifted]);
+    expect(
+      status.buckets.flatMap(({ streams }) => streams.map(({ retimedFrames }) => retimedFrames)),
+    ).toEqual([shifted]);
     expect(status.rejected).toEqual({ reasons: [], lostFrames: 0 });
     const metrics = await metricsOf(join(folder, 'admin.sock'));
     expect(metrics.get(`kahe_stream_retimed_frames_total{bucket="${topic}",stream="kafka"}`)).toBe(shifted);
     expect(daemon.lines.filter((line) => line.includes('refuses the time'))).toHaveLength(1);
     await daemon.stop();
-    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: COUNT, delivered: COUNT, backedUp: 0, rejected: 0, discarded: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
+      received: COUNT,
+      delivered: COUNT,
+      backedUp: 0,
+      rejected: 0,
+      discarded: 0,
+    });
     expect(await filesOf(join(folder, 'rejected'))).toEqual([]);
     expect(await filesOf(join(folder, 'backup'))).toEqual([]);
   }, 90_000);
@@ -91,13 +123,27 @@ test('with replace.refused.timestamps off they stay in the backup, the log says 
   await createTopic([bootstrap], topic, { config: { 'message.timestamp.before.max.ms': String(DAY_MS) } });
   const folder = await backedUp(topic);
   await shiftTimes(folder, -30 * DAY_MS);
-  const off = await startDaemon({ buckets: bucketsOf(topic, bootstrap, { 'replace.refused.timestamps': false }), folder });
-  await off.line(/INVALID_TIMESTAMP \(set this machine's clock, let the topic take older or newer times .*tried for 500 ms/, { deadlineMs: 40_000 });
+  const off = await startDaemon({
+    buckets: bucketsOf(topic, bootstrap, { 'replace.refused.timestamps': false }),
+    folder,
+  });
+  await off.line(
+    /INVALID_TIMESTAMP \(set this machine's clock, let the topic take older or newer times .*tried for 500 ms/,
+    { deadlineMs: 40_000 },
+  );
   await off.stop();
-  expect(off.accounts.get(`${topic}/kafka`)).toMatchObject({ received: COUNT, delivered: 0, backedUp: COUNT, rejected: 0, discarded: 0 });
+  expect(off.accounts.get(`${topic}/kafka`)).toMatchObject({
+    received: COUNT,
+    delivered: 0,
+    backedUp: COUNT,
+    rejected: 0,
+    discarded: 0,
+  });
   expect(await filesOf(join(folder, 'rejected'))).toEqual([]);
   const on = await startDaemon({ buckets: bucketsOf(topic, bootstrap), folder });
   await backReady(on);
-  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: COUNT })))).toEqual(new Map([['a', range(0, COUNT)]]));
+  expect(numbersOf(allMessages(await readTopic(bootstrap, topic, { expected: COUNT })))).toEqual(
+    new Map([['a', range(0, COUNT)]]),
+  );
   await on.stop();
 }, 90_000);

@@ -1,8 +1,18 @@
-// SIGHUP while a destination is away, or has just come back: what waits goes where the new configuration says, or is kept with its reason.
+// SIGHUP while a destination is away, or has just come back: what waits goes where the new configuration
+// says, or is kept with its reason.
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { daemonFolder, filesOf, numberedFrames, numbersBySender, range, startDaemon, type DaemonClient, type TestDaemon } from '../support/daemon.js';
+import {
+  daemonFolder,
+  filesOf,
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type DaemonClient,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
 import { endOffset } from '../faults/oracle.js';
@@ -13,7 +23,10 @@ const { bootstrap } = inject('kafka');
 /** Nothing listens on the discard port. */
 const NOWHERE = '127.0.0.1:9';
 const HASTY = { 'message.timeout.ms': 500 };
-const SPOOLS = [['without a spool', {}], ['with a spool', { SPOOL: './spool' }]] as const;
+const SPOOLS = [
+  ['without a spool', {}],
+  ['with a spool', { SPOOL: './spool' }],
+] as const;
 
 async function shutKafka(): Promise<TcpProxy> {
   const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
@@ -23,7 +36,9 @@ async function shutKafka(): Promise<TcpProxy> {
 }
 
 async function inKafka(topic: string, expected: number): Promise<Map<string, number[]>> {
-  return numbersBySender(allMessages(await readTopic(bootstrap, topic, { expected })).map(({ value }) => value!.toString()));
+  return numbersBySender(
+    allMessages(await readTopic(bootstrap, topic, { expected })).map(({ value }) => value!.toString()),
+  );
 }
 
 async function send(client: DaemonClient, bucket: string, from: number, to: number): Promise<void> {
@@ -31,12 +46,19 @@ async function send(client: DaemonClient, bucket: string, from: number, to: numb
 }
 
 async function reasons(daemon: TestDaemon): Promise<string> {
-  const names = (await readdir(join(daemon.folder, 'rejected'))).filter((name) => name.endsWith('.reasons.jsonl'));
-  return (await Promise.all(names.map((name) => readFile(join(daemon.folder, 'rejected', name), 'utf8')))).join('');
+  const names = (await readdir(join(daemon.folder, 'rejected'))).filter((name) =>
+    name.endsWith('.reasons.jsonl'),
+  );
+  return (
+    await Promise.all(names.map((name) => readFile(join(daemon.folder, 'rejected', name), 'utf8')))
+  ).join('');
 }
 
 function noSpoolFiles(daemon: TestDaemon): Promise<unknown> {
-  return daemon.until('an empty spool', async () => (await filesOf(join(daemon.folder, 'spool'))).length === 0);
+  return daemon.until(
+    'an empty spool',
+    async () => (await filesOf(join(daemon.folder, 'spool'))).length === 0,
+  );
 }
 
 describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind, env) => {
@@ -52,17 +74,29 @@ describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind
     await send(client, topic, 0, 1000);
     await daemon.line(/mode error/);
     await send(client, topic, 1000, 1200);
-    expect(await reload(daemon, buckets(topic, bootstrap))).toBe(`changed buckets.${topic} (changed stream kafka)`);
+    expect(await reload(daemon, buckets(topic, bootstrap))).toBe(
+      `changed buckets.${topic} (changed stream kafka)`,
+    );
     await send(client, topic, 1200, 1500);
     expect(await inKafka(topic, 1500)).toEqual(new Map([['c', range(0, 1500)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ received: 1500, delivered: 1500, queued: 0, backedUp: 0, slicedOut: 0, rejected: 0, discarded: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({
+      received: 1500,
+      delivered: 1500,
+      queued: 0,
+      backedUp: 0,
+      slicedOut: 0,
+      rejected: 0,
+      discarded: 0,
+    });
   });
 
   test('what is on its way when it is told, too, and nothing of it goes to the backup', async () => {
     const topic = await newTopic(bootstrap, 'reload-flight');
     const slow = (address: string): object => ({
-      streamsConfigs: { kafka: kafkaStream(address, { 'message.timeout.ms': 600_000 }, { backup: manualBackup('backup') }) },
+      streamsConfigs: {
+        kafka: kafkaStream(address, { 'message.timeout.ms': 600_000 }, { backup: manualBackup('backup') }),
+      },
       buckets: [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }],
     });
     const daemon = await startDaemon({ buckets: slow(NOWHERE), env });
@@ -85,9 +119,17 @@ describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind
     await reload(daemon, buckets(topic, bootstrap, backup));
     await send(client, topic, 1000, 1500);
     expect(await inKafka(topic, 1500)).toEqual(new Map([['c', range(0, 1500)]]));
-    await daemon.until('an empty backup', async () => (await filesOf(join(daemon.folder, 'backup'))).length === 0);
+    await daemon.until(
+      'an empty backup',
+      async () => (await filesOf(join(daemon.folder, 'backup'))).length === 0,
+    );
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 1500, delivered: 1500, backedUp: 0, queued: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
+      received: 1500,
+      delivered: 1500,
+      backedUp: 0,
+      queued: 0,
+    });
   });
 });
 
@@ -97,7 +139,13 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
 
   test('a bucket: what came before is kept with that reason, what comes is unknown', async () => {
     const streamsConfigs = { kafka: dead(), files: fileStream('data') };
-    const daemon = await startDaemon({ buckets: { streamsConfigs, buckets: [{ id: 'gone', streams: ['kafka', 'files'], batch: 10, batchTimeout: 20 }, other] }, env: { ...env, STOP_TIMEOUT: '2s' } });
+    const daemon = await startDaemon({
+      buckets: {
+        streamsConfigs,
+        buckets: [{ id: 'gone', streams: ['kafka', 'files'], batch: 10, batchTimeout: 20 }, other],
+      },
+      env: { ...env, STOP_TIMEOUT: '2s' },
+    });
     const client = await daemon.connect();
     await send(client, 'gone', 0, 1000);
     await daemon.line(/mode error/);
@@ -105,27 +153,43 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     await send(client, 'gone', 1000, 1100);
     expect(await client.receipt()).toBe(1100);
     if ('SPOOL' in env) await noSpoolFiles(daemon);
-    await daemon.until('all of them rejected', async () => (await daemon.files('rejected').catch(() => [])).length === 1100);
+    await daemon.until(
+      'all of them rejected',
+      async () => (await daemon.files('rejected').catch(() => [])).length === 1100,
+    );
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     // Those that were unknown came before the bucket had ended.
     const rejected = numbersIn(await daemon.files('rejected')).get('c')!;
     expect(rejected.filter((number) => number < 1000)).toEqual(range(0, 1000));
     expect(rejected.filter((number) => number >= 1000)).toEqual(range(1000, 1100));
     expect(numbersIn(await daemon.files('data'))).toEqual(new Map([['c', range(0, 1000)]]));
-    expect(await reasons(daemon)).toContain('not delivered when stream kafka was taken out of the configuration');
+    expect(await reasons(daemon)).toContain(
+      'not delivered when stream kafka was taken out of the configuration',
+    );
     expect(await reasons(daemon)).toContain('unknown bucket, and there is no defaultBucket');
     expect(daemon.accounts.get('gone/kafka')).toMatchObject({ received: 1000, rejected: 1000, queued: 0 });
     expect(daemon.accounts.get('gone/files')).toMatchObject({ received: 1000, delivered: 1000, queued: 0 });
   });
 
   test('a stream with a backup: what it could not deliver is in the backup, and it holds nothing of the spool', async () => {
-    const streamsConfigs = { kafka: { ...dead({ backup: manualBackup('backup') }), settings: { 'bootstrap.servers': NOWHERE, 'message.timeout.ms': 600_000 } }, files: fileStream('data') };
+    const streamsConfigs = {
+      kafka: {
+        ...dead({ backup: manualBackup('backup') }),
+        settings: { 'bootstrap.servers': NOWHERE, 'message.timeout.ms': 600_000 },
+      },
+      files: fileStream('data'),
+    };
     const bucket = { id: 'orders', streams: ['kafka', 'files'], batch: 10, batchTimeout: 20 };
-    const daemon = await startDaemon({ buckets: { streamsConfigs, buckets: [bucket] }, env: { ...env, STOP_TIMEOUT: '2s' } });
+    const daemon = await startDaemon({
+      buckets: { streamsConfigs, buckets: [bucket] },
+      env: { ...env, STOP_TIMEOUT: '2s' },
+    });
     const client = await daemon.connect();
     await send(client, 'orders', 0, 1000);
     await daemon.untilFiled('data', 1000);
-    expect(await reload(daemon, { streamsConfigs, buckets: [{ ...bucket, streams: ['files'] }] })).toBe('changed buckets.orders (without stream kafka)');
+    expect(await reload(daemon, { streamsConfigs, buckets: [{ ...bucket, streams: ['files'] }] })).toBe(
+      'changed buckets.orders (without stream kafka)',
+    );
     await send(client, 'orders', 1000, 1500);
     await daemon.untilFiled('backup', 1000);
     await daemon.untilFiled('data', 1500);
@@ -139,8 +203,14 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
 
   test('a stream that is there again before it has ended: the new one waits, and then gets what came since', async () => {
     const topic = await newTopic(bootstrap, 'reload-again');
-    const configured = (streams: readonly string[], address: string): object => ({ streamsConfigs: { kafka: kafkaStream(address, HASTY), files: fileStream('data') }, buckets: [{ id: topic, streams, batch: 10, batchTimeout: 20 }] });
-    const daemon = await startDaemon({ buckets: configured(['kafka', 'files'], NOWHERE), env: { ...env, STOP_TIMEOUT: '2s' } });
+    const configured = (streams: readonly string[], address: string): object => ({
+      streamsConfigs: { kafka: kafkaStream(address, HASTY), files: fileStream('data') },
+      buckets: [{ id: topic, streams, batch: 10, batchTimeout: 20 }],
+    });
+    const daemon = await startDaemon({
+      buckets: configured(['kafka', 'files'], NOWHERE),
+      env: { ...env, STOP_TIMEOUT: '2s' },
+    });
     const client = await daemon.connect();
     await send(client, topic, 0, 500);
     await daemon.line(/mode error/);
@@ -157,7 +227,12 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(numbersIn(await daemon.files('rejected'))).toEqual(new Map([['c', range(0, 500)]]));
     expect(numbersIn(await daemon.files('data'))).toEqual(new Map([['c', range(0, 1000)]]));
-    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 900, rejected: 500, delivered: 400, queued: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
+      received: 900,
+      rejected: 500,
+      delivered: 400,
+      queued: 0,
+    });
   });
 
   test('a bucket that is there again before it has ended: what comes waits for its successor', async () => {
@@ -166,7 +241,10 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
       streamsConfigs: { kafka: kafkaStream(address, HASTY), files: fileStream('data') },
       buckets: [...(isThere ? [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }] : []), other],
     });
-    const daemon = await startDaemon({ buckets: configured(NOWHERE, true), env: { ...env, STOP_TIMEOUT: '2s' } });
+    const daemon = await startDaemon({
+      buckets: configured(NOWHERE, true),
+      env: { ...env, STOP_TIMEOUT: '2s' },
+    });
     const client = await daemon.connect();
     await send(client, topic, 0, 500);
     await daemon.line(/mode error/);
@@ -177,13 +255,21 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(500, 1000)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(numbersIn(await daemon.files('rejected'))).toEqual(new Map([['c', range(0, 500)]]));
-    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 1000, rejected: 500, delivered: 500, queued: 0 });
+    expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
+      received: 1000,
+      rejected: 500,
+      delivered: 500,
+      queued: 0,
+    });
   });
 
   test('the daemon is stopped before it has ended: nothing goes without a word', async () => {
     const streamsConfigs = { kafka: dead(), files: fileStream('data') };
     const bucket = { id: 'orders', streams: ['kafka', 'files'], batch: 10, batchTimeout: 20 };
-    const daemon = await startDaemon({ buckets: { streamsConfigs, buckets: [bucket] }, env: { ...env, STOP_TIMEOUT: '6s' } });
+    const daemon = await startDaemon({
+      buckets: { streamsConfigs, buckets: [bucket] },
+      env: { ...env, STOP_TIMEOUT: '6s' },
+    });
     const client = await daemon.connect();
     await send(client, 'orders', 0, 500);
     await daemon.line(/mode error/);
@@ -195,7 +281,9 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     const { received, rejected, queued } = daemon.accounts.get('orders/kafka')!;
     expect([received, rejected + queued]).toEqual([500, 500]);
     expect(rejected).toBe((await daemon.files('rejected')).length);
-    const told = daemon.linesLike(/stream kafka was taken out of the configuration, and the daemon stopped before it had had (\d+) batches that are in the spool/);
+    const told = daemon.linesLike(
+      /stream kafka was taken out of the configuration, and the daemon stopped before it had had (\d+) batches that are in the spool/,
+    );
     expect(told).toHaveLength(queued > 0 ? 1 : 0);
   });
 });
@@ -214,15 +302,23 @@ describe('another backup', () => {
     await send(client, topic, 0, 500);
     await daemon.untilFiled('one', 500);
     await reload(daemon, buckets(topic, NOWHERE, fileStream('two')));
-    await daemon.line(/WARN .*500 frames stay in the backup below .*one, and nobody sends them: its backup is another one now; use kahe replay/);
+    await daemon.line(
+      /WARN .*500 frames stay in the backup below .*one, and nobody sends them: its backup is another one now; use kahe replay/,
+    );
     await send(client, topic, 500, 800);
     await daemon.untilFiled('two', 300);
     await reload(daemon, buckets(topic, bootstrap, fileStream('one')));
     expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));
-    await daemon.until('nothing in the first', async () => (await filesOf(join(daemon.folder, 'one'))).length === 0);
+    await daemon.until(
+      'nothing in the first',
+      async () => (await filesOf(join(daemon.folder, 'one'))).length === 0,
+    );
     await reload(daemon, buckets(topic, bootstrap, fileStream('two')));
     expect(await inKafka(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
-    await daemon.until('nothing in the second', async () => (await filesOf(join(daemon.folder, 'two'))).length === 0);
+    await daemon.until(
+      'nothing in the second',
+      async () => (await filesOf(join(daemon.folder, 'two'))).length === 0,
+    );
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ received: 800, delivered: 800, ...NONE });
   });
@@ -239,14 +335,23 @@ describe('another backup', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     const kept = (await daemon.files('backup')).length;
     expect(kept).toBeLessThan(200);
-    expect(daemon.accounts.get('orders/kafka')).toEqual({ received: 600, delivered: 0, ...NONE, backedUp: kept, discarded: 600 - kept });
+    expect(daemon.accounts.get('orders/kafka')).toEqual({
+      received: 600,
+      delivered: 0,
+      ...NONE,
+      backedUp: kept,
+      discarded: 600 - kept,
+    });
   });
 });
 
 test('a bucket that was configured no more at the start, and is again: what the spool holds of it is delivered', async () => {
   const [topic, folder] = [await newTopic(bootstrap, 'reload-left'), await daemonFolder()];
   const other = { id: 'other', streams: ['kafka'] };
-  const configured = (address: string, isThere: boolean): object => ({ streamsConfigs: { kafka: kafkaStream(address, HASTY) }, buckets: [...(isThere ? [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }] : []), other] });
+  const configured = (address: string, isThere: boolean): object => ({
+    streamsConfigs: { kafka: kafkaStream(address, HASTY) },
+    buckets: [...(isThere ? [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }] : []), other],
+  });
   const env = { SPOOL: './spool', STOP_TIMEOUT: '2s' };
   const first = await startDaemon({ buckets: configured(NOWHERE, true), env, folder });
   const client = await first.connect();
@@ -254,7 +359,9 @@ test('a bucket that was configured no more at the start, and is again: what the 
   expect(await client.receipt()).toBe(500);
   await first.stop();
   const second = await startDaemon({ buckets: configured(bootstrap, false), env, folder });
-  await second.line(new RegExp(`WARN .* the spool holds batches of bucket ${topic}, which is configured no more`));
+  await second.line(
+    new RegExp(`WARN .* the spool holds batches of bucket ${topic}, which is configured no more`),
+  );
   expect(await reload(second, configured(bootstrap, true))).toBe(`added buckets.${topic}`);
   expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));
   await noSpoolFiles(second);
@@ -264,32 +371,63 @@ test('a bucket that was configured no more at the start, and is again: what the 
 describe('a replay is going on', () => {
   const COUNT = 60_000;
   const buckets = (topic: string, proxy: TcpProxy, settings = {}): object => ({
-    streamsConfigs: { kafka: kafkaStream(proxy.address, { ...HASTY, ...settings }, { backup: fileStream('backup', { sizeRotate: '4MB' }) }) },
+    streamsConfigs: {
+      kafka: kafkaStream(
+        proxy.address,
+        { ...HASTY, ...settings },
+        { backup: fileStream('backup', { sizeRotate: '4MB' }) },
+      ),
+    },
     buckets: [{ id: topic, streams: ['kafka'], batch: 1000, batchTimeout: 20 }],
   });
 
   test('changed again and again in the middle of it: each successor goes on where the last one stood, nothing twice', async () => {
-    const [proxy, topic, folder] = [await shutKafka(), await newTopic(bootstrap, 'reload-replay'), await daemonFolder()];
+    const [proxy, topic, folder] = [
+      await shutKafka(),
+      await newTopic(bootstrap, 'reload-replay'),
+      await daemonFolder(),
+    ];
     const daemon = await startDaemon({ buckets: buckets(topic, proxy), folder });
     const client = await daemon.connect();
-    for (let from = 0; from < COUNT; from += 5000) await client.send(numberedFrames(topic, 'c', { from, count: 5000, bytes: 500 }));
+    for (let from = 0; from < COUNT; from += 5000)
+      await client.send(numberedFrames(topic, 'c', { from, count: 5000, bytes: 500 }));
     expect(await client.receipt()).toBe(COUNT);
     proxy.faults.refuse = false;
     const writer = await Writer.start(daemon, topic, 'w');
     let turns = 0;
-    await daemon.until('the backup is sent', async () => {
-      const before = await endOffset(bootstrap, topic);
-      await reload(daemon, buckets(topic, proxy, { 'batch.num.messages': 5000 + turns++ }));
-      await daemon.until('some more of it in Kafka', async () => (await endOffset(bootstrap, topic)) > before);
-      return (await filesOf(join(daemon.folder, 'backup'))).length === 0;
-    }, 60_000);
+    await daemon.until(
+      'the backup is sent',
+      async () => {
+        const before = await endOffset(bootstrap, topic);
+        await reload(daemon, buckets(topic, proxy, { 'batch.num.messages': 5000 + turns++ }));
+        await daemon.until(
+          'some more of it in Kafka',
+          async () => (await endOffset(bootstrap, topic)) > before,
+        );
+        return (await filesOf(join(daemon.folder, 'backup'))).length === 0;
+      },
+      60_000,
+    );
     expect(turns).toBeGreaterThan(2);
     await writer.sends(daemon, 100);
     await writer.end();
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     const total = COUNT + writer.sent;
-    expect(await inKafka(topic, total)).toEqual(new Map([['c', range(0, COUNT)], ['w', range(0, writer.sent)]]));
-    expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ received: total, delivered: total, queued: 0, backedUp: 0, slicedOut: 0, rejected: 0, discarded: 0 });
+    expect(await inKafka(topic, total)).toEqual(
+      new Map([
+        ['c', range(0, COUNT)],
+        ['w', range(0, writer.sent)],
+      ]),
+    );
+    expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({
+      received: total,
+      delivered: total,
+      queued: 0,
+      backedUp: 0,
+      slicedOut: 0,
+      rejected: 0,
+      discarded: 0,
+    });
   }, 120_000);
 });
 
@@ -297,8 +435,15 @@ describe('after a reload, killed (kill -9) with batches in the spool', () => {
   test('the streams that are configured then have all; one that came later has nothing from before; one that went holds nothing', async () => {
     const topic = await newTopic(bootstrap, 'reload-killed');
     const folder = await daemonFolder();
-    const streamsConfigs = (address: string): object => ({ kafka: kafkaStream(address, HASTY), old: fileStream('old'), late: fileStream('late') });
-    const configured = (address: string, ...streams: string[]): object => ({ streamsConfigs: streamsConfigs(address), buckets: [{ id: topic, streams, batch: 10, batchTimeout: 20 }] });
+    const streamsConfigs = (address: string): object => ({
+      kafka: kafkaStream(address, HASTY),
+      old: fileStream('old'),
+      late: fileStream('late'),
+    });
+    const configured = (address: string, ...streams: string[]): object => ({
+      streamsConfigs: streamsConfigs(address),
+      buckets: [{ id: topic, streams, batch: 10, batchTimeout: 20 }],
+    });
     const env = { SPOOL: './spool' };
     const first = await startDaemon({ buckets: configured(NOWHERE, 'kafka', 'old'), env, folder });
     const client = await first.connect();
@@ -310,7 +455,9 @@ describe('after a reload, killed (kill -9) with batches in the spool', () => {
     expect(await client.receipt()).toBe(800);
     await first.untilFiled('late', 300);
     const notes = join(folder, 'spool', topic, 'settled.json');
-    await first.until('a note of the stream that came', async () => /"late":/.test(await readFile(notes, 'utf8').catch(() => '')));
+    await first.until('a note of the stream that came', async () =>
+      /"late":/.test(await readFile(notes, 'utf8').catch(() => '')),
+    );
     await first.kill9();
     const second = await startDaemon({ buckets: configured(bootstrap, 'kafka', 'late'), env, folder });
     expect(await inKafka(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));

@@ -1,16 +1,36 @@
-// The file of the socket goes while the daemon runs: who is connected does not notice, who comes finds a new one within a second or so, and
-// until then nobody is told that it is ready.
+// The file of the socket goes while the daemon runs: who is connected does not notice, who comes finds a new
+// one within a second or so, and until then nobody is told that it is ready.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { askAdmin, statusOf } from '../support/adminDoor.js';
-import { DaemonClient, daemonFolder, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
+import {
+  DaemonClient,
+  daemonFolder,
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { freePorts } from '../support/freePorts.js';
 import { SteadyLoad } from '../support/steadyLoad.js';
 
-const TO_FILES = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batch: 250, batchTimeout: 30 }] };
+const TO_FILES = {
+  streamsConfigs: { files: fileStream('data') },
+  buckets: [{ id: 'orders', streams: ['files'], batch: 250, batchTimeout: 30 }],
+};
 
 async function readiness(door: number | string): Promise<string> {
   const { status, body } = await askAdmin(door, '/readyz');
@@ -40,7 +60,10 @@ test('rm, three times, while frames flow: everything that was sent is delivered,
     await load.progress();
     unlinkSync(daemon.socketPath);
     await stays.send(numberedFrames('orders', 'stays', { from: sent, count: 500 }));
-    await daemon.until('another file', () => daemon.linesLike(/WARN .*kahe\.sock is bound again/).length === times);
+    await daemon.until(
+      'another file',
+      () => daemon.linesLike(/WARN .*kahe\.sock is bound again/).length === times,
+    );
     await stays.send(numberedFrames('orders', 'stays', { from: sent + 500, count: 500 }));
     sent += 1000;
     expect(await stays.receipt()).toBe(sent);
@@ -60,8 +83,12 @@ test('rm, three times, while frames flow: everything that was sent is delivered,
 });
 
 test('something else stands there, or its folder is gone: not ready, with the reason, and ready when it may have its path again', async () => {
-  const [port] = await freePorts(1) as [number];
-  const daemon = await startDaemon({ buckets: TO_FILES, env: { ADMIN: `127.0.0.1:${port}, ./admin.sock`, SOCKET: './run/kahe.sock' }, folder: await folderWith('run') });
+  const [port] = (await freePorts(1)) as [number];
+  const daemon = await startDaemon({
+    buckets: TO_FILES,
+    env: { ADMIN: `127.0.0.1:${port}, ./admin.sock`, SOCKET: './run/kahe.sock' },
+    folder: await folderWith('run'),
+  });
   const path = daemon.socketPath;
   const stays = await daemon.connect();
   expect(await readiness(port)).toBe('200 ready');
@@ -70,7 +97,10 @@ test('something else stands there, or its folder is gone: not ready, with the re
   writeFileSync(path, 'precious');
   const inTheWay = `SOCKET: ${path} exists and is no socket; move it away or choose another path`;
   await daemon.line(/ERROR .*exists and is no socket; .*Kahe tries again every second/);
-  expect([await readiness(port), (await statusOf(port)).unreachable]).toEqual([`503 ${inTheWay}`, [inTheWay]]);
+  expect([await readiness(port), (await statusOf(port)).unreachable]).toEqual([
+    `503 ${inTheWay}`,
+    [inTheWay],
+  ]);
   expect(readFileSync(path, 'utf8')).toBe('precious');
   unlinkSync(path);
   await daemon.until('readiness', async () => (await readiness(port)) === '200 ready');
@@ -91,16 +121,27 @@ test('something else stands there, or its folder is gone: not ready, with the re
   expect(await daemon.stop()).toMatchObject({ code: 0 });
   expect(readFileSync(path, 'utf8')).toBe('precious');
   const numbers = numbersBySender((await daemon.files('data')).map(({ message }) => message));
-  expect(numbers).toEqual(new Map([['second', range(0, 100)], ['stays', range(0, 100)], ['third', range(0, 100)]]));
+  expect(numbers).toEqual(
+    new Map([
+      ['second', range(0, 100)],
+      ['stays', range(0, 100)],
+      ['third', range(0, 100)],
+    ]),
+  );
 });
 
-test('the admin door\'s file too: asked elsewhere it says so, and it is there again', async () => {
-  const [port] = await freePorts(1) as [number];
+test("the admin door's file too: asked elsewhere it says so, and it is there again", async () => {
+  const [port] = (await freePorts(1)) as [number];
   const daemon = await startDaemon({ buckets: TO_FILES, env: { ADMIN: `127.0.0.1:${port}, ./admin.sock` } });
   const admin = join(daemon.folder, 'admin.sock');
   unlinkSync(admin);
   mkdirSync(admin);
-  await daemon.until('a reason', async () => (await readiness(port)) === `503 ADMIN: ${admin} exists and is no socket; move it away or choose another path`);
+  await daemon.until(
+    'a reason',
+    async () =>
+      (await readiness(port)) ===
+      `503 ADMIN: ${admin} exists and is no socket; move it away or choose another path`,
+  );
   rmdirSync(admin);
   await daemon.until('readiness', async () => (await readiness(port)) === '200 ready');
   expect(await readiness(admin)).toBe('200 ready');
@@ -117,7 +158,9 @@ test('two daemons: the file of one goes, and the other starts there; each goes o
   const second = await startDaemon({ buckets: TO_FILES, env: { SOCKET: first.socketPath } });
   first.signal('SIGCONT');
   await first.line(/ERROR .* a daemon is listening on .* already/);
-  expect(await readiness(join(first.folder, 'admin.sock'))).toMatch(/^503 a daemon is listening on .* already/);
+  expect(await readiness(join(first.folder, 'admin.sock'))).toMatch(
+    /^503 a daemon is listening on .* already/,
+  );
   await sendAs(second, 'there');
   await stays.send(numberedFrames('orders', 'here', { count: 100 }));
   expect(await stays.receipt()).toBe(100);
@@ -126,7 +169,12 @@ test('two daemons: the file of one goes, and the other starts there; each goes o
   await sendAs(first, 'back');
   expect(await first.stop()).toMatchObject({ code: 0 });
   const messages = (await first.files('data')).map(({ message }) => message);
-  expect(numbersBySender(messages)).toEqual(new Map([['here', range(0, 100)], ['back', range(0, 100)]]));
+  expect(numbersBySender(messages)).toEqual(
+    new Map([
+      ['here', range(0, 100)],
+      ['back', range(0, 100)],
+    ]),
+  );
 });
 
 test('systemd-tmpfiles, which cleans /tmp of old files, knows it by its path and leaves it', async () => {
@@ -138,7 +186,8 @@ test('systemd-tmpfiles, which cleans /tmp of old files, knows it by its path and
   const rules = join(daemon.folder, 'rules.conf');
   writeFileSync(join(daemon.folder, 'old'), '');
   utimesSync(join(daemon.folder, 'old'), old, old);
-  // By the time of change, which can't be set back, all would be young: 'am' looks at those of access and modification alone.
+  // By the time of change, which can't be set back, all would be young: 'am' looks at those of access and
+  // modification alone.
   writeFileSync(rules, `d ${daemon.folder} - - - am:1m\n`);
   const { status, stderr } = spawnSync('systemd-tmpfiles', ['--clean', rules], { encoding: 'utf8' });
   expect([status, stderr]).toEqual([0, '']);

@@ -1,8 +1,19 @@
-// With SPOOL: what a receipt counted survives kill -9, what memory can't hold goes to the disk, and all of it is delivered in order.
+// With SPOOL: what a receipt counted survives kill -9, what memory can't hold goes to the disk, and all of it
+// is delivered in order.
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { statusOf } from '../support/adminDoor.js';
-import { QUESTION, filesOf, launchDaemon, numberedFrames, numbersBySender, range, startDaemon, type DaemonOptions, type TestDaemon } from '../support/daemon.js';
+import {
+  QUESTION,
+  filesOf,
+  launchDaemon,
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type DaemonOptions,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
 import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
@@ -26,7 +37,9 @@ function toKafka(address: string, topic: string): object {
 }
 
 async function inKafka(topic: string): Promise<Map<string, number[]>> {
-  return numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+  return numbersBySender(
+    allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
+  );
 }
 
 /** Resolves when it has looked through its spool. */
@@ -41,12 +54,17 @@ function segments(daemon: TestDaemon): Promise<string[]> {
 }
 
 describe('SPOOL', () => {
-  test('two daemons can\'t have one spool: the second says so and ends, the first goes on', async () => {
-    const buckets = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'] }] };
+  test("two daemons can't have one spool: the second says so and ends, the first goes on", async () => {
+    const buckets = {
+      streamsConfigs: { files: fileStream('data') },
+      buckets: [{ id: 'orders', streams: ['files'] }],
+    };
     const first = await startReady({ buckets, env: { SPOOL: './spool' } });
     const second = await launchDaemon({ buckets, env: { SPOOL: join(first.folder, 'spool') } });
     expect(await second.exited).toEqual({ code: 1, signal: null });
-    expect(second.lines.join('\n')).toContain(`SPOOL: ${join(first.folder, 'spool')} is the spool of another daemon that is running`);
+    expect(second.lines.join('\n')).toContain(
+      `SPOOL: ${join(first.folder, 'spool')} is the spool of another daemon that is running`,
+    );
     const client = await first.connect();
     await client.send(numberedFrames('orders', 'c', { count: 10 }));
     expect(await client.receipt()).toBe(10);
@@ -54,22 +72,32 @@ describe('SPOOL', () => {
     await first.kill9();
     const third = await startReady({ buckets, env: { SPOOL: './spool' }, folder: first.folder });
     expect(await third.stop()).toMatchObject({ code: 0 });
-    expect(numbersBySender((await third.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, 10)]]));
+    expect(numbersBySender((await third.files('data')).map(({ message }) => message))).toEqual(
+      new Map([['c', range(0, 10)]]),
+    );
   });
 
   test('SPOOL_FULL=drop-oldest: clients never wait, the oldest go and are counted, the rest is delivered in order', async () => {
     const topic = await newTopic(bootstrap, 'drop-oldest');
     const kafka = await startShutKafka();
-    const daemon = await startReady({ buckets: toKafka(kafka.address, topic), env: { SPOOL: './spool', SPOOL_MAX: '16MB', SPOOL_FULL: 'drop-oldest', ADMIN: './admin.sock' } });
+    const daemon = await startReady({
+      buckets: toKafka(kafka.address, topic),
+      env: { SPOOL: './spool', SPOOL_MAX: '16MB', SPOOL_FULL: 'drop-oldest', ADMIN: './admin.sock' },
+    });
     const client = await daemon.connect();
     const count = 60_000;
     await client.send(numberedFrames(topic, 'c', { count: 1000, bytes: 1000 }));
     // While it tries still, the stream is busy with up to 16 batches, and others go instead.
     await daemon.line(/mode error: /);
-    for (let from = 1000; from < count; from += 1000) await client.send(numberedFrames(topic, 'c', { from, count: 1000, bytes: 1000 }));
+    for (let from = 1000; from < count; from += 1000)
+      await client.send(numberedFrames(topic, 'c', { from, count: 1000, bytes: 1000 }));
     expect(await client.receipt()).toBe(count);
-    // Until then the oldest go; what the stream has in its hands once Kafka is back stays, and those behind it would go.
-    await daemon.until('the spool has room', async () => (await statusOf(join(daemon.folder, 'admin.sock'))).spool?.isFull === false);
+    // Until then the oldest go; what the stream has in its hands once Kafka is back stays, and those behind
+    // it would go.
+    await daemon.until(
+      'the spool has room',
+      async () => (await statusOf(join(daemon.folder, 'admin.sock'))).spool?.isFull === false,
+    );
     kafka.heal();
     await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, 40_000);
     const numbers = (await inKafka(topic)).get('c')!;
@@ -78,28 +106,40 @@ describe('SPOOL', () => {
     expect([received, Object.values(others)]).toEqual([count, [0, 0, 0, 0]]);
     expect(discarded).toBeGreaterThan(count / 2);
     expect(numbers).toEqual(range(count - delivered, count));
-    expect(daemon.linesLike(new RegExp(`discarded in all: bucket "${topic}", stream kafka: the spool was full .*: ${discarded} frames`))).toHaveLength(1);
+    expect(
+      daemon.linesLike(
+        new RegExp(
+          `discarded in all: bucket "${topic}", stream kafka: the spool was full .*: ${discarded} frames`,
+        ),
+      ),
+    ).toHaveLength(1);
   }, 60_000);
 
-  test.each(['never', 'batch', 'always'])('SPOOL_SYNC=%s: with Kafka away frames are safe at once; killed and started again, it delivers them first, each once, in order', async (sync) => {
-    const topic = await newTopic(bootstrap, `spool-${sync}`);
-    const kafka = await startShutKafka();
-    const env = { SPOOL: './spool', SPOOL_SYNC: sync };
-    const first = await startReady({ buckets: toKafka(kafka.address, topic), env });
-    const client = await first.connect();
-    await client.send(numberedFrames(topic, 'before', { count: 3210, bytes: 100 }));
-    expect(await client.receipt()).toBe(3210);
-    await first.kill9();
-    const second = await startReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
-    const late = await second.connect();
-    await late.send(numberedFrames(topic, 'after', { count: 500, bytes: 100 }));
-    expect(await late.receipt()).toBe(500);
-    kafka.heal();
-    await second.until('an empty spool', async () => (await segments(second)).length === 0);
-    const messages = allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString());
-    expect(messages.map((message) => message.split(':', 2).join(':'))).toEqual([...range(0, 3210).map((number) => `before:${number}`), ...range(0, 500).map((number) => `after:${number}`)]);
-    expect(await second.stop()).toMatchObject({ code: 0 });
-  });
+  test.each(['never', 'batch', 'always'])(
+    'SPOOL_SYNC=%s: with Kafka away frames are safe at once; killed and started again, it delivers them first, each once, in order',
+    async (sync) => {
+      const topic = await newTopic(bootstrap, `spool-${sync}`);
+      const kafka = await startShutKafka();
+      const env = { SPOOL: './spool', SPOOL_SYNC: sync };
+      const first = await startReady({ buckets: toKafka(kafka.address, topic), env });
+      const client = await first.connect();
+      await client.send(numberedFrames(topic, 'before', { count: 3210, bytes: 100 }));
+      expect(await client.receipt()).toBe(3210);
+      await first.kill9();
+      const second = await startReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+      const late = await second.connect();
+      await late.send(numberedFrames(topic, 'after', { count: 500, bytes: 100 }));
+      expect(await late.receipt()).toBe(500);
+      kafka.heal();
+      await second.until('an empty spool', async () => (await segments(second)).length === 0);
+      const messages = allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString());
+      expect(messages.map((message) => message.split(':', 2).join(':'))).toEqual([
+        ...range(0, 3210).map((number) => `before:${number}`),
+        ...range(0, 500).map((number) => `after:${number}`),
+      ]);
+      expect(await second.stop()).toMatchObject({ code: 0 });
+    },
+  );
 
   test('killed in the midst of writing: all that an answer counted is delivered, in order, and no number is skipped', async () => {
     const topic = await newTopic(bootstrap, 'spool-midst');
@@ -133,16 +173,22 @@ describe('SPOOL', () => {
   test('more than memory can hold: the disk takes it, no writer waits, the process stays small, and all of it arrives in order', async () => {
     const topic = await newTopic(bootstrap, 'spool-large');
     const kafka = await startShutKafka();
-    const daemon = await startReady({ buckets: toKafka(kafka.address, topic), env: { SPOOL: './spool', MAXMEMORY: '16MB' } });
+    const daemon = await startReady({
+      buckets: toKafka(kafka.address, topic),
+      env: { SPOOL: './spool', MAXMEMORY: '16MB' },
+    });
     const client = await daemon.connect();
     const count = 60_000;
-    for (let from = 0; from < count; from += 200) await client.send(numberedFrames(topic, 'c', { from, count: 200, bytes: 1024 }));
+    for (let from = 0; from < count; from += 200)
+      await client.send(numberedFrames(topic, 'c', { from, count: 200, bytes: 1024 }));
     expect(await client.receipt()).toBe(count);
     expect((await segments(daemon)).length).toBeGreaterThan(50);
     kafka.heal();
     await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0);
     expect(daemon.peakRssBytes).toBeLessThan(220 * MB);
-    console.log(`peak memory with MAXMEMORY=16MB, a spool and 60 MB written: ${Math.round(daemon.peakRssBytes / MB)} MB`);
+    console.log(
+      `peak memory with MAXMEMORY=16MB, a spool and 60 MB written: ${Math.round(daemon.peakRssBytes / MB)} MB`,
+    );
     expect(await inKafka(topic)).toEqual(new Map([['c', range(0, count)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   }, 60_000);
@@ -158,7 +204,8 @@ describe('SPOOL', () => {
     const client = await daemon.connect();
     const count = 2_000;
     for (let from = 0; from < count; from += 200) {
-      for (const topic of topics) await client.send(numberedFrames(topic, 'c', { from, count: 200, bytes: 1024 }));
+      for (const topic of topics)
+        await client.send(numberedFrames(topic, 'c', { from, count: 200, bytes: 1024 }));
     }
     // If each kept the slice of one batch, that would be more than there is: this answer would not come.
     expect(await client.receipt()).toBe(count * topics.length);
@@ -169,8 +216,14 @@ describe('SPOOL', () => {
       const numbers = (await inKafka(topic)).get('c')!;
       expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
       // Twelve standard deviations to either side.
-      expect(Math.abs(numbers.length - count / 2)).toBeLessThan(12 * Math.sqrt(count) / 2);
-      expect(daemon.accounts.get(`${topic}/half`)).toMatchObject({ received: count, delivered: numbers.length, slicedOut: count - numbers.length, queued: 0, discarded: 0 });
+      expect(Math.abs(numbers.length - count / 2)).toBeLessThan((12 * Math.sqrt(count)) / 2);
+      expect(daemon.accounts.get(`${topic}/half`)).toMatchObject({
+        received: count,
+        delivered: numbers.length,
+        slicedOut: count - numbers.length,
+        queued: 0,
+        discarded: 0,
+      });
     }
   }, 90_000);
 
@@ -191,12 +244,16 @@ describe('SPOOL', () => {
     expect(await second.stop()).toMatchObject({ code: 0 });
   });
 
-  // Known: the socket answers before anybody listens to the server's connections, so who comes while the spool is opened is never read.
+  // Known: the socket answers before anybody listens to the server's connections, so who comes while the
+  // spool is opened is never read.
   test('who connects while a large spool is being opened is read too', async () => {
     const topic = await newTopic(bootstrap, 'spool-early');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', SPOOL_SYNC: 'never' };
-    const buckets = { streamsConfigs: { kafka: kafkaStream(kafka.address) }, buckets: [{ id: topic, streams: ['kafka'], batch: 1 }] };
+    const buckets = {
+      streamsConfigs: { kafka: kafkaStream(kafka.address) },
+      buckets: [{ id: topic, streams: ['kafka'], batch: 1 }],
+    };
     const first = await startReady({ buckets, env });
     const client = await first.connect();
     await client.send(numberedFrames(topic, 'c', { count: 2000 }));
@@ -210,7 +267,10 @@ describe('SPOOL', () => {
 
   test('nothing is left in the spool when all is delivered', async () => {
     const daemon = await startReady({
-      buckets: { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20 }] },
+      buckets: {
+        streamsConfigs: { files: fileStream('data') },
+        buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20 }],
+      },
       env: { SPOOL: './spool' },
     });
     const client = await daemon.connect();
@@ -218,6 +278,8 @@ describe('SPOOL', () => {
     expect(await client.receipt()).toBe(5000);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await segments(daemon)).toEqual([]);
-    expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(new Map([['c', range(0, 5000)]]));
+    expect(numbersBySender((await daemon.files('data')).map(({ message }) => message))).toEqual(
+      new Map([['c', range(0, 5000)]]),
+    );
   });
 });

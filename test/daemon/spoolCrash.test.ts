@@ -1,11 +1,21 @@
-// The spool under kill -9, stops and shortage: what a receipt has counted is delivered, in order, and nothing is made up.
+// The spool under kill -9, stops and shortage: what a receipt has counted is delivered, in order, and nothing
+// is made up.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
 import { BATCH, BUCKET, WINDOW, judge, randomOf, senders, type Sender } from '../faults/senders.js';
-import { daemonFolder, filesOf, launchDaemon, numberedFrames, numbersBySender, range, startDaemon, type TestDaemon } from '../support/daemon.js';
+import {
+  daemonFolder,
+  filesOf,
+  launchDaemon,
+  numberedFrames,
+  numbersBySender,
+  range,
+  startDaemon,
+  type TestDaemon,
+} from '../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
 import { freePorts } from '../support/freePorts.js';
 import { allMessages, readTopic } from '../support/kafkaReader.js';
@@ -24,7 +34,10 @@ async function kafkaAway(): Promise<object> {
 }
 
 function bucketsTo(stream: object, bucket = BUCKET, batch = BATCH): object {
-  return { streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], batch, batchTimeout: 20 }] };
+  return {
+    streamsConfigs: { out: stream },
+    buckets: [{ id: bucket, streams: ['out'], batch, batchTimeout: 20 }],
+  };
 }
 
 async function startShutKafka(): Promise<TcpProxy> {
@@ -47,91 +60,121 @@ async function delivered(daemon: TestDaemon): Promise<Map<string, number[]>> {
 }
 
 describe('kill -9 with a spool', () => {
-  test.each(range(0, 5).map((i) => 20_261 + i * 7))('with Kafka away, at random moments, some in a row: what was receipted is delivered once, in order (seed %i)', async (seed) => {
-    const random = randomOf(seed);
-    const env = { SPOOL: './spool', SPOOL_SYNC: ['never', 'batch', 'always'][random(3)]! };
-    const folder = await daemonFolder();
-    const all: Sender[] = [];
-    const away = bucketsTo(await kafkaAway());
-    for (const life of range(0, 5)) {
-      const daemon = await launchDaemon({ buckets: away, env, folder });
-      // Now and then it dies before it has looked at what there is.
-      if (random(4) > 0) {
-        await daemon.line(/ listens on /);
-        const own = await senders(daemon, `life${life}`, random);
-        all.push(...own);
-        await pause(random(250));
-        await daemon.kill9();
-        await Promise.all(own.map(({ ended }) => ended));
-      } else {
-        await pause(random(400));
-        await daemon.kill9();
+  test.each(range(0, 5).map((i) => 20_261 + i * 7))(
+    'with Kafka away, at random moments, some in a row: what was receipted is delivered once, in order (seed %i)',
+    async (seed) => {
+      const random = randomOf(seed);
+      const env = { SPOOL: './spool', SPOOL_SYNC: ['never', 'batch', 'always'][random(3)]! };
+      const folder = await daemonFolder();
+      const all: Sender[] = [];
+      const away = bucketsTo(await kafkaAway());
+      for (const life of range(0, 5)) {
+        const daemon = await launchDaemon({ buckets: away, env, folder });
+        // Now and then it dies before it has looked at what there is.
+        if (random(4) > 0) {
+          await daemon.line(/ listens on /);
+          const own = await senders(daemon, `life${life}`, random);
+          all.push(...own);
+          await pause(random(250));
+          await daemon.kill9();
+          await Promise.all(own.map(({ ended }) => ended));
+        } else {
+          await pause(random(400));
+          await daemon.kill9();
+        }
       }
-    }
-    const daemon = await startDaemon({ buckets: bucketsTo(fileStream('data', { fsync: false })), env, folder });
-    await daemon.line(/ listens on /);
-    await untilEmpty(daemon);
-    expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(await segments(daemon)).toEqual([]);
-    expect(judge(all, await delivered(daemon), `seed ${seed}`), 'nothing was delivered before, so nothing comes twice').toBe(0);
-    console.log(`seed ${seed}: ${all.reduce((sum, { sent }) => sum + sent, 0)} sent, ${all.reduce((sum, { receipted }) => sum + receipted, 0)} receipted, ${daemon.linesLike(/were being written/).length} torn ends`);
-  }, 90_000);
+      const daemon = await startDaemon({
+        buckets: bucketsTo(fileStream('data', { fsync: false })),
+        env,
+        folder,
+      });
+      await daemon.line(/ listens on /);
+      await untilEmpty(daemon);
+      expect(await daemon.stop()).toMatchObject({ code: 0 });
+      expect(await segments(daemon)).toEqual([]);
+      expect(
+        judge(all, await delivered(daemon), `seed ${seed}`),
+        'nothing was delivered before, so nothing comes twice',
+      ).toBe(0);
+      console.log(
+        `seed ${seed}: ${all.reduce((sum, { sent }) => sum + sent, 0)} sent, ${all.reduce((sum, { receipted }) => sum + receipted, 0)} receipted, ${daemon.linesLike(/were being written/).length} torn ends`,
+      );
+    },
+    90_000,
+  );
 
-  test.each([7, 77, 777])('in the midst of delivery, three in a row: nothing is lost, and no more than what was on its way comes twice (seed %i)', async (seed) => {
-    const random = randomOf(seed);
-    const env = { SPOOL: './spool', SPOOL_SYNC: 'never' };
-    const folder = await daemonFolder();
-    const all: Sender[] = [];
-    const buckets = bucketsTo(fileStream('data', { fsync: true, sizeRotate: '200KB' }));
-    const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
-    await away.line(/ listens on /);
-    all.push(...(await senders(away, 'away', random)));
-    await away.until('a backlog', async () => (await segments(away)).length > 400);
-    await away.kill9();
-    let kills = 0;
-    for (const life of range(0, 3)) {
+  test.each([7, 77, 777])(
+    'in the midst of delivery, three in a row: nothing is lost, and no more than what was on its way comes twice (seed %i)',
+    async (seed) => {
+      const random = randomOf(seed);
+      const env = { SPOOL: './spool', SPOOL_SYNC: 'never' };
+      const folder = await daemonFolder();
+      const all: Sender[] = [];
+      const buckets = bucketsTo(fileStream('data', { fsync: true, sizeRotate: '200KB' }));
+      const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
+      await away.line(/ listens on /);
+      all.push(...(await senders(away, 'away', random)));
+      await away.until('a backlog', async () => (await segments(away)).length > 400);
+      await away.kill9();
+      let kills = 0;
+      for (const life of range(0, 3)) {
+        const daemon = await launchDaemon({ buckets, env, folder });
+        await daemon.line(/ listens on /);
+        if (life === 2) all.push(...(await senders(daemon, `life${life}`, random)));
+        await pause(random(60));
+        await daemon.kill9();
+        kills++;
+      }
+      await Promise.all(all.map(({ ended }) => ended));
       const daemon = await launchDaemon({ buckets, env, folder });
       await daemon.line(/ listens on /);
-      if (life === 2) all.push(...(await senders(daemon, `life${life}`, random)));
-      await pause(random(60));
-      await daemon.kill9();
-      kills++;
-    }
-    await Promise.all(all.map(({ ended }) => ended));
-    const daemon = await launchDaemon({ buckets, env, folder });
-    await daemon.line(/ listens on /);
-    await untilEmpty(daemon);
-    expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(await segments(daemon)).toEqual([]);
-    const repeated = judge(all, await delivered(daemon), `seed ${seed}`);
-    expect(repeated).toBeLessThanOrEqual(kills * WINDOW * BATCH);
-    console.log(`seed ${seed}: ${all.reduce((sum, { sent }) => sum + sent, 0)} sent, ${repeated} came twice`);
-  }, 90_000);
+      await untilEmpty(daemon);
+      expect(await daemon.stop()).toMatchObject({ code: 0 });
+      expect(await segments(daemon)).toEqual([]);
+      const repeated = judge(all, await delivered(daemon), `seed ${seed}`);
+      expect(repeated).toBeLessThanOrEqual(kills * WINDOW * BATCH);
+      console.log(
+        `seed ${seed}: ${all.reduce((sum, { sent }) => sum + sent, 0)} sent, ${repeated} came twice`,
+      );
+    },
+    90_000,
+  );
 });
 
 describe('stops with a spool', () => {
-  test.each([3, 33, 333])('SIGTERM under load with Kafka away: exit 0, every frame that was written is in the spool, and delivered by the next one (seed %i)', async (seed) => {
-    const random = randomOf(seed);
-    const env = { SPOOL: './spool', STOP_TIMEOUT: '8s' };
-    const folder = await daemonFolder();
-    const first = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
-    await first.line(/ listens on /);
-    const written = new Map<string, number>();
-    await Promise.all(range(0, 4).map(async (i) => {
-      const client = await first.connect();
-      const count = 1 + random(5000);
-      for (let from = 0; from < count; from += 100) await client.send(numberedFrames(BUCKET, `c${i}`, { from, count: Math.min(100, count - from), bytes: 80 }));
-      written.set(`c${i}`, count);
-    }));
-    const { code, ms } = await first.stop();
-    expect(code).toBe(0);
-    expect(ms).toBeLessThan(9_500);
-    const second = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env, folder });
-    await second.line(/ listens on /);
-    await untilEmpty(second);
-    expect(await second.stop()).toMatchObject({ code: 0 });
-    expect(await delivered(second)).toEqual(new Map([...written].map(([name, count]) => [name, range(0, count)])));
-  }, 60_000);
+  test.each([3, 33, 333])(
+    'SIGTERM under load with Kafka away: exit 0, every frame that was written is in the spool, and delivered by the next one (seed %i)',
+    async (seed) => {
+      const random = randomOf(seed);
+      const env = { SPOOL: './spool', STOP_TIMEOUT: '8s' };
+      const folder = await daemonFolder();
+      const first = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
+      await first.line(/ listens on /);
+      const written = new Map<string, number>();
+      await Promise.all(
+        range(0, 4).map(async (i) => {
+          const client = await first.connect();
+          const count = 1 + random(5000);
+          for (let from = 0; from < count; from += 100)
+            await client.send(
+              numberedFrames(BUCKET, `c${i}`, { from, count: Math.min(100, count - from), bytes: 80 }),
+            );
+          written.set(`c${i}`, count);
+        }),
+      );
+      const { code, ms } = await first.stop();
+      expect(code).toBe(0);
+      expect(ms).toBeLessThan(9_500);
+      const second = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env, folder });
+      await second.line(/ listens on /);
+      await untilEmpty(second);
+      expect(await second.stop()).toMatchObject({ code: 0 });
+      expect(await delivered(second)).toEqual(
+        new Map([...written].map(([name, count]) => [name, range(0, count)])),
+      );
+    },
+    60_000,
+  );
 
   test('Kafka gets the times of arrival, not those of delivery', async () => {
     const topic = await newTopic(bootstrap, 'spool-times');
@@ -156,14 +199,16 @@ describe('stops with a spool', () => {
     await untilEmpty(second);
     expect(await second.stop()).toMatchObject({ code: 0 });
     const messages = allMessages(await readTopic(bootstrap, topic));
-    expect(messages.map(({ value }) => value!.toString())).toEqual(range(0, 8).map((number) => `c:${number}:`));
+    expect(messages.map(({ value }) => value!.toString())).toEqual(
+      range(0, 8).map((number) => `c:${number}:`),
+    );
     for (const [i, { timestamp }] of messages.entries()) {
       expect(timestamp).toBeGreaterThanOrEqual(windows[i]![0]);
       expect(timestamp).toBeLessThanOrEqual(windows[i]![1]);
     }
   });
 
-  test('a spool that can\'t be used is said, and nothing is started', async () => {
+  test("a spool that can't be used is said, and nothing is started", async () => {
     for (const SPOOL of ['./buckets.json', './buckets.json/below', '/proc/spool']) {
       const daemon = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env: { SPOOL } });
       expect(await daemon.exited).toEqual({ code: 1, signal: null });
@@ -174,7 +219,10 @@ describe('stops with a spool', () => {
   });
 
   test('after a start that failed for its spool no socket stays', async () => {
-    const daemon = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env: { SPOOL: './buckets.json' } });
+    const daemon = await launchDaemon({
+      buckets: bucketsTo(fileStream('data')),
+      env: { SPOOL: './buckets.json' },
+    });
     await daemon.exited;
     expect(existsSync(daemon.socketPath)).toBe(false);
   });
@@ -185,14 +233,20 @@ describe('shortage with a spool', () => {
     const topic = await newTopic(bootstrap, 'spool-200');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', MAXMEMORY: '32MB' };
-    const daemon = await launchDaemon({ buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000), env });
+    const daemon = await launchDaemon({
+      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000),
+      env,
+    });
     await daemon.line(/ listens on /);
     const count = 12_500;
-    await Promise.all(range(0, 4).map(async (i) => {
-      const client = await daemon.connect();
-      for (let from = 0; from < count; from += 50) await client.send(numberedFrames(topic, `c${i}`, { from, count: 50, bytes: 4000 }));
-      expect(await client.receipt()).toBe(count);
-    }));
+    await Promise.all(
+      range(0, 4).map(async (i) => {
+        const client = await daemon.connect();
+        for (let from = 0; from < count; from += 50)
+          await client.send(numberedFrames(topic, `c${i}`, { from, count: 50, bytes: 4000 }));
+        expect(await client.receipt()).toBe(count);
+      }),
+    );
     const awayMb = Math.round(daemon.peakRssBytes / MB);
     kafka.heal();
     await untilEmpty(daemon, 50_000);
@@ -200,7 +254,9 @@ describe('shortage with a spool', () => {
     console.log(`200 MB, MAXMEMORY=32MB: at most ${awayMb} MB while Kafka was away, ${peakMb} MB in all`);
     expect(peakMb).toBeLessThan(250);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    const found = numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+    const found = numbersBySender(
+      allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
+    );
     for (const i of range(0, 4)) expect(found.get(`c${i}`), `c${i}`).toEqual(range(0, count));
   }, 120_000);
 
@@ -208,13 +264,17 @@ describe('shortage with a spool', () => {
     const topic = await newTopic(bootstrap, 'spool-max');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', SPOOL_MAX: '16MB', MAXMEMORY: '64MB' };
-    const daemon = await launchDaemon({ buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000), env });
+    const daemon = await launchDaemon({
+      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000),
+      env,
+    });
     await daemon.line(/ listens on /);
     const client = await daemon.connect();
     const count = 20_000;
     let sent = 0;
     const writing = (async () => {
-      for (; sent < count; sent += 50) await client.send(numberedFrames(topic, 'c', { from: sent, count: 50, bytes: 2000 }));
+      for (; sent < count; sent += 50)
+        await client.send(numberedFrames(topic, 'c', { from: sent, count: 50, bytes: 2000 }));
       return client.receipt();
     })();
     await daemon.line(/the spool is full/);
@@ -230,7 +290,9 @@ describe('shortage with a spool', () => {
     expect(await writing).toBe(count);
     await untilEmpty(daemon, 30_000);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    const found = numbersBySender(allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()));
+    const found = numbersBySender(
+      allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
+    );
     expect(found).toEqual(new Map([['c', range(0, count)]]));
   }, 90_000);
 
@@ -241,7 +303,10 @@ describe('shortage with a spool', () => {
     const [files, perFile] = [300, 250];
     for (const file of range(0, files)) {
       const frames = numberedFrames(BUCKET, 'old', { from: file * perFile, count: perFile, bytes: 4100 });
-      await writeFile(join(spooled, `${1_700_000_000_000 + file}-${String(file + 1).padStart(8, '0')}.bckstm`), Buffer.concat([frames, encodeCheckpoint(frames, perFile, 1_700_000_000_000 + file)]));
+      await writeFile(
+        join(spooled, `${1_700_000_000_000 + file}-${String(file + 1).padStart(8, '0')}.bckstm`),
+        Buffer.concat([frames, encodeCheckpoint(frames, perFile, 1_700_000_000_000 + file)]),
+      );
     }
     const env = { SPOOL: './spool', MAXMEMORY: '64MB' };
     const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
@@ -252,16 +317,25 @@ describe('shortage with a spool', () => {
     expect(await client.receipt()).toBe(1000);
     const servedMs = Date.now() - startedMs;
     await away.line(/mode error/);
-    console.log(`300 MB in ${files} segments: served after ${servedMs} ms, at most ${Math.round(away.peakRssBytes / MB)} MB`);
+    console.log(
+      `300 MB in ${files} segments: served after ${servedMs} ms, at most ${Math.round(away.peakRssBytes / MB)} MB`,
+    );
     expect(servedMs).toBeLessThan(3_000);
     expect(away.peakRssBytes).toBeLessThan(180 * MB);
     await away.kill9();
-    const daemon = await launchDaemon({ buckets: bucketsTo(fileStream('data', { fsync: false })), env, folder });
+    const daemon = await launchDaemon({
+      buckets: bucketsTo(fileStream('data', { fsync: false })),
+      env,
+      folder,
+    });
     await daemon.line(/ listens on /);
     await untilEmpty(daemon, 50_000);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await readdir(spooled)).toEqual([]);
     const found = await daemon.files('data');
-    expect(found.map(({ message }) => message.split(':', 2).join(':'))).toEqual([...range(0, files * perFile).map((number) => `old:${number}`), ...range(0, 1000).map((number) => `new:${number}`)]);
+    expect(found.map(({ message }) => message.split(':', 2).join(':'))).toEqual([
+      ...range(0, files * perFile).map((number) => `old:${number}`),
+      ...range(0, 1000).map((number) => `new:${number}`),
+    ]);
   }, 120_000);
 });

@@ -1,4 +1,5 @@
-// `kahe tail` with the whole daemon: the frames that are shown, who may see them, and that nobody who looks holds it up.
+// `kahe tail` with the whole daemon: the frames that are shown, who may see them, and that nobody who looks
+// holds it up.
 import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -6,20 +7,37 @@ import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type FrameLine, type TailLine } from '../../src/admin/tail/tail.js';
 import { askAdmin, statusOf } from '../support/adminDoor.js';
 import { type CliProcess, runCli, startCli } from '../support/cliProcess.js';
-import { type TestDaemon, frame, numberedFrames, numberedMessage, numbersBySender, range, startDaemon } from '../support/daemon.js';
+import {
+  type TestDaemon,
+  frame,
+  numberedFrames,
+  numberedMessage,
+  numbersBySender,
+  range,
+  startDaemon,
+} from '../support/daemon.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { builtDaemon } from '../support/daemonBuild.js';
 import { freePorts } from '../support/freePorts.js';
 
-const BUCKETS = { streamsConfigs: { files: fileStream('data') }, buckets: [{ id: 'requests', streams: ['files'], batchTimeout: 20 }], defaultBucket: { streams: ['files'], batchTimeout: 20 } };
+const BUCKETS = {
+  streamsConfigs: { files: fileStream('data') },
+  buckets: [{ id: 'requests', streams: ['files'], batchTimeout: 20 }],
+  defaultBucket: { streams: ['files'], batchTimeout: 20 },
+};
 const ADMIN = './admin.sock';
 
 beforeAll(() => builtDaemon());
 
-async function startShown(env: Readonly<Record<string, string>> = { ADMIN }): Promise<{ readonly daemon: TestDaemon; readonly door: string }> {
+async function startShown(
+  env: Readonly<Record<string, string>> = { ADMIN },
+): Promise<{ readonly daemon: TestDaemon; readonly door: string }> {
   const daemon = await startDaemon({ buckets: BUCKETS, env });
   const door = join(daemon.folder, ADMIN);
-  await daemon.until('a daemon to be seen', async () => (await askAdmin(door, '/status.json')).status === 200);
+  await daemon.until(
+    'a daemon to be seen',
+    async () => (await askAdmin(door, '/status.json')).status === 200,
+  );
   return { daemon, door };
 }
 
@@ -31,7 +49,9 @@ function startTail({ folder }: TestDaemon, ...args: string[]): Promise<CliProces
 async function openTail(door: string, path: string): Promise<http.IncomingMessage> {
   const request = http.get({ socketPath: door, path, agent: false });
   onTestFinished(() => void request.destroy());
-  const response = await new Promise<http.IncomingMessage>((resolve, reject) => request.on('response', resolve).on('error', reject));
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) =>
+    request.on('response', resolve).on('error', reject),
+  );
   response.on('error', () => undefined);
   return response;
 }
@@ -40,16 +60,26 @@ async function openTail(door: string, path: string): Promise<http.IncomingMessag
 function linesOf(response: http.IncomingMessage): () => TailLine[] {
   let text = '';
   response.setEncoding('utf8').on('data', (piece: string) => (text += piece));
-  return () => text.split('\n').slice(0, -1).map((line) => JSON.parse(line) as TailLine);
+  return () =>
+    text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as TailLine);
 }
 
 function framesOf(out: string): FrameLine[] {
-  return out.split('\n').slice(0, -1).map((line) => JSON.parse(line) as FrameLine);
+  return out
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as FrameLine);
 }
 
 /** Shown and unseen. */
 function countOf(lines: readonly TailLine[]): [number, number] {
-  return [lines.filter(({ kind }) => kind === 'frame').length, lines.reduce((sum, line) => (line.kind === 'unseen' ? sum + line.frames : sum), 0)];
+  return [
+    lines.filter(({ kind }) => kind === 'frame').length,
+    lines.reduce((sum, line) => (line.kind === 'unseen' ? sum + line.frames : sum), 0),
+  ];
 }
 
 test('frames as they pass, in their order, byte for byte; a bucket that is not there yet is waited for', async () => {
@@ -59,13 +89,25 @@ test('frames as they pass, in their order, byte for byte; a bucket that is not t
   await daemon.until('it waits', () => cli.err.includes('its first frame is waited for'));
   const client = await daemon.connect();
   const odd = Buffer.of(0, 0xff, 0x1b, 0x5b);
-  await client.send(Buffer.concat([frame('requests', 'another bucket'), numberedFrames(name, 's', { count: 100, bytes: 200, key: (n) => `k${n}` }), frame(name, odd, odd), frame(name, '')]));
+  await client.send(
+    Buffer.concat([
+      frame('requests', 'another bucket'),
+      numberedFrames(name, 's', { count: 100, bytes: 200, key: (n) => `k${n}` }),
+      frame(name, odd, odd),
+      frame(name, ''),
+    ]),
+  );
   expect(await client.receipt()).toBe(103);
   const { code, out, err } = await cli.exited;
   expect([code, err.split('\n').at(-2)]).toEqual([0, '102 frames shown, 0 passed unseen']);
   const frames = framesOf(out);
-  expect(frames.slice(0, 100).map(({ bucket, key, message, size }) => [bucket, key, message, size])).toEqual(range(0, 100).map((n) => [name, `k${n}`, numberedMessage('s', n, 200), 200]));
-  expect(frames.slice(100)).toMatchObject([{ key: odd.toString('base64'), message: odd.toString('base64'), base64: ['key', 'message'], size: 4 }, { key: null, message: '', size: 0 }]);
+  expect(frames.slice(0, 100).map(({ bucket, key, message, size }) => [bucket, key, message, size])).toEqual(
+    range(0, 100).map((n) => [name, `k${n}`, numberedMessage('s', n, 200), 200]),
+  );
+  expect(frames.slice(100)).toMatchObject([
+    { key: odd.toString('base64'), message: odd.toString('base64'), base64: ['key', 'message'], size: 4 },
+    { key: null, message: '', size: 0 },
+  ]);
   for (const { time } of frames) expect(Math.abs(Date.parse(time) - Date.now())).toBeLessThan(120_000);
   expect((await daemon.files('data')).length).toBe(103);
 });
@@ -85,10 +127,14 @@ test('under load a sample: no more than the rate, from all over, and shown and u
   const [shown] = countOf(lines());
   expect(shown).toBeGreaterThanOrEqual(20);
   expect(shown).toBeLessThanOrEqual(20 + 20 * (seconds + 5));
-  const numbers = numbersBySender(lines().flatMap((line) => (line.kind === 'frame' ? [line.message] : []))).get('s')!;
+  const numbers = numbersBySender(
+    lines().flatMap((line) => (line.kind === 'frame' ? [line.message] : [])),
+  ).get('s')!;
   expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
   await daemon.until('each with the key', () => countOf(key())[0] + countOf(key())[1] === 100);
-  expect(numbersBySender(key().flatMap((line) => (line.kind === 'frame' ? [line.message] : []))).get('s')).toEqual(range(0, 100).map((n) => n * 1_000 + 7));
+  expect(
+    numbersBySender(key().flatMap((line) => (line.kind === 'frame' ? [line.message] : []))).get('s'),
+  ).toEqual(range(0, 100).map((n) => n * 1_000 + 7));
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 }, 120_000);
 
@@ -104,7 +150,10 @@ test('who never reads holds up nothing and costs little; when he reads at last, 
     await client.receipt();
   }
   expect((await statusOf(door)).process.residentBytes - before).toBeLessThan(120 * 1024 ** 2);
-  expect((await statusOf(door)).buckets[0]!.streams[0]!.account).toMatchObject({ received: 4_010, delivered: 4_010 });
+  expect((await statusOf(door)).buckets[0]!.streams[0]!.account).toMatchObject({
+    received: 4_010,
+    delivered: 4_010,
+  });
   const lines = linesOf(response);
   await daemon.until('all is counted', () => countOf(lines())[0] + countOf(lines())[1] === 4_010);
   expect(countOf(lines())[1]).toBeGreaterThan(1_000);
@@ -114,25 +163,48 @@ test('who never reads holds up nothing and costs little; when he reads at last, 
 test('on a port frames are shown to nobody, and it says what to do; nor to a page that comes by another name', async () => {
   const [port] = await freePorts(1);
   const { daemon, door } = await startShown({ ADMIN: `127.0.0.1:${port},${ADMIN}` });
-  expect(await askAdmin(port!, '/tail/requests')).toMatchObject({ status: 403, body: expect.stringMatching(/^frames are shown on a Unix socket alone.* ADMIN=127\.0\.0\.1:9090, \/run\/kahe\/admin\.sock\n$/) as string });
-  expect(await askAdmin(door, '/tail/requests', { headers: { Host: 'evil.example:9090' } })).toMatchObject({ status: 403 });
+  expect(await askAdmin(port!, '/tail/requests')).toMatchObject({
+    status: 403,
+    body: expect.stringMatching(
+      /^frames are shown on a Unix socket alone.* ADMIN=127\.0\.0\.1:9090, \/run\/kahe\/admin\.sock\n$/,
+    ) as string,
+  });
+  expect(await askAdmin(door, '/tail/requests', { headers: { Host: 'evil.example:9090' } })).toMatchObject({
+    status: 403,
+  });
   const refused = await runCli(['tail', 'requests', '--admin', `127.0.0.1:${port}`], { cwd: daemon.folder });
-  expect(refused).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^kahe tail: frames are shown on a Unix socket alone/) as string });
+  expect(refused).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/^kahe tail: frames are shown on a Unix socket alone/) as string,
+  });
   // With both doors configured it takes the one that shows them.
-  const cli = await startCli(['tail', 'requests', '--count', '1'], { cwd: daemon.folder, env: { ADMIN: `127.0.0.1:${port},${ADMIN}` } });
+  const cli = await startCli(['tail', 'requests', '--count', '1'], {
+    cwd: daemon.folder,
+    env: { ADMIN: `127.0.0.1:${port},${ADMIN}` },
+  });
   const client = await daemon.connect();
   await daemon.until('one is shown', async () => {
     await client.send(frame('requests', 'hello', 'k'));
     return cli.out.includes('hello');
   });
-  expect(await cli.exited).toMatchObject({ code: 0, out: expect.stringMatching(/^TIME +KEY +SIZE +MESSAGE\n\S+ k +5 B {2}hello\n$/) as string });
+  expect(await cli.exited).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^TIME +KEY +SIZE +MESSAGE\n\S+ k +5 B {2}hello\n$/) as string,
+  });
 });
 
 test('four can look at a time; a fifth is told so, and has his turn when one of them ends', async () => {
   const { daemon, door } = await startShown();
   const open = await Promise.all(range(0, 4).map(() => openTail(door, '/tail/requests')));
-  expect(await askAdmin(door, '/tail/requests')).toMatchObject({ status: 429, body: '4 are looking at frames already, and no more can at a time: end one of them\n' });
-  expect(await runCli(['tail', 'requests'], { cwd: daemon.folder, env: { ADMIN } })).toMatchObject({ code: 1, err: expect.stringContaining('4 are looking at frames already') as string });
+  expect(await askAdmin(door, '/tail/requests')).toMatchObject({
+    status: 429,
+    body: '4 are looking at frames already, and no more can at a time: end one of them\n',
+  });
+  expect(await runCli(['tail', 'requests'], { cwd: daemon.folder, env: { ADMIN } })).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('4 are looking at frames already') as string,
+  });
   open[2]!.destroy();
   await daemon.until('there is room', async () => {
     const next = await openTail(door, '/tail/requests');
@@ -155,7 +227,18 @@ test('a bucket that is quiet for long, and then is not', async () => {
 
 test('what makes no sense is refused, and harms nothing', async () => {
   const { daemon, door } = await startShown();
-  const bad = ['/tail/', '/tail/%ff', '/tail/%', `/tail/${'x'.repeat(256)}`, '/tail/a?rate=0', '/tail/a?rate=-1', '/tail/a?rate=1e9', '/tail/a?rate=x', '/tail/a?key=', `/tail/a?key=${'k'.repeat(256)}`];
+  const bad = [
+    '/tail/',
+    '/tail/%ff',
+    '/tail/%',
+    `/tail/${'x'.repeat(256)}`,
+    '/tail/a?rate=0',
+    '/tail/a?rate=-1',
+    '/tail/a?rate=1e9',
+    '/tail/a?rate=x',
+    '/tail/a?key=',
+    `/tail/a?key=${'k'.repeat(256)}`,
+  ];
   for (const path of bad) expect([path, (await askAdmin(door, path)).status]).toEqual([path, 400]);
   expect((await askAdmin(door, '/tail/a', { method: 'HEAD' })).status).toBe(405);
   expect((await askAdmin(door, '/tail/a', { method: 'POST' })).status).toBe(405);
@@ -165,14 +248,20 @@ test('what makes no sense is refused, and harms nothing', async () => {
 
 test('it ends with the daemon: what was on its way is shown, exit code 3; and with Ctrl-C: exit code 0', async () => {
   const { daemon } = await startShown();
-  const [left, stopped] = await Promise.all([startTail(daemon, 'requests', '--rate', '1000'), startTail(daemon, 'requests', '--rate', '1000')]);
+  const [left, stopped] = await Promise.all([
+    startTail(daemon, 'requests', '--rate', '1000'),
+    startTail(daemon, 'requests', '--rate', '1000'),
+  ]);
   const client = await daemon.connect();
   await daemon.until('both look', async () => {
     await client.send(frame('requests', 'look'));
     return left.out.includes('look') && stopped.out.includes('look');
   });
   stopped.signal('SIGINT');
-  expect(await stopped.exited).toMatchObject({ code: 0, err: expect.stringMatching(/^\d+ frames? shown, \d+ passed unseen\n$/) as string });
+  expect(await stopped.exited).toMatchObject({
+    code: 0,
+    err: expect.stringMatching(/^\d+ frames? shown, \d+ passed unseen\n$/) as string,
+  });
   await client.send(frame('requests', 'the last one'));
   await client.receipt();
   expect(await daemon.stop()).toMatchObject({ code: 0 });

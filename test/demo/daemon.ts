@@ -1,5 +1,5 @@
-// The daemon of the demo, as built in dist/, in a folder of its own, and commands beside it; log lines that a person would look at are shown as
-// they come.
+// The daemon of the demo, as built in dist/, in a folder of its own, and commands beside it; log lines that a
+// person would look at are shown as they come.
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -31,7 +31,11 @@ export class DemoDaemon {
   async start(buckets: object): Promise<void> {
     writeFileSync(path.join(this.#folder, '.env.demo.local'), 'SOCKET=./kahe.sock\n');
     writeFileSync(path.join(this.#folder, 'buckets.json'), JSON.stringify(buckets, undefined, 2));
-    const daemon = spawn(process.execPath, [MAIN], { cwd: this.#folder, env: this.#env, stdio: ['ignore', 'inherit', 'pipe'] });
+    const daemon = spawn(process.execPath, [MAIN], {
+      cwd: this.#folder,
+      env: this.#env,
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
     this.#process = daemon;
     process.once('exit', () => daemon.kill('SIGKILL'));
     createInterface(daemon.stderr).on('line', (line) => this.#onLine(line));
@@ -42,15 +46,20 @@ export class DemoDaemon {
   async waitForLines(pattern: RegExp, count: number): Promise<void> {
     const untilMs = Date.now() + DEADLINE_MS;
     while (this.#lines.filter((line) => pattern.test(line)).length < count) {
-      if (this.#process?.exitCode !== null) throw new Error(`the daemon has ended:\n${this.#lines.join('\n')}`);
-      if (Date.now() > untilMs) throw new Error(`the daemon's log does not say ${String(pattern)}:\n${this.#lines.join('\n')}`);
+      if (this.#process?.exitCode !== null)
+        throw new Error(`the daemon has ended:\n${this.#lines.join('\n')}`);
+      if (Date.now() > untilMs)
+        throw new Error(`the daemon's log does not say ${String(pattern)}:\n${this.#lines.join('\n')}`);
       await sleep(POLL_MS);
     }
   }
 
   /** Resolves to the lines that a command prints. @throws Error unless its exit code is 0 */
   async command(...args: readonly string[]): Promise<readonly string[]> {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd: this.#folder, env: this.#env });
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], {
+      cwd: this.#folder,
+      env: this.#env,
+    });
     return `${stderr}${stdout}`.trimEnd().split('\n');
   }
 
@@ -59,7 +68,9 @@ export class DemoDaemon {
     const daemon = this.#process!;
     daemon.kill('SIGTERM');
     if (daemon.exitCode === null) await once(daemon, 'close');
-    return this.#lines.slice(this.#lines.findIndex((line) => line.includes('| stopped;'))).map((line) => line.split(' | ')[2] ?? line);
+    return this.#lines
+      .slice(this.#lines.findIndex((line) => line.includes('| stopped;')))
+      .map((line) => line.split(' | ')[2] ?? line);
   }
 
   #onLine(line: string): void {

@@ -1,6 +1,7 @@
-// Shows Kahe at work, in under a minute: a Kafka, the daemon, and senders that write 20,000 frames to two buckets; the broker is killed in the
-// middle, so that frames go to the backup files; it comes back; one bucket's backup is sent by itself, the other one's by `kahe replay`; and it is
-// counted what arrived where. On a terminal the status page stays until Enter. Leaves nothing behind.
+// Shows Kahe at work, in under a minute: a Kafka, the daemon, and senders that write 20,000 frames to two
+// buckets; the broker is killed in the middle, so that frames go to the backup files; it comes back; one
+// bucket's backup is sent by itself, the other one's by `kahe replay`; and it is counted what arrived where.
+// On a terminal the status page stays until Enter. Leaves nothing behind.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -36,10 +37,14 @@ const daemon = new DemoDaemon(folder, adminPort!);
 await daemon.start(configuration(kafka));
 say(`It is to be seen at ${daemon.page} all the while.`);
 
-say(`Kafka is there: ${BUCKETS.length * SENDERS.length} senders write ${thousands(ACTS.before)} frames each.`);
+say(
+  `Kafka is there: ${BUCKETS.length * SENDERS.length} senders write ${thousands(ACTS.before)} frames each.`,
+);
 await sendAll(0, ACTS.before);
 
-say(`They write ${thousands(ACTS.killed)} more each, the broker is killed (kill -9) meanwhile, and ${thousands(ACTS.away)} more while it is away.`);
+say(
+  `They write ${thousands(ACTS.killed)} more each, the broker is killed (kill -9) meanwhile, and ${thousands(ACTS.away)} more while it is away.`,
+);
 const sending = sendAll(ACTS.before, ACTS.killed);
 await sleep(100);
 await kafka.nodes[0]!.kill();
@@ -51,7 +56,9 @@ await kafka.nodes[0]!.start();
 await daemon.waitForLines(/ mode normal: /, BUCKETS.length);
 await sendAll(ACTS.before + ACTS.killed + ACTS.away, ACTS.after);
 
-say('What arrived where. The backup of orders was sent first, by itself ("replay": "auto"); that of clicks ("manual") waits for somebody:');
+say(
+  'What arrived where. The backup of orders was sent first, by itself ("replay": "auto"); that of clicks ("manual") waits for somebody:',
+);
 const isRight = await showCounts(kafka);
 
 say('kahe replay --remove backup/clicks');
@@ -61,18 +68,29 @@ const isReplayed = await showReplayed(kafka);
 if (process.stdin.isTTY) await leavePage();
 
 const account = await daemon.stop();
-say('The daemon\'s own account, replayed frames included:');
+say("The daemon's own account, replayed frames included:");
 for (const line of account) console.log(`   ${line}`);
 await kafka.close();
-console.log(`\n${isRight && isReplayed ? 'Every frame is where it should be' : 'THE COUNTS DO NOT ADD UP'}; ${((Date.now() - startedMs) / 1000).toFixed(0)} s.`);
+console.log(
+  `\n${isRight && isReplayed ? 'Every frame is where it should be' : 'THE COUNTS DO NOT ADD UP'}; ${((Date.now() - startedMs) / 1000).toFixed(0)} s.`,
+);
 process.exit(isRight && isReplayed ? 0 : 1);
 
 function configuration(server: KafkaServer): object {
   const stream = (bucket: (typeof BUCKETS)[number]): object => ({
     type: 'kafka',
     // Two seconds instead of ten, to be shown the backup sooner.
-    settings: { 'bootstrap.servers': server.bootstrap, acks: 'all', 'compression.codec': 'snappy', 'message.timeout.ms': 2000 },
-    backup: { type: 'file', settings: { path: './backup', fileNameTemplate: '{bucket}{PS}{ts}.bckstm' }, replay: REPLAY[bucket] },
+    settings: {
+      'bootstrap.servers': server.bootstrap,
+      acks: 'all',
+      'compression.codec': 'snappy',
+      'message.timeout.ms': 2000,
+    },
+    backup: {
+      type: 'file',
+      settings: { path: './backup', fileNameTemplate: '{bucket}{PS}{ts}.bckstm' },
+      replay: REPLAY[bucket],
+    },
   });
   return {
     streamsConfigs: Object.fromEntries(BUCKETS.map((bucket) => [`kafka_${bucket}`, stream(bucket)])),
@@ -86,7 +104,8 @@ async function leavePage(): Promise<void> {
   const enter = new AbortController();
   process.stdin.once('data', () => enter.abort()).once('end', () => enter.abort());
   for (let id = EACH; !enter.signal.aborted; id += 10) {
-    for (const bucket of BUCKETS) await sendWithNode({ socket: daemon.socket, bucket, sender: 'page', first: id, count: 10 });
+    for (const bucket of BUCKETS)
+      await sendWithNode({ socket: daemon.socket, bucket, sender: 'page', first: id, count: 10 });
     await sleep(TRICKLE_MS, undefined, { signal: enter.signal }).catch(() => undefined);
   }
   process.stdin.pause();
@@ -95,10 +114,14 @@ async function leavePage(): Promise<void> {
 /** Every sender sends so many, and has them confirmed. */
 async function sendAll(first: number, count: number): Promise<void> {
   const beganMs = Date.now();
-  const sendings = BUCKETS.flatMap((bucket) => SENDERS.map((sender) => ({ socket: daemon.socket, bucket, sender, first, count })));
+  const sendings = BUCKETS.flatMap((bucket) =>
+    SENDERS.map((sender) => ({ socket: daemon.socket, bucket, sender, first, count })),
+  );
   const receipts = await Promise.all(sendings.map((each) => send(each)));
   const safe = receipts.reduce((sum, receipt) => sum + receipt, 0);
-  console.log(`   ${thousands(safe)} of ${thousands(count * sendings.length)} frames are safe, say the receipts; ${Date.now() - beganMs} ms`);
+  console.log(
+    `   ${thousands(safe)} of ${thousands(count * sendings.length)} frames are safe, say the receipts; ${Date.now() - beganMs} ms`,
+  );
 }
 
 async function showCounts(server: KafkaServer): Promise<boolean> {
@@ -113,28 +136,47 @@ async function showCounts(server: KafkaServer): Promise<boolean> {
     const [sent, different] = [EACH * SENDERS.length, new Set(all).size];
     const [missing, twice] = [sent - different, all.length - different];
     const isOrdered = [...partitions.values()].every(isInOrder);
-    console.log(row(bucket, ...[sent, inKafka.length, inBackup.length, missing, twice].map(thousands), isOrdered ? 'kept' : 'BROKEN'));
+    console.log(
+      row(
+        bucket,
+        ...[sent, inKafka.length, inBackup.length, missing, twice].map(thousands),
+        isOrdered ? 'kept' : 'BROKEN',
+      ),
+    );
     isEveryRight &&= missing === 0 && isOrdered && inBackup.length > 0 === (REPLAY[bucket] === 'manual');
     isAnyTwice ||= twice > 0;
   }
-  if (isAnyTwice) console.log('   (twice: written by the broker that was killed before it could say so, and so sent again, or kept in the backup too)');
+  if (isAnyTwice)
+    console.log(
+      '   (twice: written by the broker that was killed before it could say so, and so sent again, or kept in the backup too)',
+    );
   return isEveryRight;
 }
 
 async function showReplayed(server: KafkaServer): Promise<boolean> {
   let isEveryThere = true;
   for (const bucket of BUCKETS) {
-    const ids = new Set(allMessages(await readTopic(server.bootstrap, bucket)).map(({ value }) => idOf(value)));
-    console.log(`   ${bucket}: ${thousands(ids.size)} of ${thousands(EACH * SENDERS.length)} different messages are in Kafka now`);
+    const ids = new Set(
+      allMessages(await readTopic(server.bootstrap, bucket)).map(({ value }) => idOf(value)),
+    );
+    console.log(
+      `   ${bucket}: ${thousands(ids.size)} of ${thousands(EACH * SENDERS.length)} different messages are in Kafka now`,
+    );
     isEveryThere &&= ids.size === EACH * SENDERS.length && backupFiles(bucket).length === 0;
   }
   return isEveryThere;
 }
 
-/** Do the messages of each sender stand in a partition in the order in which it sent them, but for second copies? */
+/**
+ * Do the messages of each sender stand in a partition in the order in which it sent them, but for second
+ * copies?
+ */
 function isInOrder(messages: readonly Message[]): boolean {
   return SENDERS.every((sender) => {
-    const ids = messages.map(({ value }) => JSON.parse(String(value)) as { sender: string; id: number }).filter((message) => message.sender === sender).map(({ id }) => id);
+    const ids = messages
+      .map(({ value }) => JSON.parse(String(value)) as { sender: string; id: number })
+      .filter((message) => message.sender === sender)
+      .map(({ id }) => id);
     return [...new Set(ids)].every((id, index, all) => index === 0 || id > all[index - 1]!);
   });
 }
@@ -142,7 +184,9 @@ function isInOrder(messages: readonly Message[]): boolean {
 function backupFiles(bucket: string): string[] {
   const below = path.join(folder, 'backup', bucket);
   try {
-    return readdirSync(below).filter((file) => file.endsWith('.bckstm')).map((file) => path.join(below, file));
+    return readdirSync(below)
+      .filter((file) => file.endsWith('.bckstm'))
+      .map((file) => path.join(below, file));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;

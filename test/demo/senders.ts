@@ -1,4 +1,5 @@
-// Senders of the demo: PHP programs with the client of clients/php, or where there is no PHP, connections of this process.
+// Senders of the demo: PHP programs with the client of clients/php, or where there is no PHP, connections of
+// this process.
 import { execFile, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
@@ -20,19 +21,32 @@ export type Send = (sending: Sending) => Promise<number>;
 
 export function findSender(): { readonly name: string; readonly send: Send } {
   const hasPhp = spawnSync('php', ['-r', 'exit(PHP_VERSION_ID >= 80100 ? 0 : 1);']).status === 0;
-  return hasPhp ? { name: 'PHP programs with clients/php', send: sendWithPhp } : { name: 'Node connections (no PHP 8.1 here)', send: sendWithNode };
+  return hasPhp
+    ? { name: 'PHP programs with clients/php', send: sendWithPhp }
+    : { name: 'Node connections (no PHP 8.1 here)', send: sendWithNode };
 }
 
 async function sendWithPhp({ socket, bucket, sender, first, count }: Sending): Promise<number> {
   const script = path.join(import.meta.dirname, 'send.php');
-  const { stdout } = await promisify(execFile)('php', [script, socket, bucket, sender, String(first), String(count)]);
+  const { stdout } = await promisify(execFile)('php', [
+    script,
+    socket,
+    bucket,
+    sender,
+    String(first),
+    String(count),
+  ]);
   return Number(stdout);
 }
 
 export async function sendWithNode({ socket, bucket, sender, first, count }: Sending): Promise<number> {
   const frames = Array.from({ length: count }, (_, i) => {
     const id = first + i;
-    return encodeFrame(bucket, bucket === 'orders' ? `user-${id % 100}` : null, JSON.stringify({ sender, id }));
+    return encodeFrame(
+      bucket,
+      bucket === 'orders' ? `user-${id % 100}` : null,
+      JSON.stringify({ sender, id }),
+    );
   });
   return sendBytes(socket, frames);
 }

@@ -1,4 +1,5 @@
-// Links of Markdown pages that lead to no file, or to no heading of one. Outside of a checkout, too: in what a package has brought.
+// Links of Markdown pages that lead to no file, or to no heading of one. Outside of a checkout, too: in what
+// a package has brought.
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { anchors, internalLinks } from './markdown.js';
@@ -15,14 +16,19 @@ export function brokenLinks(page: string): string[] {
 
 /** The Markdown pages in and below a folder, links to folders included, relative to it. */
 export function pagesBelow(folder: string): string[] {
-  return readdirSync(folder).sort().flatMap((name) => {
-    const below = path.join(folder, name);
-    if (statSync(below).isDirectory()) return name === 'node_modules' ? [] : pagesBelow(below).map((page) => path.join(name, page));
-    return name.endsWith('.md') ? [name] : [];
-  });
+  return readdirSync(folder)
+    .sort()
+    .flatMap((name) => {
+      const below = path.join(folder, name);
+      if (statSync(below).isDirectory())
+        return name === 'node_modules' ? [] : pagesBelow(below).map((page) => path.join(name, page));
+      return name.endsWith('.md') ? [name] : [];
+    });
 }
 
 /** `PAGE: LINK` for each that leads nowhere. */
 export function brokenLinksBelow(folder: string): string[] {
-  return pagesBelow(folder).flatMap((page) => brokenLinks(path.join(folder, page)).map((link) => `${page}: ${link}`));
+  return pagesBelow(folder).flatMap((page) =>
+    brokenLinks(path.join(folder, page)).map((link) => `${page}: ${link}`),
+  );
 }

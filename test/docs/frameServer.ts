@@ -1,4 +1,5 @@
-// Reads frames as the daemon does, with the daemon's own FrameReader, and tells in words what they are. Answers receipts at once.
+// Reads frames as the daemon does, with the daemon's own FrameReader, and tells in words what they are.
+// Answers receipts at once.
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { bodyLength, judgeBody, PREFIX_BYTES, type FenceLevel } from '../../src/frames/frame.js';
@@ -33,11 +34,13 @@ export class FrameTeller implements FrameSink {
 
   run(chunk: Buffer, start: number, end: number, frames: number): void {
     this.frames += frames;
-    for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(chunk, at)) this.told.push(describe(chunk, at));
+    for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(chunk, at))
+      this.told.push(describe(chunk, at));
   }
 
   bad(chunk: Buffer, start: number, _end: number, reason: string): void {
-    if (reason !== judgeBody(chunk, start, bodyLength(chunk, start))) throw new Error(`two reasons for one frame, one of them ${reason}`);
+    if (reason !== judgeBody(chunk, start, bodyLength(chunk, start)))
+      throw new Error(`two reasons for one frame, one of them ${reason}`);
     this.told.push(`bad frame: ${reason}`);
   }
 
@@ -54,7 +57,11 @@ export class FrameTeller implements FrameSink {
 function describe(bytes: Buffer, at: number): string {
   const keyAt = at + 6 + bytes[at + 4]!;
   const messageAt = keyAt + bytes[keyAt - 1]!;
-  const [bucket, key, message] = [bytes.subarray(at + 5, keyAt - 1), bytes.subarray(keyAt, messageAt), bytes.subarray(messageAt, at + PREFIX_BYTES + bodyLength(bytes, at))];
+  const [bucket, key, message] = [
+    bytes.subarray(at + 5, keyAt - 1),
+    bytes.subarray(keyAt, messageAt),
+    bytes.subarray(messageAt, at + PREFIX_BYTES + bodyLength(bytes, at)),
+  ];
   return `frame: bucket "${bucket.toString()}", ${key.length === 0 ? 'no key' : `key "${key.toString()}"`}, message "${message.toString()}"`;
 }
 

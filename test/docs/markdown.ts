@@ -1,4 +1,5 @@
-// Takes from a page what a test can check: code blocks, tables, links, anchors. Knows as much of Markdown as our pages use.
+// Takes from a page what a test can check: code blocks, tables, links, anchors. Knows as much of Markdown as
+// our pages use.
 
 export interface CodeBlock {
   /** What stands behind the three backticks. */
@@ -34,7 +35,9 @@ export function section(page: string, heading: string): string {
   const start = lines.indexOf(heading);
   if (start === -1) throw new Error(`there is no heading "${heading}"`);
   const rank = heading.indexOf(' ');
-  const end = lines.findIndex((line, index) => index > start && /^#+ /.test(line) && line.indexOf(' ') <= rank);
+  const end = lines.findIndex(
+    (line, index) => index > start && /^#+ /.test(line) && line.indexOf(' ') <= rank,
+  );
   return lines.slice(start + 1, end === -1 ? undefined : end).join('\n');
 }
 
@@ -44,7 +47,12 @@ export function firstTable(text: string): string[][] {
   const start = lines.findIndex((line) => line.startsWith('| --- '));
   const rest = lines.slice(start + 1);
   const end = rest.findIndex((line) => !line.startsWith('|'));
-  return rest.slice(0, end === -1 ? undefined : end).map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()));
+  return rest.slice(0, end === -1 ? undefined : end).map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
 }
 
 /** What a cell has in backticks, all of it. */
@@ -54,13 +62,19 @@ export function quoted(cell: string): string[] {
 
 /** Targets of links that lead to another place of this project. */
 export function internalLinks(page: string): string[] {
-  return [...withoutCode(page).matchAll(/\]\(([^)\s]+)\)/g)].map((found) => found[1]!).filter((target) => !/^[a-z]+:/.test(target));
+  return [...withoutCode(page).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map((found) => found[1]!)
+    .filter((target) => !/^[a-z]+:/.test(target));
 }
 
 /** The anchors that a page's headings make, as GitHub names them. */
 export function anchors(page: string): string[] {
   return [...withoutCode(page).matchAll(/^#+ (.*)$/gm)].map((found) => {
-    return found[1]!.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim().replaceAll(' ', '-');
+    return found[1]!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .trim()
+      .replaceAll(' ', '-');
   });
 }
 

@@ -1,9 +1,18 @@
-// A gibibyte left in a thousand segments: the next life takes frames soon, in little memory, and delivers all of it.
+// A gibibyte left in a thousand segments: the next life takes frames soon, in little memory, and delivers all
+// of it.
 import { linkSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
-import { daemonFolder, filesOf, frame, launchDaemon, numberedFrames, parseFrames, range } from '../support/daemon.js';
+import {
+  daemonFolder,
+  filesOf,
+  frame,
+  launchDaemon,
+  numberedFrames,
+  parseFrames,
+  range,
+} from '../support/daemon.js';
 import { fileStream } from '../support/daemonBuckets.js';
 import { bucketsTo, isUp, kafkaAway, launchReady, segments, untilSpoolEmpty } from './machines.js';
 import { BUCKET, note } from './senders.js';
@@ -21,14 +30,19 @@ function leaveBacklog(folder: string): void {
   const frames = numberedFrames(BUCKET, 'old', { count: FRAMES_EACH, bytes: 4100 });
   const first = path.join(folder, 'segment');
   writeFileSync(first, Buffer.concat([frames, encodeCheckpoint(frames, FRAMES_EACH, 1_700_000_000_000)]));
-  for (const i of range(0, SEGMENTS)) linkSync(first, path.join(spooled, `${1_700_000_000_000 + i}-${String(i + 1).padStart(8, '0')}.bckstm`));
+  for (const i of range(0, SEGMENTS))
+    linkSync(first, path.join(spooled, `${1_700_000_000_000 + i}-${String(i + 1).padStart(8, '0')}.bckstm`));
 }
 
 test('1 GiB in 1000 segments, Kafka away: it answers soon, in little memory', async () => {
   const folder = await daemonFolder();
   leaveBacklog(folder);
   const [budgetMb, startedMs] = [32, Date.now()];
-  const daemon = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env: { SPOOL: './spool', MAXMEMORY: `${budgetMb}MB` }, folder });
+  const daemon = await launchDaemon({
+    buckets: bucketsTo(await kafkaAway()),
+    env: { SPOOL: './spool', MAXMEMORY: `${budgetMb}MB` },
+    folder,
+  });
   await isUp(daemon);
   const upMs = Date.now() - startedMs;
   const client = await daemon.connect();
@@ -43,16 +57,24 @@ test('1 GiB in 1000 segments, Kafka away: it answers soon, in little memory', as
   await daemon.kill9();
   if (!isFull) return;
 
-  const next = await launchReady({ buckets: bucketsTo(fileStream('data', { fsync: false, sizeRotate: '64MB' })), env: { SPOOL: './spool', MAXMEMORY: `${budgetMb}MB` }, folder });
+  const next = await launchReady({
+    buckets: bucketsTo(fileStream('data', { fsync: false, sizeRotate: '64MB' })),
+    env: { SPOOL: './spool', MAXMEMORY: `${budgetMb}MB` },
+    folder,
+  });
   await untilSpoolEmpty(next, 120_000);
   const deliveringMb = Math.round(next.peakRssBytes / MB);
   expect(await next.stop()).toMatchObject({ code: 0 });
   expect(await segments(next)).toEqual([]);
   // A file at a time: the whole is too much to hold.
-  const expected = [...range(0, SEGMENTS).flatMap(() => range(0, FRAMES_EACH).map((number) => `old:${number}`)), 'new:0'];
+  const expected = [
+    ...range(0, SEGMENTS).flatMap(() => range(0, FRAMES_EACH).map((number) => `old:${number}`)),
+    'new:0',
+  ];
   let at = 0;
   for (const file of await filesOf(path.join(folder, 'data'))) {
-    for (const { message } of parseFrames(await readFile(file), file)) expect(message.split(':', 2).join(':')).toBe(expected[at++]);
+    for (const { message } of parseFrames(await readFile(file), file))
+      expect(message.split(':', 2).join(':')).toBe(expected[at++]);
   }
   expect(at).toBe(expected.length);
   note('1 GiB delivered', { 'peak MB': deliveringMb });

@@ -1,5 +1,6 @@
-// A program: the daemon on a machine that fails on demand. BAD_DISK (JSON, a list of PlannedFault) says which calls of its disk fail, stop
-// half-way, or are the last thing the process ever does; each SIGUSR2 sets its clock forward or back by the next of CLOCK_STEPS_MS.
+// A program: the daemon on a machine that fails on demand. BAD_DISK (JSON, a list of PlannedFault) says which
+// calls of its disk fail, stop half-way, or are the last thing the process ever does; each SIGUSR2 sets its
+// clock forward or back by the next of CLOCK_STEPS_MS.
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { run } from '../../src/cli/run.js';
@@ -16,7 +17,11 @@ const faults = JSON.parse(process.env['BAD_DISK'] ?? '[]') as readonly PlannedFa
 const disk = new FailingDisk();
 for (const { path: pattern, dies, ...fault } of faults) {
   const end = (): void => void process.kill(process.pid, 'SIGKILL');
-  disk.fail({ ...fault, path: new RegExp(pattern), ...(dies === 'before' ? { onCall: end } : dies === 'after' ? { onDone: end } : {}) });
+  disk.fail({
+    ...fault,
+    path: new RegExp(pattern),
+    ...(dies === 'before' ? { onCall: end } : dies === 'after' ? { onDone: end } : {}),
+  });
 }
 
 const steps = (process.env['CLOCK_STEPS_MS'] ?? '').split(',').map(Number);
@@ -25,5 +30,7 @@ let offsetMs = 0;
 Date.now = () => realNow() + offsetMs;
 process.on('SIGUSR2', () => (offsetMs += steps.shift() ?? 0));
 
-const { run: runBuilt } = (await import(pathToFileURL(path.join(path.dirname(process.env['KAHE_MAIN']!), 'cli/run.js')).href)) as { readonly run: typeof run };
+const { run: runBuilt } = (await import(
+  pathToFileURL(path.join(path.dirname(process.env['KAHE_MAIN']!), 'cli/run.js')).href
+)) as { readonly run: typeof run };
 process.exit(await runBuilt({ fs: disk.fs }));

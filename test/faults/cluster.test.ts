@@ -22,44 +22,69 @@ afterEach(async () => {
 
 async function newTopics(replicationFactor: number): Promise<string[]> {
   const topics = [newTopicName('cluster-a'), newTopicName('cluster-b')];
-  for (const topic of topics) await kafka.createTopic(topic, { partitions: PARTITIONS, replicationFactor, config: { 'min.insync.replicas': '2' } });
+  for (const topic of topics)
+    await kafka.createTopic(topic, {
+      partitions: PARTITIONS,
+      replicationFactor,
+      config: { 'min.insync.replicas': '2' },
+    });
   return topics;
 }
 
 describe('three brokers', () => {
-  test.each(arrangements('no spool, no backup'))('restarted one after another under load: %s', async (arrangement) => {
-    const topics = await newTopics(3);
-    const rounds = sized(1, 3);
-    // In a quick run one broker; all three take too long for it.
-    const nodes = sized(kafka.nodes.slice(0, 1), kafka.nodes);
-    const settings = { 'message.timeout.ms': 30_000 };
-    const stage = await Stage.underLoad({ fault: sized('one broker of three restarted', 'three brokers restarted one after another'), arrangement, bootstrap: kafka.bootstrap, topics, settings, moreOpenFiles: 3 });
-    for (let round = 0; round < rounds; round++) {
-      for (const node of nodes) {
-        await node.stop();
-        await stage.sends(500);
-        await stage.recovers();
-        await node.start();
-        for (const topic of topics) await kafka.waitInSync(topic);
-        await stage.delivers();
+  test.each(arrangements('no spool, no backup'))(
+    'restarted one after another under load: %s',
+    async (arrangement) => {
+      const topics = await newTopics(3);
+      const rounds = sized(1, 3);
+      // In a quick run one broker; all three take too long for it.
+      const nodes = sized(kafka.nodes.slice(0, 1), kafka.nodes);
+      const settings = { 'message.timeout.ms': 30_000 };
+      const stage = await Stage.underLoad({
+        fault: sized('one broker of three restarted', 'three brokers restarted one after another'),
+        arrangement,
+        bootstrap: kafka.bootstrap,
+        topics,
+        settings,
+        moreOpenFiles: 3,
+      });
+      for (let round = 0; round < rounds; round++) {
+        for (const node of nodes) {
+          await node.stop();
+          await stage.sends(500);
+          await stage.recovers();
+          await node.start();
+          for (const topic of topics) await kafka.waitInSync(topic);
+          await stage.delivers();
+        }
       }
-    }
-    await stage.close({ runs: rounds * nodes.length });
-    expect(stage.daemon.linesLike(/ mode /)).toEqual([]);
-  });
+      await stage.close({ runs: rounds * nodes.length });
+      expect(stage.daemon.linesLike(/ mode /)).toEqual([]);
+    },
+  );
 
-  test.each(arrangements('spool'))('of which one is dead that a topic needs (min.insync.replicas): %s', async (arrangement) => {
-    const [topic] = await newTopics(2);
-    const stage = await Stage.underLoad({ fault: 'not enough replicas, then enough', arrangement, bootstrap: kafka.bootstrap, topics: [topic!], moreOpenFiles: 3 });
-    const { replicas } = (await describeTopic([kafka.internalBootstrap], topic!))!.partitionMetadata[0]!;
-    const node = kafka.nodes.find(({ id }) => id === replicas[0])!;
-    await node.kill();
-    await stage.fails();
-    await stage.sends(500);
-    await node.start();
-    if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
-    // It is tried again until the stream gives up, and what has one replica already may be written again each time.
-    const inFlight = 3 * PARTITIONS * BATCH;
-    await stage.close({ duplicatesAtMost: inFlight, keylessDisorderedAtMost: inFlight });
-  });
+  test.each(arrangements('spool'))(
+    'of which one is dead that a topic needs (min.insync.replicas): %s',
+    async (arrangement) => {
+      const [topic] = await newTopics(2);
+      const stage = await Stage.underLoad({
+        fault: 'not enough replicas, then enough',
+        arrangement,
+        bootstrap: kafka.bootstrap,
+        topics: [topic!],
+        moreOpenFiles: 3,
+      });
+      const { replicas } = (await describeTopic([kafka.internalBootstrap], topic!))!.partitionMetadata[0]!;
+      const node = kafka.nodes.find(({ id }) => id === replicas[0])!;
+      await node.kill();
+      await stage.fails();
+      await stage.sends(500);
+      await node.start();
+      if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
+      // It is tried again until the stream gives up, and what has one replica already may be written again
+      // each time.
+      const inFlight = 3 * PARTITIONS * BATCH;
+      await stage.close({ duplicatesAtMost: inFlight, keylessDisorderedAtMost: inFlight });
+    },
+  );
 });

@@ -1,5 +1,5 @@
-// Clients in numbers, as PHP-FPM makes them: each connects, writes one frame and leaves; ten thousand that stay; and some that never end
-// what they began.
+// Clients in numbers, as PHP-FPM makes them: each connects, writes one frame and leaves; ten thousand that
+// stay; and some that never end what they began.
 import { describe, expect, test } from 'vitest';
 import { errnoOf } from '../../src/disk/fileSystem.js';
 import { frame, numberedFrames, range, type DaemonClient, type TestDaemon } from '../support/daemon.js';
@@ -36,30 +36,49 @@ test('connect, one frame, close, again and again with a spool: every frame arriv
   const before = daemon.openFiles;
   const startedMs = Date.now();
   let again = 0;
-  await Promise.all(range(0, lanes).map(async (lane) => {
-    for (const number of range(0, each)) {
-      const client = await connected(daemon, () => again++);
-      await client.send(numberedFrames(BUCKET, `lane${lane}`, { from: number, count: 1, bytes: 500 }));
-      client.destroy();
-    }
-  }));
-  note('connect, one frame, close', { clients: lanes * each, 'came again': again, 'per second': Math.round((1000 * lanes * each) / (Date.now() - startedMs)) });
+  await Promise.all(
+    range(0, lanes).map(async (lane) => {
+      for (const number of range(0, each)) {
+        const client = await connected(daemon, () => again++);
+        await client.send(numberedFrames(BUCKET, `lane${lane}`, { from: number, count: 1, bytes: 500 }));
+        client.destroy();
+      }
+    }),
+  );
+  note('connect, one frame, close', {
+    clients: lanes * each,
+    'came again': again,
+    'per second': Math.round((1000 * lanes * each) / (Date.now() - startedMs)),
+  });
   await daemon.until('as few open files as before', () => daemon.openFiles <= before + 3);
   const found = await end(daemon);
   expect(found.size).toBe(lanes);
   // Connections are taken one after another and read side by side: no order is promised between two of them.
-  for (const [lane, numbers] of found) expect(numbers.sort((a, b) => a - b), lane).toEqual(range(0, each));
+  for (const [lane, numbers] of found)
+    expect(
+      numbers.sort((a, b) => a - b),
+      lane,
+    ).toEqual(range(0, each));
 }, 180_000);
 
 if (isFull) {
   test('ten thousand clients, ten frames each, all of them connected: every frame arrives', async () => {
     const limit = mostOpenFiles();
     const count = Math.min(10_000, limit - 500);
-    expect(count, 'the limit of open files is too low for this test: raise it (ulimit -Hn)').toBeGreaterThanOrEqual(1000);
+    expect(
+      count,
+      'the limit of open files is too low for this test: raise it (ulimit -Hn)',
+    ).toBeGreaterThanOrEqual(1000);
     const daemon = await launchReady({ buckets: TO_FILES, env: { SPOOL: './spool' }, openFiles: limit });
     const clients: DaemonClient[] = [];
-    while (clients.length < count) clients.push(...(await Promise.all(range(0, 100).map(() => daemon.connect()))));
-    for (const number of range(0, 10)) await Promise.all(clients.map((client, i) => client.send(numberedFrames(BUCKET, `c${i}`, { from: number, count: 1, bytes: 300 }))));
+    while (clients.length < count)
+      clients.push(...(await Promise.all(range(0, 100).map(() => daemon.connect()))));
+    for (const number of range(0, 10))
+      await Promise.all(
+        clients.map((client, i) =>
+          client.send(numberedFrames(BUCKET, `c${i}`, { from: number, count: 1, bytes: 300 })),
+        ),
+      );
     expect(await clients.at(-1)!.receipt()).toBe(10);
     for (const client of clients) client.destroy();
     const found = await end(daemon);
@@ -71,10 +90,16 @@ if (isFull) {
     test('a byte a second: closed after half a minute, while idle ones stay and the others are served', async () => {
       const daemon = await launchReady({ buckets: TO_FILES });
       const whole = frame(BUCKET, 'x'.repeat(500));
-      const [slow, idle] = [await Promise.all(range(0, 100).map(() => daemon.connect())), await Promise.all(range(0, 100).map(() => daemon.connect()))];
+      const [slow, idle] = [
+        await Promise.all(range(0, 100).map(() => daemon.connect())),
+        await Promise.all(range(0, 100).map(() => daemon.connect())),
+      ];
       const startedMs = Date.now();
       await Promise.all(slow.map((client) => client.send(whole.subarray(0, 20))));
-      const dripping = setInterval(() => slow.forEach((client) => void client.send(whole.subarray(20, 21)).catch(() => undefined)), 1000);
+      const dripping = setInterval(
+        () => slow.forEach((client) => void client.send(whole.subarray(20, 21)).catch(() => undefined)),
+        1000,
+      );
       let served = 0;
       const busy = await daemon.connect();
       while (!slow.every((client) => client.isClosed)) {
@@ -86,7 +111,9 @@ if (isFull) {
       clearInterval(dripping);
       const ms = Date.now() - startedMs;
       expect(idle.some((client) => client.isClosed)).toBe(false);
-      await Promise.all(idle.map((client, i) => client.send(numberedFrames(BUCKET, `idle${i}`, { count: 1 }))));
+      await Promise.all(
+        idle.map((client, i) => client.send(numberedFrames(BUCKET, `idle${i}`, { count: 1 }))),
+      );
       expect(await idle[0]!.receipt()).toBe(1);
       note('a byte a second', { closed: slow.length, 'ms until the last': ms, 'served meanwhile': served });
       const found = await end(daemon);

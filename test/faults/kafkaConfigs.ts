@@ -15,6 +15,20 @@ export interface ConfigChange {
 
 /** Resolves when the broker has taken it over. @throws Error with what the tool says */
 export async function changeConfig(bootstrap: string, { entity, name, add }: ConfigChange): Promise<void> {
-  const args = ['--bootstrap-server', bootstrap, '--alter', '--entity-type', entity, '--entity-name', name, '--add-config', add];
-  await promisify(execFile)('java', ['-XX:TieredStopAtLevel=1', '-cp', LIBS, 'kafka.admin.ConfigCommand', ...args], { timeout: DEADLINE_MS });
+  const args = [
+    '--bootstrap-server',
+    bootstrap,
+    '--alter',
+    '--entity-type',
+    entity,
+    '--entity-name',
+    name,
+    '--add-config',
+    add,
+  ];
+  await promisify(execFile)(
+    'java',
+    ['-XX:TieredStopAtLevel=1', '-cp', LIBS, 'kafka.admin.ConfigCommand', ...args],
+    { timeout: DEADLINE_MS },
+  );
 }

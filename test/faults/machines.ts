@@ -1,4 +1,5 @@
-// Daemons on machines that fail, for the tests beside this: where they run, and what their folders hold in the end.
+// Daemons on machines that fail, for the tests beside this: where they run, and what their folders hold in
+// the end.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
@@ -24,13 +25,30 @@ export async function kafkaAway(more: { readonly backup?: object } = {}): Promis
   return kafkaStream(`127.0.0.1:${port}`, { 'message.timeout.ms': 200 }, more);
 }
 
-export function bucketsTo(stream: object, { bucket = BUCKET, ...settings }: { readonly bucket?: string; readonly batch?: number; readonly batchBytes?: number } = {}): object {
-  return { streamsConfigs: { out: stream }, buckets: [{ id: bucket, streams: ['out'], batch: BATCH, batchTimeout: 20, ...settings }] };
+export function bucketsTo(
+  stream: object,
+  {
+    bucket = BUCKET,
+    ...settings
+  }: { readonly bucket?: string; readonly batch?: number; readonly batchBytes?: number } = {},
+): object {
+  return {
+    streamsConfigs: { out: stream },
+    buckets: [{ id: bucket, streams: ['out'], batch: BATCH, batchTimeout: 20, ...settings }],
+  };
 }
 
 /** As launchDaemon, on a disk with these faults. */
-export function launchOnBadDisk(options: DaemonOptions, faults: readonly PlannedFault[], clockStepsMs: readonly number[] = []): Promise<TestDaemon> {
-  return launchDaemon({ ...options, program: PROGRAM, env: { ...options.env, BAD_DISK: JSON.stringify(faults), CLOCK_STEPS_MS: clockStepsMs.join(',') } });
+export function launchOnBadDisk(
+  options: DaemonOptions,
+  faults: readonly PlannedFault[],
+  clockStepsMs: readonly number[] = [],
+): Promise<TestDaemon> {
+  return launchDaemon({
+    ...options,
+    program: PROGRAM,
+    env: { ...options.env, BAD_DISK: JSON.stringify(faults), CLOCK_STEPS_MS: clockStepsMs.join(',') },
+  });
 }
 
 /** Resolves when it takes frames and has looked through its spool. */
@@ -55,31 +73,53 @@ export async function untilSpoolEmpty(daemon: TestDaemon, deadlineMs?: number): 
 /** Every file below a folder, relative to it. */
 export async function everyFile(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  return entries.filter((entry) => !entry.isDirectory()).map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name))).sort();
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .sort();
 }
 
 /**
- * Below a file stream's folder there is nothing that its journals do not name, and nothing that they name is missing. A file that is empty
- * may be unknown: it is made before the journal names it, and gets no frame before that.
+ * Below a file stream's folder there is nothing that its journals do not name, and nothing that they name is
+ * missing. A file that is empty may be unknown: it is made before the journal names it, and gets no frame
+ * before that.
  */
 export async function expectNoOrphans(folder: string): Promise<void> {
   const all = (await everyFile(folder)).filter((name) => statSync(path.join(folder, name)).size > 0);
   const journals = all.filter((name) => /^\.kahe\/[^/]+\.json$/.test(name));
-  const known = journals.flatMap((name) => (JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as { readonly files: readonly { readonly name: string }[] }).files.map((file) => file.name));
+  const known = journals.flatMap((name) =>
+    (
+      JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as {
+        readonly files: readonly { readonly name: string }[];
+      }
+    ).files.map((file) => file.name),
+  );
   // When a file's frames came stands beside the journal.
   const times = new Set(known.map((name) => `.kahe/${shortHash(name)}.times`));
-  expect(all.filter((name) => !journals.includes(name) && !times.has(name)), `the files below ${folder}`).toEqual(known.sort());
+  expect(
+    all.filter((name) => !journals.includes(name) && !times.has(name)),
+    `the files below ${folder}`,
+  ).toEqual(known.sort());
 }
 
-/** A file system of its own, so small that it can be filled; gone after the test. @throws Error when it may not be mounted: that is no reason to pass over the test */
+/**
+ * A file system of its own, so small that it can be filled; gone after the test.
+ * @throws Error when it may not be mounted: that is no reason to pass over the test
+ */
 export function smallDisk(megabytes: number): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'kahe-small-'));
-  const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(
+    'mount',
+    ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder],
+    { encoding: 'utf8' },
+  );
   onTestFinished(() => {
     if (status === 0) spawnSync('umount', ['-l', folder]);
     rmdirSync(folder);
   });
-  if (status !== 0) throw new Error(`a small disk is needed to fill, and mount says: ${stderr.trim()}; run the tests as root, where mounting is allowed`);
+  if (status !== 0)
+    throw new Error(
+      `a small disk is needed to fill, and mount says: ${stderr.trim()}; run the tests as root, where mounting is allowed`,
+    );
   return folder;
 }
-

@@ -1,5 +1,6 @@
-// The oracle of the fault tests. Promise: what the daemon was given is held, frame by frame, against what lies in Kafka and in the daemon's
-// folders, without asking the daemon; only then is the daemon's own account compared with that.
+// The oracle of the fault tests. Promise: what the daemon was given is held, frame by frame, against what
+// lies in Kafka and in the daemon's folders, without asking the daemon; only then is the daemon's own account
+// compared with that.
 //
 //   const workload = new Workload({ buckets: topics });        workload.ts   clients, and what each is owed
 //   await workload.start(daemon);                              once for each daemon on the folder
@@ -9,7 +10,8 @@
 //   const verdict = await judge({ workloads: [workload], daemon, topics, bootstrap, duplicatesAtMost: 400 });
 //   expect(verdict.problems).toEqual([]);
 //
-// stage.ts does all of this, and watches memory, open files and the log, for a test that needs nothing special.
+// stage.ts does all of this, and watches memory, open files and the log, for a test that needs nothing
+// special.
 import path from 'node:path';
 import { LOG_LINE, type TestDaemon } from '../support/daemon.js';
 import { compareAccounts, type AccountRules } from './accounts.js';
@@ -17,7 +19,15 @@ import { findInFiles, findInKafka, type FoundList } from './findings.js';
 import { reachVerdict, type Rules, type Verdict } from './verdict.js';
 import type { Workload } from './workload.js';
 
-export { endOffset, findInFiles, findInKafka, readRejections, type FoundList, type Place, type Rejection } from './findings.js';
+export {
+  endOffset,
+  findInFiles,
+  findInKafka,
+  readRejections,
+  type FoundList,
+  type Place,
+  type Rejection,
+} from './findings.js';
 export { appendRecord, type FaultRecord } from './record.js';
 export { isFull, sized } from './sizes.js';
 export { reachVerdict, type BucketCount, type Rules, type Verdict } from './verdict.js';
@@ -30,11 +40,18 @@ export interface JudgeOptions extends Rules {
   readonly daemon: TestDaemon;
   /** Those before it, which may have been killed: their logs are looked at. */
   readonly earlier?: readonly TestDaemon[];
-  /** Where to read Kafka back: not through a proxy that misbehaves. undefined: there is no Kafka in this test. */
+  /**
+   * Where to read Kafka back: not through a proxy that misbehaves. undefined: there is no Kafka in this test.
+   */
   readonly bootstrap?: string;
-  /** Topics to read. Default: the buckets of the workloads. One that does not exist must not be among them. */
+  /**
+   * Topics to read. Default: the buckets of the workloads. One that does not exist must not be among them.
+   */
   readonly topics?: readonly string[];
-  /** Folders of .bckstm files below the daemon's own. `null`: it has none. Defaults: `backup`, `spool`, `rejected`. */
+  /**
+   * Folders of .bckstm files below the daemon's own. `null`: it has none. Defaults: `backup`, `spool`,
+   * `rejected`.
+   */
   readonly backup?: string | null;
   readonly spool?: string | null;
   readonly rejected?: string | null;
@@ -49,7 +66,11 @@ export interface JudgeOptions extends Rules {
 /** @throws Error when a file is torn or Kafka can't be read; everything else is in `problems` */
 export async function judge(options: JudgeOptions): Promise<Verdict> {
   const { workloads, daemon, earlier = [], stream = 'kafka' } = options;
-  const verdict = reachVerdict(workloads.flatMap(({ senders }) => senders), [...(await findAll(options)), ...(options.moreFound ?? [])], options);
+  const verdict = reachVerdict(
+    workloads.flatMap(({ senders }) => senders),
+    [...(await findAll(options)), ...(options.moreFound ?? [])],
+    options,
+  );
   const accounts: AccountRules = { stream: stream ?? '', isFirstLife: earlier.length === 0 };
   const problems = [
     ...verdict.problems,
@@ -60,12 +81,25 @@ export async function judge(options: JudgeOptions): Promise<Verdict> {
 }
 
 async function findAll(options: JudgeOptions): Promise<FoundList[]> {
-  const { daemon, bootstrap, workloads, backup = 'backup', spool = 'spool', rejected = 'rejected', delivered } = options;
+  const {
+    daemon,
+    bootstrap,
+    workloads,
+    backup = 'backup',
+    spool = 'spool',
+    rejected = 'rejected',
+    delivered,
+  } = options;
   const topics = options.topics ?? [...new Set(workloads.flatMap(({ plan }) => plan.buckets))];
   const below = (name: string) => path.join(daemon.folder, name);
   return [
     ...(bootstrap === undefined ? [] : await findInKafka(bootstrap, topics)),
-    ...(delivered === undefined ? [] : (await findInFiles('backup', below(delivered))).map((list) => ({ ...list, place: 'kafka' as const }))),
+    ...(delivered === undefined
+      ? []
+      : (await findInFiles('backup', below(delivered))).map((list) => ({
+          ...list,
+          place: 'kafka' as const,
+        }))),
     ...(backup === null ? [] : await findInFiles('backup', below(backup))),
     ...(spool === null ? [] : await findInFiles('spool', below(spool))),
     ...(rejected === null ? [] : await findInFiles('rejected', below(rejected))),
@@ -74,5 +108,7 @@ async function findAll(options: JudgeOptions): Promise<FoundList[]> {
 
 /** A warning of Node's, a stack trace: whatever is no log line. */
 function strangeLines(daemon: TestDaemon): string[] {
-  return daemon.lines.filter((line) => !LOG_LINE.test(line)).map((line) => `no log line: ${line.slice(0, 200)}`);
+  return daemon.lines
+    .filter((line) => !LOG_LINE.test(line))
+    .map((line) => `no log line: ${line.slice(0, 200)}`);
 }

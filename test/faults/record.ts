@@ -18,7 +18,10 @@ export interface FaultRecord {
   /** The longest time from the end of the fault to the next delivery; undefined: not measured. */
   readonly recoverMs: number | undefined;
   readonly peakRssMb: number | undefined;
-  /** How late the daemon's event loop was, from its start to its end: a figure, never judged, for the machine may be busy with the test itself. */
+  /**
+   * How late the daemon's event loop was, from its start to its end: a figure, never judged, for the machine
+   * may be busy with the test itself.
+   */
   readonly loopDelayP99Ms?: number | undefined;
   /** Anything that the reader of the table should know. */
   readonly note?: string;

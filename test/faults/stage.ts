@@ -1,15 +1,30 @@
-// A daemon under load in front of a Kafka that misbehaves: what every fault test does before and after its fault. Promise: when close()
-// resolves, every frame is accounted for, and memory, open files and the log were looked at.
+// A daemon under load in front of a Kafka that misbehaves: what every fault test does before and after its
+// fault. Promise: when close() resolves, every frame is accounted for, and memory, open files and the log
+// were looked at.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { PIECE_BYTES } from '../../src/replay/pieceReader.js';
 import { filesOf, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
-import { appendRecord, endOffset, isFull, judge, Workload, type JudgeOptions, type Verdict, type WorkloadPlan } from './oracle.js';
+import {
+  appendRecord,
+  endOffset,
+  isFull,
+  judge,
+  Workload,
+  type JudgeOptions,
+  type Verdict,
+  type WorkloadPlan,
+} from './oracle.js';
 
 /** What stands between a Kafka that is away and loss. */
-export const ARRANGEMENTS = ['no spool, no backup', 'spool', 'spool and backup', 'spool and backup with replay'] as const;
+export const ARRANGEMENTS = [
+  'no spool, no backup',
+  'spool',
+  'spool and backup',
+  'spool and backup with replay',
+] as const;
 export type Arrangement = (typeof ARRANGEMENTS)[number];
 
 /** A full run has every arrangement, a quick one those that it names. */
@@ -20,7 +35,10 @@ export function arrangements(...quick: readonly Arrangement[]): readonly Arrange
 /** Frames of a batch, so also of what is in flight for one partition. */
 export const BATCH = 100;
 export const PARTITIONS = 3;
-/** Frames of the piece of a backup that is in flight while it is replayed: the usual ones have a message of 512 bytes. */
+/**
+ * Frames of the piece of a backup that is in flight while it is replayed: the usual ones have a message of
+ * 512 bytes.
+ */
 const PIECE = Math.ceil(PIECE_BYTES / 512);
 
 export interface StageOptions {
@@ -37,7 +55,10 @@ export interface StageOptions {
   readonly plan?: Partial<WorkloadPlan>;
   /** Frames of a batch. Default BATCH. */
   readonly batch?: number;
-  /** The daemon may have so many files open more than before the fault, beside one for each bucket's backup. Default 0. */
+  /**
+   * The daemon may have so many files open more than before the fault, beside one for each bucket's backup.
+   * Default 0.
+   */
   readonly moreOpenFiles?: number;
 }
 
@@ -71,10 +92,19 @@ export class Stage {
 
   /** The daemon runs, and nothing was sent yet. */
   static async open(options: StageOptions): Promise<Stage> {
-    return new Stage(options, await startDaemon({ buckets: bucketsOf(options), env: { ...envOf(options), NODE_OPTIONS: `--import ${LOOP_WATCH}`, KAHE_LOOP_FILE: LOOP_FILE } }));
+    return new Stage(
+      options,
+      await startDaemon({
+        buckets: bucketsOf(options),
+        env: { ...envOf(options), NODE_OPTIONS: `--import ${LOOP_WATCH}`, KAHE_LOOP_FILE: LOOP_FILE },
+      }),
+    );
   }
 
-  /** As open, and then the load has begun and frames arrive; what is open now is what should be open at the end. */
+  /**
+   * As open, and then the load has begun and frames arrive; what is open now is what should be open at the
+   * end.
+   */
   static async underLoad(options: StageOptions): Promise<Stage> {
     const stage = await Stage.open(options);
     await stage.load();
@@ -103,12 +133,16 @@ export class Stage {
     // Not there for a moment, as a topic or a leader may be, is as good as nothing.
     const ends = () => Promise.all(topics.map((topic) => endOffset(from, topic).catch(() => undefined)));
     let before: (number | undefined)[] | undefined;
-    await this.daemon.until(`more in each of ${topics.join(', ')}`, async () => {
-      const now = await ends();
-      if (now.includes(undefined)) return false;
-      before ??= now;
-      return now.every((end, i) => end! > before![i]!);
-    }, DEADLINE_MS);
+    await this.daemon.until(
+      `more in each of ${topics.join(', ')}`,
+      async () => {
+        const now = await ends();
+        if (now.includes(undefined)) return false;
+        before ??= now;
+        return now.every((end, i) => end! > before![i]!);
+      },
+      DEADLINE_MS,
+    );
   }
 
   /** As delivers, right after the end of a fault: the longest of these times is in the record. */
@@ -118,9 +152,19 @@ export class Stage {
     this.#recoverMs = Math.max(this.#recoverMs ?? 0, Date.now() - startedMs);
   }
 
-  /** Resolves when every bucket, or each of these, has left mode normal, or was cut off in sending its backup; counted from the `from`th log line. */
+  /**
+   * Resolves when every bucket, or each of these, has left mode normal, or was cut off in sending its backup;
+   * counted from the `from`th log line.
+   */
   async fails(topics: readonly string[] = this.#options.topics, from = 0): Promise<void> {
-    await Promise.all(topics.map((topic) => this.daemon.line(new RegExp(`/bucket\\.${topic}/stream\\.kafka (mode (backup|error)|the backup is not sent yet)`), { from, deadlineMs: DEADLINE_MS })));
+    await Promise.all(
+      topics.map((topic) =>
+        this.daemon.line(
+          new RegExp(`/bucket\\.${topic}/stream\\.kafka (mode (backup|error)|the backup is not sent yet)`),
+          { from, deadlineMs: DEADLINE_MS },
+        ),
+      ),
+    );
   }
 
   get hasBackup(): boolean {
@@ -135,7 +179,9 @@ export class Stage {
     return this.#options.arrangement === 'spool and backup with replay';
   }
 
-  /** Ends the load and the daemon, judges, and notes what was seen. Fails when anything is not as promised. */
+  /**
+   * Ends the load and the daemon, judges, and notes what was seen. Fails when anything is not as promised.
+   */
   async close({ runs = 1, note, isStuck = false, ...rules }: Ending): Promise<Verdict> {
     const { fault, arrangement, topics } = this.#options;
     const { daemon, workload } = this;
@@ -151,33 +197,62 @@ export class Stage {
       topics,
       bootstrap: this.#options.readFrom ?? this.#options.bootstrap,
       duplicatesAtMost: runs * (inFlight + replayed),
-      // A replay sends the frames of a backup in other pieces than they came in, and so perhaps to another partition.
+      // A replay sends the frames of a backup in other pieces than they came in, and so perhaps to another
+      // partition.
       keylessDisorderedAtMost: this.hasBackup ? runs * inFlight : 0,
       ...rules,
     });
     const { sent, lost, duplicated, keylessDisordered } = verdict;
-    appendRecord({ fault, arrangement, size: isFull ? 'full' : 'quick', runs, sent, lost, duplicated, keylessDisordered, recoverMs: this.#recoverMs, peakRssMb, loopDelayP99Ms: loopDelayOf(daemon), ...(note === undefined ? {} : { note }) });
+    appendRecord({
+      fault,
+      arrangement,
+      size: isFull ? 'full' : 'quick',
+      runs,
+      sent,
+      lost,
+      duplicated,
+      keylessDisordered,
+      recoverMs: this.#recoverMs,
+      peakRssMb,
+      loopDelayP99Ms: loopDelayOf(daemon),
+      ...(note === undefined ? {} : { note }),
+    });
     expect(verdict.problems).toEqual([]);
     expect(exit.code).toBe(0);
     expect(peakRssMb).toBeLessThan(PEAK_MB);
     return verdict;
   }
 
-  /** Nothing waits any more, in the spool or (with replay) in the backup, and what the fault made the daemon open is closed. */
+  /**
+   * Nothing waits any more, in the spool or (with replay) in the backup, and what the fault made the daemon
+   * open is closed.
+   */
   async #settles(): Promise<void> {
     const { daemon } = this;
     const folders = ['spool', ...(this.hasReplay ? ['backup'] : [])];
     for (const folder of folders) {
-      await daemon.until(`no file below ${folder}`, async () => (await filesOf(`${daemon.folder}/${folder}`)).length === 0, DEADLINE_MS);
+      await daemon.until(
+        `no file below ${folder}`,
+        async () => (await filesOf(`${daemon.folder}/${folder}`)).length === 0,
+        DEADLINE_MS,
+      );
     }
     if (this.#openFiles === 0) return;
-    const most = this.#openFiles + (this.hasBackup ? this.#options.topics.length : 0) + (this.#options.moreOpenFiles ?? 0);
+    const most =
+      this.#openFiles +
+      (this.hasBackup ? this.#options.topics.length : 0) +
+      (this.#options.moreOpenFiles ?? 0);
     await daemon.until(`at most ${most} open files`, () => daemon.openFiles <= most, DEADLINE_MS);
   }
 }
 
 /** Gives up soon, so that tests are short. */
-const HASTY = { 'message.timeout.ms': 1500, 'socket.timeout.ms': 1000, 'request.timeout.ms': 1000, 'socket.connection.setup.timeout.ms': 1500 };
+const HASTY = {
+  'message.timeout.ms': 1500,
+  'socket.timeout.ms': 1000,
+  'request.timeout.ms': 1000,
+  'socket.connection.setup.timeout.ms': 1500,
+};
 
 /** How long a fault lasts, and nothing that anybody waits for. */
 export function pause(ms: number): Promise<void> {
@@ -187,7 +262,8 @@ export function pause(ms: number): Promise<void> {
 /** Written when it ended in an orderly way. */
 function loopDelayOf({ folder }: TestDaemon): number | undefined {
   try {
-    return (JSON.parse(readFileSync(path.join(folder, LOOP_FILE), 'utf8')) as { readonly p99Ms: number }).p99Ms;
+    return (JSON.parse(readFileSync(path.join(folder, LOOP_FILE), 'utf8')) as { readonly p99Ms: number })
+      .p99Ms;
   } catch {
     return undefined;
   }
@@ -195,7 +271,9 @@ function loopDelayOf({ folder }: TestDaemon): number | undefined {
 
 function bucketsOf({ arrangement, bootstrap, topics, settings = {}, batch = BATCH }: StageOptions): object {
   const replay = arrangement === 'spool and backup with replay' ? 'auto' : 'manual';
-  const backup = arrangement.startsWith('spool and backup') ? { backup: { ...fileStream('backup'), replay } } : {};
+  const backup = arrangement.startsWith('spool and backup')
+    ? { backup: { ...fileStream('backup'), replay } }
+    : {};
   return {
     streamsConfigs: { kafka: kafkaStream(bootstrap, { ...HASTY, ...settings }, backup) },
     buckets: topics.map((id) => ({ id, streams: ['kafka'], batch, batchTimeout: 50 })),
@@ -203,5 +281,9 @@ function bucketsOf({ arrangement, bootstrap, topics, settings = {}, batch = BATC
 }
 
 function envOf({ arrangement, env = {} }: StageOptions): Record<string, string> {
-  return { STOP_TIMEOUT: '10s', ...(arrangement === 'no spool, no backup' ? {} : { SPOOL: './spool' }), ...env };
+  return {
+    STOP_TIMEOUT: '10s',
+    ...(arrangement === 'no spool, no backup' ? {} : { SPOOL: './spool' }),
+    ...env,
+  };
 }

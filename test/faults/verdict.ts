@@ -1,14 +1,18 @@
-// Holds what was found against what was sent. Pure: it knows neither daemon nor Kafka, so that it can be shown to see every kind of damage.
+// Holds what was found against what was sent. Pure: it knows neither daemon nor Kafka, so that it can be
+// shown to see every kind of damage.
 import type { Frame } from '../support/daemonFrames.js';
 import { PLACES, type FoundList, type Place } from './findings.js';
 import type { SentBy } from './workload.js';
 
 export interface Rules {
-  /** How many copies beyond the first there may be, everywhere together: what was in flight, for each fault. */
+  /**
+   * How many copies beyond the first there may be, everywhere together: what was in flight, for each fault.
+   */
   readonly duplicatesAtMost: number;
   /**
-   * How many frames without a key may stand behind later ones. After an answer that never came, a batch may be in Kafka and yet be sent again,
-   * and its keyless frames then go to any partition. Default 0; frames with a key never may.
+   * How many frames without a key may stand behind later ones. After an answer that never came, a batch may
+   * be in Kafka and yet be sent again, and its keyless frames then go to any partition. Default 0; frames
+   * with a key never may.
    */
   readonly keylessDisorderedAtMost?: number;
   /** Frames that must be in REJECTED and nowhere else; no other one may be there. Default: none. */
@@ -45,7 +49,10 @@ export interface Verdict {
   /** Another message, key or bucket than was sent. */
   readonly corrupt: number;
   readonly duplicated: number;
-  /** First times that stand behind a later number of the same sender in the same partition or file; in Kafka, of those that no backup has. */
+  /**
+   * First times that stand behind a later number of the same sender in the same partition or file; in Kafka,
+   * of those that no backup has.
+   */
   readonly disordered: number;
   /** The same for frames without a key. */
   readonly keylessDisordered: number;
@@ -68,17 +75,26 @@ class Comparison {
   /** By sender: the numbers found, by place. */
   readonly #found = new Map<string, Record<Place, Set<number>>>();
   readonly #examples = new Map<string, string[]>();
-  readonly #counts = { invented: 0, corrupt: 0, disordered: 0, keylessDisordered: 0, misjudged: 0, copies: 0 };
+  readonly #counts = {
+    invented: 0,
+    corrupt: 0,
+    disordered: 0,
+    keylessDisordered: 0,
+    misjudged: 0,
+    copies: 0,
+  };
 
   constructor(senders: readonly SentBy[], rules: Rules) {
     this.#senders = new Map(senders.map((sender) => [sender.name, sender]));
     this.#rules = rules;
-    for (const { name } of senders) this.#found.set(name, { kafka: new Set(), backup: new Set(), spool: new Set(), rejected: new Set() });
+    for (const { name } of senders)
+      this.#found.set(name, { kafka: new Set(), backup: new Set(), spool: new Set(), rejected: new Set() });
   }
 
   over(lists: readonly FoundList[]): Verdict {
     // Those in a backup are known first: see isLateCopy.
-    for (const list of lists.toSorted((a, b) => Number(b.place === 'backup') - Number(a.place === 'backup'))) this.#walk(list);
+    for (const list of lists.toSorted((a, b) => Number(b.place === 'backup') - Number(a.place === 'backup')))
+      this.#walk(list);
     const buckets = new Map<string, BucketCount>();
     let [sent, owed, lost, gone, distinct] = [0, 0, 0, 0, 0];
     for (const sender of this.#senders.values()) {
@@ -93,13 +109,15 @@ class Comparison {
         const where = PLACES.filter((place) => places[place].has(number));
         for (const place of where) add(count[place], where.length > 1);
         if (where.length > 0) distinct++;
-        else if (number < sender.owed && (this.#rules.mayBeGone?.(sender.name, number, bucket) ?? false)) [gone, count.gone] = [gone + 1, count.gone + 1];
+        else if (number < sender.owed && (this.#rules.mayBeGone?.(sender.name, number, bucket) ?? false))
+          [gone, count.gone] = [gone + 1, count.gone + 1];
         else if (number < sender.owed) lost += this.#note('missing', `${sender.name}:${number} (${bucket})`);
       }
     }
     const { copies, ...counts } = this.#counts;
     const duplicated = copies - distinct;
-    if (duplicated > this.#rules.duplicatesAtMost) this.#note('more copies than were in flight', `${duplicated}, at most ${this.#rules.duplicatesAtMost}`);
+    if (duplicated > this.#rules.duplicatesAtMost)
+      this.#note('more copies than were in flight', `${duplicated}, at most ${this.#rules.duplicatesAtMost}`);
     return { sent, owed, lost, gone, duplicated, ...counts, buckets, problems: this.#problems() };
   }
 
@@ -119,18 +137,23 @@ class Comparison {
       own.add(number);
       const before = last.get(name) ?? -1;
       if (number > before) last.set(name, number);
-      else if (!this.#isLateCopy(name, number, list.place)) this.#noteDisorder(found, `${name}:${number} behind ${before} in ${placeOf(list)}`);
+      else if (!this.#isLateCopy(name, number, list.place))
+        this.#noteDisorder(found, `${name}:${number} behind ${before} in ${placeOf(list)}`);
     }
   }
 
-  /** A broker that hung may write, once it goes on, what it was sent on a connection that was given up: what went to the backup instead is in its place there. */
+  /**
+   * A broker that hung may write, once it goes on, what it was sent on a connection that was given up: what
+   * went to the backup instead is in its place there.
+   */
   #isLateCopy(name: string, number: number, place: Place): boolean {
     return place === 'kafka' && this.#found.get(name)!.backup.has(number);
   }
 
   #noteDisorder({ key }: Frame, example: string): void {
     if (key !== undefined) this.#counts.disordered += this.#note('out of order', example);
-    else if (++this.#counts.keylessDisordered > (this.#rules.keylessDisorderedAtMost ?? 0)) this.#note('without a key and out of order', example);
+    else if (++this.#counts.keylessDisordered > (this.#rules.keylessDisorderedAtMost ?? 0))
+      this.#note('without a key and out of order', example);
   }
 
   /** The number of a frame that is exactly as it was sent. */
@@ -139,11 +162,15 @@ class Comparison {
     const sender = this.#senders.get(name);
     const number = Number(digits);
     if (sender === undefined || !Number.isInteger(number) || number < 0 || number >= sender.begun) {
-      this.#counts.invented += this.#note('from nobody', `${JSON.stringify(found.message.slice(0, 60))} in ${placeOf(list)}`);
+      this.#counts.invented += this.#note(
+        'from nobody',
+        `${JSON.stringify(found.message.slice(0, 60))} in ${placeOf(list)}`,
+      );
       return undefined;
     }
     const expected = sender.frameOf(number);
-    if (found.message === expected.message && found.key === expected.key && found.bucket === expected.bucket) return number;
+    if (found.message === expected.message && found.key === expected.key && found.bucket === expected.bucket)
+      return number;
     this.#counts.corrupt += this.#note('not as it was sent', `${name}:${number} in ${placeOf(list)}`);
     return undefined;
   }
@@ -151,7 +178,10 @@ class Comparison {
   #checkRejection(found: Frame, place: Place): void {
     const isRejected = place === 'rejected';
     if (isRejected === (this.#rules.mustBeRejected?.(found) ?? false)) return;
-    this.#counts.misjudged += this.#note(isRejected ? 'rejected for no reason' : 'not rejected', found.message.slice(0, 40));
+    this.#counts.misjudged += this.#note(
+      isRejected ? 'rejected for no reason' : 'not rejected',
+      found.message.slice(0, 40),
+    );
   }
 
   #note(what: string, example: string): 1 {
@@ -162,7 +192,10 @@ class Comparison {
   }
 
   #problems(): string[] {
-    return [...this.#examples].map(([what, all]) => `${all.length}× ${what}: ${all.slice(0, SHOWN).join(', ')}${all.length > SHOWN ? ', …' : ''}`);
+    return [...this.#examples].map(
+      ([what, all]) =>
+        `${all.length}× ${what}: ${all.slice(0, SHOWN).join(', ')}${all.length > SHOWN ? ', …' : ''}`,
+    );
   }
 }
 
@@ -177,7 +210,15 @@ function add(count: PlaceCount, isElsewhereToo: boolean): void {
 
 function countOf(buckets: Map<string, BucketCount>, bucket: string): BucketCount {
   const none = () => ({ distinct: 0, alsoElsewhere: 0 });
-  const count = buckets.get(bucket) ?? { kafka: none(), backup: none(), spool: none(), rejected: none(), owed: 0, begun: 0, gone: 0 };
+  const count = buckets.get(bucket) ?? {
+    kafka: none(),
+    backup: none(),
+    spool: none(),
+    rejected: none(),
+    owed: 0,
+    begun: 0,
+    gone: 0,
+  };
   buckets.set(bucket, count);
   return count;
 }

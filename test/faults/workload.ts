@@ -1,5 +1,6 @@
-// Clients that write to the daemon's socket while a fault happens. Promise: what each of them sent can be told from its name and a number
-// alone, and so recomputed; and of each it is known how much the daemon owes: all that it read, or what a receipt confirmed when it was killed.
+// Clients that write to the daemon's socket while a fault happens. Promise: what each of them sent can be
+// told from its name and a number alone, and so recomputed; and of each it is known how much the daemon owes:
+// all that it read, or what a receipt confirmed when it was killed.
 import type { TestDaemon } from '../support/daemon.js';
 import { QUESTION, frame, numberedMessage, type Frame } from '../support/daemonFrames.js';
 import type { DaemonClient } from '../support/daemonClient.js';
@@ -18,7 +19,13 @@ export interface WorkloadPlan {
   readonly askEvery: number;
 }
 
-const DEFAULTS: Omit<WorkloadPlan, 'buckets'> = { clients: 4, bytes: () => 512, perSecond: 300, framesEach: Infinity, askEvery: 250 };
+const DEFAULTS: Omit<WorkloadPlan, 'buckets'> = {
+  clients: 4,
+  bytes: () => 512,
+  perSecond: 300,
+  framesEach: Infinity,
+  askEvery: 250,
+};
 
 /** Frames of one write. */
 const CHUNK = 50;
@@ -71,7 +78,9 @@ export class Sender implements SentBy {
     void client.closed.then(() => this.#state === 'read' || this.#cut());
   }
 
-  /** All that was sent, once the daemon has read it to its end; of a connection that broke: what it confirmed. */
+  /**
+   * All that was sent, once the daemon has read it to its end; of a connection that broke: what it confirmed.
+   */
   get owed(): number {
     return this.#state === 'cut' ? this.receipted : this.sent;
   }
@@ -88,7 +97,10 @@ export class Sender implements SentBy {
 
   frameOf = (number: number): Frame => plannedFrame(this.#plan, this.name, number);
 
-  /** Writes nothing more; resolves when the daemon has read it all, and with `asks` also confirmed it. Harmless on a broken connection. */
+  /**
+   * Writes nothing more; resolves when the daemon has read it all, and with `asks` also confirmed it.
+   * Harmless on a broken connection.
+   */
   async end({ asks }: { readonly asks: boolean }): Promise<void> {
     if (this.#state === 'writing') this.#state = 'ending';
     await this.#writing;
@@ -107,7 +119,8 @@ export class Sender implements SentBy {
     const startedMs = Date.now();
     const { perSecond, framesEach } = this.#plan;
     while (this.#state === 'writing' && this.sent < framesEach) {
-      const isDue = perSecond === undefined ? Infinity : Math.floor(((Date.now() - startedMs) / 1000) * perSecond);
+      const isDue =
+        perSecond === undefined ? Infinity : Math.floor(((Date.now() - startedMs) / 1000) * perSecond);
       const count = Math.min(CHUNK, isDue - this.sent, framesEach - this.sent);
       if (count > 0) await this.#send(count);
       // The pace of the load, and nothing that anybody waits for.
@@ -126,7 +139,9 @@ export class Sender implements SentBy {
   #ask(): void {
     if (this.#asking !== undefined) return;
     this.#askedAt = this.sent;
-    this.#asking = this.#askNow().catch(() => this.#cut()).finally(() => (this.#asking = undefined));
+    this.#asking = this.#askNow()
+      .catch(() => this.#cut())
+      .finally(() => (this.#asking = undefined));
   }
 
   async #askNow(): Promise<void> {
@@ -151,10 +166,14 @@ export class Workload {
     this.#name = name;
   }
 
-  /** Connects so many clients as planned and starts them; again for each daemon that follows on one that ended. */
+  /**
+   * Connects so many clients as planned and starts them; again for each daemon that follows on one that
+   * ended.
+   */
   async start(daemon: TestDaemon): Promise<void> {
     const clients = await Promise.all(Array.from({ length: this.plan.clients }, () => daemon.connect()));
-    for (const client of clients) this.senders.push(new Sender(client, `${this.#name}${this.senders.length}`, this.plan));
+    for (const client of clients)
+      this.senders.push(new Sender(client, `${this.#name}${this.senders.length}`, this.plan));
   }
 
   /** Frames that the kernel took, of all clients. */
@@ -175,12 +194,16 @@ export class Workload {
   /** Resolves when all that was sent until now is confirmed. @throws as sends */
   async confirmed(daemon: TestDaemon, deadlineMs?: number): Promise<void> {
     const goals = this.senders.filter(({ isCut }) => !isCut).map((sender) => ({ sender, sent: sender.sent }));
-    await daemon.until('a receipt for all that was sent', () => goals.every(({ sender, sent }) => sender.receipted >= sent), deadlineMs);
+    await daemon.until(
+      'a receipt for all that was sent',
+      () => goals.every(({ sender, sent }) => sender.receipted >= sent),
+      deadlineMs,
+    );
   }
 
   /**
-   * Ends all clients. Resolves when the daemon has read everything, and, with `asks` (the default), confirmed it: that is delivered or in
-   * the backup without a spool, and in the spool with one.
+   * Ends all clients. Resolves when the daemon has read everything, and, with `asks` (the default), confirmed
+   * it: that is delivered or in the backup without a spool, and in the spool with one.
    */
   async end({ asks = true }: { readonly asks?: boolean } = {}): Promise<void> {
     await Promise.all(this.senders.map((sender) => sender.end({ asks })));

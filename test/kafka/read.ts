@@ -9,7 +9,12 @@ if (topic === undefined) {
 try {
   for (const [partition, messages] of await readTopic(bootstrap, topic, { deadlineMs: 5_000 })) {
     for (const { offset, timestamp, key, value } of messages) {
-      const shown = [`${partition}:${offset}`, new Date(timestamp).toISOString(), key?.toString() ?? '-', value?.toString() ?? '-'];
+      const shown = [
+        `${partition}:${offset}`,
+        new Date(timestamp).toISOString(),
+        key?.toString() ?? '-',
+        value?.toString() ?? '-',
+      ];
       console.log(shown.join('\t'));
     }
   }

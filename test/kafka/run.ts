@@ -1,5 +1,6 @@
-// A Kafka to play with: one broker on 127.0.0.1:9092 (KAFKA_PORT says another port) with the topic of buckets.json, until Ctrl-C. Its topics
-// are kept in .cache/kafka/data, so that they are there again the next time; remove that folder to begin anew.
+// A Kafka to play with: one broker on 127.0.0.1:9092 (KAFKA_PORT says another port) with the topic of
+// buckets.json, until Ctrl-C. Its topics are kept in .cache/kafka/data, so that they are there again the next
+// time; remove that folder to begin anew.
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
@@ -15,7 +16,11 @@ const PORT = port();
 /** The bucket of the buckets.json that comes with Kahe. */
 const TOPIC = 'requests';
 const PARTITIONS = 3;
-const DATA = path.resolve(import.meta.dirname, '../../.cache/kafka', PORT === DEFAULT_PORT ? 'data' : `data-${PORT}`);
+const DATA = path.resolve(
+  import.meta.dirname,
+  '../../.cache/kafka',
+  PORT === DEFAULT_PORT ? 'data' : `data-${PORT}`,
+);
 /** Kept beside the data, which only opens with the same id. */
 const CLUSTER_ID_FILE = path.join(DATA, 'cluster.id');
 
@@ -29,7 +34,11 @@ const node = new LocalNode({
   folder: DATA,
   port: PORT,
   internalPort: ports.internal,
-  properties: { ...brokerProperties(ports, [ports]), 'auto.create.topics.enable': 'true', 'num.partitions': String(PARTITIONS) },
+  properties: {
+    ...brokerProperties(ports, [ports]),
+    'auto.create.topics.enable': 'true',
+    'num.partitions': String(PARTITIONS),
+  },
   scramCredentials: [],
 });
 await node.prepare();
@@ -74,7 +83,9 @@ async function refuseIfTaken(): Promise<void> {
     try {
       await once(probe, 'listening');
     } catch (error) {
-      console.error(`Port ${each} of 127.0.0.1 is taken (${(error as Error).message}): is a Kafka running already? Another port: make kafka KAFKA_PORT=19092`);
+      console.error(
+        `Port ${each} of 127.0.0.1 is taken (${(error as Error).message}): is a Kafka running already? Another port: make kafka KAFKA_PORT=19092`,
+      );
       process.exit(1);
     }
     probe.close();

@@ -64,7 +64,12 @@ export class AnsweringDaemon {
       reportQuestion: (level) => {
         if (!knowsReports || (level === 'settled' && !settles)) return;
         const [refused, good] = [rejected?.frames ?? 0, level === 'safe' ? 'safe' : 'delivered'];
-        const report = { level, frames, outcomes: { [good]: frames - refused - discarded, rejected: refused, discarded }, reasons: rejected === undefined ? [] : [{ outcome: 'rejected', ...rejected }] };
+        const report = {
+          level,
+          frames,
+          outcomes: { [good]: frames - refused - discarded, rejected: refused, discarded },
+          reasons: rejected === undefined ? [] : [{ outcome: 'rejected', ...rejected }],
+        };
         const json = Buffer.from(JSON.stringify(report));
         const length = Buffer.alloc(4);
         length.writeUInt32LE(json.length);

@@ -1,4 +1,5 @@
-// Permissions as everybody but root feels them: root is let in everywhere, so its tests put on the user nobody for a moment.
+// Permissions as everybody but root feels them: root is let in everywhere, so its tests put on the user
+// nobody for a moment.
 
 const NOBODY = 65_534;
 

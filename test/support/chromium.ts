@@ -1,5 +1,6 @@
-// A real Chromium without a window, spoken to over its pipe (DevTools protocol). Promise: after the test neither process nor folder is left,
-// and what went wrong in the page is known: exceptions, refusals of its policy, and everything it asked for.
+// A real Chromium without a window, spoken to over its pipe (DevTools protocol). Promise: after the test
+// neither process nor folder is left, and what went wrong in the page is known: exceptions, refusals of its
+// policy, and everything it asked for.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -27,15 +28,30 @@ export interface PageOptions {
 
 /** @throws Error that says how to install it */
 export async function startChromium(): Promise<Chromium> {
-  const program = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => spawnSync('sh', ['-c', `command -v ${name}`]).status === 0);
-  if (program === undefined) throw new Error('chromium is not installed; on Debian: apt-get install chromium');
+  const program = ['chromium', 'chromium-browser', 'google-chrome'].find(
+    (name) => spawnSync('sh', ['-c', `command -v ${name}`]).status === 0,
+  );
+  if (program === undefined)
+    throw new Error('chromium is not installed; on Debian: apt-get install chromium');
   const folder = await mkdtemp(path.join(os.tmpdir(), 'kahe-chromium-'));
-  const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--hide-scrollbars', '--disable-extensions'];
-  const child = spawn(program, [...flags, '--remote-debugging-pipe', `--user-data-dir=${folder}`, 'about:blank'], {
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
-    // Its helpers are ended with it.
-    detached: true,
-  });
+  const flags = [
+    '--headless=new',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-dev-shm-usage',
+    '--no-first-run',
+    '--hide-scrollbars',
+    '--disable-extensions',
+  ];
+  const child = spawn(
+    program,
+    [...flags, '--remote-debugging-pipe', `--user-data-dir=${folder}`, 'about:blank'],
+    {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+      // Its helpers are ended with it.
+      detached: true,
+    },
+  );
   onTestFinished(async () => {
     const ended = child.exitCode === null ? once(child, 'exit') : Promise.resolve();
     if (child.exitCode === null) process.kill(-child.pid!, 'SIGKILL');
@@ -47,7 +63,10 @@ export async function startChromium(): Promise<Chromium> {
 
 export class Chromium {
   readonly #input: Writable;
-  readonly #waiting = new Map<number, { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void }
+  >();
   readonly #events: Answer[] = [];
   #lastId = 0;
 
@@ -61,26 +80,41 @@ export class Chromium {
   }
 
   async open(url: string, { width, height, isDark = false }: PageOptions): Promise<Page> {
-    const { targetId } = (await this.send('Target.createTarget', { url: 'about:blank' })) as { targetId: string };
-    const { sessionId } = (await this.send('Target.attachToTarget', { targetId, flatten: true })) as { sessionId: string };
+    const { targetId } = (await this.send('Target.createTarget', { url: 'about:blank' })) as {
+      targetId: string;
+    };
+    const { sessionId } = (await this.send('Target.attachToTarget', { targetId, flatten: true })) as {
+      sessionId: string;
+    };
     const page = new Page((method, params) => this.send(method, params, sessionId), this.#events);
     for (const domain of ['Page', 'Runtime', 'Log', 'Network']) await page.send(`${domain}.enable`);
-    await page.send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 600 });
-    await page.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: isDark ? 'dark' : 'light' }] });
+    await page.send('Emulation.setDeviceMetricsOverride', {
+      width,
+      height,
+      deviceScaleFactor: 1,
+      mobile: width < 600,
+    });
+    await page.send('Emulation.setEmulatedMedia', {
+      features: [{ name: 'prefers-color-scheme', value: isDark ? 'dark' : 'light' }],
+    });
     await page.send('Page.navigate', { url });
     return page;
   }
 
   send(method: string, params: object = {}, sessionId?: string): Promise<unknown> {
     const id = ++this.#lastId;
-    this.#input.write(`${JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) })}\0`);
+    this.#input.write(
+      `${JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) })}\0`,
+    );
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`Chromium did not answer ${method}`)), DEADLINE_MS);
-      const settle = <T>(run: (value: T) => void) => (value: T): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(id);
-        run(value);
-      };
+      const settle =
+        <T>(run: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(timer);
+          this.#waiting.delete(id);
+          run(value);
+        };
       this.#waiting.set(id, { resolve: settle(resolve), reject: settle(reject) });
     });
   }
@@ -113,7 +147,10 @@ export class Page {
 
   /** What an expression in the page comes to. */
   async read<T>(expression: string): Promise<T> {
-    const { result, exceptionDetails } = (await this.send('Runtime.evaluate', { expression, returnByValue: true })) as { result: { value: T }; exceptionDetails?: { text: string } };
+    const { result, exceptionDetails } = (await this.send('Runtime.evaluate', {
+      expression,
+      returnByValue: true,
+    })) as { result: { value: T }; exceptionDetails?: { text: string } };
     if (exceptionDetails !== undefined) throw new Error(`${expression}: ${exceptionDetails.text}`);
     return result.value;
   }
@@ -122,14 +159,20 @@ export class Page {
   async until(expression: string): Promise<void> {
     const deadline = Date.now() + DEADLINE_MS;
     while (!(await this.read<boolean>(`Boolean(${expression})`))) {
-      if (Date.now() > deadline) throw new Error(`in the page there was never: ${expression}\n${await this.read<string>('document.body.innerText')}`);
+      if (Date.now() > deadline)
+        throw new Error(
+          `in the page there was never: ${expression}\n${await this.read<string>('document.body.innerText')}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 
   /** PNG of the whole page. */
   async picture(): Promise<Buffer> {
-    const { data } = (await this.send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true })) as { data: string };
+    const { data } = (await this.send('Page.captureScreenshot', {
+      format: 'png',
+      captureBeyondViewport: true,
+    })) as { data: string };
     return Buffer.from(data, 'base64');
   }
 
@@ -145,7 +188,9 @@ export class Page {
 
   /** Every address it asked for. */
   get asked(): string[] {
-    const urls = this.#events.filter(({ method }) => method === 'Network.requestWillBeSent').map(({ params }) => (params!['request'] as { url: string }).url);
+    const urls = this.#events
+      .filter(({ method }) => method === 'Network.requestWillBeSent')
+      .map(({ params }) => (params!['request'] as { url: string }).url);
     return [...new Set(urls)];
   }
 }

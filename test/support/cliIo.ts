@@ -1,4 +1,5 @@
-// What a command has to do with the world, for tests: what it prints is gathered, and it is told to stop by hand.
+// What a command has to do with the world, for tests: what it prints is gathered, and it is told to stop by
+// hand.
 import { Readable } from 'node:stream';
 import { commandNamed, runCommand } from '../../src/cli/commands.js';
 import type { Io, Output } from '../../src/cli/io.js';
@@ -24,7 +25,14 @@ export class FakeIo implements Io {
   errText = '';
   readonly #stops = new Set<(signal: string) => void>();
 
-  constructor({ cwd, env = {}, stdin = '', isTerminal = false, hasColour = false, columns = 80 }: FakeIoOptions) {
+  constructor({
+    cwd,
+    env = {},
+    stdin = '',
+    isTerminal = false,
+    hasColour = false,
+    columns = 80,
+  }: FakeIoOptions) {
     this.cwd = cwd;
     this.env = env;
     this.stdin = Object.assign(Readable.from([Buffer.from(stdin)]), { isTTY: isTerminal });

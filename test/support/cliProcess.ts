@@ -26,7 +26,9 @@ export class CliProcess {
     this.#child = child;
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.out += text));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.err += text));
-    this.exited = new Promise((resolve) => child.once('close', (code) => resolve({ code, out: this.out, err: this.err })));
+    this.exited = new Promise((resolve) =>
+      child.once('close', (code) => resolve({ code, out: this.out, err: this.err })),
+    );
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -36,7 +38,11 @@ export class CliProcess {
 
 /** Its stdin is empty. */
 export async function startCli(args: readonly string[], { cwd, env = {} }: CliOptions): Promise<CliProcess> {
-  const child = spawn(process.execPath, [await builtDaemon(), ...args], { cwd, env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [await builtDaemon(), ...args], {
+    cwd,
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const cli = new CliProcess(child);
   onTestFinished(async () => {
     child.kill('SIGKILL');

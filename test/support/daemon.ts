@@ -1,5 +1,6 @@
-// The whole daemon as a real process, in a temporary folder of its own. Promise: after the test neither process nor folder is left; and a
-// test that stops its daemon in an orderly way also learns whether the daemon's own account adds up, and whether it wrote anything but log lines.
+// The whole daemon as a real process, in a temporary folder of its own. Promise: after the test neither
+// process nor folder is left; and a test that stops its daemon in an orderly way also learns whether the
+// daemon's own account adds up, and whether it wrote anything but log lines.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -23,7 +24,9 @@ export interface DaemonOptions {
   readonly buckets: string | object;
   /** Real environment variables; PATH comes by itself, and SOCKET is kahe.sock in the folder. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Where it runs: a folder of daemonFolder(), to start again where another daemon was. Default: a new one. */
+  /**
+   * Where it runs: a folder of daemonFolder(), to start again where another daemon was. Default: a new one.
+   */
   readonly folder?: string;
   /** The text of .env.dev.local. Default: an empty file. */
   readonly envFile?: string;
@@ -44,7 +47,9 @@ export interface Exit {
 }
 
 /** What became of the frames of one bucket in one stream, as the daemon says when it ends. */
-export type StreamAccount = Readonly<Record<'received' | 'delivered' | 'queued' | 'backedUp' | 'slicedOut' | 'rejected' | 'discarded', number>>;
+export type StreamAccount = Readonly<
+  Record<'received' | 'delivered' | 'queued' | 'backedUp' | 'slicedOut' | 'rejected' | 'discarded', number>
+>;
 
 /** A folder that is gone after the test. */
 export async function daemonFolder(): Promise<string> {
@@ -57,7 +62,10 @@ export async function daemonFolder(): Promise<string> {
   return folder;
 }
 
-/** Resolves when the daemon's socket answers, and its admin door, if it has one, says more than `starting`. @throws Error with its output when it ends instead */
+/**
+ * Resolves when the daemon's socket answers, and its admin door, if it has one, says more than `starting`.
+ * @throws Error with its output when it ends instead
+ */
 export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const daemon = await launchDaemon(options);
   await daemon.answers();
@@ -70,18 +78,29 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
 export async function launchDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const folder = options.folder ?? (await daemonFolder());
   const { buckets, envFile = '' } = options;
-  await writeFile(path.join(folder, 'buckets.json'), typeof buckets === 'string' ? buckets : JSON.stringify(buckets));
+  await writeFile(
+    path.join(folder, 'buckets.json'),
+    typeof buckets === 'string' ? buckets : JSON.stringify(buckets),
+  );
   await writeFile(path.join(folder, `.env.${options.env?.['environment'] ?? 'dev'}.local`), envFile);
   return spawnDaemon(folder, options.env, options);
 }
 
 /** As launchDaemon, in a folder as it is. */
 export async function spawnDaemon(
-  folder: string, env: Readonly<Record<string, string>> = {}, { openFiles, under = [], program }: Pick<DaemonOptions, 'openFiles' | 'under' | 'program'> = {},
+  folder: string,
+  env: Readonly<Record<string, string>> = {},
+  { openFiles, under = [], program }: Pick<DaemonOptions, 'openFiles' | 'under' | 'program'> = {},
 ): Promise<TestDaemon> {
   const limit = openFiles === undefined ? [] : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(openFiles)];
   const main = await builtDaemon();
-  const [command, ...args] = [...dieWithParent(), ...limit, ...under, process.execPath, ...(program ?? [main])] as [string, ...string[]];
+  const [command, ...args] = [
+    ...dieWithParent(),
+    ...limit,
+    ...under,
+    process.execPath,
+    ...(program ?? [main]),
+  ] as [string, ...string[]];
   const socketPath = path.resolve(folder, env['SOCKET'] ?? 'kahe.sock');
   const child = spawn(command, args, {
     cwd: folder,
@@ -91,7 +110,9 @@ export async function spawnDaemon(
   const daemon = new TestDaemon(child, folder, socketPath);
   running.add(child);
   child.once('exit', () => running.delete(child));
-  onTestFailed(() => console.error(`the daemon's last lines:\n${daemon.lines.slice(-SHOWN_LINES).join('\n')}`));
+  onTestFailed(() =>
+    console.error(`the daemon's last lines:\n${daemon.lines.slice(-SHOWN_LINES).join('\n')}`),
+  );
   onTestFinished(() => daemon.kill9());
   return daemon;
 }
@@ -140,9 +161,16 @@ export class TestDaemon {
     });
   }
 
-  /** The first log line that fits, of those there are and those to come; `from`: not before the line with this index. */
+  /**
+   * The first log line that fits, of those there are and those to come; `from`: not before the line with this
+   * index.
+   */
   async line(pattern: RegExp, { from = 0, deadlineMs = DEADLINE_MS } = {}): Promise<string> {
-    return this.until(`a log line like ${String(pattern)}`, () => this.lines.slice(from).find((line) => pattern.test(line)), deadlineMs);
+    return this.until(
+      `a log line like ${String(pattern)}`,
+      () => this.lines.slice(from).find((line) => pattern.test(line)),
+      deadlineMs,
+    );
   }
 
   linesLike(pattern: RegExp): string[] {
@@ -151,18 +179,34 @@ export class TestDaemon {
 
   /** How often it said such a line, those included that it has folded into a count. */
   timesSaid(pattern: RegExp): number {
-    return this.linesLike(pattern).reduce((sum, line) => sum + Number(/… and (\d+) more like this/.exec(line)?.[1] ?? 1), 0);
+    return this.linesLike(pattern).reduce(
+      (sum, line) => sum + Number(/… and (\d+) more like this/.exec(line)?.[1] ?? 1),
+      0,
+    );
   }
 
-  /** Asks until the answer is neither false nor undefined. @throws Error at the deadline, or when the daemon ends meanwhile */
-  async until<T>(what: string, ask: () => T | Promise<T>, deadlineMs = DEADLINE_MS): Promise<Exclude<T, false | undefined>> {
+  /**
+   * Asks until the answer is neither false nor undefined.
+   * @throws Error at the deadline, or when the daemon ends meanwhile
+   */
+  async until<T>(
+    what: string,
+    ask: () => T | Promise<T>,
+    deadlineMs = DEADLINE_MS,
+  ): Promise<Exclude<T, false | undefined>> {
     const deadline = Date.now() + deadlineMs;
     for (;;) {
       const isLast = !this.#isRunning;
       const answer = await ask();
       if (answer !== false && answer !== undefined) return answer as Exclude<T, false | undefined>;
-      if (isLast) throw new Error(`the daemon has ended, and there was never ${what}:\n${this.lines.slice(-SHOWN_LINES).join('\n')}`);
-      if (Date.now() > deadline) throw new Error(`after ${deadlineMs} ms there is not ${what}:\n${this.lines.slice(-SHOWN_LINES).join('\n')}`);
+      if (isLast)
+        throw new Error(
+          `the daemon has ended, and there was never ${what}:\n${this.lines.slice(-SHOWN_LINES).join('\n')}`,
+        );
+      if (Date.now() > deadline)
+        throw new Error(
+          `after ${deadlineMs} ms there is not ${what}:\n${this.lines.slice(-SHOWN_LINES).join('\n')}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
@@ -187,7 +231,9 @@ export class TestDaemon {
     await this.exited;
   }
 
-  /** The frames of all .bckstm files below `name` in its folder, files in the order in which they were made. */
+  /**
+   * The frames of all .bckstm files below `name` in its folder, files in the order in which they were made.
+   */
   files(name: string): Promise<Frame[]> {
     return readFiles(path.join(this.folder, name));
   }
@@ -195,24 +241,34 @@ export class TestDaemon {
   /** Resolves when so many frames, or more, are in the files below `name`. */
   async untilFiled(name: string, frames: number): Promise<void> {
     // One that is just being written may be torn.
-    await this.until(`${frames} frames below ${name}`, async () => (await this.files(name).catch(() => [])).length >= frames);
+    await this.until(
+      `${frames} frames below ${name}`,
+      async () => (await this.files(name).catch(() => [])).length >= frames,
+    );
   }
 
   /** By `bucket/stream`; only after an orderly end. */
   get accounts(): Map<string, StreamAccount> {
-    const found = this.lines.map((line) => /^INFO \| [^|]+ \| (.+): (received \d+, .*)$/.exec(line)).filter((match) => match !== null);
+    const found = this.lines
+      .map((line) => /^INFO \| [^|]+ \| (.+): (received \d+, .*)$/.exec(line))
+      .filter((match) => match !== null);
     return new Map(found.map(([, name, counts]) => [name!, accountOf(counts!)]));
   }
 
   /** What it says at its end of the frames that came over the socket. */
   get received(): { readonly frames: number; readonly bad: number } {
-    const [, frames, bad] = this.lines.map((line) => /stopped; received (\d+) frames?, (\d+) of them bad/.exec(line)).find((match) => match !== null) ?? [];
+    const [, frames, bad] =
+      this.lines
+        .map((line) => /stopped; received (\d+) frames?, (\d+) of them bad/.exec(line))
+        .find((match) => match !== null) ?? [];
     return { frames: Number(frames), bad: Number(bad) };
   }
 
   /** Of all its threads, user and system. */
   get cpuSeconds(): number {
-    const fields = this.#proc('stat').replace(/^.*\) /, '').split(' ');
+    const fields = this.#proc('stat')
+      .replace(/^.*\) /, '')
+      .split(' ');
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   }
 
@@ -257,21 +313,27 @@ export class TestDaemon {
   #checkAccounts(): void {
     for (const [name, { received, ...fates }] of this.accounts) {
       const sum = Object.values(fates).reduce((a, b) => a + b, 0);
-      if (sum !== received) throw new Error(`the account of ${name} does not add up: ${received} received, ${JSON.stringify(fates)}`);
+      if (sum !== received)
+        throw new Error(
+          `the account of ${name} does not add up: ${received} received, ${JSON.stringify(fates)}`,
+        );
     }
   }
 }
 
-export const LOG_LINE = /^(TRACE|DEBUG|INFO|WARN|ERROR|FATAL) \| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| .+$/;
+export const LOG_LINE =
+  /^(TRACE|DEBUG|INFO|WARN|ERROR|FATAL) \| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| .+$/;
 
 /** USER_HZ is 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
 function accountOf(counts: string): StreamAccount {
-  return Object.fromEntries(counts.split(', ').map((count) => {
-    const [name, frames] = count.split(' ') as [string, string];
-    return [name, Number(frames)];
-  })) as StreamAccount;
+  return Object.fromEntries(
+    counts.split(', ').map((count) => {
+      const [name, frames] = count.split(' ') as [string, string];
+      return [name, Number(frames)];
+    }),
+  ) as StreamAccount;
 }
 
 const running = new Set<ChildProcess>();
@@ -283,7 +345,10 @@ process.on('exit', () => {
 
 /** Linux's setpriv can ask the kernel to kill the daemon when we die without a word. */
 function dieWithParent(): string[] {
-  deathSignal ??= spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0 ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+  deathSignal ??=
+    spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
+      ? ['setpriv', '--pdeathsig', 'KILL']
+      : [];
   return deathSignal;
 }
 let deathSignal: string[] | undefined;

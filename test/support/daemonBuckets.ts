@@ -5,7 +5,10 @@ type Settings = Readonly<Record<string, string | number | boolean>>;
 
 /** A file stream into a folder beside buckets.json. */
 export function fileStream(folder: string, settings: Settings = {}): object {
-  return { type: 'file', settings: { path: folder, fileNameTemplate: '{bucket}{PS}{ts}.bckstm', ...settings } };
+  return {
+    type: 'file',
+    settings: { path: folder, fileNameTemplate: '{bucket}{PS}{ts}.bckstm', ...settings },
+  };
 }
 
 /** A backup that only an operator replays, so that a test finds in it all that went there. */
@@ -14,7 +17,11 @@ export function manualBackup(folder: string, settings: Settings = {}): object {
 }
 
 /** A Kafka stream; without `message.timeout.ms` it tries for 10 s before it has failed. */
-export function kafkaStream(bootstrap: string, settings: Settings = {}, more: { readonly backup?: object; readonly slice?: number } = {}): object {
+export function kafkaStream(
+  bootstrap: string,
+  settings: Settings = {},
+  more: { readonly backup?: object; readonly slice?: number } = {},
+): object {
   return { type: 'kafka', settings: { 'bootstrap.servers': bootstrap, ...settings }, ...more };
 }
 

@@ -1,5 +1,5 @@
-// The program as it is built, for tests that run it as a process. Promise: what is returned was built from the sources as they are now,
-// and of test files that ask at the same time only one builds.
+// The program as it is built, for tests that run it as a process. Promise: what is returned was built from
+// the sources as they are now, and of test files that ask at the same time only one builds.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -25,7 +25,8 @@ export function builtDaemon(): Promise<string> {
 }
 
 async function findOrBuild(): Promise<string> {
-  // Compiled is what was hashed, so that a source changed meanwhile can't make a build that lies about its age.
+  // Compiled is what was hashed, so that a source changed meanwhile can't make a build that lies about its
+  // age.
   const sources = await readSources();
   const hash = createHash('sha256');
   for (const [name, bytes] of sources) hash.update(`${name}\0${bytes.length}\0`).update(bytes);
@@ -40,7 +41,8 @@ async function findOrBuild(): Promise<string> {
       } finally {
         await unlink(`${folder}.lock`);
       }
-    } else if (Date.now() > deadline) throw new Error(`another process has been building ${folder} for ${DEADLINE_MS} ms`);
+    } else if (Date.now() > deadline)
+      throw new Error(`another process has been building ${folder} for ${DEADLINE_MS} ms`);
     else await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   return main;
@@ -48,9 +50,15 @@ async function findOrBuild(): Promise<string> {
 
 async function readSources(): Promise<Map<string, Buffer>> {
   const names = await readdir(path.join(ROOT, 'src'), { recursive: true });
-  const sources = names.filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).map((name) => path.join('src', name));
+  const sources = names
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    .map((name) => path.join('src', name));
   const all = [...CONFIG_FILES, ...sources.sort()];
-  return new Map(await Promise.all(all.map(async (name): Promise<[string, Buffer]> => [name, await readFile(path.join(ROOT, name))])));
+  return new Map(
+    await Promise.all(
+      all.map(async (name): Promise<[string, Buffer]> => [name, await readFile(path.join(ROOT, name))]),
+    ),
+  );
 }
 
 /** Below the checkout, where Node finds the packages; complete once it has its name. */
@@ -96,7 +104,7 @@ async function removeOldBuilds(current: string): Promise<void> {
   for (const name of await readdir(BUILDS)) {
     const other = path.join(BUILDS, name);
     if (other === current) continue;
-    const age = Date.now() - (await stat(other).catch(() => undefined) ?? { mtimeMs: Date.now() }).mtimeMs;
+    const age = Date.now() - ((await stat(other).catch(() => undefined)) ?? { mtimeMs: Date.now() }).mtimeMs;
     if (age > KEEP_MS) await rm(other, { recursive: true, force: true });
   }
 }

@@ -37,7 +37,10 @@ export class DaemonClient {
     });
   }
 
-  static async connect(path: string, { isDeaf = false }: { readonly isDeaf?: boolean } = {}): Promise<DaemonClient> {
+  static async connect(
+    path: string,
+    { isDeaf = false }: { readonly isDeaf?: boolean } = {},
+  ): Promise<DaemonClient> {
     const socket = connect(path);
     const client = new DaemonClient(socket, isDeaf);
     await once(socket, 'connect');
@@ -56,7 +59,9 @@ export class DaemonClient {
   /** Resolves when the kernel has taken them all, so that they arrive whatever becomes of this process. */
   send(...pieces: readonly Buffer[]): Promise<void> {
     const bytes = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
-    return new Promise((resolve, reject) => this.#socket.write(bytes, (error) => (error ? reject(error) : resolve())));
+    return new Promise((resolve, reject) =>
+      this.#socket.write(bytes, (error) => (error ? reject(error) : resolve())),
+    );
   }
 
   /** Asks how far the daemon is; resolves with the answer: how many frames of this connection are safe. */
@@ -110,7 +115,10 @@ export class DaemonClient {
     await this.closed;
   }
 
-  /** Closes at once. With something from the daemon unread the kernel resets the connection: that is what SO_LINGER 0 does elsewhere. */
+  /**
+   * Closes at once. With something from the daemon unread the kernel resets the connection: that is what
+   * SO_LINGER 0 does elsewhere.
+   */
   destroy(): void {
     this.#socket.destroy();
   }

@@ -1,4 +1,5 @@
-// Thousands of connections that say nothing, held by a process of their own: this one may not open so many files.
+// Thousands of connections that say nothing, held by a process of their own: this one may not open so many
+// files.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -26,10 +27,17 @@ export function mostOpenFiles(): number {
   return Number(/^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
 }
 
-/** Resolves when all are connected. @returns the way to let them go at once; the end of the test does so too */
+/**
+ * Resolves when all are connected.
+ * @returns the way to let them go at once; the end of the test does so too
+ */
 export async function holdIdleClients(socketPath: string, count: number): Promise<() => Promise<void>> {
   const limit = String(mostOpenFiles());
-  const child = spawn('sh', ['-c', 'ulimit -n "$0" && exec "$@"', limit, process.execPath, '-e', HOLD, socketPath, String(count)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(
+    'sh',
+    ['-c', 'ulimit -n "$0" && exec "$@"', limit, process.execPath, '-e', HOLD, socketPath, String(count)],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
   const exited = once(child, 'exit');
   const letGo = async () => {
     child.kill('SIGKILL');

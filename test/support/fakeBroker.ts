@@ -1,5 +1,5 @@
-// A Kafka cluster that follows a script: it answers Produce and Metadata as the test says, and records every Produce it was sent,
-// byte for byte, so that tests assert on what was really delivered.
+// A Kafka cluster that follows a script: it answers Produce and Metadata as the test says, and records every
+// Produce it was sent, byte for byte, so that tests assert on what was really delivered.
 import { FakeNode } from './fakeNode.js';
 import {
   readHeader,
@@ -46,13 +46,18 @@ export type FakeAnswer = FakeTarget &
     | { readonly kind: 'error'; readonly code: number }
     /** The answer lacks the partition (Metadata: the topic), of which nothing is appended. */
     | { readonly kind: 'omit' }
-    /** No answer ever; the connection stays open. `append`: the batches are kept all the same, as when an answer is lost. */
+    /**
+     * No answer ever; the connection stays open. `append`: the batches are kept all the same, as when an
+     * answer is lost.
+     */
     | { readonly kind: 'swallow'; readonly append?: boolean }
     /** The connection is closed instead of an answer. `append` as above. */
     | { readonly kind: 'close'; readonly append?: boolean }
     /** A good answer, so much later; the requests that follow on the connection wait behind it. */
     | { readonly kind: 'delay'; readonly ms: number }
-    /** The targeted partitions get node `to` as their leader; the answer is what this node then has to say. */
+    /**
+     * The targeted partitions get node `to` as their leader; the answer is what this node then has to say.
+     */
     | { readonly kind: 'moveLeader'; readonly to: number }
   );
 
@@ -82,11 +87,17 @@ export interface ProducedPartition {
 export class FakeCluster {
   /** Every partition of every Produce, in order of arrival. */
   readonly produced: ProducedPartition[] = [];
-  /** Answers to come: a request takes (and removes) the first one that targets it, and is served well if there is none. */
+  /**
+   * Answers to come: a request takes (and removes) the first one that targets it, and is served well if there
+   * is none.
+   */
   readonly script: Record<Api, FakeAnswer[]> = { Produce: [], Metadata: [], ApiVersions: [] };
   /** The answer to requests for which the script has none; it stays. */
   readonly always: Partial<Record<Api, FakeAnswer>> = {};
-  /** Looks into each record batch that would be kept: the error code for it, 0 for none. For refusals that depend on content. */
+  /**
+   * Looks into each record batch that would be kept: the error code for it, 0 for none. For refusals that
+   * depend on content.
+   */
   judge: ((recordBatch: Buffer) => number) | undefined;
   /** How many requests of each kind have arrived. */
   readonly requests: Record<Api, number> = { Produce: 0, Metadata: 0, ApiVersions: 0 };
@@ -108,7 +119,10 @@ export class FakeCluster {
     return this.#nodes.reduce((sum, { sockets }) => sum + sockets.size, 0);
   }
 
-  /** Sets the topic's leaders: one node id a partition, -1 for none. Makes the topic, and may make it larger or smaller. */
+  /**
+   * Sets the topic's leaders: one node id a partition, -1 for none. Makes the topic, and may make it larger
+   * or smaller.
+   */
   setTopic(topic: string, leaders: readonly number[]): void {
     this.#leaders.set(topic, [...leaders]);
   }
@@ -123,9 +137,14 @@ export class FakeCluster {
     leaders[partition] = to;
   }
 
-  /** The records kept for the partition, in order of arrival; each batch is checked by the decoder. Offsets are those of the batches. */
+  /**
+   * The records kept for the partition, in order of arrival; each batch is checked by the decoder. Offsets
+   * are those of the batches.
+   */
   appended(topic: string, partition: number): DecodedRecord[] {
-    const kept = this.produced.filter((sent) => sent.isAppended && sent.topic === topic && sent.partition === partition);
+    const kept = this.produced.filter(
+      (sent) => sent.isAppended && sent.topic === topic && sent.partition === partition,
+    );
     return kept.flatMap(({ recordBatch }) => [...decodeRecordBatch(recordBatch).records]);
   }
 
@@ -170,7 +189,10 @@ export class FakeCluster {
     return answer.kind === 'swallow' || !isExpected ? 'silence' : writer.toBuffer();
   }
 
-  /** Each reads its request, does what the script says, and writes the answer; `isExpected`: whether the client waits for one. */
+  /**
+   * Each reads its request, does what the script says, and writes the answer; `isExpected`: whether the
+   * client waits for one.
+   */
   readonly #handlers: Record<Api, (reader: WireReader, writer: WireWriter, from: Origin) => Outcome> = {
     ApiVersions: (_reader, writer, from) => {
       writeApiVersions(writer, from.version);
@@ -178,22 +200,45 @@ export class FakeCluster {
     },
     Metadata: (reader, writer, from) => {
       const asked = readMetadataRequest(reader, from.version) ?? [...this.#leaders.keys()];
-      const answer = this.#nextAnswer('Metadata', asked.length > 0 ? asked.map((topic) => ({ ...from, topic })) : [from]);
+      const answer = this.#nextAnswer(
+        'Metadata',
+        asked.length > 0 ? asked.map((topic) => ({ ...from, topic })) : [from],
+      );
       const isOmitted = (topic: string) => answer.kind === 'omit' && isTarget(answer, { ...from, topic });
-      const topics = asked.filter((topic) => !isOmitted(topic)).map((topic) => this.#describe(topic, from, answer));
+      const topics = asked
+        .filter((topic) => !isOmitted(topic))
+        .map((topic) => this.#describe(topic, from, answer));
       writeMetadata(writer, from.version, { nodes: this.#nodes, topics });
       return { answer, isExpected: true };
     },
     Produce: (reader, writer, from) => {
       const { acks, timeoutMs, partitions } = readProduceRequest(reader);
-      const answer = this.#nextAnswer('Produce', partitions.map((partition) => ({ ...from, ...partition })));
+      const answer = this.#nextAnswer(
+        'Produce',
+        partitions.map((partition) => ({ ...from, ...partition })),
+      );
       const { node, connection, version } = from;
-      const common = { node, connection, request: this.requests.Produce, acks, timeoutMs, apiVersion: version, time: Date.now() };
+      const common = {
+        node,
+        connection,
+        request: this.requests.Produce,
+        acks,
+        timeoutMs,
+        apiVersion: version,
+        time: Date.now(),
+      };
       const results = partitions.flatMap(({ topic, partition, recordBatch }) => {
         const result = this.#append(topic, partition, { recordBatch, from, answer });
         const isAnswered = result.isAnswered && acks !== 0;
         const errorCode = isAnswered ? result.errorCode : undefined;
-        this.produced.push({ ...common, topic, partition, recordBatch, isAppended: result.isAppended, errorCode });
+        this.produced.push({
+          ...common,
+          topic,
+          partition,
+          recordBatch,
+          isAppended: result.isAppended,
+          errorCode,
+        });
         return isAnswered ? [result] : [];
       });
       writeProduce(writer, version, results);
@@ -210,19 +255,33 @@ export class FakeCluster {
     const answer = index < 0 ? fallback : script.splice(index, 1)[0]!;
     if (answer.kind === 'moveLeader') {
       for (const [topic, leaders] of this.#leaders) {
-        for (const partition of leaders.keys()) if (isTarget(answer, { topic, partition })) leaders[partition] = answer.to;
+        for (const partition of leaders.keys())
+          if (isTarget(answer, { topic, partition })) leaders[partition] = answer.to;
       }
     }
     return answer;
   }
 
-  #describe(topic: string, from: Origin, answer: FakeAnswer): { topic: string; errorCode: number; leaders: readonly number[] } {
+  #describe(
+    topic: string,
+    from: Origin,
+    answer: FakeAnswer,
+  ): { topic: string; errorCode: number; leaders: readonly number[] } {
     const leaders = this.#leaders.get(topic);
-    if (answer.kind === 'error' && isTarget(answer, { ...from, topic })) return { topic, errorCode: answer.code, leaders: [] };
-    return { topic, errorCode: leaders ? ErrorCode.none : ErrorCode.unknownTopicOrPartition, leaders: leaders ?? [] };
+    if (answer.kind === 'error' && isTarget(answer, { ...from, topic }))
+      return { topic, errorCode: answer.code, leaders: [] };
+    return {
+      topic,
+      errorCode: leaders ? ErrorCode.none : ErrorCode.unknownTopicOrPartition,
+      leaders: leaders ?? [],
+    };
   }
 
-  #append(topic: string, partition: number, sent: { recordBatch: Buffer; from: Origin; answer: FakeAnswer }): AppendResult {
+  #append(
+    topic: string,
+    partition: number,
+    sent: { recordBatch: Buffer; from: Origin; answer: FakeAnswer },
+  ): AppendResult {
     const { recordBatch, from, answer } = sent;
     const fate = isTarget(answer, { ...from, topic, partition }) ? answer : OK;
     const isSilent = answer.kind === 'swallow' || answer.kind === 'close';
@@ -244,8 +303,13 @@ export class FakeCluster {
   }
 }
 
-/** Starts `nodes` fake brokers on free ports of 127.0.0.1. `topics`: the leader's node id of each partition. */
-export async function startFakeCluster(nodes = 1, topics: Readonly<Record<string, readonly number[]>> = {}): Promise<FakeCluster> {
+/**
+ * Starts `nodes` fake brokers on free ports of 127.0.0.1. `topics`: the leader's node id of each partition.
+ */
+export async function startFakeCluster(
+  nodes = 1,
+  topics: Readonly<Record<string, readonly number[]>> = {},
+): Promise<FakeCluster> {
   const cluster = new FakeCluster();
   for (let node = 0; node < nodes; node++) await cluster.addNode();
   for (const [topic, leaders] of Object.entries(topics)) cluster.setTopic(topic, leaders);
@@ -275,6 +339,9 @@ const OK: FakeAnswer = { kind: 'ok' };
 const RECORD_COUNT_AT = 57;
 
 function isTarget(answer: FakeTarget, part: FakeTarget): boolean {
-  const fits = (wanted: unknown, actual: unknown) => wanted === undefined || actual === undefined || wanted === actual;
-  return fits(answer.node, part.node) && fits(answer.topic, part.topic) && fits(answer.partition, part.partition);
+  const fits = (wanted: unknown, actual: unknown) =>
+    wanted === undefined || actual === undefined || wanted === actual;
+  return (
+    fits(answer.node, part.node) && fits(answer.topic, part.topic) && fits(answer.partition, part.partition)
+  );
 }

@@ -52,7 +52,8 @@ export class FakeClock implements Clock {
 
   #next(untilMs: number): Due | undefined {
     let first: Due | undefined;
-    for (const due of this.#due) if (due.atMs <= untilMs && (first === undefined || due.atMs < first.atMs)) first = due;
+    for (const due of this.#due)
+      if (due.atMs <= untilMs && (first === undefined || due.atMs < first.atMs)) first = due;
     return first;
   }
 }
@@ -65,8 +66,17 @@ export function turn(): Promise<void> {
 /** So much real time what a test waits for may take: a busy machine is no failure, and a test has 60 s. */
 export const PATIENCE_MS = 50_000;
 
-/** Real work is waited for while the clock runs on. @param told what an error shows besides @throws after PATIENCE_MS of real time */
-export async function untilSo(clock: FakeClock, what: string, isSo: () => boolean, told: () => string): Promise<void> {
+/**
+ * Real work is waited for while the clock runs on.
+ * @param told what an error shows besides
+ * @throws after PATIENCE_MS of real time
+ */
+export async function untilSo(
+  clock: FakeClock,
+  what: string,
+  isSo: () => boolean,
+  told: () => string,
+): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
   while (!isSo()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}\n${told()}`);

@@ -10,7 +10,9 @@ export async function openFakeDoor(place: string | number, answer: RequestListen
     server.close();
     server.closeAllConnections();
   };
-  await new Promise<void>((resolve) => (typeof place === 'string' ? server.listen(place, resolve) : server.listen(place, '127.0.0.1', resolve)));
+  await new Promise<void>((resolve) =>
+    typeof place === 'string' ? server.listen(place, resolve) : server.listen(place, '127.0.0.1', resolve),
+  );
   onTestFinished(close);
   return close;
 }
@@ -18,5 +20,6 @@ export async function openFakeDoor(place: string | number, answer: RequestListen
 /** Answers `/status.json` with the next of these; the last one again and again. */
 export function showing(...snapshots: readonly Snapshot[]): RequestListener {
   let asked = 0;
-  return (_request, response) => response.end(JSON.stringify(snapshots[Math.min(asked++, snapshots.length - 1)]));
+  return (_request, response) =>
+    response.end(JSON.stringify(snapshots[Math.min(asked++, snapshots.length - 1)]));
 }

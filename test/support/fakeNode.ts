@@ -1,4 +1,5 @@
-// One node of the fake cluster: a listening port. The requests of a connection are served one after another, as Kafka does.
+// One node of the fake cluster: a listening port. The requests of a connection are served one after another,
+// as Kafka does.
 import { once } from 'node:events';
 import net from 'node:net';
 import { freePorts } from './freePorts.js';
@@ -82,5 +83,7 @@ export class FakeNode {
 }
 
 function isDisconnect(error: unknown): boolean {
-  return ['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED'].includes((error as NodeJS.ErrnoException).code ?? '');
+  return ['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED'].includes(
+    (error as NodeJS.ErrnoException).code ?? '',
+  );
 }

@@ -1,4 +1,5 @@
-// What the fake broker reads and writes: ApiVersions v0-2, Metadata v0-6 and Produce v3-7, each as its grammar line says.
+// What the fake broker reads and writes: ApiVersions v0-2, Metadata v0-6 and Produce v3-7, each as its
+// grammar line says.
 import type { WireReader, WireWriter } from './wire.js';
 
 export type Api = 'Produce' | 'Metadata' | 'ApiVersions';
@@ -44,7 +45,11 @@ export function readMetadataRequest(reader: WireReader, version: number): string
 export interface MetadataAnswer {
   readonly nodes: readonly { readonly id: number; readonly port: number }[];
   /** Each with one leader a partition, -1 for none. */
-  readonly topics: readonly { readonly topic: string; readonly errorCode: number; readonly leaders: readonly number[] }[];
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly errorCode: number;
+    readonly leaders: readonly number[];
+  }[];
 }
 
 /**
@@ -65,7 +70,10 @@ export function writeMetadata(writer: WireWriter, version: number, { nodes, topi
     each.int16(errorCode).string(topic);
     if (version >= 1) each.boolean(false);
     each.array([...leaders.entries()], (inner, [partition, leader]) => {
-      inner.int16(leader < 0 ? LEADER_NOT_AVAILABLE : 0).int32(partition).int32(leader);
+      inner
+        .int16(leader < 0 ? LEADER_NOT_AVAILABLE : 0)
+        .int32(partition)
+        .int32(leader);
       writeIds(replicas);
       writeIds(replicas);
       if (version >= 5) writeIds([]);
@@ -77,7 +85,11 @@ const LEADER_NOT_AVAILABLE = 5;
 export interface ProduceRequest {
   readonly acks: number;
   readonly timeoutMs: number;
-  readonly partitions: readonly { readonly topic: string; readonly partition: number; readonly recordBatch: Buffer }[];
+  readonly partitions: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly recordBatch: Buffer;
+  }[];
 }
 
 /** transactional_id acks timeout_ms [topic [partition records]] */
@@ -87,7 +99,13 @@ export function readProduceRequest(reader: WireReader): ProduceRequest {
   const timeoutMs = reader.int32();
   const topics = reader.array(() => {
     const topic = reader.string() ?? '';
-    return reader.array(() => ({ topic, partition: reader.int32(), recordBatch: Buffer.from(reader.bytes(reader.int32())) })) ?? [];
+    return (
+      reader.array(() => ({
+        topic,
+        partition: reader.int32(),
+        recordBatch: Buffer.from(reader.bytes(reader.int32())),
+      })) ?? []
+    );
   });
   return { acks, timeoutMs, partitions: (topics ?? []).flat() };
 }

@@ -22,7 +22,12 @@ export class FakeRejected implements RejectedFrames {
   }
 
   reject(rejection: Rejection): Promise<'kept' | 'discarded'> {
-    const own = { ...rejection, bytes: Buffer.from(rejection.bytes.subarray(rejection.start, rejection.end)), start: 0, end: rejection.end - rejection.start };
+    const own = {
+      ...rejection,
+      bytes: Buffer.from(rejection.bytes.subarray(rejection.start, rejection.end)),
+      start: 0,
+      end: rejection.end - rejection.start,
+    };
     this.#origins?.hold(own.from, own.end);
     return new Promise((resolve) => {
       const keep = (): void => {

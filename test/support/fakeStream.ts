@@ -1,7 +1,13 @@
-// A stream whose destination does what the test says. A message `2:text` goes by lane 2, others by lane 0; as with partitions, a lane takes
-// its frames in their order, so that writes may settle out of theirs. A lane can be away while the others are not.
+// A stream whose destination does what the test says. A message `2:text` goes by lane 2, others by lane 0; as
+// with partitions, a lane takes its frames in their order, so that writes may settle out of theirs. A lane
+// can be away while the others are not.
 import type { Batch } from '../../src/frames/batch.js';
-import { DeliveryError, type DeliveryErrorCode, type Settled, type Stream } from '../../src/streams/stream.js';
+import {
+  DeliveryError,
+  type DeliveryErrorCode,
+  type Settled,
+  type Stream,
+} from '../../src/streams/stream.js';
 import { messagesIn } from './frames.js';
 
 interface Frame {
@@ -29,13 +35,19 @@ export class FakeStream implements Stream {
   /** While true, `close` with time left waits for what is outstanding. */
   isHanging = false;
   #writes: Write[] = [];
-  /** Lanes that can't be written now; those of which frames are handed back; and those that the last probe found away. */
+  /**
+   * Lanes that can't be written now; those of which frames are handed back; and those that the last probe
+   * found away.
+   */
   readonly #gone = new Set<number>();
   #away = new Set<number>();
   #found: ReadonlySet<number> | undefined;
   #probes: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
-  constructor(readonly depth = 8, readonly onEnd: (text: string, end: 'delivered' | 'rejected') => void = () => undefined) {}
+  constructor(
+    readonly depth = 8,
+    readonly onEnd: (text: string, end: 'delivered' | 'rejected') => void = () => undefined,
+  ) {}
 
   get outstanding(): number {
     return this.#writes.length;
@@ -144,7 +156,8 @@ export class FakeStream implements Stream {
     }
     for (const write of this.#writes.filter(isWhole)) {
       this.#writes.splice(this.#writes.indexOf(write), 1);
-      if (write.frames.some(({ end: how }) => how === 'away')) handBack(write, 'AWAY', this.away ?? 'a lane was away');
+      if (write.frames.some(({ end: how }) => how === 'away'))
+        handBack(write, 'AWAY', this.away ?? 'a lane was away');
       else write.resolve(settledOf(write));
     }
   }
@@ -163,7 +176,10 @@ function isWhole({ frames }: Write): boolean {
 }
 
 function settledOf({ frames }: Write): Settled {
-  return { delivered: frames.filter(({ end }) => end === 'delivered').length, rejected: frames.filter(({ end }) => end === 'rejected').length };
+  return {
+    delivered: frames.filter(({ end }) => end === 'delivered').length,
+    rejected: frames.filter(({ end }) => end === 'rejected').length,
+  };
 }
 
 function isLeft({ end }: Frame): boolean {

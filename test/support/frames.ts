@@ -6,7 +6,7 @@ import type { MemoryBudget } from '../../src/memoryBudget.js';
 /** Each whole frame of these bytes. */
 export function framesIn(bytes: Buffer): Buffer[] {
   const frames: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + PREFIX_BYTES + bodyLength(bytes, at);
     if (end > bytes.length) throw new Error(`half a frame at ${at} of ${bytes.length} bytes`);
     frames.push(Buffer.from(bytes.subarray(at, end)));

@@ -1,5 +1,6 @@
-// Ports for brokers that stay free while a broker is down: below the range from which the kernel takes the ports of outgoing
-// connections, so that no client's reconnect can sit on (or, on loopback, connect to itself at) the port of a broker that is away.
+// Ports for brokers that stay free while a broker is down: below the range from which the kernel takes the
+// ports of outgoing connections, so that no client's reconnect can sit on (or, on loopback, connect to itself
+// at) the port of a broker that is away.
 import { once } from 'node:events';
 import net from 'node:net';
 
@@ -11,7 +12,8 @@ const ATTEMPTS_PER_PORT = 50;
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let attempt = 0; ports.size < count; attempt++) {
-    if (attempt > count * ATTEMPTS_PER_PORT) throw new Error(`no ${count} free ports found between ${LOWEST} and ${HIGHEST}`);
+    if (attempt > count * ATTEMPTS_PER_PORT)
+      throw new Error(`no ${count} free ports found between ${LOWEST} and ${HIGHEST}`);
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
     if (await isFree(port)) ports.add(port);
   }

@@ -1,10 +1,13 @@
-// vitest's globalSetup: one real broker for the whole run, whose addresses tests get with `inject('kafka')`. A test that disturbs its
-// broker starts its own with startKafka.
+// vitest's globalSetup: one real broker for the whole run, whose addresses tests get with `inject('kafka')`.
+// A test that disturbs its broker starts its own with startKafka.
 import type {} from 'vitest';
 import type { TestProject } from 'vitest/node';
 import { startKafka, KAFKA_PASSWORD, KAFKA_USER, type KafkaServer } from './kafkaServer.js';
 
-/** How to reach the shared broker. Topics are never made by themselves: use createTopic of kafkaTopics.ts, with a name of your own. */
+/**
+ * How to reach the shared broker. Topics are never made by themselves: use createTopic of kafkaTopics.ts,
+ * with a name of your own.
+ */
 export interface SharedKafka {
   /** PLAINTEXT, "127.0.0.1:port". */
   readonly bootstrap: string;

@@ -1,4 +1,5 @@
-// The harness proves itself: what it starts is a real Kafka, what it reads is what was written, and its fakes and faults do as they say.
+// The harness proves itself: what it starts is a real Kafka, what it reads is what was written, and its fakes
+// and faults do as they say.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
@@ -27,7 +28,12 @@ async function newTopic(partitions = 1): Promise<string> {
 
 function client(config: Partial<KafkaConfig> & { readonly bootstrap: string }): InstanceType<typeof Kafka> {
   const { bootstrap: addresses, ...rest } = config;
-  return new Kafka({ brokers: addresses.split(','), logLevel: logLevel.NOTHING, retry: { retries: 0 }, ...rest });
+  return new Kafka({
+    brokers: addresses.split(','),
+    logLevel: logLevel.NOTHING,
+    retry: { retries: 0 },
+    ...rest,
+  });
 }
 
 async function produce(
@@ -36,7 +42,10 @@ async function produce(
   messages: KafkajsMessage[],
   compression = CompressionTypes.None,
 ): Promise<void> {
-  const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, allowAutoTopicCreation: false });
+  const producer = kafka.producer({
+    createPartitioner: Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+  });
   await producer.connect();
   try {
     await producer.send({ topic, messages, compression, acks: -1 });
@@ -46,43 +55,69 @@ async function produce(
 }
 
 function numbered(count: number, partition = 0): { partition: number; key: string; value: string }[] {
-  return Array.from({ length: count }, (_, index) => ({ partition, key: `k${index}`, value: `message ${index} ${'x'.repeat(index % 50)}` }));
+  return Array.from({ length: count }, (_, index) => ({
+    partition,
+    key: `k${index}`,
+    value: `message ${index} ${'x'.repeat(index % 50)}`,
+  }));
 }
 
 describe('readTopic', () => {
-  test.each(['None', 'GZIP', 'Snappy', 'LZ4', 'ZSTD'] as const)('reads what was produced with codec %s, in order', async (name) => {
-    const topic = await newTopic();
-    const timestamp = 1_700_000_000_123;
-    const messages = [
-      ...numbered(200),
-      { partition: 0, key: null, value: 'no key' },
-      { partition: 0, key: '', value: 'an empty key' },
-      { partition: 0, key: 'a tombstone', value: null },
-      { partition: 0, key: Buffer.from([0, 255, 10]), value: Buffer.from([255, 0, 128]) },
-    ].map((message) => ({ ...message, timestamp: String(timestamp) }));
-    await produce(client({ bootstrap }), topic, messages, CompressionTypes[name]);
+  test.each(['None', 'GZIP', 'Snappy', 'LZ4', 'ZSTD'] as const)(
+    'reads what was produced with codec %s, in order',
+    async (name) => {
+      const topic = await newTopic();
+      const timestamp = 1_700_000_000_123;
+      const messages = [
+        ...numbered(200),
+        { partition: 0, key: null, value: 'no key' },
+        { partition: 0, key: '', value: 'an empty key' },
+        { partition: 0, key: 'a tombstone', value: null },
+        { partition: 0, key: Buffer.from([0, 255, 10]), value: Buffer.from([255, 0, 128]) },
+      ].map((message) => ({ ...message, timestamp: String(timestamp) }));
+      await produce(client({ bootstrap }), topic, messages, CompressionTypes[name]);
 
-    const read = (await readTopic(bootstrap, topic, { expected: messages.length })).get(0);
-    const bytes = (data: string | Buffer | null) => (data === null ? null : Buffer.from(data));
-    expect(read).toEqual(
-      messages.map(({ key, value }, offset) => ({ offset, key: bytes(key), value: bytes(value), timestamp })),
-    );
-    const [batch, ...others] = (await readBatches(bootstrap, topic)).get(0)!;
-    expect(others).toEqual([]);
-    expect(batch).toMatchObject({ codec: name.toLowerCase(), baseOffset: 0, lastOffsetDelta: 203, producerId: -1 });
-  });
+      const read = (await readTopic(bootstrap, topic, { expected: messages.length })).get(0);
+      const bytes = (data: string | Buffer | null) => (data === null ? null : Buffer.from(data));
+      expect(read).toEqual(
+        messages.map(({ key, value }, offset) => ({
+          offset,
+          key: bytes(key),
+          value: bytes(value),
+          timestamp,
+        })),
+      );
+      const [batch, ...others] = (await readBatches(bootstrap, topic)).get(0)!;
+      expect(others).toEqual([]);
+      expect(batch).toMatchObject({
+        codec: name.toLowerCase(),
+        baseOffset: 0,
+        lastOffsetDelta: 203,
+        producerId: -1,
+      });
+    },
+  );
 
   test('reads every partition, empty ones too', async () => {
     const topic = await newTopic(3);
     await produce(client({ bootstrap }), topic, [...numbered(10, 0), ...numbered(5, 2)]);
     const read = await readTopic(bootstrap, topic, { expected: 15 });
-    expect([...read].map(([partition, messages]) => [partition, messages.length])).toEqual([[0, 10], [1, 0], [2, 5]]);
+    expect([...read].map(([partition, messages]) => [partition, messages.length])).toEqual([
+      [0, 10],
+      [1, 0],
+      [2, 5],
+    ]);
     expect(allMessages(read)).toHaveLength(15);
   });
 
   test('reads an empty topic at once', async () => {
     const topic = await newTopic(2);
-    expect(await readTopic(bootstrap, topic)).toEqual(new Map([[0, []], [1, []]]));
+    expect(await readTopic(bootstrap, topic)).toEqual(
+      new Map([
+        [0, []],
+        [1, []],
+      ]),
+    );
   });
 
   test('waits for messages that are still to come', async () => {
@@ -96,14 +131,20 @@ describe('readTopic', () => {
   test('at the deadline, says how many messages are there', async () => {
     const topic = await newTopic();
     await produce(client({ bootstrap }), topic, numbered(3));
-    await expect(readTopic(bootstrap, topic, { expected: 4, deadlineMs: 300 })).rejects.toThrow('read 3 of 4 expected messages');
+    await expect(readTopic(bootstrap, topic, { expected: 4, deadlineMs: 300 })).rejects.toThrow(
+      'read 3 of 4 expected messages',
+    );
   });
 
   test('reads many large batches to the end', async () => {
     const topic = await newTopic();
     const kafka = client({ bootstrap });
     for (let round = 0; round < 12; round++) {
-      await produce(kafka, topic, Array.from({ length: 90 }, () => ({ partition: 0, value: Buffer.alloc(10_000, round) })));
+      await produce(
+        kafka,
+        topic,
+        Array.from({ length: 90 }, () => ({ partition: 0, value: Buffer.alloc(10_000, round) })),
+      );
     }
     const read = (await readTopic(bootstrap, topic, { expected: 1080 })).get(0)!;
     expect(read.map(({ offset }) => offset)).toEqual(Array.from({ length: 1080 }, (_, offset) => offset));
@@ -112,18 +153,26 @@ describe('readTopic', () => {
 });
 
 describe.skipIf(!security)('listeners with security', () => {
-  test.each(['plain', 'scram-sha-256', 'scram-sha-512'] as const)('SASL %s lets the known user in', async (mechanism) => {
-    const { saslPlainBootstrap, user: username, password } = security!;
-    const sasl = { mechanism, username, password } as NonNullable<KafkaConfig['sasl']>;
-    const topic = await newTopic();
-    await produce(client({ bootstrap: saslPlainBootstrap, sasl }), topic, numbered(3));
-    const read = await readTopic(saslPlainBootstrap, topic, { expected: 3, sasl: sasl as kafkajs.SASLOptions });
-    expect(read.get(0)).toHaveLength(3);
-  });
+  test.each(['plain', 'scram-sha-256', 'scram-sha-512'] as const)(
+    'SASL %s lets the known user in',
+    async (mechanism) => {
+      const { saslPlainBootstrap, user: username, password } = security!;
+      const sasl = { mechanism, username, password } as NonNullable<KafkaConfig['sasl']>;
+      const topic = await newTopic();
+      await produce(client({ bootstrap: saslPlainBootstrap, sasl }), topic, numbered(3));
+      const read = await readTopic(saslPlainBootstrap, topic, {
+        expected: 3,
+        sasl: sasl as kafkajs.SASLOptions,
+      });
+      expect(read.get(0)).toHaveLength(3);
+    },
+  );
 
   test('SASL refuses a wrong password', async () => {
     const sasl = { mechanism: 'scram-sha-256', username: security!.user, password: 'wrong' } as const;
-    await expect(produce(client({ bootstrap: security!.scramBootstrap, sasl }), 'any', numbered(1))).rejects.toThrow(/authentication/i);
+    await expect(
+      produce(client({ bootstrap: security!.scramBootstrap, sasl }), 'any', numbered(1)),
+    ).rejects.toThrow(/authentication/i);
   });
 
   test('SSL works with the CA, and not without it', async () => {
@@ -131,10 +180,16 @@ describe.skipIf(!security)('listeners with security', () => {
     const topic = await newTopic();
     const ssl = { ca: await readFile(caFile, 'utf8') };
     await produce(client({ bootstrap: sslBootstrap, ssl }), topic, numbered(3));
-    const mutual = { ...ssl, cert: await readFile(clientCertificateFile, 'utf8'), key: await readFile(clientKeyFile, 'utf8') };
+    const mutual = {
+      ...ssl,
+      cert: await readFile(clientCertificateFile, 'utf8'),
+      key: await readFile(clientKeyFile, 'utf8'),
+    };
     await produce(client({ bootstrap: sslBootstrap, ssl: mutual }), topic, numbered(3));
     expect((await readTopic(sslBootstrap, topic, { expected: 6, ssl })).get(0)).toHaveLength(6);
-    await expect(produce(client({ bootstrap: sslBootstrap, ssl: true }), topic, numbered(1))).rejects.toThrow(/certificate/);
+    await expect(produce(client({ bootstrap: sslBootstrap, ssl: true }), topic, numbered(1))).rejects.toThrow(
+      /certificate/,
+    );
   });
 });
 
@@ -151,7 +206,9 @@ describe('a broker that is disturbed', () => {
     await produce(client({ bootstrap: server.bootstrap }), 'kept', numbered(50, 1));
     await node!.kill();
     expect(node!.state).toBe('stopped');
-    await expect(readTopic(server.bootstrap, 'kept', { deadlineMs: 100 })).rejects.toThrow('no broker answers');
+    await expect(readTopic(server.bootstrap, 'kept', { deadlineMs: 100 })).rejects.toThrow(
+      'no broker answers',
+    );
     await node!.start();
     expect((await readTopic(server.bootstrap, 'kept', { expected: 50 })).get(1)).toHaveLength(50);
   });
@@ -169,7 +226,9 @@ describe('a broker that is disturbed', () => {
   });
 
   test('a broker that cannot start says why, and keeps its log', async () => {
-    await expect(startKafka({ properties: { 'num.io.threads': 'many' } })).rejects.toThrow(/num\.io\.threads/);
+    await expect(startKafka({ properties: { 'num.io.threads': 'many' } })).rejects.toThrow(
+      /num\.io\.threads/,
+    );
     const failure = await startKafka({ properties: { 'metric.reporters': 'no.such.Reporter' } }).then(
       () => 'it started',
       (error: unknown) => (error as Error).message,
@@ -192,7 +251,9 @@ test('a proxy in front: what it drops arrives when it stops dropping, what it re
     expect(proxy!.connections).toBeGreaterThan(0);
     expect(proxy!.bytes.up).toBeGreaterThan(300);
 
-    const producer = client({ bootstrap: proxied, requestTimeout: 300 }).producer({ createPartitioner: Partitioners.DefaultPartitioner });
+    const producer = client({ bootstrap: proxied, requestTimeout: 300 }).producer({
+      createPartitioner: Partitioners.DefaultPartitioner,
+    });
     await producer.connect();
     await producer.send({ topic: 'behind', messages: numbered(1) });
     proxy!.blackhole('down');
@@ -239,7 +300,7 @@ describe('TcpProxy', () => {
     const socket = net.connect(proxy.port, '127.0.0.1');
     const started = performance.now();
     socket.write(Buffer.alloc(2_000));
-    for (let received = 0; received < 2_000; ) received += ((await once(socket, 'data'))[0] as Buffer).length;
+    for (let received = 0; received < 2_000;) received += ((await once(socket, 'data'))[0] as Buffer).length;
     expect(performance.now() - started).toBeGreaterThan(250);
     proxy.resetAll();
     await expect(once(socket, 'close')).rejects.toThrow('ECONNRESET');
@@ -270,16 +331,25 @@ describe('FakeCluster', () => {
     const admin = client({ bootstrap: fake.bootstrap }).admin();
     await admin.connect();
     const { topics } = await admin.fetchTopicMetadata({ topics: ['events'] });
-    expect(topics[0]!.partitions.map(({ partitionId, leader }) => [partitionId, leader])).toEqual([[0, 1], [1, 2]]);
+    expect(topics[0]!.partitions.map(({ partitionId, leader }) => [partitionId, leader])).toEqual([
+      [0, 1],
+      [1, 2],
+    ]);
     await admin.disconnect();
   });
 
   test('records what it is sent, and keeps what it says it keeps', async () => {
     const kafka = client({ bootstrap: fake.bootstrap });
     await produce(kafka, 'events', [...numbered(3, 0), ...numbered(2, 1)], CompressionTypes.LZ4);
-    expect(fake.appended('events', 0).map(({ value }) => String(value))).toEqual(numbered(3).map(({ value }) => value));
+    expect(fake.appended('events', 0).map(({ value }) => String(value))).toEqual(
+      numbered(3).map(({ value }) => value),
+    );
     expect(fake.appended('events', 1)).toHaveLength(2);
-    expect(fake.produced.map(({ partition, node, acks }) => ({ partition, node, acks })).sort((a, b) => a.partition - b.partition)).toEqual([
+    expect(
+      fake.produced
+        .map(({ partition, node, acks }) => ({ partition, node, acks }))
+        .sort((a, b) => a.partition - b.partition),
+    ).toEqual([
       { partition: 0, node: 1, acks: -1 },
       { partition: 1, node: 2, acks: -1 },
     ]);
@@ -291,7 +361,12 @@ describe('FakeCluster', () => {
     const sendOne = () => produce(kafka, 'events', numbered(1, 0));
     const kept = () => fake.appended('events', 0).length;
     const before = kept();
-    fake.script.Produce.push({ kind: 'error', code: ErrorCode.notEnoughReplicas, topic: 'events', partition: 0 });
+    fake.script.Produce.push({
+      kind: 'error',
+      code: ErrorCode.notEnoughReplicas,
+      topic: 'events',
+      partition: 0,
+    });
     await expect(sendOne()).rejects.toMatchObject({ cause: { type: 'NOT_ENOUGH_REPLICAS' } });
     fake.script.Produce.push({ kind: 'moveLeader', topic: 'events', partition: 0, to: 2 });
     await expect(sendOne()).rejects.toMatchObject({ cause: { code: ErrorCode.notLeaderOrFollower } });
@@ -353,7 +428,9 @@ describe('decodeRecordBatch', () => {
     wrong(42, /maxTimestamp/);
     wrong(60, /lastOffsetDelta|records/);
     wrong(34, /maxTimestamp|baseTimestamp/);
-    expect(() => decodeRecordBatch(Buffer.concat([good, Buffer.alloc(1)]))).toThrow('1 bytes follow the batch');
+    expect(() => decodeRecordBatch(Buffer.concat([good, Buffer.alloc(1)]))).toThrow(
+      '1 bytes follow the batch',
+    );
   });
 });
 

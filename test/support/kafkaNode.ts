@@ -1,4 +1,5 @@
-// One broker process on this machine, in the folder it was given. Whatever happens, it does not outlive the process that started it.
+// One broker process on this machine, in the folder it was given. Whatever happens, it does not outlive the
+// process that started it.
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
@@ -100,20 +101,43 @@ export class LocalNode implements KafkaNode {
     const { id, folder, properties, clusterId, scramCredentials } = this.#settings;
     mkdirSync(folder, { recursive: true });
     const all = { 'node.id': String(id), 'log.dirs': path.join(folder, 'data'), ...properties };
-    writeFileSync(this.#propertiesFile, Object.entries(all).map(([name, value]) => `${name}=${value}\n`).join(''), { mode: 0o600 });
+    writeFileSync(
+      this.#propertiesFile,
+      Object.entries(all)
+        .map(([name, value]) => `${name}=${value}\n`)
+        .join(''),
+      { mode: 0o600 },
+    );
     const scram = scramCredentials.flatMap((credential) => ['--add-scram', credential]);
-    const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', clusterId, '-c', this.#propertiesFile, ...scram];
+    const format = [
+      'kafka.tools.StorageTool',
+      'format',
+      '--ignore-formatted',
+      '-t',
+      clusterId,
+      '-c',
+      this.#propertiesFile,
+      ...scram,
+    ];
     try {
       await run('java', [...javaOptions('soon'), ...format]);
     } catch (error) {
-      throw new Error(`formatting the storage of broker ${id} failed: ${(error as Error).message}`, { cause: error });
+      throw new Error(`formatting the storage of broker ${id} failed: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
   }
 
   async start(): Promise<void> {
     if (this.#process) throw new Error(`broker ${this.id} is already running`);
     const log = openSync(this.logFile, 'a');
-    const [command, ...args] = [...dieWithParent(), 'java', ...javaOptions(this.#settings.jvm ?? 'soon'), 'kafka.Kafka', this.#propertiesFile];
+    const [command, ...args] = [
+      ...dieWithParent(),
+      'java',
+      ...javaOptions(this.#settings.jvm ?? 'soon'),
+      'kafka.Kafka',
+      this.#propertiesFile,
+    ];
     const child = spawn(command, args, { stdio: ['ignore', log, log], cwd: this.#settings.folder });
     closeSync(log);
     this.#process = child;
@@ -169,7 +193,7 @@ export class LocalNode implements KafkaNode {
 
   async #untilItAnswers(child: ChildProcess): Promise<void> {
     const deadline = Date.now() + START_DEADLINE_MS;
-    for (let last: unknown; ; ) {
+    for (let last: unknown; ;) {
       try {
         const { brokers } = await withBroker(this.internalAddress, (broker) => broker.metadata([]));
         if (brokers.some(({ nodeId }) => nodeId === this.id)) return;
@@ -188,7 +212,10 @@ export class LocalNode implements KafkaNode {
 
   #startError(problem: string, cause: unknown): Error {
     const tail = readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n');
-    return new Error(`Kafka broker ${this.id} (${this.address}) ${problem}. End of ${this.logFile}:\n${tail}`, { cause });
+    return new Error(
+      `Kafka broker ${this.id} (${this.address}) ${problem}. End of ${this.logFile}:\n${tail}`,
+      { cause },
+    );
   }
 }
 
@@ -197,9 +224,15 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Linux's setpriv can ask the kernel to kill the broker when we die without a word; elsewhere the 'exit' handler must do. */
+/**
+ * Linux's setpriv can ask the kernel to kill the broker when we die without a word; elsewhere the 'exit'
+ * handler must do.
+ */
 function dieWithParent(): string[] {
-  deathSignal ??= spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0 ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+  deathSignal ??=
+    spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
+      ? ['setpriv', '--pdeathsig', 'KILL']
+      : [];
   return deathSignal;
 }
 let deathSignal: string[] | undefined;
@@ -209,11 +242,24 @@ export type Jvm = 'soon' | 'asShipped';
 
 const JVM_OPTIONS: Readonly<Record<Jvm, readonly string[]>> = {
   soon: ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'],
-  asShipped: ['-Xmx1G', '-Xms1G', '-server', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:InitiatingHeapOccupancyPercent=35', '-XX:+ExplicitGCInvokesConcurrent'],
+  asShipped: [
+    '-Xmx1G',
+    '-Xms1G',
+    '-server',
+    '-XX:+UseG1GC',
+    '-XX:MaxGCPauseMillis=20',
+    '-XX:InitiatingHeapOccupancyPercent=35',
+    '-XX:+ExplicitGCInvokesConcurrent',
+  ],
 };
 
 function javaOptions(jvm: Jvm): string[] {
-  const logger = Object.entries({ defaultLogLevel: 'warn', logFile: 'System.out', showDateTime: true, dateTimeFormat: 'HH:mm:ss.SSS' });
+  const logger = Object.entries({
+    defaultLogLevel: 'warn',
+    logFile: 'System.out',
+    showDateTime: true,
+    dateTimeFormat: 'HH:mm:ss.SSS',
+  });
   return [
     ...JVM_OPTIONS[jvm],
     ...logger.map(([name, value]) => `-Dorg.slf4j.simpleLogger.${name}=${value}`),

@@ -1,4 +1,5 @@
-// The server.properties of the test brokers: small, quick to start, quick to notice a broker that is gone, and strict about topics.
+// The server.properties of the test brokers: small, quick to start, quick to notice a broker that is gone,
+// and strict about topics.
 import type { Certificates } from './certificates.js';
 
 /** The user of the SASL listener, for PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */
@@ -19,12 +20,18 @@ export interface NodePorts {
 }
 
 /** Everything but node.id and log.dirs. */
-export function brokerProperties(own: NodePorts, all: readonly NodePorts[], certificates?: Certificates): Record<string, string> {
+export function brokerProperties(
+  own: NodePorts,
+  all: readonly NodePorts[],
+  certificates?: Certificates,
+): Record<string, string> {
   const replicas = String(all.length);
   const inSync = String(all.length > 1 ? 2 : 1);
   return {
     'process.roles': 'broker,controller',
-    'controller.quorum.voters': all.map(({ controller }, index) => `${index + 1}@127.0.0.1:${controller}`).join(','),
+    'controller.quorum.voters': all
+      .map(({ controller }, index) => `${index + 1}@127.0.0.1:${controller}`)
+      .join(','),
     ...listeners(own, certificates !== undefined),
     ...(certificates && security(certificates)),
     'auto.create.topics.enable': 'false',
@@ -48,7 +55,9 @@ export function brokerProperties(own: NodePorts, all: readonly NodePorts[], cert
 
 /** As kafka.tools.StorageTool's --add-scram takes them. */
 export function scramCredentials(): string[] {
-  return ['SCRAM-SHA-256', 'SCRAM-SHA-512'].map((mechanism) => `${mechanism}=[name=${KAFKA_USER},password=${KAFKA_PASSWORD}]`);
+  return ['SCRAM-SHA-256', 'SCRAM-SHA-512'].map(
+    (mechanism) => `${mechanism}=[name=${KAFKA_USER},password=${KAFKA_PASSWORD}]`,
+  );
 }
 
 function listeners(own: NodePorts, isSecure: boolean): Record<string, string> {
@@ -62,7 +71,9 @@ function listeners(own: NodePorts, isSecure: boolean): Record<string, string> {
   const advertisedPort = (name: string, port: number) => (name === 'PLAINTEXT' ? own.advertised : port);
   return {
     listeners: bound.map(([name, , port]) => `${name}://127.0.0.1:${port}`).join(','),
-    'advertised.listeners': advertised.map(([name, , port]) => `${name}://127.0.0.1:${advertisedPort(name, port)}`).join(','),
+    'advertised.listeners': advertised
+      .map(([name, , port]) => `${name}://127.0.0.1:${advertisedPort(name, port)}`)
+      .join(','),
     'listener.security.protocol.map': bound.map(([name, protocol]) => `${name}:${protocol}`).join(','),
     'inter.broker.listener.name': 'INTERNAL',
     'controller.listener.names': 'CONTROLLER',

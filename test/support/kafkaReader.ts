@@ -1,12 +1,20 @@
-// The oracle of the tests: everything that a topic holds, read without a consumer group (joining one takes about 3 s) and decoded by
-// recordBatchDecoder.ts, which also checks each batch.
+// The oracle of the tests: everything that a topic holds, read without a consumer group (joining one takes
+// about 3 s) and decoded by recordBatchDecoder.ts, which also checks each batch.
 import { createRequire } from 'node:module';
-import { connectBroker, isKafkaError, withBroker, type BrokerConnection, type ListenerSecurity } from './kafkajsBroker.js';
+import {
+  connectBroker,
+  isKafkaError,
+  withBroker,
+  type BrokerConnection,
+  type ListenerSecurity,
+} from './kafkajsBroker.js';
 import { decodeRecordBatches, type DecodedRecordBatch } from './recordBatchDecoder.js';
 import { WireReader } from './wire.js';
 
 const require = createRequire(import.meta.url);
-const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v4/request.js') as (request: object) => object;
+const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v4/request.js') as (
+  request: object,
+) => object;
 
 /** One message as it lies in Kafka. */
 export interface Message {
@@ -31,17 +39,31 @@ const FETCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 50;
 
 /**
- * Reads every partition from offset 0 to its end, in order; resolves as soon as all ends are reached and `expected` messages are there.
- * Every partition of the topic is in the answer, also an empty one. Survives leaders that move or are away, until the deadline.
+ * Reads every partition from offset 0 to its end, in order; resolves as soon as all ends are reached and
+ * `expected` messages are there. Every partition of the topic is in the answer, also an empty one. Survives
+ * leaders that move or are away, until the deadline.
  * @param bootstrap "host:port,host:port"
- * @throws Error at the deadline, saying how many messages each partition gave; or at once for a batch that is damaged.
+ * @throws Error at the deadline, saying how many messages each partition gave; or at once for a batch that is
+ * damaged.
  */
-export async function readTopic(bootstrap: string, topic: string, options: ReadOptions = {}): Promise<Map<number, Message[]>> {
+export async function readTopic(
+  bootstrap: string,
+  topic: string,
+  options: ReadOptions = {},
+): Promise<Map<number, Message[]>> {
   const batches = await readBatches(bootstrap, topic, options);
-  return new Map([...batches].map(([partition, list]) => [partition, list.flatMap((batch) => batch.records.map(toMessage))]));
+  return new Map(
+    [...batches].map(([partition, list]) => [
+      partition,
+      list.flatMap((batch) => batch.records.map(toMessage)),
+    ]),
+  );
 }
 
-/** As readTopic, but the record batches as the broker stores them: to see codec, sizes and how messages were grouped. */
+/**
+ * As readTopic, but the record batches as the broker stores them: to see codec, sizes and how messages were
+ * grouped.
+ */
 export async function readBatches(
   bootstrap: string,
   topic: string,
@@ -53,7 +75,8 @@ export async function readBatches(
     for (;;) {
       const hitch = await reading.advance(options.expected ?? 0);
       if (hitch === undefined && reading.isComplete(options.expected ?? 0)) return reading.batches();
-      if (Date.now() > deadline) throw new Error(`${reading.describe(options.expected)}${hitch ? `; last: ${hitch.message}` : ''}`);
+      if (Date.now() > deadline)
+        throw new Error(`${reading.describe(options.expected)}${hitch ? `; last: ${hitch.message}` : ''}`);
       if (hitch !== undefined) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   } finally {
@@ -103,7 +126,9 @@ class TopicReading {
   async advance(expected: number): Promise<Error | undefined> {
     try {
       this.#partitionsByLeader ??= await this.#findLeaders();
-      const rounds = [...this.#partitionsByLeader].map(([leader, partitions]) => this.#fetch(leader, partitions, expected));
+      const rounds = [...this.#partitionsByLeader].map(([leader, partitions]) =>
+        this.#fetch(leader, partitions, expected),
+      );
       const failed = (await Promise.allSettled(rounds)).find((round) => round.status === 'rejected');
       if (failed) throw failed.reason as unknown;
       return undefined;
@@ -120,7 +145,11 @@ class TopicReading {
   }
 
   batches(): Map<number, DecodedRecordBatch[]> {
-    return new Map([...this.#partitions].sort(([a], [b]) => a - b).map(([partition, reading]) => [partition, reading.batches]));
+    return new Map(
+      [...this.#partitions]
+        .sort(([a], [b]) => a - b)
+        .map(([partition, reading]) => [partition, reading.batches]),
+    );
   }
 
   describe(expected: number | undefined): string {
@@ -142,7 +171,11 @@ class TopicReading {
   }
 
   async #findLeaders(): Promise<Map<number, number[]>> {
-    const metadata = await withBroker(this.#bootstrap, (broker) => broker.metadata([this.#topic]), this.#security);
+    const metadata = await withBroker(
+      this.#bootstrap,
+      (broker) => broker.metadata([this.#topic]),
+      this.#security,
+    );
     const byLeader = new Map<number, number[]>();
     for (const { partitionId, leader } of metadata.topicMetadata[0]?.partitionMetadata ?? []) {
       if (!this.#partitions.has(partitionId)) {
@@ -162,7 +195,9 @@ class TopicReading {
     const connection = this.#leaders.get(leader);
     if (!connection) throw new PassingError(`no connection to leader ${leader}`);
     // Partitions read to their end are asked again only while messages are missing.
-    const open = partitions.filter((partition) => this.#count() < expected || !isAtEnd(this.#partitions.get(partition)!));
+    const open = partitions.filter(
+      (partition) => this.#count() < expected || !isAtEnd(this.#partitions.get(partition)!),
+    );
     if (open.length === 0) return;
     const request = fetchRequest({
       replicaId: -1,
@@ -171,19 +206,28 @@ class TopicReading {
       maxBytes: 4 * FETCH_BYTES,
       topics: [{ topic: this.#topic, partitions: open.map((partition) => this.#position(partition)) }],
     });
-    const response = { decode: async (raw: Buffer) => decodeFetchResponse(raw), parse: async (fetched: FetchedPartition[]) => fetched };
+    const response = {
+      decode: async (raw: Buffer) => decodeFetchResponse(raw),
+      parse: async (fetched: FetchedPartition[]) => fetched,
+    };
     for (const fetched of await connection.connectionPool.send({ request, response })) this.#take(fetched);
   }
 
   #position(partition: number): object {
-    return { partition, fetchOffset: String(this.#partitions.get(partition)!.nextOffset), maxBytes: FETCH_BYTES };
+    return {
+      partition,
+      fetchOffset: String(this.#partitions.get(partition)!.nextOffset),
+      maxBytes: FETCH_BYTES,
+    };
   }
 
   #take(fetched: FetchedPartition): void {
     const reading = this.#partitions.get(fetched.partition);
     if (fetched.errorCode !== 0 || !reading) {
       const text = `Fetch of ${this.#topic}-${fetched.partition} answered with error ${fetched.errorCode}`;
-      throw fetched.errorCode === OFFSET_OUT_OF_RANGE ? new Error(`${text}: its beginning was removed`) : new PassingError(text);
+      throw fetched.errorCode === OFFSET_OUT_OF_RANGE
+        ? new Error(`${text}: its beginning was removed`)
+        : new PassingError(text);
     }
     reading.endOffset = fetched.endOffset;
     for (const batch of decodeRecordBatches(fetched.records)) {
@@ -211,7 +255,10 @@ function isAtEnd(reading: PartitionReading): boolean {
   return reading.endOffset !== undefined && reading.nextOffset >= reading.endOffset;
 }
 
-/** Fetch response v4: throttle_time_ms [topic [partition error_code high_watermark last_stable_offset [aborted] records]] */
+/**
+ * Fetch response v4: throttle_time_ms [topic [partition error_code high_watermark last_stable_offset
+ * [aborted] records]]
+ */
 function decodeFetchResponse(raw: Buffer): FetchedPartition[] {
   const reader = new WireReader(raw);
   reader.int32();
@@ -229,5 +276,10 @@ function decodeFetchedPartition(reader: WireReader): FetchedPartition {
   const lastStableOffset = reader.safeInt64();
   reader.array(() => [reader.int64(), reader.int64()]);
   const length = reader.int32();
-  return { partition, errorCode, endOffset: lastStableOffset, records: length > 0 ? reader.bytes(length) : Buffer.alloc(0) };
+  return {
+    partition,
+    errorCode,
+    endOffset: lastStableOffset,
+    records: length > 0 ? reader.bytes(length) : Buffer.alloc(0),
+  };
 }

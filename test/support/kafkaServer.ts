@@ -1,4 +1,5 @@
-// Real Kafka for tests: one broker or a cluster of three on 127.0.0.1, in a temporary folder that close() removes.
+// Real Kafka for tests: one broker or a cluster of three on 127.0.0.1, in a temporary folder that close()
+// removes.
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -25,9 +26,15 @@ export interface StartKafkaOptions {
   readonly security?: boolean;
   /** Default: what starts soonest. */
   readonly jvm?: Jvm;
-  /** Ports, one a broker, that the PLAINTEXT listeners tell clients to use, so that a proxy can stand in front. Default: the real ones. */
+  /**
+   * Ports, one a broker, that the PLAINTEXT listeners tell clients to use, so that a proxy can stand in
+   * front. Default: the real ones.
+   */
   readonly advertisedPorts?: readonly number[];
-  /** The caller never disturbs the broker: when KAFKA_BOOTSTRAP is set, that Kafka is used and none is started. Default false. */
+  /**
+   * The caller never disturbs the broker: when KAFKA_BOOTSTRAP is set, that Kafka is used and none is
+   * started. Default false.
+   */
   readonly shared?: boolean;
 }
 
@@ -51,7 +58,10 @@ export class KafkaServer {
   readonly scramBootstrap: string | undefined;
   /** SSL; undefined without security. */
   readonly sslBootstrap: string | undefined;
-  /** PEM files for sslBootstrap: its CA, and a client's key and certificate that it accepts, but does not demand. */
+  /**
+   * PEM files for sslBootstrap: its CA, and a client's key and certificate that it accepts, but does not
+   * demand.
+   */
   readonly certificates: Certificates | undefined;
   readonly nodes: readonly KafkaNode[];
   readonly #folder: string | undefined;
@@ -87,7 +97,10 @@ export class KafkaServer {
     return node;
   }
 
-  /** Resolves when every replica of the topic is in sync, as it should be before the next broker is taken down. */
+  /**
+   * Resolves when every replica of the topic is in sync, as it should be before the next broker is taken
+   * down.
+   */
   async waitInSync(topic: string): Promise<void> {
     await waitInSync(this.#running(), topic);
   }
@@ -148,7 +161,10 @@ async function allOf(promises: readonly Promise<void>[]): Promise<void> {
   if (failed) throw failed.reason;
 }
 
-async function configure(folder: string, options: StartKafkaOptions): Promise<{ server: KafkaServer; nodes: LocalNode[] }> {
+async function configure(
+  folder: string,
+  options: StartKafkaOptions,
+): Promise<{ server: KafkaServer; nodes: LocalNode[] }> {
   const certificates = options.security ? await makeCertificates(folder) : undefined;
   const count = options.brokers ?? 1;
   const ports = await choosePorts(count, options.advertisedPorts);
@@ -157,7 +173,11 @@ async function configure(folder: string, options: StartKafkaOptions): Promise<{ 
   id[0]! &= 0x7f;
   const clusterId = id.toString('base64url');
   const nodes = ports.map((own, index) => {
-    const properties = { ...brokerProperties(own, ports, certificates), ...(options.shared && CALM), ...options.properties };
+    const properties = {
+      ...brokerProperties(own, ports, certificates),
+      ...(options.shared && CALM),
+      ...options.properties,
+    };
     const scram = certificates ? scramCredentials() : [];
     const id = index + 1;
     return new LocalNode({
@@ -172,15 +192,26 @@ async function configure(folder: string, options: StartKafkaOptions): Promise<{ 
     });
   });
   const list = (port: (own: NodePorts) => number) => ports.map((own) => `127.0.0.1:${port(own)}`).join(',');
-  const security = certificates && { saslBootstrap: list(({ sasl }) => sasl), sslBootstrap: list(({ ssl }) => ssl), certificates };
+  const security = certificates && {
+    saslBootstrap: list(({ sasl }) => sasl),
+    sslBootstrap: list(({ ssl }) => ssl),
+    certificates,
+  };
   return { server: new KafkaServer({ nodes, folder, ...security }), nodes };
 }
 
 async function choosePorts(nodes: number, advertised: readonly number[] | undefined): Promise<NodePorts[]> {
-  if (advertised && advertised.length !== nodes) throw new Error(`advertisedPorts: ${nodes} wanted, ${advertised.length} given`);
+  if (advertised && advertised.length !== nodes)
+    throw new Error(`advertisedPorts: ${nodes} wanted, ${advertised.length} given`);
   const free = await freePorts(5 * nodes);
   return Array.from({ length: nodes }, (_, index) => {
-    const [plain, internal, controller, sasl, ssl] = free.slice(5 * index) as [number, number, number, number, number];
+    const [plain, internal, controller, sasl, ssl] = free.slice(5 * index) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     return { plain, advertised: advertised?.[index] ?? plain, internal, controller, sasl, ssl };
   });
 }
@@ -188,7 +219,9 @@ async function choosePorts(nodes: number, advertised: readonly number[] | undefi
 /** A broker that we did not start, and so must not disturb. */
 function externalNode(address: string, index: number): KafkaNode {
   const refuse = (): never => {
-    throw new Error(`this test disturbs its broker, but KAFKA_BOOTSTRAP names one that we did not start (${address})`);
+    throw new Error(
+      `this test disturbs its broker, but KAFKA_BOOTSTRAP names one that we did not start (${address})`,
+    );
   };
   const port = Number(address.slice(address.lastIndexOf(':') + 1));
   const refuseLater = async () => refuse();

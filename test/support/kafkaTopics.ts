@@ -14,8 +14,15 @@ const REQUEST_TIMEOUT_MS = 15_000;
 const DEADLINE_MS = 30_000;
 const POLL_MS = 20;
 
-/** Resolves when each of the brokers at `addresses` knows the topic, and the leaders of its partitions have taken them up. */
-export async function createTopic(addresses: readonly string[], topic: string, options: TopicOptions): Promise<void> {
+/**
+ * Resolves when each of the brokers at `addresses` knows the topic, and the leaders of its partitions have
+ * taken them up.
+ */
+export async function createTopic(
+  addresses: readonly string[],
+  topic: string,
+  options: TopicOptions,
+): Promise<void> {
   const partitions = options.partitions ?? 1;
   const settings = {
     topic,
@@ -23,7 +30,9 @@ export async function createTopic(addresses: readonly string[], topic: string, o
     replicationFactor: options.replicationFactor ?? addresses.length,
     configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
   };
-  await withBroker(addresses.join(','), (broker) => broker.createTopics({ topics: [settings], timeout: REQUEST_TIMEOUT_MS }));
+  await withBroker(addresses.join(','), (broker) =>
+    broker.createTopics({ topics: [settings], timeout: REQUEST_TIMEOUT_MS }),
+  );
   await everywhere(addresses, `topic ${topic} with ${partitions} leaders`, topic, (metadata) => {
     return metadata?.partitionMetadata.filter(({ leader }) => leader >= 0).length === partitions;
   });
@@ -32,21 +41,33 @@ export async function createTopic(addresses: readonly string[], topic: string, o
 
 /** Resolves when none of the brokers at `addresses` knows the topic. */
 export async function deleteTopic(addresses: readonly string[], topic: string): Promise<void> {
-  await withBroker(addresses.join(','), (broker) => broker.deleteTopics({ topics: [topic], timeout: REQUEST_TIMEOUT_MS }));
+  await withBroker(addresses.join(','), (broker) =>
+    broker.deleteTopics({ topics: [topic], timeout: REQUEST_TIMEOUT_MS }),
+  );
   await everywhere(addresses, `topic ${topic} gone`, topic, (metadata) => metadata === undefined);
 }
 
 /** Resolves when all replicas of all partitions are in sync. */
 export async function waitInSync(addresses: readonly string[], topic: string): Promise<void> {
   await everywhere(addresses, `all replicas of ${topic} in sync`, topic, (metadata) => {
-    return metadata?.partitionMetadata.every(({ leader, isr, replicas }) => leader >= 0 && isr.length === replicas.length) ?? false;
+    return (
+      metadata?.partitionMetadata.every(
+        ({ leader, isr, replicas }) => leader >= 0 && isr.length === replicas.length,
+      ) ?? false
+    );
   });
 }
 
 /** What the first of the brokers that answers knows; undefined for a topic that does not exist. */
-export async function describeTopic(addresses: readonly string[], topic: string): Promise<TopicMetadata | undefined> {
+export async function describeTopic(
+  addresses: readonly string[],
+  topic: string,
+): Promise<TopicMetadata | undefined> {
   try {
-    return await withBroker(addresses.join(','), async (broker) => (await broker.metadata([topic])).topicMetadata[0]);
+    return await withBroker(
+      addresses.join(','),
+      async (broker) => (await broker.metadata([topic])).topicMetadata[0],
+    );
   } catch (error) {
     if (isKafkaError(error, 'UNKNOWN_TOPIC_OR_PARTITION')) return undefined;
     throw error;
@@ -72,9 +93,14 @@ async function until(goal: string, isReached: () => Promise<boolean>): Promise<v
   }
 }
 
-/** A broker tells of a new leader a moment before that one accepts requests, so the leaders are asked for an offset. */
+/**
+ * A broker tells of a new leader a moment before that one accepts requests, so the leaders are asked for an
+ * offset.
+ */
 async function areLeadersAtWork(addresses: readonly string[], topic: string): Promise<boolean> {
-  const { brokers, topicMetadata } = await withBroker(addresses.join(','), (broker) => broker.metadata([topic]));
+  const { brokers, topicMetadata } = await withBroker(addresses.join(','), (broker) =>
+    broker.metadata([topic]),
+  );
   const byLeader = new Map<number, object[]>();
   for (const { leader, partitionId } of topicMetadata[0]?.partitionMetadata ?? []) {
     byLeader.set(leader, [...(byLeader.get(leader) ?? []), { partition: partitionId, timestamp: LATEST }]);
@@ -82,11 +108,14 @@ async function areLeadersAtWork(addresses: readonly string[], topic: string): Pr
   try {
     for (const [leader, partitions] of byLeader) {
       const { host, port } = brokers.find(({ nodeId }) => nodeId === leader)!;
-      await withBroker(`${host}:${port}`, (broker) => broker.listOffsets({ topics: [{ topic, partitions }] }));
+      await withBroker(`${host}:${port}`, (broker) =>
+        broker.listOffsets({ topics: [{ topic, partitions }] }),
+      );
     }
     return true;
   } catch (error) {
-    if (isKafkaError(error, 'NOT_LEADER_FOR_PARTITION', 'UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE')) return false;
+    if (isKafkaError(error, 'NOT_LEADER_FOR_PARTITION', 'UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'))
+      return false;
     throw error;
   }
 }

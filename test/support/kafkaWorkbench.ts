@@ -1,5 +1,5 @@
-// Kafka streams as the daemon makes them, on whatever cluster a test has, with all that they were given to look at: the budget that must
-// come back to nothing, the frames that were rejected, the lines of the log.
+// Kafka streams as the daemon makes them, on whatever cluster a test has, with all that they were given to
+// look at: the budget that must come back to nothing, the frames that were rejected, the lines of the log.
 import { FakeRejected } from './fakeRejected.js';
 import { systemClock, type Clock } from '../../src/clock.js';
 import { Problems } from '../../src/config/problems.js';
@@ -53,14 +53,22 @@ export class KafkaWorkbench {
   readonly watch = new StreamWatch(Date.now);
   readonly log = new Log('DEBUG', (line) => this.lines.push(line));
   readonly rejected = new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
-    this.rejections.push({ bucket, reason, frames, messages: framesIn(Buffer.from(bytes.slice(start, end))).map(({ message }) => message) });
+    this.rejections.push({
+      bucket,
+      reason,
+      frames,
+      messages: framesIn(Buffer.from(bytes.slice(start, end))).map(({ message }) => message),
+    });
   });
   readonly #permits = new Permits(2);
   readonly #clusters = new Map<string, { readonly cluster: Cluster; readonly sender: Sender }>();
   readonly #streams: KafkaStream[] = [];
   readonly #clock: Clock;
 
-  constructor({ limitBytes = 64 * 1024 * 1024, clock = systemClock }: { readonly limitBytes?: number; readonly clock?: Clock } = {}) {
+  constructor({
+    limitBytes = 64 * 1024 * 1024,
+    clock = systemClock,
+  }: { readonly limitBytes?: number; readonly clock?: Clock } = {}) {
     this.budget = new MemoryBudget(limitBytes);
     this.#clock = clock;
   }
@@ -70,7 +78,18 @@ export class KafkaWorkbench {
     const parsed = settingsOf({ 'bootstrap.servers': bootstrap, ...QUICK, ...settings });
     const { cluster, sender } = this.share(parsed);
     const { budget, rejected, log, watch } = this;
-    const stream = new KafkaStream({ topic, settings: parsed, cluster, sender, budget, rejected, permits: this.#permits, log, watch, clock: this.#clock });
+    const stream = new KafkaStream({
+      topic,
+      settings: parsed,
+      cluster,
+      sender,
+      budget,
+      rejected,
+      permits: this.#permits,
+      log,
+      watch,
+      clock: this.#clock,
+    });
     this.#streams.push(stream);
     return stream;
   }
@@ -140,11 +159,14 @@ export function frame(text: string | Frame): Frame {
 
 export function framesIn(bytes: Buffer): Frame[] {
   const frames: Frame[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + PREFIX_BYTES + bodyLength(bytes, at);
     const keyAt = at + PREFIX_BYTES + 2 + bytes[at + PREFIX_BYTES]!;
     const messageAt = keyAt + bytes[keyAt - 1]!;
-    frames.push({ key: messageAt === keyAt ? null : bytes.toString('utf8', keyAt, messageAt), message: bytes.toString('utf8', messageAt, end) });
+    frames.push({
+      key: messageAt === keyAt ? null : bytes.toString('utf8', keyAt, messageAt),
+      message: bytes.toString('utf8', messageAt, end),
+    });
     at = end;
   }
   return frames;

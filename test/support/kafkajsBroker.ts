@@ -1,5 +1,6 @@
-// One connection to one broker, made through the insides of kafkajs (pinned at 2.2.4): its TLS and SASL, but no consumer group, no
-// retries and no metadata cache. The harness asks brokers directly with it; tests should use readTopic and KafkaServer instead.
+// One connection to one broker, made through the insides of kafkajs (pinned at 2.2.4): its TLS and SASL, but
+// no consumer group, no retries and no metadata cache. The harness asks brokers directly with it; tests
+// should use readTopic and KafkaServer instead.
 import { createRequire } from 'node:module';
 import type { TlsOptions, ConnectionOptions } from 'node:tls';
 import type { SASLOptions } from 'kafkajs';
@@ -7,7 +8,9 @@ import type { SASLOptions } from 'kafkajs';
 const require = createRequire(import.meta.url);
 const KafkajsBroker = require('kafkajs/src/broker/index.js') as new (options: object) => BrokerConnection;
 const ConnectionPool = require('kafkajs/src/network/connectionPool.js') as new (options: object) => object;
-const { createLogger } = require('kafkajs/src/loggers/index.js') as { createLogger: (options: object) => object };
+const { createLogger } = require('kafkajs/src/loggers/index.js') as {
+  createLogger: (options: object) => object;
+};
 const createSocketFactory = require('kafkajs/src/network/socketFactory.js') as () => object;
 
 const silent = createLogger({ level: 0, logCreator: () => () => undefined });
@@ -35,7 +38,10 @@ export interface ClusterMetadata {
   readonly topicMetadata: readonly TopicMetadata[];
 }
 
-/** The part of kafkajs's Broker that the harness uses. Failed requests throw errors with Kafka's name for them in `type`. */
+/**
+ * The part of kafkajs's Broker that the harness uses. Failed requests throw errors with Kafka's name for them
+ * in `type`.
+ */
 export interface BrokerConnection {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
@@ -51,8 +57,13 @@ export interface BrokerConnection {
   };
 }
 
-/** Connects, and authenticates when `security` says so, to `address` ("host:port"). The caller disconnects. */
-export async function connectBroker(address: string, security: ListenerSecurity = {}): Promise<BrokerConnection> {
+/**
+ * Connects, and authenticates when `security` says so, to `address` ("host:port"). The caller disconnects.
+ */
+export async function connectBroker(
+  address: string,
+  security: ListenerSecurity = {},
+): Promise<BrokerConnection> {
   const colon = address.lastIndexOf(':');
   const connectionPool = new ConnectionPool({
     host: address.slice(0, colon),
@@ -75,7 +86,10 @@ export async function connectBroker(address: string, security: ListenerSecurity 
   return broker;
 }
 
-/** Connects to the first of the addresses ("host:port,host:port") that answers, hands the connection to `use`, and closes it. */
+/**
+ * Connects to the first of the addresses ("host:port,host:port") that answers, hands the connection to `use`,
+ * and closes it.
+ */
 export async function withBroker<T>(
   bootstrap: string,
   use: (broker: BrokerConnection) => Promise<T>,

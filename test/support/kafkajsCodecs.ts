@@ -1,4 +1,5 @@
-// Teaches kafkajs's own producer and consumer the three codecs that it lacks. Only for tests that use them beside Kahe.
+// Teaches kafkajs's own producer and consumer the three codecs that it lacks. Only for tests that use them
+// beside Kahe.
 import { createRequire } from 'node:module';
 import { Zstd } from '@hpcc-js/wasm-zstd';
 import kafkajs from 'kafkajs';

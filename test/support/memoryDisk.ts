@@ -1,5 +1,6 @@
-// A disk in memory, for tests that crash thousands of times: what was written outlives the process, and only what was synced (of a file its
-// bytes, of a folder its names) surely outlives a power cut. It can be full, and rot.
+// A disk in memory, for tests that crash thousands of times: what was written outlives the process, and only
+// what was synced (of a file its bytes, of a folder its names) surely outlives a power cut. It can be full,
+// and rot.
 import { dirname } from 'node:path';
 import { constants } from 'node:fs';
 import type { FileFacts, FileSystem, OpenFile } from '../../src/disk/fileSystem.js';
@@ -103,7 +104,12 @@ export class MemoryDisk {
     const copyOf = (entry: MemoryFile | MemoryFolder): MemoryFile | MemoryFolder => {
       const known = copies.get(entry);
       if (known !== undefined) return known;
-      const length = entry instanceof MemoryFile ? (keeps === undefined ? entry.bytes.length : entry.syncedLength + keeps(entry.bytes.length - entry.syncedLength)) : 0;
+      const length =
+        entry instanceof MemoryFile
+          ? keeps === undefined
+            ? entry.bytes.length
+            : entry.syncedLength + keeps(entry.bytes.length - entry.syncedLength)
+          : 0;
       const copy = entry instanceof MemoryFile ? entry.copy(length) : copyFolder(entry);
       copies.set(entry, copy);
       return copy;
@@ -151,7 +157,8 @@ export class MemoryDisk {
     for (const [i, name] of names.entries()) {
       const next = folder.names.get(name);
       const isLast = i === names.length - 1;
-      if (next instanceof MemoryFile || (next !== undefined && isLast && !parents)) throw failure('EEXIST', path);
+      if (next instanceof MemoryFile || (next !== undefined && isLast && !parents))
+        throw failure('EEXIST', path);
       if (next === undefined && !isLast && !parents) throw failure('ENOENT', path);
       const made: MemoryFolder = next ?? new MemoryFolder();
       folder.names.set(name, made);
@@ -210,7 +217,14 @@ function refuse(): Promise<never> {
   return Promise.reject(failure('EISDIR', 'a folder'));
 }
 
-const NO_FILE = { write: refuse, writev: refuse, read: refuse, datasync: refuse, sync: refuse, truncate: refuse };
+const NO_FILE = {
+  write: refuse,
+  writev: refuse,
+  read: refuse,
+  datasync: refuse,
+  sync: refuse,
+  truncate: refuse,
+};
 
 function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
@@ -218,7 +232,13 @@ function nameOf(path: string): string {
 
 function factsOf(entry: MemoryFile | MemoryFolder): FileFacts {
   const isFile = entry instanceof MemoryFile;
-  return { kind: isFile ? 'file' : 'folder', size: isFile ? entry.bytes.length : 0, device: '1', inode: isFile ? entry.inode : '0', names: 1 };
+  return {
+    kind: isFile ? 'file' : 'folder',
+    size: isFile ? entry.bytes.length : 0,
+    device: '1',
+    inode: isFile ? entry.inode : '0',
+    names: 1,
+  };
 }
 
 function failure(code: string, what: string): Error {

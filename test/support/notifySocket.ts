@@ -1,5 +1,5 @@
-// A NOTIFY_SOCKET that listens, in place of systemd. Promise: each datagram is kept, in the order in which they came, and after the test the
-// listener is gone. Node has no Unix datagram sockets, so Python listens.
+// A NOTIFY_SOCKET that listens, in place of systemd. Promise: each datagram is kept, in the order in which
+// they came, and after the test the listener is gone. Node has no Unix datagram sockets, so Python listens.
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,7 +10,10 @@ const DEADLINE_MS = 20_000;
 export class NotifySocket {
   /** For NOTIFY_SOCKET. */
   readonly address: string;
-  /** The assignments of each datagram; barriers, which only wait until those before them were read, are left out. */
+  /**
+   * The assignments of each datagram; barriers, which only wait until those before them were read, are left
+   * out.
+   */
   readonly datagrams: string[][] = [];
 
   private constructor(address: string) {
@@ -19,7 +22,9 @@ export class NotifySocket {
 
   /** @param address a path, or `@name` */
   static async listen(address: string): Promise<NotifySocket> {
-    const child = spawn('python3', [path.join(import.meta.dirname, 'notify.py'), address], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn('python3', [path.join(import.meta.dirname, 'notify.py'), address], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     onTestFinished(() => void child.kill('SIGKILL'));
     const socket = new NotifySocket(address);
     let isListening = false;
@@ -39,8 +44,14 @@ export class NotifySocket {
 
   /** The first datagram with an assignment like this, of those that came and those to come. */
   async until(pattern: RegExp): Promise<string[]> {
-    const find = (): string[] | undefined => this.datagrams.find((assignments) => assignments.some((text) => pattern.test(text)));
-    await expect.poll(find, { timeout: DEADLINE_MS, message: `a datagram like ${String(pattern)}; there are ${JSON.stringify(this.datagrams)}` }).toBeDefined();
+    const find = (): string[] | undefined =>
+      this.datagrams.find((assignments) => assignments.some((text) => pattern.test(text)));
+    await expect
+      .poll(find, {
+        timeout: DEADLINE_MS,
+        message: `a datagram like ${String(pattern)}; there are ${JSON.stringify(this.datagrams)}`,
+      })
+      .toBeDefined();
     return find()!;
   }
 }

@@ -132,13 +132,18 @@ describe('PhpFpm', () => {
     await rm(folder, { recursive: true });
   });
 
-  it.each(['one', 'many', 'plain'])('sends every frame in order over one connection, mode %s', async (mode) => {
-    const result = await send({ mode, count: 50, prefix: 'w', bucket: 'requests', key: '0' });
-    expect(result).toMatchObject({ sent: 50, inFallback: 0, receipt: null, error: null });
-    await allEnded();
-    expect(kahe.connections).toHaveLength(1);
-    expect(kahe.frames).toEqual(payloads('w', 50).map((message) => ({ bucket: 'requests', key: '0', message })));
-  });
+  it.each(['one', 'many', 'plain'])(
+    'sends every frame in order over one connection, mode %s',
+    async (mode) => {
+      const result = await send({ mode, count: 50, prefix: 'w', bucket: 'requests', key: '0' });
+      expect(result).toMatchObject({ sent: 50, inFallback: 0, receipt: null, error: null });
+      await allEnded();
+      expect(kahe.connections).toHaveLength(1);
+      expect(kahe.frames).toEqual(
+        payloads('w', 50).map((message) => ({ bucket: 'requests', key: '0', message })),
+      );
+    },
+  );
 
   it('asks for a receipt', async () => {
     expect(await send({ count: 7, receipt: 1 })).toMatchObject({ sent: 7, receipt: 7, error: null });
@@ -146,11 +151,17 @@ describe('PhpFpm', () => {
 
   it.each(['safe', 'settled'])('asks for a report of what is %s', async (report) => {
     const outcomes = { [report === 'safe' ? 'safe' : 'delivered']: 7, rejected: 0, discarded: 0 };
-    expect(await send({ count: 7, report })).toMatchObject({ sent: 7, report: { level: report, frames: 7, outcomes, reasons: [] }, error: null });
+    expect(await send({ count: 7, report })).toMatchObject({
+      sent: 7,
+      report: { level: report, frames: 7, outcomes, reasons: [] },
+      error: null,
+    });
   });
 
   it('runs many requests at once, on all its workers', async () => {
-    const results = await Promise.all(Array.from({ length: 60 }, async (_, i) => send({ count: 20, prefix: `r${i}`, mode: 'many' })));
+    const results = await Promise.all(
+      Array.from({ length: 60 }, async (_, i) => send({ count: 20, prefix: `r${i}`, mode: 'many' })),
+    );
     expect(new Set(results.map(({ pid }) => pid)).size).toBeGreaterThan(1);
     await allEnded();
     const received = kahe.connections.map(({ frames }) => frames.map(({ message }) => message));
@@ -161,10 +172,13 @@ describe('PhpFpm', () => {
   it('flushes a buffer at the end of the request', async () => {
     expect(await send({ count: 3, bufferBytes: 65_536, prefix: 'w' })).toMatchObject({ sent: 3 });
     const page = join(folder, 'fatal.php');
-    await writeFile(page, `<?php require '${join(import.meta.dirname, '../../clients/php/autoload.php')}';
+    await writeFile(
+      page,
+      `<?php require '${join(import.meta.dirname, '../../clients/php/autoload.php')}';
       $client = new Kahe\\Client($_GET['socket'], bufferBytes: 1000);
       $client->send('b', 'before the error');
-      undefined_function();`);
+      undefined_function();`,
+    );
     expect((await fpm.request(page, { socket: kahe.path })).status).toBe(500);
     await allEnded();
     expect(kahe.frames.at(-1)).toEqual({ bucket: 'b', key: '', message: 'before the error' });
@@ -180,7 +194,9 @@ describe('PhpFpm', () => {
 
     await kahe.close();
     kahe = await new FakeKahe(kahe.path).listen();
-    const again = await Promise.all(Array.from({ length: 12 }, async () => send({ count: 5, persistent: 1, receipt: 1 })));
+    const again = await Promise.all(
+      Array.from({ length: 12 }, async () => send({ count: 5, persistent: 1, receipt: 1 })),
+    );
     expect(again.every(({ error, sent }) => error === null && sent === 5)).toBe(true);
     expect(kahe.frames).toHaveLength(60);
     expect(kahe.connections.length).toBeLessThanOrEqual(WORKERS);
@@ -188,10 +204,13 @@ describe('PhpFpm', () => {
 
   it('does not go on with a persistent connection whose request died in mid-frame', async () => {
     const page = join(folder, 'die.php');
-    await writeFile(page, `<?php $stream = stream_socket_client('unix://' . $_GET['socket'], flags: STREAM_CLIENT_CONNECT | STREAM_CLIENT_PERSISTENT);
+    await writeFile(
+      page,
+      `<?php $stream = stream_socket_client('unix://' . $_GET['socket'], flags: STREAM_CLIENT_CONNECT | STREAM_CLIENT_PERSISTENT);
       stream_set_blocking($stream, false); // As the client does while it writes.
       fwrite($stream, "\\x10\\0\\0\\0half");
-      exit;`);
+      exit;`,
+    );
     const single = await PhpFpm.start({ workers: 1 });
     try {
       await single.request(page, { socket: kahe.path });
@@ -200,13 +219,18 @@ describe('PhpFpm', () => {
       await single.close();
     }
     await allEnded();
-    expect(kahe.connections.map(({ frames, rest }) => [frames.length, rest.length])).toEqual([[0, 8], [2, 0]]);
+    expect(kahe.connections.map(({ frames, rest }) => [frames.length, rest.length])).toEqual([
+      [0, 8],
+      [2, 0],
+    ]);
   });
 
   it('goes to one fallback file per worker while the daemon is away', async () => {
     const socket = join(folder, 'nobody.sock');
     const fallbackDir = join(folder, 'fallback');
-    const results = await Promise.all(Array.from({ length: 20 }, async () => send({ socket, fallbackDir, count: 10, prefix: 'w' })));
+    const results = await Promise.all(
+      Array.from({ length: 20 }, async () => send({ socket, fallbackDir, count: 10, prefix: 'w' })),
+    );
     expect(results.every(({ inFallback, error }) => inFallback === 10 && error === null)).toBe(true);
     const files = await readdir(fallbackDir);
     expect(files).toHaveLength(new Set(results.map(({ pid }) => pid)).size);
@@ -217,7 +241,10 @@ describe('PhpFpm', () => {
 
   it('tells status, headers and body of any page, and passes nothing of our environment on', async () => {
     const page = join(folder, 'page.php');
-    await writeFile(page, `<?php http_response_code(418); header('X-Answer: a: b'); echo $_GET['q'], "\\r\\n\\r\\n", $_SERVER['KAHE_MARK'] ?? getenv('KAHE_MARK') ?: 'none';`);
+    await writeFile(
+      page,
+      `<?php http_response_code(418); header('X-Answer: a: b'); echo $_GET['q'], "\\r\\n\\r\\n", $_SERVER['KAHE_MARK'] ?? getenv('KAHE_MARK') ?: 'none';`,
+    );
     process.env['KAHE_MARK'] = 'passed on';
     const response = await fpm.request(page, { q: 'ü&=' });
     expect(response).toMatchObject({ status: 418, headers: { 'x-answer': 'a: b' } });

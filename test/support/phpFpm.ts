@@ -1,5 +1,6 @@
-// A real php-fpm in a temporary folder, with a pool of its own, and requests to it over FastCGI as a web server makes them.
-// It keeps this promise: whatever it started is gone after close(), and nothing else is touched.
+// A real php-fpm in a temporary folder, with a pool of its own, and requests to it over FastCGI as a web
+// server makes them. It keeps this promise: whatever it started is gone after close(), and nothing else is
+// touched.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -45,7 +46,10 @@ export class PhpFpm {
     this.#socket = join(folder, 'fpm.sock');
   }
 
-  /** Resolves when it takes requests. Throws when php-fpm or cgi-fcgi is not installed, or with its log when it does not start. */
+  /**
+   * Resolves when it takes requests. Throws when php-fpm or cgi-fcgi is not installed, or with its log when
+   * it does not start.
+   */
   static async start({ workers = 4, ini = {} }: PhpFpmOptions = {}): Promise<PhpFpm> {
     const binary = findProgram(FPM_NAMES);
     const cgiClient = findProgram(['cgi-fcgi']);
@@ -60,8 +64,13 @@ export class PhpFpm {
   }
 
   /** GETs a script, named by its absolute path, with `params` as its query string. */
-  async request(script: string, params: Readonly<Record<string, string | number>> = {}): Promise<PhpResponse> {
-    const query = new URLSearchParams(Object.entries(params).map(([name, value]): [string, string] => [name, String(value)])).toString();
+  async request(
+    script: string,
+    params: Readonly<Record<string, string | number>> = {},
+  ): Promise<PhpResponse> {
+    const query = new URLSearchParams(
+      Object.entries(params).map(([name, value]): [string, string] => [name, String(value)]),
+    ).toString();
     const client = spawn(this.#cgiClient, ['-bind', '-connect', this.#socket], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // cgi-fcgi hands its whole environment to the script: nothing of ours belongs there.
@@ -75,7 +84,11 @@ export class PhpFpm {
         QUERY_STRING: query,
       },
     });
-    const [output, errors] = await Promise.all([text(client.stdout), text(client.stderr), once(client, 'close')]);
+    const [output, errors] = await Promise.all([
+      text(client.stdout),
+      text(client.stderr),
+      once(client, 'close'),
+    ]);
     return parseResponse(output, errors);
   }
 
@@ -105,7 +118,10 @@ export class PhpFpm {
     this.#process = child;
     process.once('exit', this.#killAtExit);
     // What it says before its own log is open.
-    child.stderr.on('data', (said: Buffer) => void appendFile(join(this.folder, 'fpm.log'), said).catch(() => undefined));
+    child.stderr.on(
+      'data',
+      (said: Buffer) => void appendFile(join(this.folder, 'fpm.log'), said).catch(() => undefined),
+    );
     await once(child, 'spawn');
     const deadline = Date.now() + START_DEADLINE_MS;
     while (!(await canConnect(this.#socket))) {
@@ -117,7 +133,12 @@ export class PhpFpm {
   }
 }
 
-function poolConfig(folder: string, socket: string, workers: number, ini: Readonly<Record<string, string>>): string {
+function poolConfig(
+  folder: string,
+  socket: string,
+  workers: number,
+  ini: Readonly<Record<string, string>>,
+): string {
   return [
     '[global]',
     `error_log = ${join(folder, 'fpm.log')}`,
@@ -155,7 +176,9 @@ function findProgram(names: readonly string[]): string {
   const paths = names.flatMap((name) => folders.map((folder) => join(folder, name)));
   const found = paths.find(isExecutable);
   if (found === undefined) {
-    throw new Error(`${names.join(', ')} not found: the PHP-FPM tests need \`apt-get install php-fpm libfcgi-bin\`.`);
+    throw new Error(
+      `${names.join(', ')} not found: the PHP-FPM tests need \`apt-get install php-fpm libfcgi-bin\`.`,
+    );
   }
   return found;
 }

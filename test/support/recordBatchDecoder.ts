@@ -1,5 +1,5 @@
-// An oracle for Kafka's RecordBatch v2: decodes it straight from the definition and checks everything that can be checked. It shares
-// no code with what it judges, and does not care about speed.
+// An oracle for Kafka's RecordBatch v2: decodes it straight from the definition and checks everything that
+// can be checked. It shares no code with what it judges, and does not care about speed.
 //
 //  0  INT64  baseOffset            23  INT32  lastOffsetDelta         53  INT32  baseSequence
 //  8  INT32  batchLength (from 12) 27  INT64  baseTimestamp           57  INT32  count of records
@@ -73,7 +73,8 @@ export function crc32c(bytes: Buffer): number {
 
 /**
  * Decodes exactly one batch that fills the whole buffer.
- * @throws Error that says what is wrong: length, magic, CRC, codec, count, offset deltas, timestamps, or bytes left over.
+ * @throws Error that says what is wrong: length, magic, CRC, codec, count, offset deltas, timestamps, or
+ * bytes left over.
  */
 export function decodeRecordBatch(buffer: Buffer): DecodedRecordBatch {
   const reader = new WireReader(buffer);
@@ -82,7 +83,10 @@ export function decodeRecordBatch(buffer: Buffer): DecodedRecordBatch {
   return batch;
 }
 
-/** Decodes the batches that stand one after another, as a Fetch response holds them; a last one that is cut short is left out. */
+/**
+ * Decodes the batches that stand one after another, as a Fetch response holds them; a last one that is cut
+ * short is left out.
+ */
 export function decodeRecordBatches(buffer: Buffer): DecodedRecordBatch[] {
   const reader = new WireReader(buffer);
   const batches: DecodedRecordBatch[] = [];
@@ -141,7 +145,10 @@ interface BatchHeader {
 
 function decodeRecords(plain: Buffer, count: number, header: BatchHeader): DecodedRecord[] {
   check(count > 0, `the batch says it holds ${count} records`);
-  check(header.lastOffsetDelta === count - 1, `lastOffsetDelta is ${header.lastOffsetDelta} with ${count} records`);
+  check(
+    header.lastOffsetDelta === count - 1,
+    `lastOffsetDelta is ${header.lastOffsetDelta} with ${count} records`,
+  );
   const reader = new WireReader(plain);
   const records: DecodedRecord[] = [];
   let maxTimestamp = -Infinity;
@@ -159,14 +166,20 @@ function decodeRecords(plain: Buffer, count: number, header: BatchHeader): Decod
       key: reader.varintBytes()?.toString('utf8') ?? '',
       value: reader.varintBytes(),
     }));
-    check(reader.position === end, `record ${index} says ${length} bytes, but ends ${reader.position - end} past that`);
+    check(
+      reader.position === end,
+      `record ${index} says ${length} bytes, but ends ${reader.position - end} past that`,
+    );
     maxTimestamp = Math.max(maxTimestamp, createTime);
     const timestamp = header.isLogAppendTime ? header.maxTimestamp : createTime;
     records.push({ offset: header.baseOffset + offsetDelta, timestamp, key, value, headers });
   }
   check(reader.remaining === 0, `${reader.remaining} bytes follow the last record`);
   if (!header.isLogAppendTime) {
-    check(maxTimestamp === header.maxTimestamp, `maxTimestamp is ${header.maxTimestamp}, the records give ${maxTimestamp}`);
+    check(
+      maxTimestamp === header.maxTimestamp,
+      `maxTimestamp is ${header.maxTimestamp}, the records give ${maxTimestamp}`,
+    );
     check(records[0]!.timestamp === header.baseTimestamp, 'the first record is not at baseTimestamp');
   }
   return records;
@@ -187,7 +200,10 @@ function decompress(codec: Codec, compressed: Buffer): Buffer {
   }
 }
 
-/** Java's stream framing: this magic and 8 bytes of versions, then blocks of INT32 length and raw snappy. librdkafka sends it bare. */
+/**
+ * Java's stream framing: this magic and 8 bytes of versions, then blocks of INT32 length and raw snappy.
+ * librdkafka sends it bare.
+ */
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER_BYTES = 16;
 

@@ -14,12 +14,17 @@ export async function configure(daemon: TestDaemon, buckets: object | string): P
   await rename(`${file}.new`, file);
 }
 
-/** Resolves when the daemon has taken it on, or has said why not. @returns what it said has changed, or undefined */
+/**
+ * Resolves when the daemon has taken it on, or has said why not.
+ * @returns what it said has changed, or undefined
+ */
 export async function reload(daemon: TestDaemon, buckets?: object | string): Promise<string | undefined> {
   if (buckets !== undefined) await configure(daemon, buckets);
   const from = daemon.lines.length;
   daemon.signal('SIGHUP');
-  const said = await daemon.until('the end of a reload', () => daemon.lines.slice(from).find((line) => IN_FORCE.test(line) || KEPT.test(line)));
+  const said = await daemon.until('the end of a reload', () =>
+    daemon.lines.slice(from).find((line) => IN_FORCE.test(line) || KEPT.test(line)),
+  );
   return IN_FORCE.exec(said)?.[1];
 }
 
@@ -27,13 +32,20 @@ export function numbersIn(frames: readonly Frame[]): Map<string, number[]> {
   return numbersBySender(frames.map(({ message }) => message));
 }
 
-/** Writes without end, to one bucket, a numbered frame after the other; nothing of it may be refused, closed or lost. */
+/**
+ * Writes without end, to one bucket, a numbered frame after the other; nothing of it may be refused, closed
+ * or lost.
+ */
 export class Writer {
   sent = 0;
   #isGoingOn = true;
   readonly #done: Promise<void>;
 
-  private constructor(readonly client: DaemonClient, readonly bucket: string, readonly name: string) {
+  private constructor(
+    readonly client: DaemonClient,
+    readonly bucket: string,
+    readonly name: string,
+  ) {
     this.#done = this.#write();
     // A test that fails ends the connection.
     this.#done.catch(() => undefined);
@@ -59,7 +71,9 @@ export class Writer {
 
   async #write(): Promise<void> {
     while (this.#isGoingOn) {
-      await this.client.send(numberedFrames(this.bucket, this.name, { from: this.sent, count: 20, bytes: 60 }));
+      await this.client.send(
+        numberedFrames(this.bucket, this.name, { from: this.sent, count: 20, bytes: 60 }),
+      );
       this.sent += 20;
       // The pace of the load, and nothing that anybody waits for.
       await new Promise((resolve) => setTimeout(resolve, 10));

@@ -23,7 +23,11 @@ export function streamSnapshot(more: Partial<StreamSnapshot> = {}): StreamSnapsh
   };
 }
 
-export function bucketSnapshot(name: string, streams: readonly StreamSnapshot[] = [streamSnapshot()], more: Partial<BucketSnapshot> = {}): BucketSnapshot {
+export function bucketSnapshot(
+  name: string,
+  streams: readonly StreamSnapshot[] = [streamSnapshot()],
+  more: Partial<BucketSnapshot> = {},
+): BucketSnapshot {
   return {
     name,
     isOnDemand: false,

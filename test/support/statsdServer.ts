@@ -24,7 +24,9 @@ export class StatsdServer {
   /** Gone after the test. @param port 0: any */
   static async start(port = 0): Promise<StatsdServer> {
     const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
-    await new Promise<void>((resolve, reject) => socket.once('error', reject).bind(port, '127.0.0.1', resolve));
+    await new Promise<void>((resolve, reject) =>
+      socket.once('error', reject).bind(port, '127.0.0.1', resolve),
+    );
     const server = new StatsdServer(socket);
     onTestFinished(() => server.close());
     return server;
@@ -36,9 +38,13 @@ export class StatsdServer {
 
   /** Packets come when they come, also behind the end of who sent them. @throws Error after 10 s */
   async until(what: string, is: () => boolean): Promise<void> {
-    await vi.waitFor(() => {
-      if (!is()) throw new Error(`there was never ${what}: ${JSON.stringify([...this.counters].slice(0, 40))}`);
-    }, { timeout: 10_000, interval: 10 });
+    await vi.waitFor(
+      () => {
+        if (!is())
+          throw new Error(`there was never ${what}: ${JSON.stringify([...this.counters].slice(0, 40))}`);
+      },
+      { timeout: 10_000, interval: 10 },
+    );
   }
 
   close(): void {
@@ -50,7 +56,8 @@ export class StatsdServer {
   }
 
   #take(line: string): void {
-    const [, name, value, type] = /^((?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9_-]+):(\d+(?:\.\d+)?)\|(c|g|ms)$/.exec(line) ?? [];
+    const [, name, value, type] =
+      /^((?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9_-]+):(\d+(?:\.\d+)?)\|(c|g|ms)$/.exec(line) ?? [];
     if (name === undefined) return void this.strange.push(line);
     if (type === 'c') this.counters.set(name, (this.counters.get(name) ?? 0) + Number(value));
     else if (type === 'g') this.gauges.set(name, Number(value));

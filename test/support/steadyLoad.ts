@@ -1,5 +1,6 @@
-// Applications that go on whatever happens to the daemon: each opens connection after connection, as PHP-FPM workers do. Those with receipts
-// send again what was not confirmed; the others send once and go. Promise: every attempt to connect that failed is counted.
+// Applications that go on whatever happens to the daemon: each opens connection after connection, as PHP-FPM
+// workers do. Those with receipts send again what was not confirmed; the others send once and go. Promise:
+// every attempt to connect that failed is counted.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'vitest';
@@ -7,7 +8,10 @@ import { QUESTION, numberedFrames, numbersBySender, range, type Frame } from './
 
 const FRAMES_PER_ROUND = 20;
 const DEADLINE_MS = 60_000;
-/** Between two rounds of one that waits for no answer: nobody takes connections while a daemon starts, and 4096 of them can wait. */
+/**
+ * Between two rounds of one that waits for no answer: nobody takes connections while a daemon starts, and
+ * 4096 of them can wait.
+ */
 const TELL_EVERY_MS = 5;
 
 export class SteadyLoad {
@@ -22,7 +26,11 @@ export class SteadyLoad {
   readonly #workers: Promise<void>[];
   #isGoingOn = true;
 
-  constructor(path: string, bucket: string, { asking = 4, telling = 2 }: { readonly asking?: number; readonly telling?: number } = {}) {
+  constructor(
+    path: string,
+    bucket: string,
+    { asking = 4, telling = 2 }: { readonly asking?: number; readonly telling?: number } = {},
+  ) {
     this.#path = path;
     this.#bucket = bucket;
     this.#workers = [
@@ -38,7 +46,12 @@ export class SteadyLoad {
   /** Resolves when every one of them has sent something more. */
   async progress(): Promise<void> {
     const before = new Map(this.sent);
-    await expect.poll(() => [...this.sent].every(([sender, count]) => count > (before.get(sender) ?? 0)), { timeout: DEADLINE_MS, message: `more frames than ${JSON.stringify([...before])}` }).toBe(true);
+    await expect
+      .poll(() => [...this.sent].every(([sender, count]) => count > (before.get(sender) ?? 0)), {
+        timeout: DEADLINE_MS,
+        message: `more frames than ${JSON.stringify([...before])}`,
+      })
+      .toBe(true);
   }
 
   async end(): Promise<void> {
@@ -47,8 +60,9 @@ export class SteadyLoad {
   }
 
   /**
-   * Each frame of those who ask is there, in order; only those of a round that was sent again may be there twice. Of those who don't ask none
-   * is there twice, or out of order: that none is missing nobody can promise them, for one may be stopped between connecting and writing.
+   * Each frame of those who ask is there, in order; only those of a round that was sent again may be there
+   * twice. Of those who don't ask none is there twice, or out of order: that none is missing nobody can
+   * promise them, for one may be stopped between connecting and writing.
    */
   check(frames: readonly Frame[]): void {
     const numbers = numbersBySender(frames.map(({ message }) => message));
@@ -93,12 +107,15 @@ export class SteadyLoad {
 function ask(socket: Socket, frames: Buffer): Promise<boolean> {
   return new Promise((resolve) => {
     let answer = Buffer.alloc(0);
-    socket.on('error', () => undefined).on('close', () => resolve(false)).on('data', (piece: Buffer) => {
-      answer = Buffer.concat([answer, piece]);
-      if (answer.length < 8) return;
-      resolve(Number(answer.readBigUInt64LE()) === FRAMES_PER_ROUND);
-      socket.destroy();
-    });
+    socket
+      .on('error', () => undefined)
+      .on('close', () => resolve(false))
+      .on('data', (piece: Buffer) => {
+        answer = Buffer.concat([answer, piece]);
+        if (answer.length < 8) return;
+        resolve(Number(answer.readBigUInt64LE()) === FRAMES_PER_ROUND);
+        socket.destroy();
+      });
     socket.write(Buffer.concat([frames, QUESTION]));
   });
 }

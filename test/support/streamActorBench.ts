@@ -1,4 +1,5 @@
-// A stream actor with its primary, its backup and a replay that do what the test says, and all that becomes of the frames.
+// A stream actor with its primary, its backup and a replay that do what the test says, and all that becomes
+// of the frames.
 import { expect } from 'vitest';
 import type { ActorRef } from '../../src/actors/actor.js';
 import { ActorSystem } from '../../src/actors/system.js';
@@ -32,7 +33,12 @@ export class FakeReplay implements BackupReplay {
   #taken = 0;
   #run: Run | undefined;
 
-  constructor(readonly backup: FakeStream, readonly account: Account, readonly primary: FakeStream, readonly deliver: (text: string) => void) {}
+  constructor(
+    readonly backup: FakeStream,
+    readonly account: Account,
+    readonly primary: FakeStream,
+    readonly deliver: (text: string) => void,
+  ) {}
 
   get left(): readonly string[] {
     return [...this.#kept, ...this.#toSend];
@@ -55,7 +61,8 @@ export class FakeReplay implements BackupReplay {
   }
 
   send(enough: number): Promise<void> {
-    if (enough === 0 && this.backup.outstanding > 0) throw new Error('something is being written to the backup still');
+    if (enough === 0 && this.backup.outstanding > 0)
+      throw new Error('something is being written to the backup still');
     this.calls.push(enough);
     return new Promise((resolve, reject) => (this.#run = { enough, resolve, reject }));
   }
@@ -113,7 +120,9 @@ export class StreamActorBench {
   readonly backup = new FakeStream(4, (text, end) => {
     if (end === 'rejected') this.rejected.push(text);
   });
-  readonly replay = new FakeReplay(this.backup, this.account, this.primary, (text) => this.atPrimary.push(text));
+  readonly replay = new FakeReplay(this.backup, this.account, this.primary, (text) =>
+    this.atPrimary.push(text),
+  );
   readonly ref: ActorRef<StreamMessage>;
   ready = 0;
   stuck = 0;
@@ -126,28 +135,32 @@ export class StreamActorBench {
     for (const text of found) this.backup.delivered.push(text);
     this.account.received = this.account.backedUp = found.length;
     const log = new Log('INFO', (line) => this.lines.push(line));
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => (this.actor = new StreamActor(context, {
-      primary: this.primary,
-      backup: hasBackup ? this.backup : undefined,
-      replay: hasBackup ? this.replay : undefined,
-      nearEndBytes: () => this.nearEndBytes,
-      slice: 1,
-      retryMs: 10_000,
-      errorRetryMs: 1_000,
-      stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
-      onLeftOver: (batch) => {
-        this.leftOver.push(...messagesIn(batch.view()));
-        return Promise.resolve('queued');
-      },
-      onStuck: () => {
-        this.stuck++;
-      },
-      onReady: () => {
-        this.ready++;
-      },
-      account: this.account,
-      watch: this.watch,
-    })));
+    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
+      'stream',
+      (context) =>
+        (this.actor = new StreamActor(context, {
+          primary: this.primary,
+          backup: hasBackup ? this.backup : undefined,
+          replay: hasBackup ? this.replay : undefined,
+          nearEndBytes: () => this.nearEndBytes,
+          slice: 1,
+          retryMs: 10_000,
+          errorRetryMs: 1_000,
+          stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
+          onLeftOver: (batch) => {
+            this.leftOver.push(...messagesIn(batch.view()));
+            return Promise.resolve('queued');
+          },
+          onStuck: () => {
+            this.stuck++;
+          },
+          onReady: () => {
+            this.ready++;
+          },
+          account: this.account,
+          watch: this.watch,
+        })),
+    );
   }
 
   static async opened(found: readonly string[] = [], hasBackup = true): Promise<StreamActorBench> {

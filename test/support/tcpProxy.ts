@@ -1,5 +1,5 @@
-// A TCP proxy in front of a broker, whose faults can be switched while it runs. Start the broker with `advertisedPorts`, or its clients
-// will learn its real address and go around the proxy.
+// A TCP proxy in front of a broker, whose faults can be switched while it runs. Start the broker with
+// `advertisedPorts`, or its clients will learn its real address and go around the proxy.
 import { once } from 'node:events';
 import net from 'node:net';
 import { freePorts } from './freePorts.js';
@@ -11,8 +11,9 @@ export type Direction = 'up' | 'down';
 /** Faults in force; assign to change one. They hold for open connections and for new ones. */
 export interface ProxyFaults {
   /**
-   * Directions in which nothing passes, without any RST or FIN, as when packets are dropped. As TCP would send again what was lost, the bytes
-   * (and ends of connections) that wait pass on when the direction is taken off. Connecting still succeeds: the kernel accepts.
+   * Directions in which nothing passes, without any RST or FIN, as when packets are dropped. As TCP would
+   * send again what was lost, the bytes (and ends of connections) that wait pass on when the direction is
+   * taken off. Connecting still succeeds: the kernel accepts.
    */
   drop: ReadonlySet<Direction>;
   /** Each chunk passes so many milliseconds after it arrived, in each direction. */
@@ -32,7 +33,10 @@ export interface ProxyOptions {
   readonly port?: number;
 }
 
-/** Up to so many bytes of a direction wait in the proxy; then it stops reading, and the sender's kernel makes it wait. */
+/**
+ * Up to so many bytes of a direction wait in the proxy; then it stops reading, and the sender's kernel makes
+ * it wait.
+ */
 const WAITING_BYTES_MAX = 1024 * 1024;
 
 export class TcpProxy {
@@ -83,7 +87,13 @@ export class TcpProxy {
 
   /** Takes every fault off. */
   heal(): void {
-    Object.assign(this.faults, { drop: new Set(), delayMs: 0, bytesPerSecond: Infinity, refuse: false, resetAfterBytes: undefined });
+    Object.assign(this.faults, {
+      drop: new Set(),
+      delayMs: 0,
+      bytesPerSecond: Infinity,
+      refuse: false,
+      resetAfterBytes: undefined,
+    });
   }
 
   async close(): Promise<void> {
@@ -100,7 +110,12 @@ export class TcpProxy {
       return;
     }
     const broker = net.connect({ ...this.#target, allowHalfOpen: true });
-    const pair = new Pair(client, broker, this.faults, (direction, length) => (this.bytes[direction] += length));
+    const pair = new Pair(
+      client,
+      broker,
+      this.faults,
+      (direction, length) => (this.bytes[direction] += length),
+    );
     this.#pairs.add(pair);
     pair.whenOver(() => this.#pairs.delete(pair));
   }
@@ -113,7 +128,10 @@ export async function startProxy(options: ProxyOptions): Promise<TcpProxy> {
   return proxy;
 }
 
-/** Kafka with a proxy in front of each broker. Clients under test start from `bootstrap`; read back through `kafka.internalBootstrap`. */
+/**
+ * Kafka with a proxy in front of each broker. Clients under test start from `bootstrap`; read back through
+ * `kafka.internalBootstrap`.
+ */
 export interface ProxiedKafka {
   readonly kafka: KafkaServer;
   /** In the order of kafka.nodes. */
@@ -123,10 +141,14 @@ export interface ProxiedKafka {
   close(): Promise<void>;
 }
 
-export async function startKafkaBehindProxies(options: Omit<StartKafkaOptions, 'advertisedPorts' | 'shared'> = {}): Promise<ProxiedKafka> {
+export async function startKafkaBehindProxies(
+  options: Omit<StartKafkaOptions, 'advertisedPorts' | 'shared'> = {},
+): Promise<ProxiedKafka> {
   const ports = await freePorts(options.brokers ?? 1);
   const kafka = await startKafka({ ...options, advertisedPorts: ports });
-  const proxies = await Promise.all(kafka.nodes.map((node, index) => startProxy({ port: ports[index]!, target: { port: node.port } })));
+  const proxies = await Promise.all(
+    kafka.nodes.map((node, index) => startProxy({ port: ports[index]!, target: { port: node.port } })),
+  );
   const close = async () => {
     await Promise.all(proxies.map((proxy) => proxy.close()));
     await kafka.close();
@@ -140,7 +162,12 @@ class Pair {
   readonly #broker: net.Socket;
   #bytesLeft: number;
 
-  constructor(client: net.Socket, broker: net.Socket, faults: ProxyFaults, onPassed: (direction: Direction, length: number) => void) {
+  constructor(
+    client: net.Socket,
+    broker: net.Socket,
+    faults: ProxyFaults,
+    onPassed: (direction: Direction, length: number) => void,
+  ) {
     this.#client = client;
     this.#broker = broker;
     this.#bytesLeft = faults.resetAfterBytes?.() ?? Infinity;
@@ -149,7 +176,8 @@ class Pair {
       this.#bytesLeft -= length;
       if (this.#bytesLeft <= 0) this.reset();
     };
-    // A lost connection on one side is the end of the other; but where packets are dropped, its RST is too, and the other side stays.
+    // A lost connection on one side is the end of the other; but where packets are dropped, its RST is too,
+    // and the other side stays.
     client.on('error', () => faults.drop.has('up') || broker.resetAndDestroy());
     broker.on('error', () => faults.drop.has('down') || client.resetAndDestroy());
     void pump({ source: client, sink: broker, direction: 'up', faults, passed: passed('up') });
@@ -203,13 +231,19 @@ async function pump({ source, sink, direction, faults, passed }: Pipe): Promise<
 async function untilAllowed(pipe: Omit<Pipe, 'passed'>, arrivedAt: number): Promise<void> {
   while (!pipe.sink.destroyed) {
     if (pipe.faults.drop.has(pipe.direction)) await sleep(DROP_POLL_MS);
-    else if (performance.now() < arrivedAt + pipe.faults.delayMs) await sleep(arrivedAt + pipe.faults.delayMs - performance.now());
+    else if (performance.now() < arrivedAt + pipe.faults.delayMs)
+      await sleep(arrivedAt + pipe.faults.delayMs - performance.now());
     else return;
   }
 }
 
-async function pass(chunk: Buffer, sink: net.Socket, faults: ProxyFaults, passed: (length: number) => void): Promise<void> {
-  for (let start = 0; start < chunk.length && !sink.destroyed; ) {
+async function pass(
+  chunk: Buffer,
+  sink: net.Socket,
+  faults: ProxyFaults,
+  passed: (length: number) => void,
+): Promise<void> {
+  for (let start = 0; start < chunk.length && !sink.destroyed;) {
     const limit = Math.max(1, Math.floor((faults.bytesPerSecond * THROTTLE_SLICE_MS) / 1000));
     const piece = chunk.subarray(start, start + limit);
     start += piece.length;
@@ -231,7 +265,10 @@ async function drained(sink: net.Socket): Promise<void> {
   });
 }
 
-/** The source's chunks with their times of arrival, then its end; read ahead of their being passed, up to WAITING_BYTES_MAX. */
+/**
+ * The source's chunks with their times of arrival, then its end; read ahead of their being passed, up to
+ * WAITING_BYTES_MAX.
+ */
 async function* arrivals(source: net.Socket): AsyncGenerator<Waiting> {
   const queue: Waiting[] = [];
   let waitingBytes = 0;

@@ -1,4 +1,5 @@
-// A command of kahe on a real terminal of its own, and what is to be seen there. Promise: none is left after the test.
+// A command of kahe on a real terminal of its own, and what is to be seen there. Promise: none is left after
+// the test.
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import headless from '@xterm/headless';
@@ -57,7 +58,10 @@ export class TestTerminal {
   /** The rows as they are seen, without what is blank at their ends. */
   get rows(): string[] {
     const { active } = this.#screen.buffer;
-    return Array.from({ length: this.#screen.rows }, (_, row) => active.getLine(active.viewportY + row)?.translateToString(true, 0, this.#screen.cols) ?? '');
+    return Array.from(
+      { length: this.#screen.rows },
+      (_, row) => active.getLine(active.viewportY + row)?.translateToString(true, 0, this.#screen.cols) ?? '',
+    );
   }
 
   /** The other screen, which vanishes when the program ends. */
@@ -81,8 +85,9 @@ export class TestTerminal {
 
   /** Asks until what is seen is so. @throws Error at the deadline, with what is seen */
   async until(what: string, isSo: (rows: readonly string[]) => boolean): Promise<void> {
-    for (const deadline = Date.now() + DEADLINE_MS; !isSo(this.rows); ) {
-      if (Date.now() > deadline) throw new Error(`after ${DEADLINE_MS} ms ${what} is not to be seen:\n${this.rows.join('\n')}`);
+    for (const deadline = Date.now() + DEADLINE_MS; !isSo(this.rows);) {
+      if (Date.now() > deadline)
+        throw new Error(`after ${DEADLINE_MS} ms ${what} is not to be seen:\n${this.rows.join('\n')}`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
@@ -94,8 +99,15 @@ export async function openTerminal(args: readonly string[], options: TerminalOpt
 }
 
 /** @param command any program */
-export function openTerminalFor(command: readonly string[], { cwd, env = {}, rows = 24, columns = 100 }: TerminalOptions): TestTerminal {
-  const child = spawn('python3', [PTY, String(rows), String(columns), ...command], { cwd, env: { PATH: process.env['PATH'], TERM: 'xterm-256color', ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+export function openTerminalFor(
+  command: readonly string[],
+  { cwd, env = {}, rows = 24, columns = 100 }: TerminalOptions,
+): TestTerminal {
+  const child = spawn('python3', [PTY, String(rows), String(columns), ...command], {
+    cwd,
+    env: { PATH: process.env['PATH'], TERM: 'xterm-256color', ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   const terminal = new TestTerminal(child, rows, columns);
   onTestFinished(async () => {
     child.kill('SIGKILL');

@@ -1,4 +1,5 @@
-// Kafka's primitive types on the wire, read from and written to Buffers. Only for tests: plain and slow, so that it is easy to trust.
+// Kafka's primitive types on the wire, read from and written to Buffers. Only for tests: plain and slow, so
+// that it is easy to trust.
 
 /** Reads one value after another; every read past the end throws a RangeError. */
 export class WireReader {

@@ -1,4 +1,5 @@
-// The status page's buckets: each one's path from the socket to its streams and their backups, with what flows and what waits.
+// The status page's buckets: each one's path from the socket to its streams and their backups, with what
+// flows and what waits.
 export const DRAW_BUCKETS = String.raw`
 const MOST_CARDS = 60;
 const FILTER_FROM = 9;

@@ -1,4 +1,5 @@
-// The status page's tables: brokers, the discard report, and what was rejected, each only when there is something to tell.
+// The status page's tables: brokers, the discard report, and what was rejected, each only when there is
+// something to tell.
 export const DRAW_TABLES = String.raw`
 const tables = new Map();
 

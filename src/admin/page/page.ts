@@ -1,4 +1,5 @@
-// The status page: one document without a single reference to the outside, and the policy that lets nothing else in.
+// The status page: one document without a single reference to the outside, and the policy that lets nothing
+// else in.
 import { createHash } from 'node:crypto';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
@@ -35,14 +36,14 @@ export const PAGE = `<!doctype html>
 `;
 
 export const PAGE_POLICY = [
-  'default-src \'none\'',
+  "default-src 'none'",
   `script-src '${hashOf(SCRIPT)}'`,
   `style-src '${hashOf(STYLE)}'`,
-  'connect-src \'self\'',
+  "connect-src 'self'",
   'img-src data:',
-  'base-uri \'none\'',
-  'form-action \'none\'',
-  'frame-ancestors \'none\'',
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
 ].join('; ');
 
 function hashOf(text: string): string {

@@ -1,5 +1,6 @@
-// What the status page does: asks for status.json each second and draws it. Whatever a client or a broker has named goes into the page as text
-// (`textContent`), never as markup. Parts: what stands in the page, how figures are written, the drawing of each section, the asking.
+// What the status page does: asks for status.json each second and draws it. Whatever a client or a broker has
+// named goes into the page as text (`textContent`), never as markup. Parts: what stands in the page, how
+// figures are written, the drawing of each section, the asking.
 import { DRAW_BUCKETS } from './drawBuckets.js';
 import { DRAW_CHARTS } from './drawCharts.js';
 import { DRAW_TABLES } from './drawTables.js';

@@ -1,4 +1,5 @@
-// How the status page looks: by day and by night, on a wide screen and on a telephone. Every state is written, too, not only coloured.
+// How the status page looks: by day and by night, on a wide screen and on a telephone. Every state is
+// written, too, not only coloured.
 export const STYLE = `
 :root {
   --ground: #f6f7f9; --card: #ffffff; --ink: #1c2430; --soft: #5d6878; --line: #d6dbe3;

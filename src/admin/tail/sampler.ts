@@ -1,5 +1,5 @@
-// Chooses which frames of a batch are shown, so that they are no more than so many a second on the whole: spread over the batch, each frame
-// with the same chance.
+// Chooses which frames of a batch are shown, so that they are no more than so many a second on the whole:
+// spread over the batch, each frame with the same chance.
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 
@@ -60,7 +60,11 @@ function fitting({ bytes, length }: Batch, key: Buffer): number {
 }
 
 /** @param wanted which of those that fit, rising */
-function pick({ bytes, length }: Batch, key: Buffer | undefined, wanted: readonly number[]): Sample['chosen'] {
+function pick(
+  { bytes, length }: Batch,
+  key: Buffer | undefined,
+  wanted: readonly number[],
+): Sample['chosen'] {
   const chosen: { at: number; index: number }[] = [];
   let fits = 0;
   for (let at = 0, index = 0; at < length && chosen.length < wanted.length; at = endOf(bytes, at), index++) {

@@ -25,7 +25,10 @@ class Reader extends Writable {
   }
 
   get lines(): TailLine[] {
-    return this.text.split('\n').slice(0, -1).map((line) => JSON.parse(line) as TailLine);
+    return this.text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as TailLine);
   }
 
   get frames(): FrameLine[] {
@@ -44,7 +47,11 @@ function batchOf(...frames: readonly { readonly bytes: Buffer; readonly atMs?: n
 }
 
 function numbered(count: number, bytes = 10): Batch {
-  return batchOf(...Array.from({ length: count }, (_, number) => ({ bytes: frame('b', String(number).padEnd(bytes, '.')) })));
+  return batchOf(
+    ...Array.from({ length: count }, (_, number) => ({
+      bytes: frame('b', String(number).padEnd(bytes, '.')),
+    })),
+  );
 }
 
 function setUp(rate = 1000): { clock: FakeClock; reader: Reader; tail: Tail } {
@@ -55,28 +62,57 @@ function setUp(rate = 1000): { clock: FakeClock; reader: Reader; tail: Tail } {
 describe('Tail', () => {
   test('each frame is a line: its time, key and message; what is no text is base64', () => {
     const { clock, reader, tail } = setUp();
-    tail.look(batchOf(
-      { bytes: frame('b', 'hello\n\u001b[2J', 'k'), atMs: 1_000 },
-      { bytes: frame('b', Buffer.of(0xff, 0), Buffer.of(0xfe)), atMs: 2_000 },
-      { bytes: frame('b', ''), atMs: 2_000 },
-    ));
+    tail.look(
+      batchOf(
+        { bytes: frame('b', 'hello\n\u001b[2J', 'k'), atMs: 1_000 },
+        { bytes: frame('b', Buffer.of(0xff, 0), Buffer.of(0xfe)), atMs: 2_000 },
+        { bytes: frame('b', ''), atMs: 2_000 },
+      ),
+    );
     expect(reader.text).toBe('');
     clock.advance(100);
     expect(reader.lines).toEqual([
-      { kind: 'frame', time: '1970-01-01T00:00:01.000Z', bucket: 'b', key: 'k', size: 10, message: 'hello\n\u001b[2J' },
-      { kind: 'frame', time: '1970-01-01T00:00:02.000Z', bucket: 'b', key: '/g==', size: 2, message: '/wA=', base64: ['key', 'message'] },
+      {
+        kind: 'frame',
+        time: '1970-01-01T00:00:01.000Z',
+        bucket: 'b',
+        key: 'k',
+        size: 10,
+        message: 'hello\n\u001b[2J',
+      },
+      {
+        kind: 'frame',
+        time: '1970-01-01T00:00:02.000Z',
+        bucket: 'b',
+        key: '/g==',
+        size: 2,
+        message: '/wA=',
+        base64: ['key', 'message'],
+      },
       { kind: 'frame', time: '1970-01-01T00:00:02.000Z', bucket: 'b', key: null, size: 0, message: '' },
     ]);
   });
 
   test('a message over 64 KB is cut where a character ends, and its size is told', () => {
     const { clock, reader, tail } = setUp();
-    tail.look(batchOf({ bytes: frame('b', 'é'.repeat(40_000).replace('é', 'x')) }, { bytes: frame('b', 'y'.repeat(64 * 1024)) }));
+    tail.look(
+      batchOf(
+        { bytes: frame('b', 'é'.repeat(40_000).replace('é', 'x')) },
+        { bytes: frame('b', 'y'.repeat(64 * 1024)) },
+      ),
+    );
     clock.advance(100);
     const [cut, whole] = reader.frames;
     expect(cut).toMatchObject({ size: 79_999, isCut: true, message: `x${'é'.repeat(32_767)}` });
     expect(cut!.base64).toBeUndefined();
-    expect(whole).toEqual({ kind: 'frame', time: expect.any(String) as string, bucket: 'b', key: null, size: 65_536, message: 'y'.repeat(65_536) });
+    expect(whole).toEqual({
+      kind: 'frame',
+      time: expect.any(String) as string,
+      bucket: 'b',
+      key: null,
+      size: 65_536,
+      message: 'y'.repeat(65_536),
+    });
   });
 
   test('what was not chosen is counted, and told once a second', () => {
@@ -113,6 +149,11 @@ describe('Tail', () => {
     const { clock, reader, tail } = setUp(1);
     tail.look(numbered(3));
     tail.end();
-    expect([reader.frames.length, reader.unseen, reader.writableEnded, clock.timers]).toEqual([1, 2, true, 0]);
+    expect([reader.frames.length, reader.unseen, reader.writableEnded, clock.timers]).toEqual([
+      1,
+      2,
+      true,
+      0,
+    ]);
   });
 });

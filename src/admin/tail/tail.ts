@@ -1,5 +1,6 @@
-// One who looks at the frames of a bucket as they pass: a line of JSON each. Promise: the daemon never waits for him, and holds no more than a
-// megabyte or two for him: what he does not read in time is counted, and that is told him once a second.
+// One who looks at the frames of a bucket as they pass: a line of JSON each. Promise: the daemon never waits
+// for him, and holds no more than a megabyte or two for him: what he does not read in time is counted, and
+// that is told him once a second.
 import type { Writable } from 'node:stream';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
@@ -82,7 +83,10 @@ export class Tail {
 }
 
 function frameLine(batch: Batch, at: number, index: number): FrameLine {
-  const { bytes, arrivals: { until, times } } = batch;
+  const {
+    bytes,
+    arrivals: { until, times },
+  } = batch;
   const bucket = bucketOf(bytes, at);
   const keyAt = at + 6 + bucket.length;
   const messageAt = keyAt + bytes[keyAt - 1]!;

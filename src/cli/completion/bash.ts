@@ -40,7 +40,9 @@ function caseOf({ name, operand, options }: Completable): string {
   const set = [
     `options='${options.map((option) => `--${option.name}`).join(' ')}'`,
     ...(valued.length === 0 ? [] : [`valued=' ${valued.join('')}'`]),
-    ...(operand === 'none' ? [] : [`operand='${typeof operand === 'string' ? `@${operand}` : operand.join(' ')}'`]),
+    ...(operand === 'none'
+      ? []
+      : [`operand='${typeof operand === 'string' ? `@${operand}` : operand.join(' ')}'`]),
   ];
   return `    ${name}) ${set.join(' ')} ;;`;
 }

@@ -1,4 +1,5 @@
-// A command of the table as shells complete it: which options it has, which of them take a value, and what its operands are.
+// A command of the table as shells complete it: which options it has, which of them take a value, and what
+// its operands are.
 import { type Command, HELP_OPTION } from '../command.js';
 
 /** `bucket`: the first operand is one, and the others are not completed. */
@@ -25,9 +26,17 @@ export function completable({ name, summary, operands, options }: Command): Comp
     name,
     summary,
     operand: operandOf(operands),
-    options: Object.entries({ ...options, ...HELP_OPTION }).map(([option, { help, value, isRepeatable = false }]) => {
-      return { name: option, help, value, completes: option === 'bucket' ? 'bucket' : 'file', isRepeatable };
-    }),
+    options: Object.entries({ ...options, ...HELP_OPTION }).map(
+      ([option, { help, value, isRepeatable = false }]) => {
+        return {
+          name: option,
+          help,
+          value,
+          completes: option === 'bucket' ? 'bucket' : 'file',
+          isRepeatable,
+        };
+      },
+    ),
   };
 }
 

@@ -40,7 +40,8 @@ function caseOf({ name, operand, options }: Completable): string {
 }
 
 function argument({ name, help, value, completes, isRepeatable }: CompletableOption): string {
-  const values = value === undefined ? '' : `:${value}:${completes === 'bucket' ? '_kahe_buckets' : '_files'}`;
+  const values =
+    value === undefined ? '' : `:${value}:${completes === 'bucket' ? '_kahe_buckets' : '_files'}`;
   return quoted(`${isRepeatable ? '*' : ''}--${name}[${help.replace(/[[\]\\]/g, '\\$&')}]${values}`);
 }
 
@@ -51,5 +52,5 @@ function operandsOf(operand: Completable['operand']): readonly string[] {
 }
 
 function quoted(text: string): string {
-  return `'${text.replace(/'/g, '\'\\\'\'')}'`;
+  return `'${text.replace(/'/g, "'\\''")}'`;
 }

@@ -1,5 +1,5 @@
-// Files that a daemon sends by itself: its spool, and the files of backups with replay "auto" that its journals name. Sent by hand too, they
-// would arrive twice.
+// Files that a daemon sends by itself: its spool, and the files of backups with replay "auto" that its
+// journals name. Sent by hand too, they would arrive twice.
 import { readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join, sep } from 'node:path';
@@ -17,7 +17,10 @@ export interface Configured {
 /** What is configured here; nothing of what can't be read is an error, for a replay needs none of it. */
 export function configuredHere({ cwd, env }: Pick<Io, 'cwd' | 'env'>): Configured {
   const environment = attempt(() => loadEnvironment({ cwd, env }));
-  return { environment, buckets: environment && attempt(() => loadBuckets(environment.bucketsFile, { cwd, env })) };
+  return {
+    environment,
+    buckets: environment && attempt(() => loadBuckets(environment.bucketsFile, { cwd, env })),
+  };
 }
 
 export class DaemonsOwn {
@@ -27,18 +30,25 @@ export class DaemonsOwn {
 
   constructor({ environment, buckets }: Configured) {
     this.#spool = environment?.spool && attempt(() => realpathSync(environment.spool!.path));
-    this.#backups = new Set(Object.values(buckets?.streamsConfigs ?? {}).flatMap(({ id, backup }) => {
-      return backup?.type === 'file' && backup.replay === 'auto' ? filesOfJournals(backup.settings.path, [backupId(id), backupId(id, true)]) : [];
-    }));
+    this.#backups = new Set(
+      Object.values(buckets?.streamsConfigs ?? {}).flatMap(({ id, backup }) => {
+        return backup?.type === 'file' && backup.replay === 'auto'
+          ? filesOfJournals(backup.settings.path, [backupId(id), backupId(id, true)])
+          : [];
+      }),
+    );
   }
 
   /** Why the daemon sends this file itself; undefined: it does not. */
   reason(file: string): string | undefined {
     const path = attempt(() => realpathSync(file));
     if (path === undefined) return undefined;
-    if (this.#spool !== undefined && path.startsWith(this.#spool + sep)) return `it lies in the spool (${this.#spool})`;
+    if (this.#spool !== undefined && path.startsWith(this.#spool + sep))
+      return `it lies in the spool (${this.#spool})`;
     const facts = attempt(() => statSync(path, { bigint: true }));
-    return facts !== undefined && this.#backups.has(`${facts.dev}/${facts.ino}`) ? 'it is a file of a backup with replay "auto"' : undefined;
+    return facts !== undefined && this.#backups.has(`${facts.dev}/${facts.ino}`)
+      ? 'it is a file of a backup with replay "auto"'
+      : undefined;
   }
 }
 
@@ -56,11 +66,16 @@ export function isAnswering(socket: string): Promise<boolean> {
 function filesOfJournals(path: string, streamIds: readonly string[]): string[] {
   const folder = join(path, NOTES_FOLDER);
   const names = attempt(() => readdirSync(folder)) ?? [];
-  return names.filter((name) => name.endsWith('.json')).flatMap((name) => attempt(() => filesOf(readFileSync(join(folder, name), 'utf8'), streamIds)) ?? []);
+  return names
+    .filter((name) => name.endsWith('.json'))
+    .flatMap((name) => attempt(() => filesOf(readFileSync(join(folder, name), 'utf8'), streamIds)) ?? []);
 }
 
 function filesOf(journal: string, streamIds: readonly string[]): string[] {
-  const value = JSON.parse(journal) as { readonly streamId?: unknown; readonly files?: readonly { readonly device?: unknown; readonly inode?: unknown }[] };
+  const value = JSON.parse(journal) as {
+    readonly streamId?: unknown;
+    readonly files?: readonly { readonly device?: unknown; readonly inode?: unknown }[];
+  };
   if (!streamIds.includes(String(value.streamId))) return [];
   return (value.files ?? []).map(({ device, inode }) => `${String(device)}/${String(inode)}`);
 }

@@ -11,7 +11,15 @@ import { withFile } from '../frameView.js';
 import type { Progress } from '../progress.js';
 import { bytesText, countText, counted, framesText, lineOf } from '../units.js';
 import type { InputFile } from './files.js';
-import { NoteKeeper, type NoteOwner, type ReplayNote, headOf, loadNote, notePath, refusalOf } from './note.js';
+import {
+  NoteKeeper,
+  type NoteOwner,
+  type ReplayNote,
+  headOf,
+  loadNote,
+  notePath,
+  refusalOf,
+} from './note.js';
 import type { Pace } from './pace.js';
 import type { StopSignal } from './stopSignal.js';
 import { type Choice, type Survey, surveyFile } from './survey.js';
@@ -66,9 +74,21 @@ class FileReplay {
     this.#window = window;
     this.#options = options;
     const { dev, ino } = fstatSync(window.fd, { bigint: true });
-    this.#owner = { device: String(dev), inode: String(ino), target: options.target.name, buckets: options.bucketNames };
+    this.#owner = {
+      device: String(dev),
+      inode: String(ino),
+      target: options.target.name,
+      buckets: options.bucketNames,
+    };
     const note = notePath(file.path, options.notesFolder);
-    this.#keeper = new NoteKeeper(syncing(nodeFileSystem, { place: dirname(note), isSynced: true, log: { warn: (text) => options.progress.say(text) } }), note);
+    this.#keeper = new NoteKeeper(
+      syncing(nodeFileSystem, {
+        place: dirname(note),
+        isSynced: true,
+        log: { warn: (text) => options.progress.say(text) },
+      }),
+      note,
+    );
   }
 
   async run(): Promise<FileOutcome> {
@@ -76,14 +96,23 @@ class FileReplay {
     const from = await this.#from();
     progress.advance(from.position, 0);
     const survey = await surveyFile(this.#window, from.position, choice, () => stop.hasStopped());
-    const safe = isDry || survey.frames === 0 || stop.hasStopped() ? undefined : await this.#send(from, survey);
+    const safe =
+      isDry || survey.frames === 0 || stop.hasStopped() ? undefined : await this.#send(from, survey);
     const isBehind = survey.end.wholeBytes > from.position;
-    if (!isDry && survey.frames === 0 && isBehind && !stop.hasStopped()) await this.#note({ position: survey.end.wholeBytes, frames: from.frames });
+    if (!isDry && survey.frames === 0 && isBehind && !stop.hasStopped())
+      await this.#note({ position: survey.end.wholeBytes, frames: from.frames });
     const frames = isDry ? survey.frames : (safe?.frames ?? from.frames) - from.frames;
     this.#tell(from, survey, frames);
     const isSent = !isDry && !stop.hasStopped() && frames === survey.frames;
-    const isWhole = survey.end.tornBytes === 0 && survey.damages.length === 0 && survey.bad === 0 && survey.tooLarge === 0;
-    return { frames, isWhole: isWhole && (isDry || isSent), mayGo: isSent && isWhole && survey.ofOtherBuckets === 0, noteKeeper: this.#keeper, bytes: this.#window.size };
+    const isWhole =
+      survey.end.tornBytes === 0 && survey.damages.length === 0 && survey.bad === 0 && survey.tooLarge === 0;
+    return {
+      frames,
+      isWhole: isWhole && (isDry || isSent),
+      mayGo: isSent && isWhole && survey.ofOtherBuckets === 0,
+      noteKeeper: this.#keeper,
+      bytes: this.#window.size,
+    };
   }
 
   /** Where an earlier run has come to. */
@@ -124,16 +153,27 @@ class FileReplay {
       await transfer.run();
     } catch (error) {
       const frames = transfer.safe.frames - from.frames;
-      throw new Error(`${(error as Error).message}. ${framesText(frames)} of it ${plural(frames, 'is', 'are')} safe and noted: the same command goes on behind them`, { cause: error });
+      throw new Error(
+        `${(error as Error).message}. ${framesText(frames)} of it ${plural(frames, 'is', 'are')} safe and noted: the same command goes on behind them`,
+        { cause: error },
+      );
     }
     return transfer.safe;
   }
 
   async #note(safe: Position): Promise<void> {
     try {
-      await this.#keeper.save({ ...this.#owner, ...safe, size: this.#window.size, head: headOf(this.#window, safe.position) });
+      await this.#keeper.save({
+        ...this.#owner,
+        ...safe,
+        size: this.#window.size,
+        head: headOf(this.#window, safe.position),
+      });
     } catch (error) {
-      throw new Error(`how far it was sent can't be noted in ${this.#keeper.path}: ${explained(error)}; --notes DIR names another folder for that`, { cause: error });
+      throw new Error(
+        `how far it was sent can't be noted in ${this.#keeper.path}: ${explained(error)}; --notes DIR names another folder for that`,
+        { cause: error },
+      );
     }
   }
 
@@ -142,10 +182,17 @@ class FileReplay {
     const path = this.#file.path;
     const before = from.frames > 0 ? `; ${countText(from.frames)} before (${this.#keeper.path})` : '';
     if (isDry) {
-      const buckets = [...survey.buckets].slice(0, MOST_NAMED).map(([bucket, count]) => `${lineOf(Buffer.from(bucket, 'latin1'))} ${countText(count)}`).join(', ');
-      progress.tell(`${path}: would send ${framesText(frames)} to ${target.name}${buckets === '' ? '' : ` (${buckets}${survey.buckets.size > MOST_NAMED ? ', …' : ''})`}${before}`);
+      const buckets = [...survey.buckets]
+        .slice(0, MOST_NAMED)
+        .map(([bucket, count]) => `${lineOf(Buffer.from(bucket, 'latin1'))} ${countText(count)}`)
+        .join(', ');
+      progress.tell(
+        `${path}: would send ${framesText(frames)} to ${target.name}${buckets === '' ? '' : ` (${buckets}${survey.buckets.size > MOST_NAMED ? ', …' : ''})`}${before}`,
+      );
     } else if (frames === 0 && !stop.hasStopped()) {
-      progress.tell(`${path}: ${from.frames > 0 ? `all of it (${framesText(from.frames)}) was sent before (${this.#keeper.path}); --again sends them once more` : 'there is nothing to send in it'}`);
+      progress.tell(
+        `${path}: ${from.frames > 0 ? `all of it (${framesText(from.frames)}) was sent before (${this.#keeper.path}); --again sends them once more` : 'there is nothing to send in it'}`,
+      );
     } else {
       progress.tell(`${path}: ${framesText(frames)} sent and confirmed${before}`);
     }
@@ -158,10 +205,23 @@ const MOST_NAMED = 10;
 /** What of the file is not sent, and why. */
 function problemsOf({ bad, tooLarge, damages, end }: Survey): string[] {
   const problems: string[] = [];
-  if (bad > 0) problems.push(`${framesText(bad)} with lengths that make no sense ${plural(bad, 'is', 'are')} left out`);
-  if (tooLarge > 0) problems.push(`${framesText(tooLarge)} larger than the daemon takes (MAXFRAME) ${plural(tooLarge, 'is', 'are')} left out; --stream sends ${plural(tooLarge, 'it', 'them')}`);
-  for (const { start, end: until } of damages.slice(0, MOST_NAMED)) problems.push(`damaged from offset ${start} to ${until} (the checksum does not fit, or no frame stands there): ${bytesText(until - start)} are left out`);
-  if (damages.length > MOST_NAMED) problems.push(`… and ${damages.length - MOST_NAMED} more damaged ${plural(damages.length - MOST_NAMED, 'place')}`);
-  if (end.tornBytes > 0) problems.push(`torn at offset ${end.wholeBytes}: ${end.reason}; its end (${counted(end.tornBytes, 'byte')}) is left out`);
+  if (bad > 0)
+    problems.push(`${framesText(bad)} with lengths that make no sense ${plural(bad, 'is', 'are')} left out`);
+  if (tooLarge > 0)
+    problems.push(
+      `${framesText(tooLarge)} larger than the daemon takes (MAXFRAME) ${plural(tooLarge, 'is', 'are')} left out; --stream sends ${plural(tooLarge, 'it', 'them')}`,
+    );
+  for (const { start, end: until } of damages.slice(0, MOST_NAMED))
+    problems.push(
+      `damaged from offset ${start} to ${until} (the checksum does not fit, or no frame stands there): ${bytesText(until - start)} are left out`,
+    );
+  if (damages.length > MOST_NAMED)
+    problems.push(
+      `… and ${damages.length - MOST_NAMED} more damaged ${plural(damages.length - MOST_NAMED, 'place')}`,
+    );
+  if (end.tornBytes > 0)
+    problems.push(
+      `torn at offset ${end.wholeBytes}: ${end.reason}; its end (${counted(end.tornBytes, 'byte')}) is left out`,
+    );
   return problems;
 }

@@ -29,7 +29,10 @@ function statOf(path: string): BigIntStats {
   return facts;
 }
 
-/** The .bckstm files in and below it, oldest first. In a spool, folders called damaged hold what was put aside; names with a dot are notes and the like. */
+/**
+ * The .bckstm files in and below it, oldest first. In a spool, folders called damaged hold what was put
+ * aside; names with a dot are notes and the like.
+ */
 export function filesBelow(folder: string): InputFile[] {
   const found: (InputFile & { readonly ns: bigint })[] = [];
   const look = (below: string): void => {
@@ -45,5 +48,7 @@ export function filesBelow(folder: string): InputFile[] {
   look(folder);
   const byName = new Intl.Collator('en', { numeric: true });
   const stem = (path: string): string => path.slice(0, -'.bckstm'.length);
-  return found.sort((a, b) => (a.ns < b.ns ? -1 : a.ns > b.ns ? 1 : byName.compare(stem(a.path), stem(b.path)))).map(({ path, bytes }) => ({ path, bytes }));
+  return found
+    .sort((a, b) => (a.ns < b.ns ? -1 : a.ns > b.ns ? 1 : byName.compare(stem(a.path), stem(b.path))))
+    .map(({ path, bytes }) => ({ path, bytes }));
 }

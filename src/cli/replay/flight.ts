@@ -1,4 +1,5 @@
-// The pieces that are on their way: sent, and not noted as safe yet. So much is repeated at most, whatever happens to this process.
+// The pieces that are on their way: sent, and not noted as safe yet. So much is repeated at most, whatever
+// happens to this process.
 import { ChangeSignal } from '../changeSignal.js';
 import type { Piece } from './pieces.js';
 import type { StopSignal } from './stopSignal.js';
@@ -32,9 +33,14 @@ export class Flight {
     return this.#flying.length === 0 && this.#bytes === 0;
   }
 
-  /** Resolves when the piece may go too, or it is to stop. One piece always may. @throws what `fail` was called with */
+  /**
+   * Resolves when the piece may go too, or it is to stop. One piece always may.
+   * @throws what `fail` was called with
+   */
   async room({ bytes, frames }: Piece): Promise<void> {
-    const isTooMuch = (): boolean => this.#bytes > 0 && (this.#bytes + bytes.length > this.#limits.bytes || this.#frames + frames > this.#limits.frames);
+    const isTooMuch = (): boolean =>
+      this.#bytes > 0 &&
+      (this.#bytes + bytes.length > this.#limits.bytes || this.#frames + frames > this.#limits.frames);
     while (isTooMuch() && !this.#stop.hasStopped()) await this.#changed.next();
     this.#changed.throwIfFailed();
   }
@@ -51,12 +57,17 @@ export class Flight {
     this.#frames += piece.frames;
   }
 
-  /** The piece is safe. Returns the pieces that are so with all before them, in their order; they stay here until they are `landed`. */
+  /**
+   * The piece is safe. Returns the pieces that are so with all before them, in their order; they stay here
+   * until they are `landed`.
+   */
   safe(piece: Piece): Piece[] {
     const found = this.#flying.find((flying) => flying.piece === piece);
     if (found !== undefined) found.isSafe = true;
     const firstUnsafe = this.#flying.findIndex(({ isSafe }) => !isSafe);
-    return this.#flying.splice(0, firstUnsafe === -1 ? this.#flying.length : firstUnsafe).map((flying) => flying.piece);
+    return this.#flying
+      .splice(0, firstUnsafe === -1 ? this.#flying.length : firstUnsafe)
+      .map((flying) => flying.piece);
   }
 
   /** They are noted: nothing repeats them. */

@@ -29,7 +29,16 @@ function windowOf(): FileWindow {
 }
 
 function note(position = 5000): ReplayNote {
-  return { device: '1', inode: '2', target: 'socket /s', buckets: null, size: 10_000, position, frames: 7, head: headOf(windowOf(), position) };
+  return {
+    device: '1',
+    inode: '2',
+    target: 'socket /s',
+    buckets: null,
+    size: 10_000,
+    position,
+    frames: 7,
+    head: headOf(windowOf(), position),
+  };
 }
 
 describe('refusalOf', () => {
@@ -71,7 +80,11 @@ describe('NoteKeeper', () => {
     const path = notePath(file, undefined);
     const keeper = new NoteKeeper(nodeFileSystem, path);
     for (let i = 1; i <= 5; i++) {
-      const saves = [keeper.save(note(i * 1000)), keeper.save(note(i * 1000 + 1)), keeper.save(note(i * 1000 + 2))];
+      const saves = [
+        keeper.save(note(i * 1000)),
+        keeper.save(note(i * 1000 + 1)),
+        keeper.save(note(i * 1000 + 2)),
+      ];
       await saves[0];
       expect((await loadNote(nodeFileSystem, path))!.position).toBeGreaterThanOrEqual(i * 1000);
       await saves[2];
@@ -90,7 +103,14 @@ describe('NoteKeeper', () => {
 
   test('what is no note counts as none; a symlink is not followed', async () => {
     const path = notePath(file, undefined);
-    for (const text of ['', '{', '[]', '{"version":1}', '{"version":2}', JSON.stringify({ version: 1, ...note(), position: -1 })]) {
+    for (const text of [
+      '',
+      '{',
+      '[]',
+      '{"version":1}',
+      '{"version":2}',
+      JSON.stringify({ version: 1, ...note(), position: -1 }),
+    ]) {
       await writeFile(path, text);
       expect(await loadNote(nodeFileSystem, path)).toBeUndefined();
     }

@@ -1,5 +1,6 @@
-// The note of a replay: how far a file was sent, and which file that was. One small JSON file, replaced as a whole, so that after a crash it is
-// the old one or the new one. A note that can't be understood, or is of another file, counts as none: then frames are sent twice, never lost.
+// The note of a replay: how far a file was sent, and which file that was. One small JSON file, replaced as a
+// whole, so that after a crash it is the old one or the new one. A note that can't be understood, or is of
+// another file, counts as none: then frames are sent twice, never lost.
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -39,16 +40,23 @@ export function notePath(file: string, folder: string | undefined): string {
 
 export function headOf(window: FileWindow, bytes: number): ReplayNote['head'] {
   const length = Math.min(bytes, HEAD_BYTES);
-  return { bytes: length, sha256: createHash('sha256').update(window.at(0, length).subarray(0, length)).digest('hex') };
+  return {
+    bytes: length,
+    sha256: createHash('sha256').update(window.at(0, length).subarray(0, length)).digest('hex'),
+  };
 }
 
 /** Why the file must be sent from its start in spite of the note; undefined: it may be continued. */
 export function refusalOf(note: ReplayNote, owner: NoteOwner, window: FileWindow): string | undefined {
-  const isOther = note.device !== owner.device || note.inode !== owner.inode || note.position > window.size
-    || headOf(window, note.head.bytes).sha256 !== note.head.sha256;
+  const isOther =
+    note.device !== owner.device ||
+    note.inode !== owner.inode ||
+    note.position > window.size ||
+    headOf(window, note.head.bytes).sha256 !== note.head.sha256;
   if (isOther) return 'another file had this name when it was last replayed';
   if (note.target !== owner.target) return `it was last replayed to another place (${note.target})`;
-  if (JSON.stringify(note.buckets) !== JSON.stringify(owner.buckets)) return 'it was last replayed with another choice of buckets';
+  if (JSON.stringify(note.buckets) !== JSON.stringify(owner.buckets))
+    return 'it was last replayed with another choice of buckets';
   return undefined;
 }
 
@@ -70,10 +78,16 @@ function parse(text: string): ReplayNote | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { version, device, inode, target, buckets, size, position, frames, head } = value as Record<string, unknown>;
+  const { version, device, inode, target, buckets, size, position, frames, head } = value as Record<
+    string,
+    unknown
+  >;
   const { bytes, sha256 } = (head ?? {}) as Record<string, unknown>;
-  const isSound = version === VERSION && [device, inode, target, sha256].every((text) => typeof text === 'string') && [size, position, frames, bytes].every(isCount)
-    && (buckets === null || (Array.isArray(buckets) && buckets.every((bucket) => typeof bucket === 'string')));
+  const isSound =
+    version === VERSION &&
+    [device, inode, target, sha256].every((text) => typeof text === 'string') &&
+    [size, position, frames, bytes].every(isCount) &&
+    (buckets === null || (Array.isArray(buckets) && buckets.every((bucket) => typeof bucket === 'string')));
   return isSound ? (value as ReplayNote) : undefined;
 }
 
@@ -86,7 +100,10 @@ export class NoteKeeper {
   #waiting: { note: ReplayNote; done: Promise<void> } | undefined;
   #last: Promise<void> = Promise.resolve();
 
-  constructor(readonly fs: FileSystem, readonly path: string) {}
+  constructor(
+    readonly fs: FileSystem,
+    readonly path: string,
+  ) {}
 
   /** Resolves once this note, or a later one, is on the disk. @throws Error it can't be written */
   save(note: ReplayNote): Promise<void> {
@@ -98,7 +115,12 @@ export class NoteKeeper {
     this.#waiting = waiting;
     waiting.done = this.#last.then(() => {
       this.#waiting = undefined;
-      return replaceWholeFile(this.fs, this.path, `${JSON.stringify({ version: VERSION, ...waiting.note })}\n`, { lasts: true });
+      return replaceWholeFile(
+        this.fs,
+        this.path,
+        `${JSON.stringify({ version: VERSION, ...waiting.note })}\n`,
+        { lasts: true },
+      );
     });
     this.#last = waiting.done.catch(() => undefined);
     return waiting.done;

@@ -4,7 +4,11 @@ import { Pace } from './pace.js';
 import { StopSignal } from './stopSignal.js';
 
 /** Sends pieces as fast as the pace lets it; returns how many frames went so far. */
-function sender(pace: Pace, pieceFrames: number, stop = new StopSignal()): { frames: number; isDone: boolean } {
+function sender(
+  pace: Pace,
+  pieceFrames: number,
+  stop = new StopSignal(),
+): { frames: number; isDone: boolean } {
   const sent = { frames: 0, isDone: false };
   void (async () => {
     while (!stop.hasStopped()) {
@@ -50,10 +54,14 @@ describe('Pace', () => {
     expect(sent.frames).toBeGreaterThanOrEqual(90);
   });
 
-  test('a clock that was set back costs one piece\'s time at most', async () => {
+  test("a clock that was set back costs one piece's time at most", async () => {
     let shift = 0;
     const clock = new FakeClock();
-    const shifted = { now: () => clock.now() + shift, after: clock.after.bind(clock), every: clock.every.bind(clock) };
+    const shifted = {
+      now: () => clock.now() + shift,
+      after: clock.after.bind(clock),
+      every: clock.every.bind(clock),
+    };
     const sent = sender(new Pace(100, shifted), 10);
     await pass(clock, 1000, 10);
     const before = sent.frames;

@@ -7,7 +7,10 @@ export class Pace {
   #lastMs = 0;
 
   /** @param framesPerSecond undefined: as fast as it goes */
-  constructor(readonly framesPerSecond: number | undefined, readonly clock: Clock) {}
+  constructor(
+    readonly framesPerSecond: number | undefined,
+    readonly clock: Clock,
+  ) {}
 
   /** A piece should have no more, so that it goes evenly: a tenth of a second's. */
   get pieceFrames(): number {

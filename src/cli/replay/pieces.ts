@@ -71,7 +71,11 @@ export class PieceReader {
   #frameBytes(): number {
     const head = this.#window.at(this.#at, PREFIX_BYTES);
     const length = head.length < PREFIX_BYTES ? 0 : bodyLength(head, 0);
-    if (length < MIN_BODY_BYTES || length > LONGEST_BODY || this.#at + PREFIX_BYTES + length > this.#options.to) {
+    if (
+      length < MIN_BODY_BYTES ||
+      length > LONGEST_BODY ||
+      this.#at + PREFIX_BYTES + length > this.#options.to
+    ) {
       throw new Error(`it changed while it was read: there is no frame at offset ${this.#at} any more`);
     }
     return PREFIX_BYTES + length;
@@ -82,7 +86,11 @@ export class PieceReader {
     const bytes = this.#window.at(this.#at, length).subarray(0, length);
     if (bytes.length < length) throw new Error(`it became shorter while it was read, at offset ${this.#at}`);
     const { choice } = this.#options;
-    if (judgeBody(bytes, 0, length - PREFIX_BYTES) !== 'frame' || length - PREFIX_BYTES > choice.maxFrameBytes) return undefined;
+    if (
+      judgeBody(bytes, 0, length - PREFIX_BYTES) !== 'frame' ||
+      length - PREFIX_BYTES > choice.maxFrameBytes
+    )
+      return undefined;
     return isChosen(choice, bucketOf(bytes, 0).toString('latin1')) ? Buffer.from(bytes) : undefined;
   }
 }

@@ -5,7 +5,8 @@ import { randomName } from '../../disk/names.js';
 
 /**
  * @param bytes of the file that were replayed
- * @returns `grown`: it holds more, and stays. A path: it grew in the moment in which it was removed, and there is what came
+ * @returns `grown`: it holds more, and stays. A path: it grew in the moment in which it was removed, and
+ * there is what came
  */
 export function removeReplayed(path: string, bytes: number): string | undefined {
   const file = openSync(path, 'r');

@@ -1,4 +1,5 @@
-// Through the running daemon's socket: what it confirms is safe, as its receipts mean it; what became of it, its report says.
+// Through the running daemon's socket: what it confirms is safe, as its receipts mean it; what became of it,
+// its report says.
 import type { Clock } from '../../clock.js';
 import { AwayError, DaemonLink } from '../daemonLink.js';
 import { type Report, withEarlier } from '../outcomes.js';
@@ -7,14 +8,19 @@ import type { Target } from './target.js';
 
 export class SocketTarget implements Target {
   readonly name: string;
-  readonly advice = 'look into the daemon\'s log: its destination may be away without a backup, or its disk full (and a kahego never confirms: use --stream)';
+  readonly advice =
+    "look into the daemon's log: its destination may be away without a backup, or its disk full (and a kahego never confirms: use --stream)";
   readonly pieceBytes = 256 * 1024;
   readonly pieceFrames = 2_500;
   #link: DaemonLink | undefined;
   /** Of connections that are gone. */
   #earlier = { frames: 0, discarded: 0 };
 
-  constructor(readonly path: string, readonly maxFrameBytes: number, readonly clock: Clock) {
+  constructor(
+    readonly path: string,
+    readonly maxFrameBytes: number,
+    readonly clock: Clock,
+  ) {
     this.name = `socket ${path}`;
   }
 
@@ -45,7 +51,10 @@ export class SocketTarget implements Target {
 
   #forget(link: DaemonLink): void {
     this.#link = undefined;
-    this.#earlier = { frames: this.#earlier.frames + link.confirmed, discarded: this.#earlier.discarded + link.discarded };
+    this.#earlier = {
+      frames: this.#earlier.frames + link.confirmed,
+      discarded: this.#earlier.discarded + link.discarded,
+    };
   }
 
   close(): Promise<void> {

@@ -10,7 +10,13 @@ import { Log } from '../../log.js';
 import { StreamTarget } from './streamTarget.js';
 import { parseBuckets } from '../../config/buckets.js';
 
-const CONFIG = parseBuckets(JSON.stringify({ streamsConfigs: { kafka: { type: 'kafka', settings: { 'bootstrap.servers': 'k:9092' } } }, buckets: [{ id: 'a', streams: ['kafka'] }] }), 'it').streamsConfigs['kafka']!;
+const CONFIG = parseBuckets(
+  JSON.stringify({
+    streamsConfigs: { kafka: { type: 'kafka', settings: { 'bootstrap.servers': 'k:9092' } } },
+    buckets: [{ id: 'a', streams: ['kafka'] }],
+  }),
+  'it',
+).streamsConfigs['kafka']!;
 
 let folder: string;
 let streams: Map<string, FakeStream>;
@@ -34,7 +40,11 @@ afterEach(async () => {
 function targetWith(maxBuckets: number): StreamTarget {
   return new StreamTarget({
     config: CONFIG,
-    environment: { rejected: { path: join(folder, 'rejected'), maxBytes: 1e6, isSynced: true, whenFull: 'hold' }, maxCpus: 1, maxBuckets },
+    environment: {
+      rejected: { path: join(folder, 'rejected'), maxBytes: 1e6, isSynced: true, whenFull: 'hold' },
+      maxCpus: 1,
+      maxBuckets,
+    },
     log: new Log('FATAL', () => undefined),
     clock,
     say: (text) => said.push(text),
@@ -49,7 +59,10 @@ function targetWith(maxBuckets: number): StreamTarget {
 function send(...frames: readonly Buffer[]): { isSafe: boolean } {
   const bytes = Buffer.concat(frames);
   const sent = { isSafe: false };
-  void target.send({ bytes, frames: frames.length, end: 0 }).then(() => (sent.isSafe = true), () => undefined);
+  void target.send({ bytes, frames: frames.length, end: 0 }).then(
+    () => (sent.isSafe = true),
+    () => undefined,
+  );
   return sent;
 }
 
@@ -57,7 +70,10 @@ describe('StreamTarget', () => {
   test('each bucket has a stream, which gets its frames in their order; all is safe once all is delivered', async () => {
     const sent = send(framesOf('a', ['1']), framesOf('b', ['2']), framesOf('a', ['3']));
     await turn();
-    expect([...streams].map(([bucket, { written }]) => [bucket, written])).toEqual([['a', [['1', '3']]], ['b', [['2']]]]);
+    expect([...streams].map(([bucket, { written }]) => [bucket, written])).toEqual([
+      ['a', [['1', '3']]],
+      ['b', [['2']]],
+    ]);
     streams.get('a')!.deliver();
     await turn();
     expect(sent.isSafe).toBe(false);
@@ -81,12 +97,18 @@ describe('StreamTarget', () => {
     }
     stream.answerProbe();
     await turn();
-    expect(stream.written).toEqual([['1', '2', '3'], ['2', '3']]);
+    expect(stream.written).toEqual([
+      ['1', '2', '3'],
+      ['2', '3'],
+    ]);
     stream.deliver();
     await turn();
     expect(stream.delivered).toEqual(['1', '2', '3']);
     expect(sent.isSafe).toBe(true);
-    expect(said).toEqual(['stream kafka: nothing answers; tried again, nothing is lost', 'stream kafka: it is back, and it goes on']);
+    expect(said).toEqual([
+      'stream kafka: nothing answers; tried again, nothing is lost',
+      'stream kafka: it is back, and it goes on',
+    ]);
   });
 
   test('a name that is no topic is kept with its reason; what the stream rejects is counted', async () => {
@@ -95,7 +117,10 @@ describe('StreamTarget', () => {
     expect([...streams.keys()]).toEqual(['a']);
     streams.get('a')!.refuse();
     await vi.waitUntil(() => sent.isSafe);
-    expect(await target.outcome()).toMatchObject({ frames: 3, outcomes: { delivered: 0, rejected: 3, discarded: 0 } });
+    expect(await target.outcome()).toMatchObject({
+      frames: 3,
+      outcomes: { delivered: 0, rejected: 3, discarded: 0 },
+    });
     await target.close();
     expect(await readdir(join(folder, 'rejected'))).toHaveLength(2);
   });
@@ -109,7 +134,11 @@ describe('StreamTarget', () => {
       await turn();
       expect(sent.isSafe).toBe(true);
     }
-    expect([...streams].map(([bucket, { closes }]) => [bucket, closes.length])).toEqual([['a', 1], ['b', 1], ['c', 0]]);
+    expect([...streams].map(([bucket, { closes }]) => [bucket, closes.length])).toEqual([
+      ['a', 1],
+      ['b', 1],
+      ['c', 0],
+    ]);
   });
 
   test('closed in the midst: what waits fails, and nothing is said to be safe', async () => {

@@ -1,5 +1,6 @@
-// Straight to a stream of buckets.json, without a daemon: one Stream for each bucket that the file has, and retries until a person stops it.
-// What can never be delivered is kept with the rejected frames, as the daemon does.
+// Straight to a stream of buckets.json, without a daemon: one Stream for each bucket that the file has, and
+// retries until a person stops it. What can never be delivered is kept with the rejected frames, as the
+// daemon does.
 import { bucketName, refuseName } from '../../buckets/bucketName.js';
 import type { Clock } from '../../clock.js';
 import type { StreamConfig } from '../../config/buckets.js';
@@ -53,15 +54,34 @@ export class StreamTarget implements Target {
     const { config, environment, log, clock } = parts;
     this.#parts = parts;
     this.name = `stream ${config.id}`;
-    this.#rejectedStore = new RejectedStore({ ...environment.rejected, budget: this.#budget, log, clock, fs: nodeFileSystem });
-    const maker = new StreamMaker({ budget: this.#budget, rejected: this.#rejectedStore, log, clock, fs: nodeFileSystem, maxCpus: environment.maxCpus });
-    // A stream of its own to the journal of the files: a daemon may be writing there too.
-    this.#make = parts.makeStream ?? ((bucket) => maker.make(config, {
-      bucket,
+    this.#rejectedStore = new RejectedStore({
+      ...environment.rejected,
+      budget: this.#budget,
       log,
-      streamId: `${config.id}.replay`,
-      onDiscard: ({ frames }) => log.warn(`${frames} ${plural(frames, 'frame')} went with the oldest file: maxFiles was reached; raise maxFiles`),
-    }));
+      clock,
+      fs: nodeFileSystem,
+    });
+    const maker = new StreamMaker({
+      budget: this.#budget,
+      rejected: this.#rejectedStore,
+      log,
+      clock,
+      fs: nodeFileSystem,
+      maxCpus: environment.maxCpus,
+    });
+    // A stream of its own to the journal of the files: a daemon may be writing there too.
+    this.#make =
+      parts.makeStream ??
+      ((bucket) =>
+        maker.make(config, {
+          bucket,
+          log,
+          streamId: `${config.id}.replay`,
+          onDiscard: ({ frames }) =>
+            log.warn(
+              `${frames} ${plural(frames, 'frame')} went with the oldest file: maxFiles was reached; raise maxFiles`,
+            ),
+        }));
   }
 
   get discarded(): number {
@@ -70,8 +90,17 @@ export class StreamTarget implements Target {
 
   outcome(): Promise<Report> {
     const { delivered, rejected, discarded } = this.#counts;
-    const reasons = [...this.#rejectedStore.counts].map(([reason, { frames }]) => ({ outcome: 'rejected', reason, frames }));
-    return Promise.resolve({ level: 'settled', frames: delivered + rejected + discarded, outcomes: this.#counts, reasons });
+    const reasons = [...this.#rejectedStore.counts].map(([reason, { frames }]) => ({
+      outcome: 'rejected',
+      reason,
+      frames,
+    }));
+    return Promise.resolve({
+      level: 'settled',
+      frames: delivered + rejected + discarded,
+      outcomes: this.#counts,
+      reasons,
+    });
   }
 
   open(): Promise<void> {
@@ -179,7 +208,11 @@ export class StreamTarget implements Target {
   async #closeStreams(): Promise<void> {
     const streams = [...this.#streams.values()];
     this.#streams.clear();
-    await Promise.all(streams.map(async (opening) => (await opening.catch(() => undefined))?.close({ deadlineMs: this.#isClosed ? 1_000 : 10_000 })));
+    await Promise.all(
+      streams.map(async (opening) =>
+        (await opening.catch(() => undefined))?.close({ deadlineMs: this.#isClosed ? 1_000 : 10_000 }),
+      ),
+    );
   }
 }
 
@@ -187,4 +220,3 @@ async function opened(stream: Stream): Promise<Stream> {
   await stream.open();
   return stream;
 }
-

@@ -1,5 +1,5 @@
-// The first look at a file: what can be sent of it, what can't, and where it ends. Only then is anything sent, for a damaged piece of a segment
-// shows at its end.
+// The first look at a file: what can be sent of it, what can't, and where it ends. Only then is anything
+// sent, for a damaged piece of a segment shows at its end.
 import type { FileWindow } from '../../frames/fileWindow.js';
 import { PREFIX_BYTES } from '../../frames/frame.js';
 import { type ScanEnd, type ScanEntry, scanFrames } from '../../frames/scan.js';
@@ -36,7 +36,12 @@ export interface Survey {
 const AT_ONCE = 20_000;
 
 /** @param isStopped asked now and then; true ends the look early, with what it has */
-export async function surveyFile(window: FileWindow, from: number, choice: Choice, isStopped: () => boolean): Promise<Survey> {
+export async function surveyFile(
+  window: FileWindow,
+  from: number,
+  choice: Choice,
+  isStopped: () => boolean,
+): Promise<Survey> {
   const tally = new SurveyTally(window, from, choice);
   const scan = scanFrames(window);
   for (let seen = 1; ; seen++) {
@@ -67,7 +72,11 @@ class SurveyTally {
   readonly #inPiece = new Map<string, number>();
   readonly #sums = new Map<string, number>();
 
-  constructor(readonly window: FileWindow, readonly from: number, readonly choice: Choice) {}
+  constructor(
+    readonly window: FileWindow,
+    readonly from: number,
+    readonly choice: Choice,
+  ) {}
 
   frame(view: FrameView): void {
     const { offset, bytes } = view.frame;
@@ -85,7 +94,8 @@ class SurveyTally {
   }
 
   #keepPiece(): void {
-    for (const [bucket, frames] of this.#inPiece) this.#sums.set(bucket, (this.#sums.get(bucket) ?? 0) + frames);
+    for (const [bucket, frames] of this.#inPiece)
+      this.#sums.set(bucket, (this.#sums.get(bucket) ?? 0) + frames);
     this.#inPiece.clear();
   }
 
@@ -98,6 +108,15 @@ class SurveyTally {
   survey(end: ScanEnd): Survey {
     this.#keepPiece();
     const frames = [...this.#sums.values()].reduce((sum, each) => sum + each, 0);
-    return { frames, buckets: this.#sums, bad: this.bad, tooLarge: this.#tooLarge, ofOtherBuckets: this.#others, damages: this.#damages, skips: this.#skips, end };
+    return {
+      frames,
+      buckets: this.#sums,
+      bad: this.bad,
+      tooLarge: this.#tooLarge,
+      ofOtherBuckets: this.#others,
+      damages: this.#damages,
+      skips: this.#skips,
+      end,
+    };
   }
 }

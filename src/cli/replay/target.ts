@@ -21,7 +21,10 @@ export interface Target {
   /** Makes ready; harmless when it is. @throws {AwayError} nobody answers */
   open(): Promise<void>;
 
-  /** Resolves once all its frames are safe, in the order of the calls. @throws {AwayError} it is not known what became of what was sent */
+  /**
+   * Resolves once all its frames are safe, in the order of the calls.
+   * @throws {AwayError} it is not known what became of what was sent
+   */
   send(piece: Piece): Promise<void>;
 
   /** Ends, at once: what is outstanding fails. */

@@ -1,4 +1,5 @@
-// Sending a file: what is on its way is bounded, what is safe is noted before more goes, and after a loss it goes on from there.
+// Sending a file: what is on its way is bounded, what is safe is noted before more goes, and after a loss it
+// goes on from there.
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -107,7 +108,10 @@ function start(areNotesHeld = false): Transfer {
     timeoutMs: 10_000,
     clock,
   });
-  transfer.run().then(() => (outcome = 'ended'), (error: unknown) => (outcome = (error as Error).message));
+  transfer.run().then(
+    () => (outcome = 'ended'),
+    (error: unknown) => (outcome = (error as Error).message),
+  );
   return transfer;
 }
 
@@ -164,7 +168,10 @@ describe('Transfer', () => {
     await turns();
     expect(outcome).toBe('ended');
     expect(target.taken.slice(before)).toEqual(MESSAGES.slice(safe));
-    expect(said).toEqual(['gone; tried again for up to 10 s (--timeout), nothing is lost', 'fake: it is back, and it goes on']);
+    expect(said).toEqual([
+      'gone; tried again for up to 10 s (--timeout), nothing is lost',
+      'fake: it is back, and it goes on',
+    ]);
   });
 
   test('gives up after the timeout, away or silent, and what is safe stays noted', async () => {

@@ -1,5 +1,5 @@
-// Sends what a survey found in one file: in order, never more than the flight's limits unconfirmed, and what is safe is noted. When the target
-// goes away it is waited for, and all goes on from the last safe place.
+// Sends what a survey found in one file: in order, never more than the flight's limits unconfirmed, and what
+// is safe is noted. When the target goes away it is waited for, and all goes on from the last safe place.
 import { type Clock, doneWithin } from '../../clock.js';
 import { AwayError } from '../daemonLink.js';
 import { Flight, type FlightLimits } from './flight.js';
@@ -62,7 +62,8 @@ export class Transfer {
 
   /**
    * Resolves when all is safe, or it was told to stop.
-   * @throws {GaveUpError} nothing moved for the time given; Error the file can't be read, or the note not written
+   * @throws {GaveUpError} nothing moved for the time given; Error the file can't be read, or the note not
+   * written
    */
   async run(): Promise<void> {
     const { stop, target } = this.#options;
@@ -118,14 +119,19 @@ export class Transfer {
   #launch(flight: Flight, piece: Piece): void {
     flight.add(piece);
     const sending = piece.frames === 0 ? Promise.resolve() : this.#options.target.send(piece);
-    sending.then(() => this.#onSafe(flight, piece)).catch((error: unknown) => flight.fail(error instanceof Error ? error : new Error(String(error))));
+    sending
+      .then(() => this.#onSafe(flight, piece))
+      .catch((error: unknown) => flight.fail(error instanceof Error ? error : new Error(String(error))));
   }
 
   async #onSafe(flight: Flight, piece: Piece): Promise<void> {
     const landed = flight.safe(piece);
     const last = landed.at(-1);
     if (last === undefined) return;
-    const [bytes, frames] = [last.end - this.#safe.position, landed.reduce((sum, each) => sum + each.frames, 0)];
+    const [bytes, frames] = [
+      last.end - this.#safe.position,
+      landed.reduce((sum, each) => sum + each.frames, 0),
+    ];
     this.#safe = { position: last.end, frames: this.#safe.frames + frames };
     this.#sinceMs = this.#options.clock.now();
     if (this.#tries > 0) this.#options.say(`${this.#options.target.name}: it is back, and it goes on`);
@@ -138,7 +144,11 @@ export class Transfer {
   #look(flight: Flight): void {
     if (flight.isEmpty || !this.#isLate()) return;
     const { target, timeoutMs } = this.#options;
-    flight.fail(new GaveUpError(`${target.name}: frames were sent and not confirmed for ${timeoutMs / 1000} s (--timeout); ${target.advice}`));
+    flight.fail(
+      new GaveUpError(
+        `${target.name}: frames were sent and not confirmed for ${timeoutMs / 1000} s (--timeout); ${target.advice}`,
+      ),
+    );
   }
 
   #isLate(): boolean {
@@ -149,7 +159,8 @@ export class Transfer {
   async #wait(away: AwayError): Promise<void> {
     const { say, stop, clock, timeoutMs } = this.#options;
     if (this.#isLate()) throw new GaveUpError(`${away.message}; tried for ${timeoutMs / 1000} s (--timeout)`);
-    if (this.#tries === 0) say(`${away.message}; tried again for up to ${timeoutMs / 1000} s (--timeout), nothing is lost`);
+    if (this.#tries === 0)
+      say(`${away.message}; tried again for up to ${timeoutMs / 1000} s (--timeout), nothing is lost`);
     await stop.orAfter(Math.min(FIRST_WAIT_MS * 2 ** this.#tries++, LONGEST_WAIT_MS), clock);
   }
 }

@@ -1,4 +1,5 @@
-// How `kahe top` is shown: on the screen of a terminal, which is as it was before once it ends, or as blocks of plain lines.
+// How `kahe top` is shown: on the screen of a terminal, which is as it was before once it ends, or as blocks
+// of plain lines.
 import type { Io } from '../io.js';
 import { cutToWidth } from '../textWidth.js';
 import { type Key, Screen } from './screen.js';
@@ -14,7 +15,10 @@ export interface Face {
 }
 
 export class PlainFace implements Face {
-  constructor(readonly io: Io, readonly view: TopView) {}
+  constructor(
+    readonly io: Io,
+    readonly view: TopView,
+  ) {}
 
   /** The first look gives no rates, which are what it is about. */
   open(): void {
@@ -23,7 +27,12 @@ export class PlainFace implements Face {
 
   async show(): Promise<void> {
     const { out } = this.io;
-    const lines = [new Date().toISOString(), ...this.view.head(out), ...(this.view.isAway ? [] : this.view.table(out)), ''];
+    const lines = [
+      new Date().toISOString(),
+      ...this.view.head(out),
+      ...(this.view.isAway ? [] : this.view.table(out)),
+      '',
+    ];
     await out.write(`${lines.join('\n')}\n`);
   }
 
@@ -49,7 +58,10 @@ export class LiveFace implements Face {
   }
 
   open(): void {
-    this.#screen.open((key) => this.#onKey(key), () => this.#draw());
+    this.#screen.open(
+      (key) => this.#onKey(key),
+      () => this.#draw(),
+    );
     this.#draw();
   }
 
@@ -65,13 +77,26 @@ export class LiveFace implements Face {
   #onKey(key: Key): void {
     const { rows } = this.#io.out;
     switch (key) {
-      case 'quit': return this.#quit();
-      case 'up': this.#first--; break;
-      case 'down': this.#first++; break;
-      case 'pageup': this.#first -= rows; break;
-      case 'pagedown': this.#first += rows; break;
-      case 'left': this.#sortBy(-1); break;
-      case 'right': this.#sortBy(1); break;
+      case 'quit':
+        return this.#quit();
+      case 'up':
+        this.#first--;
+        break;
+      case 'down':
+        this.#first++;
+        break;
+      case 'pageup':
+        this.#first -= rows;
+        break;
+      case 'pagedown':
+        this.#first += rows;
+        break;
+      case 'left':
+        this.#sortBy(-1);
+        break;
+      case 'right':
+        this.#sortBy(1);
+        break;
     }
     this.#draw();
   }
@@ -89,7 +114,8 @@ export class LiveFace implements Face {
     const room = Math.max(1, out.rows - head.length - 2);
     this.#first = Math.max(0, Math.min(this.#first, rows.length - room));
     const seen = rows.slice(this.#first, this.#first + room);
-    const place = seen.length < rows.length ? `   ${this.#first + 1}–${this.#first + seen.length} of ${rows.length}` : '';
+    const place =
+      seen.length < rows.length ? `   ${this.#first + 1}–${this.#first + seen.length} of ${rows.length}` : '';
     const keys = cutToWidth(`${KEYS} ${this.#view.sort}${place}`, out.columns);
     this.#screen.draw([...head, names, ...seen], keys);
   }

@@ -1,5 +1,5 @@
-// The whole terminal for a while: its other screen, without a cursor, keys one by one. Promise: whatever ends the process, but a kill that
-// nobody can catch, the terminal is then as it was.
+// The whole terminal for a while: its other screen, without a cursor, keys one by one. Promise: whatever ends
+// the process, but a kill that nobody can catch, the terminal is then as it was.
 import { emitKeypressEvents } from 'node:readline';
 import type { Io } from '../io.js';
 
@@ -15,7 +15,9 @@ const ALL_BELOW = `${ESC}J`;
 const DIM = `${ESC}2m`;
 const PLAIN = `${ESC}0m`;
 
-const KEYS: ReadonlyMap<string | undefined, Key> = new Map((['up', 'down', 'left', 'right', 'pageup', 'pagedown'] as const).map((key) => [key, key]));
+const KEYS: ReadonlyMap<string | undefined, Key> = new Map(
+  (['up', 'down', 'left', 'right', 'pageup', 'pagedown'] as const).map((key) => [key, key]),
+);
 
 interface Pressed {
   readonly name?: string;
@@ -47,7 +49,8 @@ export class Screen {
   /** @param lines none wider than the terminal; what has no room below is not shown */
   draw(lines: readonly string[], last: string): void {
     const { out } = this.#io;
-    // Cleared before they are written: behind a line that fills the width the cursor is still on its last character.
+    // Cleared before they are written: behind a line that fills the width the cursor is still on its last
+    // character.
     const shown = lines.slice(0, Math.max(0, out.rows - 1)).map((line) => `${REST_OF_LINE}${line}\n`);
     const painted = out.hasColour ? `${DIM}${last}${PLAIN}` : last;
     void out.write(`${HOME}${shown.join('')}${ALL_BELOW}${painted}`);

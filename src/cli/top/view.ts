@@ -2,7 +2,20 @@
 import type { Snapshot } from '../../admin/snapshot.js';
 import type { Shown } from '../adminLink.js';
 import { type Output, painted } from '../io.js';
-import { BACKED_UP, BUCKET, QUEUED, STREAM, type StreamRow, modeColumn, problemText, rateColumn, readinessLines, rowsOf, shareText, titleOf } from '../streamRows.js';
+import {
+  BACKED_UP,
+  BUCKET,
+  QUEUED,
+  STREAM,
+  type StreamRow,
+  modeColumn,
+  problemText,
+  rateColumn,
+  readinessLines,
+  rowsOf,
+  shareText,
+  titleOf,
+} from '../streamRows.js';
 import { roomOf, tableOf } from '../table.js';
 import { cutToWidth, widthOf } from '../textWidth.js';
 import { bytesText, counted, rateText } from '../units.js';
@@ -49,7 +62,13 @@ export class TopView {
   /** What stands above the table, none wider than the terminal. */
   head(out: Output): string[] {
     const away = this.#missing === undefined ? [] : [this.#awayLine(this.#missing, out)];
-    const seen = this.#now === undefined ? [] : [...this.#summary(this.#now), ...(this.isAway ? [] : readinessLines(this.#now, out).slice(0, MOST_REASONS))];
+    const seen =
+      this.#now === undefined
+        ? []
+        : [
+            ...this.#summary(this.#now),
+            ...(this.isAway ? [] : readinessLines(this.#now, out).slice(0, MOST_REASONS)),
+          ];
     return [...seen, ...away].map((line) => fittedLine(line, out));
   }
 
@@ -57,31 +76,51 @@ export class TopView {
   table(out: Output): string[] {
     if (this.#now === undefined) return [];
     const rows = sorted(rowsOf(this.#now, this.#before), this.sort);
-    return tableOf([
-      BUCKET,
-      STREAM,
-      modeColumn(out),
-      rateColumn('IN/S', 'received'),
-      rateColumn('OUT/S', 'delivered'),
-      { ...rateColumn('BYTES/S', 'bytes'), spare: 1 },
-      { ...QUEUED, spare: 2 },
-      BACKED_UP,
-      { head: 'LAST PROBLEM', side: 'left', text: problemText, atLeast: 12, spare: rows.some(({ stream }) => stream.lastProblem !== undefined) ? 0 : 9 },
-    ], rows, roomOf(out));
+    return tableOf(
+      [
+        BUCKET,
+        STREAM,
+        modeColumn(out),
+        rateColumn('IN/S', 'received'),
+        rateColumn('OUT/S', 'delivered'),
+        { ...rateColumn('BYTES/S', 'bytes'), spare: 1 },
+        { ...QUEUED, spare: 2 },
+        BACKED_UP,
+        {
+          head: 'LAST PROBLEM',
+          side: 'left',
+          text: problemText,
+          atLeast: 12,
+          spare: rows.some(({ stream }) => stream.lastProblem !== undefined) ? 0 : 9,
+        },
+      ],
+      rows,
+      roomOf(out),
+    );
   }
 
   #summary(now: Snapshot): string[] {
     const rates = rowsOf(now, this.#before).map((row) => row.rates);
-    const sum = (of: 'delivered' | 'bytes'): number => rates.reduce((all, rate) => all + (rate?.[of] ?? 0), 0);
+    const sum = (of: 'delivered' | 'bytes'): number =>
+      rates.reduce((all, rate) => all + (rate?.[of] ?? 0), 0);
     const seconds = this.#before === undefined ? 0 : (now.takenAtMs - this.#before.takenAtMs) / 1000;
-    const received = seconds > 0 ? `${rateText((now.socket.received - this.#before!.socket.received) / seconds)}/s` : '-';
-    const flow = seconds > 0 ? `${rateText(sum('delivered'))}/s, ${bytesText(Math.round(sum('bytes')))}/s` : '-';
+    const received =
+      seconds > 0 ? `${rateText((now.socket.received - this.#before!.socket.received) / seconds)}/s` : '-';
+    const flow =
+      seconds > 0 ? `${rateText(sum('delivered'))}/s, ${bytesText(Math.round(sum('bytes')))}/s` : '-';
     const spool = now.spool === undefined ? '' : `   spool ${shareText(now.spool.bytes, now.spool.maxBytes)}`;
-    return [titleOf(now), `in ${received}   out ${flow}   ${counted(now.socket.open, 'connection')}   memory ${shareText(now.memory.heldBytes, now.memory.limitBytes)}${spool}`];
+    return [
+      titleOf(now),
+      `in ${received}   out ${flow}   ${counted(now.socket.open, 'connection')}   memory ${shareText(now.memory.heldBytes, now.memory.limitBytes)}${spool}`,
+    ];
   }
 
   #awayLine({ why, sinceMs }: { readonly why: string; readonly sinceMs: number }, out: Output): string {
-    return painted(out, 'red', `since ${new Date(sinceMs).toISOString().slice(11, 19)} UTC, tried again at each look: ${why}`);
+    return painted(
+      out,
+      'red',
+      `since ${new Date(sinceMs).toISOString().slice(11, 19)} UTC, tried again at each look: ${why}`,
+    );
   }
 }
 
@@ -93,7 +132,8 @@ function isSameLife(a: Snapshot, b: Snapshot): boolean {
 }
 
 function sorted(rows: readonly StreamRow[], sort: Sort): StreamRow[] {
-  if (sort === 'name') return [...rows].sort((a, b) => Number(a.bucket > b.bucket) - Number(a.bucket < b.bucket));
+  if (sort === 'name')
+    return [...rows].sort((a, b) => Number(a.bucket > b.bucket) - Number(a.bucket < b.bucket));
   const worth = WORTH[sort];
   return [...rows].sort((a, b) => worth(b) - worth(a));
 }

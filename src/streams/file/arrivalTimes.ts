@@ -1,8 +1,18 @@
-// When the frames of a backup's file came, so that a replay months later sends them with their own times: a file of notes beside the journal,
-// `<path>/.kahe/<hash of the file's name>.times`, 16 bytes a note: u64 LE up to which frame of the file, u64 LE ms since the epoch.
-// A note that could not be written costs the time of a frame and never the frame, so nobody waits for it.
+// When the frames of a backup's file came, so that a replay months later sends them with their own times: a
+// file of notes beside the journal, `<path>/.kahe/<hash of the file's name>.times`, 16 bytes a note: u64 LE
+// up to which frame of the file, u64 LE ms since the epoch. A note that could not be written costs the time
+// of a frame and never the frame, so nobody waits for it.
 import { dirname, join } from 'node:path';
-import { FILE_MODE, type FileSystem, NEW_FILE, type OpenFile, READ_FILE, errnoOf, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
+import {
+  FILE_MODE,
+  type FileSystem,
+  NEW_FILE,
+  type OpenFile,
+  READ_FILE,
+  errnoOf,
+  unlinkIfThere,
+  writeWhole,
+} from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { shortHash } from '../../disk/names.js';
 import type { Log } from '../../log.js';
@@ -47,7 +57,10 @@ export class ArrivalTimes {
     try {
       return await this.#parts.fs.open(this.#pathOf(file.name), READ_FILE);
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') this.#parts.log.warn(`the times of ${file.name} can't be read: ${explained(error)}; its frames are sent with the time it was begun`);
+      if (errnoOf(error) !== 'ENOENT')
+        this.#parts.log.warn(
+          `the times of ${file.name} can't be read: ${explained(error)}; its frames are sent with the time it was begun`,
+        );
       return undefined;
     }
   }
@@ -56,7 +69,9 @@ export class ArrivalTimes {
   async remove(file: Readonly<OwnFile>): Promise<void> {
     await this.#work;
     if (this.#current?.name === file.name) await this.close();
-    await unlinkIfThere(this.#parts.fs, this.#pathOf(file.name)).catch((error: unknown) => this.#parts.log.debug(`the times of ${file.name} can't be removed: ${String(error)}`));
+    await unlinkIfThere(this.#parts.fs, this.#pathOf(file.name)).catch((error: unknown) =>
+      this.#parts.log.debug(`the times of ${file.name} can't be removed: ${String(error)}`),
+    );
   }
 
   async close(): Promise<void> {
@@ -75,7 +90,9 @@ export class ArrivalTimes {
       if (this.#current?.name !== name) await this.#begin(name);
       if (this.#current?.file !== undefined) await writeWhole(this.#current.file, notes);
     } catch (error) {
-      this.#parts.log.warn(`the times of ${name} can't be written: ${explained(error)}; a replay gives its last frames the time of earlier ones`);
+      this.#parts.log.warn(
+        `the times of ${name} can't be written: ${explained(error)}; a replay gives its last frames the time of earlier ones`,
+      );
       // A note may be there in part, and those behind it would be misread.
       await this.#current?.file?.close().catch(() => undefined);
       this.#current = { name, file: undefined };
@@ -103,7 +120,11 @@ export class ArrivalReader {
   #timeMs: number;
 
   /** @param written resolves when what was noted until now is in the file */
-  constructor(file: OpenFile | undefined, firstMs: number, readonly written: () => Promise<void>) {
+  constructor(
+    file: OpenFile | undefined,
+    firstMs: number,
+    readonly written: () => Promise<void>,
+  ) {
     this.#file = file;
     this.#timeMs = firstMs;
   }

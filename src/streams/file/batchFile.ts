@@ -1,5 +1,5 @@
-// One file of whole batches. It is opened at its first batch, so none is ever left empty; a batch that can't be written whole is cut off
-// again; and after a failed sync nothing more is believed of it.
+// One file of whole batches. It is opened at its first batch, so none is ever left empty; a batch that can't
+// be written whole is cut off again; and after a failed sync nothing more is believed of it.
 import type { Log } from '../../log.js';
 import { writeWhole } from '../../disk/fileSystem.js';
 import type { OpenFile } from '../../disk/fileSystem.js';
@@ -9,7 +9,10 @@ export interface BatchFileOptions {
   readonly files: Pick<OwnFiles, 'openNext' | 'pathOf' | 'drop' | 'save'>;
   readonly fsync: boolean;
   readonly log: Log;
-  /** The oldest `batches` that were written and not yet told of are safe, in this file; returns how many frames they hold. */
+  /**
+   * The oldest `batches` that were written and not yet told of are safe, in this file; returns how many
+   * frames they hold.
+   */
   readonly onSafe: (batches: number, file: Readonly<OwnFile>) => number;
 }
 
@@ -48,7 +51,10 @@ export class BatchFile {
     return this.#opened !== undefined && this.isSound && (await this.#opened.handle.facts()).names === 0;
   }
 
-  /** Writes a batch, in one system call when the disk goes along. When it throws, nothing of the batch is in the file. */
+  /**
+   * Writes a batch, in one system call when the disk goes along. When it throws, nothing of the batch is in
+   * the file.
+   */
   async write(batch: Uint8Array): Promise<void> {
     const { handle } = await this.#open();
     try {
@@ -78,11 +84,16 @@ export class BatchFile {
       await handle.truncate(this.#bytes);
     } catch (error) {
       this.#state = 'suspect';
-      this.#options.log.error(`${String(this.path)} may end in half a batch behind byte ${this.#bytes}: it could not be cut (${String(error)}); the batch goes to another file, and kahe inspect shows where this one is torn`);
+      this.#options.log.error(
+        `${String(this.path)} may end in half a batch behind byte ${this.#bytes}: it could not be cut (${String(error)}); the batch goes to another file, and kahe inspect shows where this one is torn`,
+      );
     }
   }
 
-  /** Makes safe what was written. Asked once only: Linux drops what it could not write, and says yes the second time. */
+  /**
+   * Makes safe what was written. Asked once only: Linux drops what it could not write, and says yes the
+   * second time.
+   */
   async sync(): Promise<void> {
     if (this.#opened === undefined || this.#unsafeBatches === 0) return;
     const { handle } = this.#opened;
@@ -92,7 +103,9 @@ export class BatchFile {
       this.#state = 'suspect';
       // Those batches are handed back and come again in another file: here they would be twice.
       await handle.truncate(this.#safeBytes).catch((cause: unknown) => {
-        this.#options.log.error(`${String(this.path)} may hold frames twice behind byte ${this.#safeBytes}: it could not be cut (${String(cause)}); they go to another file, and who reads this one must stop there`);
+        this.#options.log.error(
+          `${String(this.path)} may hold frames twice behind byte ${this.#safeBytes}: it could not be cut (${String(cause)}); they go to another file, and who reads this one must stop there`,
+        );
       });
       throw error;
     }
@@ -120,7 +133,8 @@ export class BatchFile {
 
   async #shut({ file, handle }: { readonly file: OwnFile; readonly handle: OpenFile }): Promise<void> {
     const { files, log } = this.#options;
-    // A suspect stays `open` in the journal: its frames are counted when it matters, and a cut-off end is mended at the next start.
+    // A suspect stays `open` in the journal: its frames are counted when it matters, and a cut-off end is
+    // mended at the next start.
     file.open = !this.isSound;
     const isEmpty = this.isSound && this.#safeBytes === 0;
     this.#state = 'closed';
@@ -129,7 +143,9 @@ export class BatchFile {
       await (isEmpty ? files.drop(file) : files.save());
     } catch (error) {
       // The frames are safe, or handed back; the next start finds out what is in the file.
-      log.warn(`${files.pathOf(file)} can't be closed: ${String(error)}; the next start finds out what is in it`);
+      log.warn(
+        `${files.pathOf(file)} can't be closed: ${String(error)}; the next start finds out what is in it`,
+      );
     }
   }
 }

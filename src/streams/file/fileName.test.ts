@@ -3,7 +3,29 @@ import { hostname } from 'node:os';
 import { randomName, safeName, shortened } from '../../disk/names.js';
 import { checkTemplate, expandTemplate } from './fileName.js';
 
-const HOSTILE = ['../../x', 'a/b', 'a\0b', '\xff'.repeat(255), 'x'.repeat(255), '.', '..', '...', '.hidden', '-rf', '', '%', '%2F', 'a%2Fb', 'ü', 'a\\b', '\n', '*', '~', '.kahe', 'CON'];
+const HOSTILE = [
+  '../../x',
+  'a/b',
+  'a\0b',
+  '\xff'.repeat(255),
+  'x'.repeat(255),
+  '.',
+  '..',
+  '...',
+  '.hidden',
+  '-rf',
+  '',
+  '%',
+  '%2F',
+  'a%2Fb',
+  'ü',
+  'a\\b',
+  '\n',
+  '*',
+  '~',
+  '.kahe',
+  'CON',
+];
 
 function expanded(template: string, bucket: string, nowMs = 1_700_000_000_999): string {
   return expandTemplate(template, { bucket, hostname: hostname(), nowMs }).numbered(1);
@@ -24,13 +46,20 @@ describe('safeName', () => {
   });
 
   it('can be read back', () => {
-    for (const bucket of HOSTILE.filter((text) => text !== '')) expect(decodeURIComponent(safeName(bucket))).toBe(bucket);
+    for (const bucket of HOSTILE.filter((text) => text !== ''))
+      expect(decodeURIComponent(safeName(bucket))).toBe(bucket);
   });
 });
 
 describe('expandTemplate', () => {
   it.each(HOSTILE)('keeps %j below the folder, in any place of the template', (bucket) => {
-    for (const template of ['{bucket}', '{bucket}{PS}{bucket}.bckstm', 'a/{bucket}/{ts}', '.{bucket}', '{bucket}-{hostname}-{rand}-{ts}.bckstm']) {
+    for (const template of [
+      '{bucket}',
+      '{bucket}{PS}{bucket}.bckstm',
+      'a/{bucket}/{ts}',
+      '.{bucket}',
+      '{bucket}-{hostname}-{rand}-{ts}.bckstm',
+    ]) {
       const name = expanded(template, bucket);
       const parts = name.split('/');
       expect(parts).toHaveLength(template.replaceAll('{PS}', '/').split('/').length);
@@ -43,14 +72,22 @@ describe('expandTemplate', () => {
   });
 
   it('knows every placeholder', () => {
-    expect(expanded('{bucket}{PS}{hostname}-{rand}-{ts}.bckstm', 'b')).toMatch(new RegExp(`^b/${safeName(hostname())}-[a-z0-9]{8}-1700000000\\.bckstm$`));
+    expect(expanded('{bucket}{PS}{hostname}-{rand}-{ts}.bckstm', 'b')).toMatch(
+      new RegExp(`^b/${safeName(hostname())}-[a-z0-9]{8}-1700000000\\.bckstm$`),
+    );
     expect(randomName()).not.toBe(randomName());
   });
 
   it('numbers before the extension, which only the template gives', () => {
-    expect(expandTemplate('{bucket}', { bucket: 'my.topic', hostname: 'h', nowMs: 0 }).numbered(2)).toBe('my.topic-2');
-    expect(expandTemplate('x/{bucket}.tar.bckstm', { bucket: 'my.topic', hostname: 'h', nowMs: 0 }).numbered(13)).toBe('x/my.topic.tar-13.bckstm');
-    expect(expandTemplate('frames.bin', { bucket: 'b', hostname: 'h', nowMs: 0 }).numbered(1)).toBe('frames.bin');
+    expect(expandTemplate('{bucket}', { bucket: 'my.topic', hostname: 'h', nowMs: 0 }).numbered(2)).toBe(
+      'my.topic-2',
+    );
+    expect(
+      expandTemplate('x/{bucket}.tar.bckstm', { bucket: 'my.topic', hostname: 'h', nowMs: 0 }).numbered(13),
+    ).toBe('x/my.topic.tar-13.bckstm');
+    expect(expandTemplate('frames.bin', { bucket: 'b', hostname: 'h', nowMs: 0 }).numbered(1)).toBe(
+      'frames.bin',
+    );
   });
 
   it('cuts a long name and keeps two long ones apart, with the extension', () => {
@@ -62,7 +99,19 @@ describe('expandTemplate', () => {
     expect(shortened('short', 40)).toBe('short');
   });
 
-  it.each(['../{bucket}', '/{bucket}', '{bucket}/', 'a//b', './x', '', 'a\0', '{buckets}', '.kahe/{bucket}', '{PS}x', 'a{PS}..{PS}b'])('refuses the template %j', (template) => {
+  it.each([
+    '../{bucket}',
+    '/{bucket}',
+    '{bucket}/',
+    'a//b',
+    './x',
+    '',
+    'a\0',
+    '{buckets}',
+    '.kahe/{bucket}',
+    '{PS}x',
+    'a{PS}..{PS}b',
+  ])('refuses the template %j', (template) => {
     expect(() => checkTemplate(template)).toThrow(expect.objectContaining({ name: 'ConfigError' }));
   });
 });

@@ -15,13 +15,17 @@ afterEach(async () => {
 
 const ORDERS = /orders(-\d+)?$/;
 
-/** Writes all of the messages, each in a batch of its own, as an actor does: after a failure it probes, and writes again what came back. */
+/**
+ * Writes all of the messages, each in a batch of its own, as an actor does: after a failure it probes, and
+ * writes again what came back.
+ */
 async function deliver(stream: FileStream, messages: readonly string[]): Promise<number> {
   let [left, failures] = [messages, 0];
   while (left.length > 0) {
     const outcomes = await Promise.all(left.map((message) => bench.write(stream, message)));
     left = outcomes.flatMap((outcome) => outcome?.undelivered ?? []);
-    if (left.length > 0 && ++failures > 20) throw new Error(`never delivered: ${String(outcomes[0]?.message)}`);
+    if (left.length > 0 && ++failures > 20)
+      throw new Error(`never delivered: ${String(outcomes[0]?.message)}`);
     if (left.length > 0) await stream.probe().catch(() => undefined);
   }
   return failures;
@@ -37,7 +41,16 @@ function numbers(count: number): string[] {
 }
 
 describe('FileStream: one call fails', () => {
-  const calls: readonly DiskCall[] = ['open', 'write', 'datasync', 'sync', 'facts', 'makeFolder', 'rename', 'close'];
+  const calls: readonly DiskCall[] = [
+    'open',
+    'write',
+    'datasync',
+    'sync',
+    'facts',
+    'makeFolder',
+    'rename',
+    'close',
+  ];
   for (const call of calls) {
     for (const code of call === 'open' ? ['EMFILE', 'EACCES'] : ['EIO', 'ENOSPC']) {
       it(`${call}, ${code}, the nth: every frame is in a file once, in order`, async () => {
@@ -126,7 +139,10 @@ describe('FileStream: writes', () => {
     expect(await bench.names()).toEqual(['orders', 'orders-2']);
     expect(await bench.messages('orders')).toEqual(['before']);
     expect(await bench.messages('orders-2')).toEqual(numbers(3));
-    expect(stream.files.map(({ frames, open }) => [frames, open])).toEqual([[1, false], [3, true]]);
+    expect(stream.files.map(({ frames, open }) => [frames, open])).toEqual([
+      [1, false],
+      [3, true],
+    ]);
   });
 
   it('the batches before the failed one, of the same sync, are delivered', async () => {
@@ -134,7 +150,13 @@ describe('FileStream: writes', () => {
     await bench.write(stream, 'before');
     bench.disk.fail({ call: 'write', path: ORDERS, after: 2, times: 1, code: 'EIO' });
     const outcomes = await Promise.all(numbers(5).map((message) => bench.write(stream, message)));
-    expect(outcomes.map((outcome) => outcome?.undelivered[0])).toEqual([undefined, undefined, 'message 2', 'message 3', 'message 4']);
+    expect(outcomes.map((outcome) => outcome?.undelivered[0])).toEqual([
+      undefined,
+      undefined,
+      'message 2',
+      'message 3',
+      'message 4',
+    ]);
     expect(await bench.messages('orders')).toEqual(['before', 'message 0', 'message 1']);
   });
 
@@ -169,7 +191,10 @@ describe('FileStream: syncs', () => {
     bench.disk.fail({ call: 'datasync', path: ORDERS, times: 1, code: 'EIO' });
     const outcomes = await Promise.all(numbers(4).map((message) => bench.write(stream, message)));
     expect(outcomes.map((outcome) => outcome?.undelivered)).toEqual(numbers(4).map((message) => [message]));
-    expect(outcomes[0]).toMatchObject({ code: 'IO', message: expect.stringMatching(/orders can't be written: EIO/) as string });
+    expect(outcomes[0]).toMatchObject({
+      code: 'IO',
+      message: expect.stringMatching(/orders can't be written: EIO/) as string,
+    });
     await stream.probe();
     await deliver(stream, numbers(4));
     expect(bench.disk.count('datasync', /orders$/)).toBe(syncs + 1);
@@ -189,23 +214,32 @@ describe('FileStream: syncs', () => {
 });
 
 describe('FileStream: opening and closing', () => {
-  it.each(['EMFILE', 'EACCES', 'EROFS', 'ENOSPC'])('a new file that can\'t be opened (%s) hands the batches back with the path', async (code) => {
-    const stream = await bench.opened();
-    bench.disk.fail({ call: 'open', path: ORDERS, code });
-    const outcomes = await Promise.all(numbers(3).map((message) => bench.write(stream, message)));
-    expect(outcomes.map((outcome) => outcome?.undelivered)).toEqual(numbers(3).map((message) => [message]));
-    expect(outcomes[0]?.message).toMatch(new RegExp(`a new file below ${bench.folder}/out can't be written: ${code}.*; `));
-    bench.disk.heal();
-    await stream.probe();
-    await deliver(stream, numbers(3));
-    expect(await written(stream)).toEqual(numbers(3));
-  });
+  it.each(['EMFILE', 'EACCES', 'EROFS', 'ENOSPC'])(
+    "a new file that can't be opened (%s) hands the batches back with the path",
+    async (code) => {
+      const stream = await bench.opened();
+      bench.disk.fail({ call: 'open', path: ORDERS, code });
+      const outcomes = await Promise.all(numbers(3).map((message) => bench.write(stream, message)));
+      expect(outcomes.map((outcome) => outcome?.undelivered)).toEqual(numbers(3).map((message) => [message]));
+      expect(outcomes[0]?.message).toMatch(
+        new RegExp(`a new file below ${bench.folder}/out can't be written: ${code}.*; `),
+      );
+      bench.disk.heal();
+      await stream.probe();
+      await deliver(stream, numbers(3));
+      expect(await written(stream)).toEqual(numbers(3));
+    },
+  );
 
   it('closes at the deadline when the disk hangs, and hands everything back', async () => {
     const stream = await bench.opened();
     await bench.write(stream, 'before');
     let release = (): void => undefined;
-    bench.disk.fail({ call: 'datasync', path: ORDERS, wait: new Promise<void>((resolve) => (release = resolve)) });
+    bench.disk.fail({
+      call: 'datasync',
+      path: ORDERS,
+      wait: new Promise<void>((resolve) => (release = resolve)),
+    });
     const writing = Promise.all(numbers(3).map((message) => bench.write(stream, message)));
     await stream.close({ deadlineMs: 20 });
     const outcomes = await writing;
@@ -215,10 +249,12 @@ describe('FileStream: opening and closing', () => {
     // Let it end before the folder goes: the last thing is the journal's folder being synced.
     const saves = bench.disk.count('sync', /\.kahe$/);
     release();
-    await expect.poll(() => [bench.disk.count('sync', /\.kahe$/), bench.disk.underWay]).toEqual([saves + 1, 0]);
+    await expect
+      .poll(() => [bench.disk.count('sync', /\.kahe$/), bench.disk.underWay])
+      .toEqual([saves + 1, 0]);
   });
 
-  it('a journal that can\'t be written takes no frame into a file it does not know', async () => {
+  it("a journal that can't be written takes no frame into a file it does not know", async () => {
     const stream = await bench.opened();
     bench.disk.fail({ call: 'rename', code: 'ENOSPC' });
     expect(await bench.write(stream, 'a')).toMatchObject({ code: 'IO', undelivered: ['a'] });

@@ -1,5 +1,16 @@
 import { execFile } from 'node:child_process';
-import { appendFile, lstat, mkdir, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  lstat,
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -28,7 +39,12 @@ for (const fsync of [true, false]) {
       return {
         stream,
         bucket: 'contract',
-        read: async () => (await Promise.all(stream.files.map(async ({ name }) => framesIn(await readFile(join(own.folder, 'out', name)))))).flat(),
+        read: async () =>
+          (
+            await Promise.all(
+              stream.files.map(async ({ name }) => framesIn(await readFile(join(own.folder, 'out', name)))),
+            )
+          ).flat(),
         breakIt: () => own.disk.fail({ call: 'write', code: 'ENOSPC' }),
         heal: () => own.disk.heal(),
         cleanup: () => own.cleanup(),
@@ -49,7 +65,8 @@ describe('FileStream: writing', () => {
   it('makes folders 0750 and files 0640, the notes too', async () => {
     const stream = await bench.opened({ fileNameTemplate: '{bucket}{PS}deep{PS}x.bckstm' });
     await bench.write(stream, 'a');
-    for (const folder of ['.', 'orders', 'orders/deep', '.kahe']) expect((await stat(inOut(folder))).mode & 0o777).toBe(0o750);
+    for (const folder of ['.', 'orders', 'orders/deep', '.kahe'])
+      expect((await stat(inOut(folder))).mode & 0o777).toBe(0o750);
     expect((await stat(inOut('orders/deep/x.bckstm'))).mode & 0o777).toBe(0o640);
     expect(await bench.names()).toEqual(['orders/deep/x.bckstm']);
   });
@@ -65,7 +82,12 @@ describe('FileStream: writing', () => {
     const stream = await bench.opened();
     await bench.write(stream, 'opens the file');
     let release = (): void => undefined;
-    bench.disk.fail({ call: 'datasync', path: /orders$/, times: 1, wait: new Promise<void>((resolve) => (release = resolve)) });
+    bench.disk.fail({
+      call: 'datasync',
+      path: /orders$/,
+      times: 1,
+      wait: new Promise<void>((resolve) => (release = resolve)),
+    });
     const before = bench.disk.count('datasync', /orders$/);
     const first = bench.write(stream, 'first');
     await expect.poll(() => bench.disk.count('datasync', /orders$/)).toBe(before + 1);
@@ -81,7 +103,10 @@ describe('FileStream: writing', () => {
     await bench.write(stream, 'a');
     await stream.probe();
     // A crash left half a frame, which is cut.
-    const journal = inOut('.kahe', (await readdir(inOut('.kahe'))).find((name) => name.endsWith('.json'))!);
+    const journal = inOut(
+      '.kahe',
+      (await readdir(inOut('.kahe'))).find((name) => name.endsWith('.json'))!,
+    );
     await writeFile(journal, (await readFile(journal, 'utf8')).replace('"open":false', '"open":true'));
     await appendFile(inOut('orders/a'), framesOf('orders', ['half']).subarray(0, 9));
     const next = await bench.opened(settings);
@@ -93,11 +118,19 @@ describe('FileStream: writing', () => {
 
   it('on a file system without fsync all is delivered, and one warning is given for all streams there', async () => {
     for (const call of ['datasync', 'sync'] as const) bench.disk.fail({ call, code: 'EINVAL' });
-    const streams = [await bench.opened({ fileNameTemplate: 'x/{bucket}' }), await bench.opened({ bucket: 'others' })];
+    const streams = [
+      await bench.opened({ fileNameTemplate: 'x/{bucket}' }),
+      await bench.opened({ bucket: 'others' }),
+    ];
     for (const stream of streams) expect(await bench.write(stream, 'a', 'b')).toBeUndefined();
     for (const stream of streams) await stream.close({ deadlineMs: 1000 });
-    expect([await bench.messages('x/orders'), await bench.messages('others')]).toEqual([['a', 'b'], ['a', 'b']]);
-    expect(bench.lines.filter((line) => line.includes('WARN'))).toEqual([expect.stringMatching(/out: its file system has no fsync \(EINVAL.*a power cut may take it/)]);
+    expect([await bench.messages('x/orders'), await bench.messages('others')]).toEqual([
+      ['a', 'b'],
+      ['a', 'b'],
+    ]);
+    expect(bench.lines.filter((line) => line.includes('WARN'))).toEqual([
+      expect.stringMatching(/out: its file system has no fsync \(EINVAL.*a power cut may take it/),
+    ]);
   });
 
   it('goes on with a new file when somebody removed the open one', async () => {
@@ -120,15 +153,28 @@ describe('FileStream: rotation and names', () => {
     expect(await bench.messages('orders')).toEqual(['a', 'b', 'c'].map(big));
     expect(await bench.messages('orders-2')).toEqual(['d', 'e', 'f'].map(big));
     expect(await bench.messages('orders-3')).toEqual(['g', 'h', 'i', 'j', 'k'].map(big));
-    expect(stream.files.map(({ frames, open }) => ({ frames, open }))).toEqual([{ frames: 3, open: false }, { frames: 3, open: false }, { frames: 5, open: false }]);
+    expect(stream.files.map(({ frames, open }) => ({ frames, open }))).toEqual([
+      { frames: 3, open: false },
+      { frames: 3, open: false },
+      { frames: 5, open: false },
+    ]);
   });
 
   it('a hundred rotations in one second have a hundred names, in order', async () => {
-    const stream = await bench.opened({ sizeRotateBytes: 1, fileNameTemplate: '{bucket}-{ts}.bckstm', clock: { ...systemClock, now: () => 5000 } });
+    const stream = await bench.opened({
+      sizeRotateBytes: 1,
+      fileNameTemplate: '{bucket}-{ts}.bckstm',
+      clock: { ...systemClock, now: () => 5000 },
+    });
     const outcomes = await Promise.all(Array.from({ length: 100 }, (_, i) => bench.write(stream, `${i}`)));
     expect(outcomes.every((outcome) => outcome === undefined)).toBe(true);
-    expect(stream.files.map(({ name }) => name)).toEqual(['orders-5.bckstm', ...Array.from({ length: 99 }, (_, i) => `orders-5-${i + 2}.bckstm`)]);
-    expect(await Promise.all(stream.files.map(({ name }) => bench.messages(name)))).toEqual(Array.from({ length: 100 }, (_, i) => [`${i}`]));
+    expect(stream.files.map(({ name }) => name)).toEqual([
+      'orders-5.bckstm',
+      ...Array.from({ length: 99 }, (_, i) => `orders-5-${i + 2}.bckstm`),
+    ]);
+    expect(await Promise.all(stream.files.map(({ name }) => bench.messages(name)))).toEqual(
+      Array.from({ length: 100 }, (_, i) => [`${i}`]),
+    );
   });
 
   it('gives no name twice, also when the file went and Kahe was started again', async () => {
@@ -142,29 +188,32 @@ describe('FileStream: rotation and names', () => {
     expect(await bench.names()).toEqual(['orders-3']);
   });
 
-  it('steps over a stranger\'s file and a symlink, untouched', async () => {
+  it("steps over a stranger's file and a symlink, untouched", async () => {
     await mkdir(inOut());
-    await writeFile(inOut('orders'), 'a stranger\'s');
+    await writeFile(inOut('orders'), "a stranger's");
     await writeFile(join(bench.folder, 'target'), 'target');
     await symlink(join(bench.folder, 'target'), inOut('orders-2'));
     await symlink(join(bench.folder, 'nowhere'), inOut('orders-3'));
     await bench.write(await bench.opened(), 'a');
     expect(await bench.messages('orders-4')).toEqual(['a']);
-    expect(await readFile(inOut('orders'), 'utf8')).toBe('a stranger\'s');
+    expect(await readFile(inOut('orders'), 'utf8')).toBe("a stranger's");
     expect(await readFile(join(bench.folder, 'target'), 'utf8')).toBe('target');
     expect(await readlink(inOut('orders-3'))).toBe(join(bench.folder, 'nowhere'));
     await expect(lstat(join(bench.folder, 'nowhere'))).rejects.toThrow('ENOENT');
   });
 
-  it.each(['../../x', 'a/b', 'a\0b', '\xff'.repeat(255), '.', '..', '.kahe', ''])('keeps the file of the bucket %j below path', async (bucket) => {
-    for (const fileNameTemplate of ['{bucket}', 'deep{PS}{bucket}{PS}{bucket}.bckstm']) {
-      expect(await bench.write(await bench.opened({ bucket, fileNameTemplate }), 'a')).toBeUndefined();
-    }
-    const names = await bench.names();
-    expect(names).toHaveLength(2);
-    expect((await bench.names(bench.folder)).every((name) => name.startsWith('out/'))).toBe(true);
-    for (const name of names) expect(await bench.messages(name)).toEqual(['a']);
-  });
+  it.each(['../../x', 'a/b', 'a\0b', '\xff'.repeat(255), '.', '..', '.kahe', ''])(
+    'keeps the file of the bucket %j below path',
+    async (bucket) => {
+      for (const fileNameTemplate of ['{bucket}', 'deep{PS}{bucket}{PS}{bucket}.bckstm']) {
+        expect(await bench.write(await bench.opened({ bucket, fileNameTemplate }), 'a')).toBeUndefined();
+      }
+      const names = await bench.names();
+      expect(names).toHaveLength(2);
+      expect((await bench.names(bench.folder)).every((name) => name.startsWith('out/'))).toBe(true);
+      for (const name of names) expect(await bench.messages(name)).toEqual(['a']);
+    },
+  );
 
   it('refuses a symlink among the folders below path, and takes path itself being one', async () => {
     await mkdir(join(bench.folder, 'elsewhere'));
@@ -172,7 +221,11 @@ describe('FileStream: rotation and names', () => {
     await symlink(join(bench.folder, 'real'), inOut());
     await symlink(join(bench.folder, 'elsewhere'), inOut('linked'));
     const refused = await bench.write(await bench.opened({ fileNameTemplate: 'linked/{bucket}' }), 'a');
-    expect(refused).toMatchObject({ code: 'IO', undelivered: ['a'], message: expect.stringContaining('is a symlink') as string });
+    expect(refused).toMatchObject({
+      code: 'IO',
+      undelivered: ['a'],
+      message: expect.stringContaining('is a symlink') as string,
+    });
     expect(await bench.names(join(bench.folder, 'elsewhere'))).toEqual([]);
     expect(await bench.write(await bench.opened(), 'b')).toBeUndefined();
     expect(await bench.messages('orders')).toEqual(['b']);
@@ -201,7 +254,9 @@ describe('FileStream: a file size limit of the process', () => {
       console.log(JSON.stringify([outcomes.map((o) => o?.message ?? null), messages.map((m) => m[0] + m.length), outcomes[2].undelivered.length]));
     `;
     const command = 'ulimit -f 64; exec "$0" --import tsx --input-type=module -e "$1"';
-    const { stdout } = await promisify(execFile)('bash', ['-c', command, process.execPath, script], { cwd: new URL('../../..', import.meta.url) });
+    const { stdout } = await promisify(execFile)('bash', ['-c', command, process.execPath, script], {
+      cwd: new URL('../../..', import.meta.url),
+    });
     const [outcomes, messages, undelivered] = JSON.parse(stdout) as [(string | null)[], string[], number];
     expect(outcomes.slice(0, 2)).toEqual([null, null]);
     expect(outcomes[2]).toMatch(/orders can't be written: EFBIG.*raise the limit/);

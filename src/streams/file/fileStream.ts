@@ -1,5 +1,5 @@
-// A stream that ends in files below `path`. A write is settled when its batch is whole on the disk; files hold whole batches only, never get
-// the name of another, and only the stream's own are ever removed.
+// A stream that ends in files below `path`. A write is settled when its batch is whole on the disk; files
+// hold whole batches only, never get the name of another, and only the stream's own are ever removed.
 import type { Batch } from '../../frames/batch.js';
 import { type Clock, doneWithin } from '../../clock.js';
 import type { Log } from '../../log.js';
@@ -38,7 +38,10 @@ export interface FileStreamOptions {
   readonly clock: Clock;
   /** Told of each file that went to keep within `maxFiles`: its frames count as discarded. */
   readonly onDiscard: (discarded: DiscardedFile) => void;
-  /** It is a backup that a replay will send: when its frames came is kept, and this is told how many earlier lives have left. */
+  /**
+   * It is a backup that a replay will send: when its frames came is kept, and this is told how many earlier
+   * lives have left.
+   */
   readonly onFound?: (frames: number) => void;
   readonly fs?: FileSystem;
 }
@@ -73,14 +76,21 @@ export class FileStream implements Stream {
     const { settings, onFound, log } = options;
     checkTemplate(settings.fileNameTemplate);
     this.#options = options;
-    const fs = (this.#fs = syncing(options.fs ?? nodeFileSystem, { place: settings.path, isSynced: settings.fsync, log }));
+    const fs = (this.#fs = syncing(options.fs ?? nodeFileSystem, {
+      place: settings.path,
+      isSynced: settings.fsync,
+      log,
+    }));
     this.#times = onFound === undefined ? undefined : new ArrivalTimes({ path: settings.path, fs, log });
     this.#files = new OwnFiles({ ...settings, ...options, fs, times: this.#times });
   }
 
   /** Where frames stay that were read to be sent and can't be yet. */
   newKeptFrames(): KeptFrames {
-    const { settings: { path, fsync, sizeRotateBytes }, log } = this.#options;
+    const {
+      settings: { path, fsync, sizeRotateBytes },
+      log,
+    } = this.#options;
     const times = this.#times && new ArrivalTimes({ path, fs: this.#fs, log });
     return new KeptFrames({ files: this.#files, times, fsync, rotateBytes: sizeRotateBytes, log });
   }
@@ -114,13 +124,21 @@ export class FileStream implements Stream {
   }
 
   async open(): Promise<void> {
-    const { settings: { path }, log } = this.#options;
+    const {
+      settings: { path },
+      log,
+    } = this.#options;
     try {
       await this.#files.load();
     } catch (error) {
-      if (needsAPerson(error)) throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, { cause: error });
+      if (needsAPerson(error))
+        throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, {
+          cause: error,
+        });
       const advice = error instanceof FilesInUse ? '' : ': make room, or mend the disk';
-      log.warn(`${path} can't be written now: ${explained(error)}; it is tried with the first batch${advice}`);
+      log.warn(
+        `${path} can't be written now: ${explained(error)}; it is tried with the first batch${advice}`,
+      );
     }
   }
 
@@ -160,7 +178,8 @@ export class FileStream implements Stream {
   }
 
   #fail(error: Error, path: string | undefined, sound: BatchFile | undefined): void {
-    // The base stream is no use after an error; the next write has a new one, which goes on with the file when that is sound.
+    // The base stream is no use after an error; the next write has a new one, which goes on with the file
+    // when that is sound.
     this.#rotating = undefined;
     this.#resumed = sound;
     this.#failure = {
@@ -185,7 +204,9 @@ export class FileStream implements Stream {
       await this.#files.save();
       await proveWritable(this.#fs, await this.#files.nextFolder(), failure?.bytes ?? 0);
     } catch (error) {
-      throw new Error(`${this.#options.settings.path} can't be written: ${explained(error)}`, { cause: error });
+      throw new Error(`${this.#options.settings.path} can't be written: ${explained(error)}`, {
+        cause: error,
+      });
     }
     // A failure that came meanwhile has its own probe to wait for.
     if (this.#failure !== failure) throw new Error(this.#failure?.message ?? 'asked twice at once');
@@ -197,11 +218,20 @@ export class FileStream implements Stream {
   }
 
   async #close(deadlineMs: number): Promise<void> {
-    const drained = this.#drain().catch((error: unknown) => this.#options.log.error(`the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`));
+    const drained = this.#drain().catch((error: unknown) =>
+      this.#options.log.error(
+        `the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`,
+      ),
+    );
     if (await doneWithin(this.#options.clock, deadlineMs, drained)) return;
-    this.#options.log.warn(`not closed within ${deadlineMs} ms: ${this.#outstanding.length} ${plural(this.#outstanding.length, 'batch is', 'batches are')} handed back, and may be in a file too`);
+    this.#options.log.warn(
+      `not closed within ${deadlineMs} ms: ${this.#outstanding.length} ${plural(this.#outstanding.length, 'batch is', 'batches are')} handed back, and may be in a file too`,
+    );
     this.#rotating?.destroy();
-    this.#handBack('CLOSED', `the file stream was closed, and the disk did not take the batch within ${deadlineMs} ms`);
+    this.#handBack(
+      'CLOSED',
+      `the file stream was closed, and the disk did not take the batch within ${deadlineMs} ms`,
+    );
   }
 
   async #drain(): Promise<void> {
@@ -213,7 +243,8 @@ export class FileStream implements Stream {
 }
 
 async function ended(rotating: RotatingBatches | undefined): Promise<void> {
-  if (rotating !== undefined) await new Promise<void>((resolve) => void rotating.once('close', resolve).end());
+  if (rotating !== undefined)
+    await new Promise<void>((resolve) => void rotating.once('close', resolve).end());
 }
 
 function failed(code: DeliveryErrorCode, message: string, batch: Batch): DeliveryError {

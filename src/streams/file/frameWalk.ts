@@ -23,8 +23,10 @@ export async function walkFrames(file: OpenFile, size: number): Promise<FrameWal
     let inside = 0;
     for (; inside + PREFIX_BYTES <= got; frames++) {
       const length = bodyLength(bytes, inside);
-      if (length < MIN_BODY_BYTES || length > LONGEST_BODY) return { frames, wholeBytes: at + inside, tail: 'damage' };
-      if (at + inside + PREFIX_BYTES + length > size) return { frames, wholeBytes: at + inside, tail: 'half a frame' };
+      if (length < MIN_BODY_BYTES || length > LONGEST_BODY)
+        return { frames, wholeBytes: at + inside, tail: 'damage' };
+      if (at + inside + PREFIX_BYTES + length > size)
+        return { frames, wholeBytes: at + inside, tail: 'half a frame' };
       inside += PREFIX_BYTES + length;
     }
     at += inside;

@@ -1,5 +1,6 @@
-// The journal of a file stream: one small JSON file, `<path>/.kahe/<bucket>.<hash>.json`, that says which files are the stream's own.
-// It is replaced as a whole (new file, fsync, rename, fsync of the folder), so that after a crash it is the old one or the new one.
+// The journal of a file stream: one small JSON file, `<path>/.kahe/<bucket>.<hash>.json`, that says which
+// files are the stream's own. It is replaced as a whole (new file, fsync, rename, fsync of the folder), so
+// that after a crash it is the old one or the new one.
 import { join } from 'node:path';
 import type { Log } from '../../log.js';
 import { errnoOf } from '../../disk/fileSystem.js';
@@ -49,13 +50,20 @@ export class Journal {
   readonly hash: string;
   #saving: Promise<void> = Promise.resolve();
 
-  constructor(readonly owner: JournalOwner, readonly fs: FileSystem, readonly log: Log) {
+  constructor(
+    readonly owner: JournalOwner,
+    readonly fs: FileSystem,
+    readonly log: Log,
+  ) {
     const { path, fileNameTemplate, bucket, streamId } = owner;
     this.hash = shortHash(JSON.stringify([fileNameTemplate, bucket, streamId]));
     this.#file = join(path, NOTES_FOLDER, `${shortened(safeName(bucket), 160)}.${this.hash}.json`);
   }
 
-  /** What is known of earlier files. A journal that can't be understood is put aside: its files are strangers' then, and stay. */
+  /**
+   * What is known of earlier files. A journal that can't be understood is put aside: its files are strangers'
+   * then, and stay.
+   */
   async load(nowMs: number): Promise<JournalContent> {
     const text = await this.#read();
     if (text === undefined) return { files: [], numbers: new Map() };
@@ -63,7 +71,9 @@ export class Journal {
     if (content !== undefined) return content;
     const aside = `${this.#file}.corrupt-${nowMs}`;
     await this.fs.rename(this.#file, aside);
-    this.log.warn(`${this.#file} is no journal of Kahe's: moved to ${aside}. Files written before now count as strangers' and are never removed`);
+    this.log.warn(
+      `${this.#file} is no journal of Kahe's: moved to ${aside}. Files written before now count as strangers' and are never removed`,
+    );
     return { files: [], numbers: new Map() };
   }
 
@@ -102,9 +112,18 @@ function parse(text: string): JournalContent | undefined {
   }
   if (!isRecord(value) || value['version'] !== VERSION) return undefined;
   const { files, numbers } = value;
-  if (!Array.isArray(files) || !files.every(isOwnFile) || !Array.isArray(numbers) || !numbers.every(isNumbering)) return undefined;
+  if (
+    !Array.isArray(files) ||
+    !files.every(isOwnFile) ||
+    !Array.isArray(numbers) ||
+    !numbers.every(isNumbering)
+  )
+    return undefined;
   // A journal of a version that knew no replay says nothing of what was sent.
-  return { files: files.map((file: OwnFile) => Object.assign({ sentFrames: 0, sentBytes: 0 }, file)), numbers: new Map(numbers) };
+  return {
+    files: files.map((file: OwnFile) => Object.assign({ sentFrames: 0, sentBytes: 0 }, file)),
+    numbers: new Map(numbers),
+  };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -118,13 +137,21 @@ function isNumbering(value: unknown): value is [string, number] {
 function isOwnFile(value: unknown): value is OwnFile {
   if (!isRecord(value)) return false;
   const { name, device, inode, open, openedMs, frames, bytes, sentFrames = 0, sentBytes = 0 } = value;
-  return typeof name === 'string' && isBelow(name) && typeof device === 'string' && typeof inode === 'string'
-    && typeof open === 'boolean' && [openedMs, frames, bytes, sentFrames, sentBytes].every(isCount);
+  return (
+    typeof name === 'string' &&
+    isBelow(name) &&
+    typeof device === 'string' &&
+    typeof inode === 'string' &&
+    typeof open === 'boolean' &&
+    [openedMs, frames, bytes, sentFrames, sentBytes].every(isCount)
+  );
 }
 
 /** Does the name stay below the folder? What is read from a disk is as good as what a client sends. */
 function isBelow(name: string): boolean {
-  return !name.includes('\0') && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+  return (
+    !name.includes('\0') && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+  );
 }
 
 function isCount(value: unknown): value is number {

@@ -1,5 +1,6 @@
-// Frames of a backup that were read to be sent, and can't be just now while others can: they stay in the backup, in files that take the place of
-// the one that they were read from. So the files of a backup hold the frames of each partition in their order, whatever was sent meanwhile.
+// Frames of a backup that were read to be sent, and can't be just now while others can: they stay in the
+// backup, in files that take the place of the one that they were read from. So the files of a backup hold the
+// frames of each partition in their order, whatever was sent meanwhile.
 import type { Batch } from '../../frames/batch.js';
 import type { Log } from '../../log.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
@@ -59,13 +60,20 @@ export class KeptFrames {
     const open = this.#open;
     this.#open = undefined;
     const { files, times, log } = this.#options;
-    await open?.file.close().catch((error: unknown) => log.warn(`${String(open.file.path)} can't be closed: ${String(error)}; the next start finds out what is in it`));
+    await open?.file
+      .close()
+      .catch((error: unknown) =>
+        log.warn(
+          `${String(open.file.path)} can't be closed: ${String(error)}; the next start finds out what is in it`,
+        ),
+      );
     await times?.close();
     files.protect(undefined, 'kept');
   }
 
   async #fileBefore(before: OwnFile): Promise<BatchFile> {
-    if (this.#open !== undefined && (this.#open.before !== before || (await this.#open.file.isGone()))) await this.finish();
+    if (this.#open !== undefined && (this.#open.before !== before || (await this.#open.file.isGone())))
+      await this.finish();
     this.#open ??= { file: this.#newFile(before), before };
     return this.#open.file;
   }

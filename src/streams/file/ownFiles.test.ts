@@ -1,7 +1,19 @@
 // Only the stream's own files are ever removed, and what a crash leaves is put in order.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, copyFile, mkdir, readFile, readdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StreamChoice } from './workbench.js';
@@ -27,7 +39,10 @@ async function wrote(choice: StreamChoice, ...batches: string[][]): Promise<void
 
 async function journalPath(): Promise<string> {
   const names = await readdir(inOut('.kahe'));
-  return inOut('.kahe', names.find((name) => name.endsWith('.json'))!);
+  return inOut(
+    '.kahe',
+    names.find((name) => name.endsWith('.json'))!,
+  );
 }
 
 /** What a crash would have left: the journal as it was in the middle of things. */
@@ -39,7 +54,10 @@ async function atCrash(run: () => Promise<void>): Promise<void> {
 }
 
 describe('FileStream: another process', () => {
-  /** A process that has the lock of the stream's files, as a second daemon would. @returns the way to kill it */
+  /**
+   * A process that has the lock of the stream's files, as a second daemon would.
+   * @returns the way to kill it
+   */
   async function other(): Promise<() => Promise<void>> {
     const { dev, ino } = await stat(inOut(), { bigint: true });
     const hash = (await journalPath()).split('.').at(-2)!;
@@ -58,7 +76,11 @@ describe('FileStream: another process', () => {
     await wrote({ maxFiles: 1 }, ['1']);
     const kill = await other();
     const stream = await bench.opened({ maxFiles: 1, fileNameTemplate: '{bucket}' });
-    expect(bench.lines.filter((line) => line.includes('another process that is running has the files of stream file_01 and bucket orders'))).toHaveLength(1);
+    expect(
+      bench.lines.filter((line) =>
+        line.includes('another process that is running has the files of stream file_01 and bucket orders'),
+      ),
+    ).toHaveLength(1);
     // What it writes meanwhile.
     await appendFile(inOut('orders'), 'half a frame');
     const journal = await readFile(await journalPath(), 'utf8');
@@ -70,7 +92,13 @@ describe('FileStream: another process', () => {
     await writeFile(inOut('mine'), '');
     const { ino } = await stat(inOut('mine'), { bigint: true });
     const { files, ...rest } = JSON.parse(journal) as { files: object[] };
-    await writeFile(await journalPath(), JSON.stringify({ ...rest, files: [{ ...files[0], name: 'mine', inode: String(ino), frames: 0, bytes: 0 }] }));
+    await writeFile(
+      await journalPath(),
+      JSON.stringify({
+        ...rest,
+        files: [{ ...files[0], name: 'mine', inode: String(ino), frames: 0, bytes: 0 }],
+      }),
+    );
     await kill();
     await stream.probe();
     expect(stream.own.areInUse).toBe(false);
@@ -86,7 +114,9 @@ describe('FileStream: another process', () => {
     // One that follows on a reload has them still.
     await expect(other()).rejects.toThrow('EADDRINUSE');
     await successor.close({ deadlineMs: 1000 });
-    await (await other())();
+    await (
+      await other()
+    )();
   });
 });
 
@@ -94,7 +124,10 @@ describe('FileStream: maxFiles', () => {
   it('removes the oldest own file before it opens one more, and reports its frames', async () => {
     await wrote({ maxFiles: 3 }, ['1'], ['2', '2b'], ['3'], ['4'], ['5']);
     expect(await bench.names()).toEqual(['orders-3', 'orders-4', 'orders-5']);
-    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 1, bytes: 13, openedMs: expect.any(Number) as number, isOld: false }, { file: inOut('orders-2'), frames: 2, bytes: 27, openedMs: expect.any(Number) as number, isOld: false }]);
+    expect(bench.discarded).toEqual([
+      { file: inOut('orders'), frames: 1, bytes: 13, openedMs: expect.any(Number) as number, isOld: false },
+      { file: inOut('orders-2'), frames: 2, bytes: 27, openedMs: expect.any(Number) as number, isOld: false },
+    ]);
   });
 
   it('keeps to it across a restart, and with maxFiles 1', async () => {
@@ -112,14 +145,24 @@ describe('FileStream: maxFiles', () => {
     }
   });
 
-  it('never counts nor removes a stranger\'s file, nor another stream\'s', async () => {
+  it("never counts nor removes a stranger's file, nor another stream's", async () => {
     await mkdir(inOut());
     for (const name of ['orders', 'orders-2', 'a', 'zzz']) await writeFile(inOut(name), name);
     await wrote({ maxFiles: 1, streamId: 'other', fileNameTemplate: 'other' }, ['other']);
     await wrote({ maxFiles: 1, bucket: 'orders-3' }, ['of orders-3']);
     await wrote({ maxFiles: 2 }, ['1'], ['2'], ['3'], ['4']);
-    expect(await bench.names()).toEqual(['a', 'orders', 'orders-2', 'orders-3', 'orders-6', 'orders-7', 'other', 'zzz']);
-    for (const name of ['orders', 'orders-2', 'a', 'zzz']) expect(await readFile(inOut(name), 'utf8')).toBe(name);
+    expect(await bench.names()).toEqual([
+      'a',
+      'orders',
+      'orders-2',
+      'orders-3',
+      'orders-6',
+      'orders-7',
+      'other',
+      'zzz',
+    ]);
+    for (const name of ['orders', 'orders-2', 'a', 'zzz'])
+      expect(await readFile(inOut(name), 'utf8')).toBe(name);
     expect(await bench.messages('orders-3')).toEqual(['of orders-3']);
   });
 
@@ -128,7 +171,7 @@ describe('FileStream: maxFiles', () => {
     // Another inode; and the same inode with other bytes, as when an inode is used again.
     await copyFile(inOut('orders'), inOut('copy'));
     await rename(inOut('copy'), inOut('orders'));
-    await appendFile(inOut('orders-2'), 'a stranger\'s');
+    await appendFile(inOut('orders-2'), "a stranger's");
     await wrote({ maxFiles: 2 }, ['3'], ['4'], ['5']);
     expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4', 'orders-5']);
     expect(bench.lines.filter((line) => line.includes('no longer the file Kahe wrote'))).toHaveLength(2);
@@ -153,10 +196,12 @@ describe('FileStream: maxFiles', () => {
     expect(bench.lines.join('')).toMatch(/ERROR .*orders may hold frames twice behind byte 26/);
     await stream.probe();
     await bench.write(stream, '3');
-    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 39, openedMs: expect.any(Number) as number, isOld: false }]);
+    expect(bench.discarded).toEqual([
+      { file: inOut('orders'), frames: 2, bytes: 39, openedMs: expect.any(Number) as number, isOld: false },
+    ]);
   });
 
-  it('hands the batch back, and loses nothing, when the oldest can\'t be removed', async () => {
+  it("hands the batch back, and loses nothing, when the oldest can't be removed", async () => {
     const stream = await bench.opened({ maxFiles: 1, sizeRotateBytes: 1 });
     await bench.write(stream, '1');
     bench.disk.fail({ call: 'unlink', path: /orders$/, code: 'EPERM' });
@@ -175,9 +220,13 @@ describe('FileStream: after a crash', () => {
     const stream = await bench.opened({ maxFiles: 1 });
     expect(stream.files).toMatchObject([{ name: 'orders', frames: 2, bytes: 26, open: false }]);
     expect(await bench.messages('orders')).toEqual(['1', '2']);
-    expect(bench.lines.join('')).toContain('ended in half a frame, as after a crash: cut from 35 to 26 bytes, 2 frames');
+    expect(bench.lines.join('')).toContain(
+      'ended in half a frame, as after a crash: cut from 35 to 26 bytes, 2 frames',
+    );
     await bench.write(stream, '4');
-    expect(bench.discarded).toEqual([{ file: inOut('orders'), frames: 2, bytes: 26, openedMs: expect.any(Number) as number, isOld: true }]);
+    expect(bench.discarded).toEqual([
+      { file: inOut('orders'), frames: 2, bytes: 26, openedMs: expect.any(Number) as number, isOld: true },
+    ]);
     expect(await bench.names()).toEqual(['orders-2']);
   });
 
@@ -192,7 +241,9 @@ describe('FileStream: after a crash', () => {
       await writeFile(await journalPath(), journal);
       const stream = await bench.opened();
       const frames = Math.floor(length / 13);
-      expect(stream.files.map((file) => [file.frames, file.bytes])).toEqual(frames === 0 ? [] : [[frames, frames * 13]]);
+      expect(stream.files.map((file) => [file.frames, file.bytes])).toEqual(
+        frames === 0 ? [] : [[frames, frames * 13]],
+      );
       if (frames > 0) expect(await bench.messages('orders')).toEqual(['1', '2'].slice(0, frames));
       if (frames === 0) break;
     }
@@ -202,7 +253,9 @@ describe('FileStream: after a crash', () => {
   it('keeps what it cuts off: a damaged length looks like half a frame, and whole ones may stand behind it', async () => {
     await atCrash(async () => {
       const stream = await bench.opened({});
-      expect(await bench.write(stream, ...Array.from({ length: 20 }, (_, i) => `message ${i}`))).toBeUndefined();
+      expect(
+        await bench.write(stream, ...Array.from({ length: 20 }, (_, i) => `message ${i}`)),
+      ).toBeUndefined();
     });
     const whole = await readFile(inOut('orders'));
     const damaged = Buffer.from(whole);
@@ -221,7 +274,9 @@ describe('FileStream: after a crash', () => {
       await bench.write(await bench.opened(), ...messages);
     });
     const stream = await bench.opened();
-    expect(stream.files).toMatchObject([{ frames: 3000, bytes: messages.reduce((sum, message) => sum + 12 + message.length, 0) }]);
+    expect(stream.files).toMatchObject([
+      { frames: 3000, bytes: messages.reduce((sum, message) => sum + 12 + message.length, 0) },
+    ]);
     expect(bench.lines.join('')).not.toContain('WARN');
   });
 
@@ -236,18 +291,27 @@ describe('FileStream: after a crash', () => {
     expect(bench.lines.join('')).toContain('is damaged behind byte 26');
   });
 
-  it.each(['', '{', '[]', '{"version":2}', '{"version":1,"numbers":[],"files":[{"name":"../../x","openedMs":1,"device":"1","inode":"1","frames":1,"bytes":1,"open":false}]}'])(
-    'puts the journal %j aside; the files are strangers\' then', async (text) => {
-      await wrote({}, ['1'], ['2']);
-      const path = await journalPath();
-      await writeFile(path, text);
-      await wrote({ maxFiles: 1, clock: { ...(await import('../../clock.js')).systemClock, now: () => 77 } }, ['3'], ['4']);
-      expect(await readFile(`${path}.corrupt-77`, 'utf8')).toBe(text);
-      expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4']);
-      expect(bench.lines.join('')).toMatch(/WARN .*is no journal of Kahe's/);
-    });
+  it.each([
+    '',
+    '{',
+    '[]',
+    '{"version":2}',
+    '{"version":1,"numbers":[],"files":[{"name":"../../x","openedMs":1,"device":"1","inode":"1","frames":1,"bytes":1,"open":false}]}',
+  ])("puts the journal %j aside; the files are strangers' then", async (text) => {
+    await wrote({}, ['1'], ['2']);
+    const path = await journalPath();
+    await writeFile(path, text);
+    await wrote(
+      { maxFiles: 1, clock: { ...(await import('../../clock.js')).systemClock, now: () => 77 } },
+      ['3'],
+      ['4'],
+    );
+    expect(await readFile(`${path}.corrupt-77`, 'utf8')).toBe(text);
+    expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4']);
+    expect(bench.lines.join('')).toMatch(/WARN .*is no journal of Kahe's/);
+  });
 
-  it('does not follow a symlink in the journal\'s place, nor in that of its folder', async () => {
+  it("does not follow a symlink in the journal's place, nor in that of its folder", async () => {
     await wrote({}, ['1']);
     const path = await journalPath();
     await rename(path, join(bench.folder, 'moved'));

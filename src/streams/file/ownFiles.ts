@@ -1,11 +1,22 @@
-// The files a stream made, and no others: only these are ever counted against `maxFiles`, cut or removed. A file stands in the journal
-// before it gets its first frame, so a crash leaves no file with frames that nobody knows.
+// The files a stream made, and no others: only these are ever counted against `maxFiles`, cut or removed. A
+// file stands in the journal before it gets its first frame, so a crash leaves no file with frames that
+// nobody knows.
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import { NOTES_FOLDER, expandTemplate } from './fileName.js';
-import { CHANGE_FILE, FILE_MODE, NEW_FILE, READ_FILE, errnoOf, factsIfThere, readFully, unlinkIfThere, writeWhole } from '../../disk/fileSystem.js';
+import {
+  CHANGE_FILE,
+  FILE_MODE,
+  NEW_FILE,
+  READ_FILE,
+  errnoOf,
+  factsIfThere,
+  readFully,
+  unlinkIfThere,
+  writeWhole,
+} from '../../disk/fileSystem.js';
 import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
@@ -20,14 +31,20 @@ import type { JournalContent, OwnFile } from './journal.js';
 
 export type { OwnFile } from './journal.js';
 
-/** A file removed to keep within `maxFiles`, with the frames that nobody will see again: what a replay has sent of it doesn't count. */
+/**
+ * A file removed to keep within `maxFiles`, with the frames that nobody will see again: what a replay has
+ * sent of it doesn't count.
+ */
 export interface DiscardedFile {
   /** The whole path. */
   readonly file: string;
   readonly frames: number;
   readonly bytes: number;
   readonly openedMs: number;
-  /** It was there when the stream was opened: an earlier life of the daemon wrote it, or a predecessor of the stream. */
+  /**
+   * It was there when the stream was opened: an earlier life of the daemon wrote it, or a predecessor of the
+   * stream.
+   */
   readonly isOld: boolean;
 }
 
@@ -47,12 +64,18 @@ export interface OwnFilesOptions {
   readonly times?: ArrivalTimes | undefined;
 }
 
-/** Another process has the files of this stream: as long as it runs they are not looked at, let alone cut or removed. */
+/**
+ * Another process has the files of this stream: as long as it runs they are not looked at, let alone cut or
+ * removed.
+ */
 export class FilesInUse extends Error {
   override readonly name = 'FilesInUse';
 }
 
-/** Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be forgotten. */
+/**
+ * Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be
+ * forgotten.
+ */
 const MOST_NUMBERS = 1000;
 const COPY_BYTES = 256 * 1024;
 
@@ -89,7 +112,8 @@ export class OwnFiles {
   }
 
   /**
-   * Reads the journal, once, and puts in order what a crash left: half a frame is cut off, an empty file goes.
+   * Reads the journal, once, and puts in order what a crash left: half a frame is cut off, an empty file
+   * goes.
    * @throws {FilesInUse}
    */
   async load(): Promise<JournalContent> {
@@ -103,7 +127,11 @@ export class OwnFiles {
     const content = await this.#journal.load(this.#options.clock.now());
     for (const file of content.files.filter(({ open }) => open)) {
       // One that can't be looked at now must not keep the others from being used.
-      await this.#mend(file, content).catch((error: unknown) => this.#options.log.error(`${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: mend that, and restart`));
+      await this.#mend(file, content).catch((error: unknown) =>
+        this.#options.log.error(
+          `${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: mend that, and restart`,
+        ),
+      );
     }
     this.#content = content;
     this.#found = new Set(content.files);
@@ -116,7 +144,10 @@ export class OwnFiles {
     await makeFolders(fs, path, '.');
     const lock = await lockInFolder(fs, path, `files-${this.#journal.hash}`);
     this.#isInUse = lock === undefined;
-    if (lock === undefined) throw new FilesInUse(`another process that is running has the files of stream ${streamId} and bucket ${bucket} below ${path}; stop that one, or give this one a path of its own`);
+    if (lock === undefined)
+      throw new FilesInUse(
+        `another process that is running has the files of stream ${streamId} and bucket ${bucket} below ${path}; stop that one, or give this one a path of its own`,
+      );
     return lock;
   }
 
@@ -131,7 +162,10 @@ export class OwnFiles {
     this.#lock = undefined;
   }
 
-  /** The file that is being read to be sent, or the one that takes what of it can't be: it is not removed for `maxFiles` meanwhile. */
+  /**
+   * The file that is being read to be sent, or the one that takes what of it can't be: it is not removed for
+   * `maxFiles` meanwhile.
+   */
   protect(file: OwnFile | undefined, as: 'sent' | 'kept' = 'sent'): void {
     this.#protected[as] = file;
   }
@@ -151,14 +185,23 @@ export class OwnFiles {
       const facts = isRemoved ? await factsIfThere(fs, this.pathOf(file)) : undefined;
       if (facts !== undefined && isStillOurs(file, facts)) await unlinkIfThere(fs, this.pathOf(file));
     } catch (error) {
-      log.error(`${this.pathOf(file)} was sent and can't be removed: ${explained(error)}; remove it yourself. What follows goes on`);
+      log.error(
+        `${this.pathOf(file)} was sent and can't be removed: ${explained(error)}; remove it yourself. What follows goes on`,
+      );
     }
     content.files = content.files.filter((other) => other !== file);
     await times?.remove(file);
-    await this.save().catch((error: unknown) => log.warn(`that ${this.pathOf(file)} was sent can't be noted: ${explained(error)}; after a restart it may be sent again`));
+    await this.save().catch((error: unknown) =>
+      log.warn(
+        `that ${this.pathOf(file)} was sent can't be noted: ${explained(error)}; after a restart it may be sent again`,
+      ),
+    );
   }
 
-  /** Is the folder of the notes there? While it is not (a disk that is not mounted), no file can be said to be gone. */
+  /**
+   * Is the folder of the notes there? While it is not (a disk that is not mounted), no file can be said to be
+   * gone.
+   */
   async isThere(): Promise<boolean> {
     return (await factsIfThere(this.#options.fs, join(this.#options.path, NOTES_FOLDER)))?.kind === 'folder';
   }
@@ -180,7 +223,17 @@ export class OwnFiles {
     let made: OwnFile | undefined;
     try {
       const { device, inode } = await handle.facts();
-      const file: OwnFile = { name, openedMs: clock.now(), device, inode, frames: 0, bytes: 0, sentFrames: 0, sentBytes: 0, open: true };
+      const file: OwnFile = {
+        name,
+        openedMs: clock.now(),
+        device,
+        inode,
+        frames: 0,
+        bytes: 0,
+        sentFrames: 0,
+        sentBytes: 0,
+        open: true,
+      };
       made = file;
       // Others may come and go meanwhile: never put back what was there before.
       const place = before === undefined ? -1 : content.files.indexOf(before);
@@ -241,13 +294,15 @@ export class OwnFiles {
 
   async #makeRoom(content: JournalContent): Promise<void> {
     if (content.files.length >= this.#options.maxFiles) await this.#forgetMissing(content);
-    for (let oldest = this.#tooMany(content); oldest !== undefined; oldest = this.#tooMany(content)) await this.#removeFile(oldest, content);
+    for (let oldest = this.#tooMany(content); oldest !== undefined; oldest = this.#tooMany(content))
+      await this.#removeFile(oldest, content);
   }
 
   /** Files that somebody took away, as an operator who replayed them, count no more. */
   async #forgetMissing(content: JournalContent): Promise<void> {
     const gone = new Set<OwnFile>();
-    for (const file of content.files) if ((await factsIfThere(this.#options.fs, this.pathOf(file))) === undefined) gone.add(file);
+    for (const file of content.files)
+      if ((await factsIfThere(this.#options.fs, this.pathOf(file))) === undefined) gone.add(file);
     content.files = content.files.filter((file) => !gone.has(file));
   }
 
@@ -267,8 +322,18 @@ export class OwnFiles {
     await this.#options.times?.remove(oldest);
     const { frames, sentFrames, sentBytes } = oldest;
     // Counted are the frames told delivered; what a suspect file may hold besides was handed back.
-    if (isOurs) onDiscard({ file: path, frames: frames - sentFrames, bytes: facts.size - sentBytes, openedMs: oldest.openedMs, isOld: this.#found.has(oldest) });
-    else log.warn(`${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`);
+    if (isOurs)
+      onDiscard({
+        file: path,
+        frames: frames - sentFrames,
+        bytes: facts.size - sentBytes,
+        openedMs: oldest.openedMs,
+        isOld: this.#found.has(oldest),
+      });
+    else
+      log.warn(
+        `${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`,
+      );
   }
 
   /** Half a frame names its bucket once. */
@@ -290,7 +355,10 @@ export class OwnFiles {
     const { fs, path } = this.#options;
     const aside = join(path, NOTES_FOLDER, `${shortHash(file.name)}.${from}.cut`);
     await unlinkIfThere(fs, aside);
-    const [source, target] = [await fs.open(this.pathOf(file), READ_FILE), await fs.open(aside, NEW_FILE, FILE_MODE)];
+    const [source, target] = [
+      await fs.open(this.pathOf(file), READ_FILE),
+      await fs.open(aside, NEW_FILE, FILE_MODE),
+    ];
     try {
       const bytes = Buffer.allocUnsafe(COPY_BYTES);
       for (let at = from; at < to;) {
@@ -320,20 +388,35 @@ export class OwnFiles {
     const path = this.pathOf(file);
     const facts = await factsIfThere(fs, path);
     if (facts === undefined || !isStillOurs(file, facts)) {
-      log.warn(`${path}, which was open when the daemon ended, is ${facts === undefined ? 'not there any more' : 'another file now'}: it is not ours any more`);
+      log.warn(
+        `${path}, which was open when the daemon ended, is ${facts === undefined ? 'not there any more' : 'another file now'}: it is not ours any more`,
+      );
       content.files = content.files.filter((other) => other !== file);
       return;
     }
     const walk = await this.#walk(path, facts.size);
     if (walk.tail === 'half a frame') {
-      const aside = (await this.#mayHoldMore(file, walk.wholeBytes)) ? await this.#keepEnd(file, walk.wholeBytes, facts.size) : undefined;
+      const aside = (await this.#mayHoldMore(file, walk.wholeBytes))
+        ? await this.#keepEnd(file, walk.wholeBytes, facts.size)
+        : undefined;
       await cut(fs, path, walk.wholeBytes);
-      log.warn(`${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`);
-      if (aside !== undefined) log.error(`${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`);
+      log.warn(
+        `${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`,
+      );
+      if (aside !== undefined)
+        log.error(
+          `${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`,
+        );
     } else if (walk.tail === 'damage') {
-      log.error(`${path} is damaged behind byte ${walk.wholeBytes} (whole frames before: ${walk.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`);
+      log.error(
+        `${path} is damaged behind byte ${walk.wholeBytes} (whole frames before: ${walk.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`,
+      );
     }
-    [file.frames, file.bytes, file.open] = [walk.frames, walk.tail === 'damage' ? facts.size : walk.wholeBytes, false];
+    [file.frames, file.bytes, file.open] = [
+      walk.frames,
+      walk.tail === 'damage' ? facts.size : walk.wholeBytes,
+      false,
+    ];
     if (file.bytes > 0) return;
     await unlinkIfThere(fs, path);
     content.files = content.files.filter((other) => other !== file);
@@ -341,8 +424,8 @@ export class OwnFiles {
 }
 
 /**
- * Inodes are used again, so of a closed file the size must be right too. The device is not asked: its number may change when it is mounted
- * again, or at a restart of the machine.
+ * Inodes are used again, so of a closed file the size must be right too. The device is not asked: its number
+ * may change when it is mounted again, or at a restart of the machine.
  */
 function isStillOurs(file: OwnFile, facts: FileFacts): boolean {
   return facts.kind === 'file' && facts.inode === file.inode && (file.open || facts.size === file.bytes);

@@ -1,6 +1,6 @@
-// rotating-file-stream, made to keep batches whole. It queues, counts bytes and decides when to rotate: after the batch with which a file
-// reaches the size. How a file is named, opened, written, synced and closed is ours (BatchFile), for there it would reuse names, follow
-// symlinks and overlook short writes.
+// rotating-file-stream, made to keep batches whole. It queues, counts bytes and decides when to rotate: after
+// the batch with which a file reaches the size. How a file is named, opened, written, synced and closed is
+// ours (BatchFile), for there it would reuse names, follow symlinks and overlook short writes.
 import type { Writable } from 'node:stream';
 import { RotatingFileStream } from 'rotating-file-stream';
 import { errnoOf } from '../../disk/fileSystem.js';
@@ -9,7 +9,8 @@ import type { BatchFileOptions } from './batchFile.js';
 
 type Done = (error?: Error) => void;
 
-// What we use of the class, all of it private in its types. The version is pinned by the lock file and these parts by our tests.
+// What we use of the class, all of it private in its types. The version is pinned by the lock file and these
+// parts by our tests.
 interface RotatingParts extends Writable {
   file: BatchFile | undefined;
   size: number;
@@ -26,7 +27,10 @@ export interface RotatingBatchesOptions extends BatchFileOptions {
   readonly rotateBytes: number;
   /** A file to go on with, sound, from a stream that failed. */
   readonly resumed: BatchFile | undefined;
-  /** A batch could not be made safe: every one not told safe is to be handed back. The file comes along when it is still sound. */
+  /**
+   * A batch could not be made safe: every one not told safe is to be handed back. The file comes along when
+   * it is still sound.
+   */
   readonly onFailure: (error: Error, path: string | undefined, sound: BatchFile | undefined) => void;
 }
 
@@ -36,7 +40,8 @@ export class RotatingBatches extends Rotating {
   #lastPath: string | undefined;
 
   constructor(options: RotatingBatchesOptions) {
-    // `immutable`: no file is renamed; and with it the base waits a tick before it calls `immutate`, when this object is complete.
+    // `immutable`: no file is renamed; and with it the base waits a tick before it calls `immutate`, when
+    // this object is complete.
     super(() => '', { path: '', immutable: true, size: options.rotateBytes });
     this.#options = options;
     this.#resumed = options.resumed;
@@ -44,7 +49,10 @@ export class RotatingBatches extends Rotating {
     this.on('error', () => undefined);
   }
 
-  /** The base's way to its first and every next file. Nothing is opened yet: BatchFile does that at its first batch. */
+  /**
+   * The base's way to its first and every next file. Nothing is opened yet: BatchFile does that at its first
+   * batch.
+   */
   async immutate(): Promise<void> {
     this.file = this.#resumed ?? new BatchFile(this.#options);
     this.size = this.file.bytes;
@@ -53,7 +61,11 @@ export class RotatingBatches extends Rotating {
   }
 
   /** The base hands over all batches that waited; one sync serves them all. */
-  override async rewrite(chunks: readonly { readonly chunk: Buffer }[], index: number, done: Done): Promise<void> {
+  override async rewrite(
+    chunks: readonly { readonly chunk: Buffer }[],
+    index: number,
+    done: Done,
+  ): Promise<void> {
     try {
       await this.#leaveIfGone();
       await super.rewrite(chunks, index, (error) => void this.#finish(error).then(() => done(), done));
@@ -70,7 +82,9 @@ export class RotatingBatches extends Rotating {
   async #leaveIfGone(): Promise<void> {
     await this.initPromise;
     if (!(await this.file?.isGone())) return;
-    this.#options.log.warn(`${String(this.file?.path)} was removed while Kahe wrote it: going on with a new file`);
+    this.#options.log.warn(
+      `${String(this.file?.path)} was removed while Kahe wrote it: going on with a new file`,
+    );
     await this.reclose();
     await this.immutate();
   }
@@ -85,7 +99,14 @@ export class RotatingBatches extends Rotating {
       this.file = undefined;
       const goesOn = file?.isSound && !isAtSizeLimit(error, file);
       // Its end may fail too, and then only what was told safe is: all the same the batches go back.
-      if (!goesOn) await file?.close().catch((cause: unknown) => this.#options.log.warn(`${String(path)} can't be closed: ${String(cause)}; what is not sure to be in it goes to another file`));
+      if (!goesOn)
+        await file
+          ?.close()
+          .catch((cause: unknown) =>
+            this.#options.log.warn(
+              `${String(path)} can't be closed: ${String(cause)}; what is not sure to be in it goes to another file`,
+            ),
+          );
       this.#options.onFailure(error as Error, path, goesOn ? file : undefined);
       throw error;
     }

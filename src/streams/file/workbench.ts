@@ -36,9 +36,22 @@ export class Workbench {
   }
 
   /** A stream as the daemon makes it, not opened. */
-  stream({ bucket = 'orders', streamId = 'file_01', clock = systemClock, onFound, ...settings }: StreamChoice = {}): FileStream {
+  stream({
+    bucket = 'orders',
+    streamId = 'file_01',
+    clock = systemClock,
+    onFound,
+    ...settings
+  }: StreamChoice = {}): FileStream {
     const stream = new FileStream({
-      settings: { path: join(this.folder, 'out'), fileNameTemplate: '{bucket}', sizeRotateBytes: 1e8, maxFiles: 1024, fsync: true, ...settings },
+      settings: {
+        path: join(this.folder, 'out'),
+        fileNameTemplate: '{bucket}',
+        sizeRotateBytes: 1e8,
+        maxFiles: 1024,
+        fsync: true,
+        ...settings,
+      },
       bucket,
       streamId,
       log: this.log,
@@ -59,12 +72,16 @@ export class Workbench {
 
   batch(...messages: string[]): Batch {
     const batch = new Batch('orders', this.budget);
-    for (const frame of messages.map((message) => encodeFrame('orders', null, message))) batch.append(frame, 0, frame.length, 1, Date.now());
+    for (const frame of messages.map((message) => encodeFrame('orders', null, message)))
+      batch.append(frame, 0, frame.length, 1, Date.now());
     return batch;
   }
 
   /** Writes one batch of these messages; `undefined` when delivered, else the error, its frames let go. */
-  async write(stream: FileStream, ...messages: string[]): Promise<(Pick<DeliveryError, 'code' | 'message'> & { readonly undelivered: string[] }) | undefined> {
+  async write(
+    stream: FileStream,
+    ...messages: string[]
+  ): Promise<(Pick<DeliveryError, 'code' | 'message'> & { readonly undelivered: string[] }) | undefined> {
     const batch = this.batch(...messages);
     try {
       await stream.write(batch);
@@ -107,7 +124,7 @@ export class Workbench {
 /** The frames of a file; throws when it does not end with a whole one. */
 export function framesIn(bytes: Buffer): Buffer[] {
   const frames: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + PREFIX_BYTES + bodyLength(bytes, at);
     if (end > bytes.length) throw new Error(`half a frame at ${at} of ${bytes.length} bytes`);
     frames.push(bytes.subarray(at, end));

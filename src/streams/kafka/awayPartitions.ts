@@ -1,5 +1,6 @@
-// The partitions of a topic that can't be written while others can, each with the reason. One stays here until it is let in again, also when
-// it has a leader meanwhile: what was handed back for it is somewhere on its way, and nothing newer may pass that.
+// The partitions of a topic that can't be written while others can, each with the reason. One stays here
+// until it is let in again, also when it has a leader meanwhile: what was handed back for it is somewhere on
+// its way, and nothing newer may pass that.
 
 /** So many partitions are named; of the others there is a count. */
 const MOST_NAMED = 10;

@@ -1,4 +1,5 @@
-// `bootstrap.servers`: "host:port,…" as librdkafka reads it. Promise: each broker has a host and a port that can be dialled.
+// `bootstrap.servers`: "host:port,…" as librdkafka reads it. Promise: each broker has a host and a port that
+// can be dialled.
 import { isIPv6 } from 'node:net';
 import { ConfigError } from '../../errors.js';
 import { describeValue } from '../../config/values.js';
@@ -18,9 +19,14 @@ const BROKER = /^(?:([a-z_]+):\/\/)?(?:\[([0-9a-f:.]+)\]|([\w.-]{1,253}))(?::(\d
  * @throws ConfigError that shows the broker that is wrong.
  */
 export function parseBrokers(value: unknown, protocol: string): KafkaBroker[] {
-  if (typeof value !== 'string') throw new ConfigError(`${describeValue(value)} is not a list of brokers ("kafka1:9092,kafka2:9092")`);
-  const items = value.split(',').map((item) => item.trim()).filter((item) => item !== '');
-  if (items.length === 0) throw new ConfigError(`${describeValue(value)} names no broker ("kafka1:9092,kafka2:9092")`);
+  if (typeof value !== 'string')
+    throw new ConfigError(`${describeValue(value)} is not a list of brokers ("kafka1:9092,kafka2:9092")`);
+  const items = value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+  if (items.length === 0)
+    throw new ConfigError(`${describeValue(value)} names no broker ("kafka1:9092,kafka2:9092")`);
   return items.map((item) => parseBroker(item, protocol));
 }
 
@@ -29,7 +35,9 @@ function parseBroker(item: string, protocol: string): KafkaBroker {
   const host = ipv6 ?? name;
   const port = digits === undefined ? DEFAULT_PORT : Number(digits);
   if (host === undefined || (ipv6 !== undefined && !isIPv6(ipv6)) || port < 1 || port > 65_535) {
-    throw new ConfigError(`${describeValue(item)} is not a broker; write host:port or [IPv6]:port, commas between brokers`);
+    throw new ConfigError(
+      `${describeValue(item)} is not a broker; write host:port or [IPv6]:port, commas between brokers`,
+    );
   }
   if (prefix !== undefined && prefix.toLowerCase() !== protocol) {
     throw new ConfigError(`${describeValue(item)} is not what security.protocol says: ${protocol}`);

@@ -1,5 +1,6 @@
-// A Kafka cluster as streams see it: which topic has which partitions, who leads them, and a connection to each leader. Streams with the
-// same settings share one cluster, and so one set of connections, however many buckets there are.
+// A Kafka cluster as streams see it: which topic has which partitions, who leads them, and a connection to
+// each leader. Streams with the same settings share one cluster, and so one set of connections, however many
+// buckets there are.
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { KafkaBroker } from './brokerList.js';
@@ -15,7 +16,8 @@ export interface TopicLayout {
   readonly fetchedAtMs: number;
 }
 
-export type ClusterSettings = LinkSettings & Pick<KafkaSettings, 'bootstrapServers' | 'clusterKey' | 'retryBackoffMs' | 'retryBackoffMaxMs'>;
+export type ClusterSettings = LinkSettings &
+  Pick<KafkaSettings, 'bootstrapServers' | 'clusterKey' | 'retryBackoffMs' | 'retryBackoffMaxMs'>;
 
 interface Waiter {
   readonly resolve: (layout: TopicLayout) => void;
@@ -40,7 +42,9 @@ export class Cluster {
   #nodes: ReadonlyMap<number, KafkaBroker> = new Map();
   readonly #layouts = new Map<string, TopicLayout>();
   readonly #links = new Map<number, Promise<Link>>();
-  /** Metadata has a connection of its own: on one that produces, a broker lets it wait for acknowledgements. */
+  /**
+   * Metadata has a connection of its own: on one that produces, a broker lets it wait for acknowledgements.
+   */
   #metadataLink: Link | undefined;
   #nextBootstrap = 0;
   #wanted = new Map<string, Waiter[]>();
@@ -49,7 +53,12 @@ export class Cluster {
   readonly #backOff = new Map<string, Hold>();
   #isClosed = false;
 
-  constructor(settings: ClusterSettings, log: Log, clock: Clock, readonly figures = new KafkaFigures()) {
+  constructor(
+    settings: ClusterSettings,
+    log: Log,
+    clock: Clock,
+    readonly figures = new KafkaFigures(),
+  ) {
     this.#settings = settings;
     this.#log = log;
     this.#clock = clock;
@@ -78,14 +87,18 @@ export class Cluster {
   }
 
   /**
-   * As `refresh`, but a failure that is only remembered is no answer: waits until some broker may be asked. A refused login is the exception.
+   * As `refresh`, but a failure that is only remembered is no answer: waits until some broker may be asked. A
+   * refused login is the exception.
    * @throws {KafkaFailure}
    */
   async ask(topic: string): Promise<TopicLayout> {
     const holds = this.#brokers().map(({ host, port }) => this.#backOff.get(`${host}:${port}`));
-    const waitMs = Math.min(...holds.map((hold) => (hold === undefined || hold.failure.code === 'AUTH' ? 0 : this.#leftMs(hold))));
+    const waitMs = Math.min(
+      ...holds.map((hold) => (hold === undefined || hold.failure.code === 'AUTH' ? 0 : this.#leftMs(hold))),
+    );
     // A timer may end a millisecond before the clock says so.
-    if (waitMs > 0 && this.#metadataLink?.isOpen !== true) await new Promise<void>((resolve) => void this.#clock.after(waitMs + 1, resolve));
+    if (waitMs > 0 && this.#metadataLink?.isOpen !== true)
+      await new Promise<void>((resolve) => void this.#clock.after(waitMs + 1, resolve));
     return this.refresh(topic);
   }
 
@@ -105,7 +118,8 @@ export class Cluster {
       return this.link(nodeId);
     }
     const broker = this.#nodes.get(nodeId);
-    if (broker === undefined) throw new KafkaFailure('CONNECTION', `node ${nodeId} is not part of the cluster just now`);
+    if (broker === undefined)
+      throw new KafkaFailure('CONNECTION', `node ${nodeId} is not part of the cluster just now`);
     const opening = this.#open(broker);
     this.#links.set(nodeId, opening);
     opening.catch(() => {
@@ -119,7 +133,11 @@ export class Cluster {
     this.#isClosed = true;
     const why = new KafkaFailure('CONNECTION', 'the cluster was closed');
     this.#metadataLink?.destroy(why);
-    for (const link of this.#links.values()) link.then((open) => open.destroy(why), () => undefined);
+    for (const link of this.#links.values())
+      link.then(
+        (open) => open.destroy(why),
+        () => undefined,
+      );
     this.#links.clear();
   }
 
@@ -152,7 +170,10 @@ export class Cluster {
   /** With acks 0 a broker that leads no more can only close the connection; nothing else would tell. */
   #refreshLedBy(nodeId: number): void {
     for (const [topic, { leaders }] of this.#layouts) {
-      if (leaders.includes(nodeId)) this.refresh(topic).catch((error: unknown) => this.#log.debug(`metadata stays as it is: ${String(error)}`));
+      if (leaders.includes(nodeId))
+        this.refresh(topic).catch((error: unknown) =>
+          this.#log.debug(`metadata stays as it is: ${String(error)}`),
+        );
     }
   }
 
@@ -162,7 +183,9 @@ export class Cluster {
     for (const topic of metadata.topics) this.#learnTopic(topic, wanted.get(topic.topic) ?? []);
     const answered = new Set(metadata.topics.map(({ topic }) => topic));
     for (const [topic, waiters] of wanted) {
-      if (!answered.has(topic)) for (const { reject } of waiters) reject(new KafkaFailure('PROTOCOL', `the broker said nothing of topic ${topic}`));
+      if (!answered.has(topic))
+        for (const { reject } of waiters)
+          reject(new KafkaFailure('PROTOCOL', `the broker said nothing of topic ${topic}`));
     }
   }
 
@@ -175,12 +198,14 @@ export class Cluster {
       return;
     }
     this.#layouts.delete(topic);
-    const what = errorCode === UNKNOWN_TOPIC ? this.#missingTopic() : `can't be written to: ${errorText(errorCode)}`;
+    const what =
+      errorCode === UNKNOWN_TOPIC ? this.#missingTopic() : `can't be written to: ${errorText(errorCode)}`;
     for (const { reject } of waiters) reject(new KafkaFailure('TOPIC', `topic ${topic} ${what}`));
   }
 
   #missingTopic(): string {
-    if (this.#settings.allowAutoCreateTopics) return 'does not exist, and the cluster does not make it (auto.create.topics.enable of its brokers): make it';
+    if (this.#settings.allowAutoCreateTopics)
+      return 'does not exist, and the cluster does not make it (auto.create.topics.enable of its brokers): make it';
     return 'does not exist: make it, or set allow.auto.create.topics';
   }
 
@@ -189,7 +214,10 @@ export class Cluster {
       const now = nodes.get(nodeId);
       if (now === undefined || (now.host === host && now.port === port)) continue;
       const why = new KafkaFailure('CONNECTION', `node ${nodeId} has moved to ${now.host}:${now.port}`);
-      this.#links.get(nodeId)?.then((link) => link.destroy(why), () => undefined);
+      this.#links.get(nodeId)?.then(
+        (link) => link.destroy(why),
+        () => undefined,
+      );
       this.#links.delete(nodeId);
     }
   }
@@ -269,8 +297,16 @@ function noBroker(failures: readonly KafkaFailure[]): KafkaFailure {
   const heard = failures.filter(({ code }) => code !== 'CONNECTION' && code !== 'TIMEOUT');
   const worst = heard.find(({ code }) => code === 'AUTH') ?? heard[0];
   const all = worst === undefined ? failures : [worst, ...failures.filter((failure) => failure !== worst)];
-  const heading = worst === undefined ? 'no broker answers' : worst.code === 'AUTH' ? 'no broker lets us in' : 'no broker can be used';
-  return new KafkaFailure(worst?.code ?? failures.at(-1)?.code ?? 'CONNECTION', `${heading}: ${all.map(({ message }) => message).join('; ')}`);
+  const heading =
+    worst === undefined
+      ? 'no broker answers'
+      : worst.code === 'AUTH'
+        ? 'no broker lets us in'
+        : 'no broker can be used';
+  return new KafkaFailure(
+    worst?.code ?? failures.at(-1)?.code ?? 'CONNECTION',
+    `${heading}: ${all.map(({ message }) => message).join('; ')}`,
+  );
 }
 
 function unique(brokers: readonly KafkaBroker[]): readonly KafkaBroker[] {

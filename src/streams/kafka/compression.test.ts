@@ -16,10 +16,18 @@ class Codec {
 }
 
 /** One record batch after another, as a stream sends them: which of them were compressed. */
-async function send(gauge: CompressionGauge, codec: Codec, batches: number, records = MEGABYTE): Promise<boolean[]> {
+async function send(
+  gauge: CompressionGauge,
+  codec: Codec,
+  batches: number,
+  records = MEGABYTE,
+): Promise<boolean[]> {
   const sent: boolean[] = [];
   for (let i = 0; i < batches; i++) {
-    sent.push((await gauge.isWorthTrying(records, codec.compress)) && gauge.wasWorthIt(records.length, codec.compress(records).length));
+    sent.push(
+      (await gauge.isWorthTrying(records, codec.compress)) &&
+        gauge.wasWorthIt(records.length, codec.compress(records).length),
+    );
   }
   return sent;
 }

@@ -14,7 +14,8 @@ class Addresses implements Dialling {
   readonly sockets = new Map<string, net.Socket>();
   constructor(readonly all: readonly string[]) {}
 
-  readonly addressesOf = (): Promise<{ address: string }[]> => Promise.resolve(this.all.map((address) => ({ address })));
+  readonly addressesOf = (): Promise<{ address: string }[]> =>
+    Promise.resolve(this.all.map((address) => ({ address })));
   readonly connect = (address: string): net.Socket => {
     const socket = new net.Socket();
     this.sockets.set(address, socket);
@@ -72,16 +73,23 @@ describe('dial', () => {
   test('connects for real, and says what a name has wrong', async () => {
     const server = net.createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const socket = await dial({ host: '127.0.0.1', port: (server.address() as net.AddressInfo).port }, ending.signal);
+    const socket = await dial(
+      { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port },
+      ending.signal,
+    );
     expect(socket.remoteAddress).toBe('127.0.0.1');
     socket.destroy();
     server.close();
-    await expect(dial({ host: 'no-such-host.invalid', port: 1 }, ending.signal)).rejects.toThrow(/no-such-host\.invalid/);
+    await expect(dial({ host: 'no-such-host.invalid', port: 1 }, ending.signal)).rejects.toThrow(
+      /no-such-host\.invalid/,
+    );
   });
 });
 
 test('messageOf is never empty, whatever failed', () => {
-  expect(messageOf(new AggregateError([refused(SLOW), refused(SLOW), refused(DEAD)]))).toBe(`${refused(SLOW).message}; ${refused(DEAD).message}`);
+  expect(messageOf(new AggregateError([refused(SLOW), refused(SLOW), refused(DEAD)]))).toBe(
+    `${refused(SLOW).message}; ${refused(DEAD).message}`,
+  );
   expect(messageOf(new AggregateError([]))).toBe('AggregateError');
   expect(messageOf(Object.assign(new Error(''), { code: 'ETIMEDOUT' }))).toBe('ETIMEDOUT');
   expect(messageOf(new TypeError(''))).toBe('TypeError');

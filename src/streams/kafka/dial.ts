@@ -1,5 +1,6 @@
-// A TCP connection to a name that may have several addresses. Promise: an address that is slow keeps all the time there is; after a moment the
-// next one is tried beside it, and the first that answers is taken (RFC 8305). Node's own way gives each but the last 250 ms, and then up.
+// A TCP connection to a name that may have several addresses. Promise: an address that is slow keeps all the
+// time there is; after a moment the next one is tried beside it, and the first that answers is taken (RFC
+// 8305). Node's own way gives each but the last 250 ms, and then up.
 import { promises as dns } from 'node:dns';
 import * as net from 'node:net';
 import type { KafkaBroker } from './brokerList.js';
@@ -22,7 +23,11 @@ const SYSTEM: Dialling = {
  * @param signal ends it, and whatever is open then
  * @throws Error why no address answers; of several, an AggregateError with what each said
  */
-export async function dial({ host, port }: KafkaBroker, signal: AbortSignal, { addressesOf, connect }: Dialling = SYSTEM): Promise<net.Socket> {
+export async function dial(
+  { host, port }: KafkaBroker,
+  signal: AbortSignal,
+  { addressesOf, connect }: Dialling = SYSTEM,
+): Promise<net.Socket> {
   const addresses = byTurns(await addressesOf(host));
   signal.throwIfAborted();
   const race = new Race(addresses, (address) => connect(address, port));
@@ -44,7 +49,9 @@ class Race {
   #timer: NodeJS.Timeout | undefined;
   #take: (socket: net.Socket) => void = () => undefined;
   fail: (why: Error) => void = () => undefined;
-  readonly winner = new Promise<net.Socket>((resolve, reject) => [this.#take, this.fail] = [resolve, reject]);
+  readonly winner = new Promise<net.Socket>(
+    (resolve, reject) => ([this.#take, this.fail] = [resolve, reject]),
+  );
 
   constructor(addresses: readonly string[], open: (address: string) => net.Socket) {
     this.#waiting = [...addresses];
@@ -76,11 +83,14 @@ class Race {
     if (!this.#running.delete(socket)) return;
     this.#failures.push(error);
     if (this.#waiting.length > 0) this.#tryNext();
-    else if (this.#running.size === 0) this.fail(this.#failures.length === 1 ? error : new AggregateError(this.#failures));
+    else if (this.#running.size === 0)
+      this.fail(this.#failures.length === 1 ? error : new AggregateError(this.#failures));
   }
 }
 
-/** IPv6 and IPv4 by turns, beginning with what the system has first: one of them may lead nowhere as a whole. */
+/**
+ * IPv6 and IPv4 by turns, beginning with what the system has first: one of them may lead nowhere as a whole.
+ */
 function byTurns(found: readonly { readonly address: string }[]): string[] {
   const all = found.map(({ address }) => address);
   const like = all.filter((address) => net.isIP(address) === net.isIP(all[0]!));

@@ -1,11 +1,12 @@
-// Every error code of Kafka 4.1, sorted by what can change it: time, a person, or nothing. docs/kafka-errors.md shows the same table, code by code.
-// Promise: only an error that concerns a frame itself ever takes it off the way to its topic. A code that is not here is tried again.
+// Every error code of Kafka 4.1, sorted by what can change it: time, a person, or nothing.
+// docs/kafka-errors.md shows the same table, code by code. Promise: only an error that concerns a frame
+// itself ever takes it off the way to its topic. A code that is not here is tried again.
 
 /**
- * What an error means for the record batch that it came for:
- * `again` the same bytes, as soon as who leads has been looked up · `later` likewise, after the longest wait ·
- * `person` likewise, and it concerns the topic as a whole: no time changes it, somebody must ·
- * `never` some frame of it will never do: it is sent in halves, until what is refused is one frame, which is rejected.
+ * What an error means for the record batch that it came for: `again` the same bytes, as soon as who leads has
+ * been looked up · `later` likewise, after the longest wait · `person` likewise, and it concerns the topic as
+ * a whole: no time changes it, somebody must · `never` some frame of it will never do: it is sent in halves,
+ * until what is refused is one frame, which is rejected.
  */
 export type Verdict = 'delivered' | 'again' | 'later' | 'person' | 'never';
 
@@ -59,28 +60,32 @@ const FOR_A_PERSON: Readonly<Record<string, string>> = {
   "give this user the ACL that is missing; the broker's log names it": `
     30 GROUP_AUTHORIZATION_FAILED 31 CLUSTER_AUTHORIZATION_FAILED 53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED
     65 DELEGATION_TOKEN_AUTHORIZATION_FAILED`,
-  "set this machine's clock, let the topic take older or newer times (message.timestamp.before.max.ms, message.timestamp.after.max.ms), or set replace.refused.timestamps": '32 INVALID_TIMESTAMP',
+  "set this machine's clock, let the topic take older or newer times (message.timestamp.before.max.ms, message.timestamp.after.max.ms), or set replace.refused.timestamps":
+    '32 INVALID_TIMESTAMP',
   'see to the login (security.protocol, sasl.mechanisms, sasl.username, sasl.password)': `
     33 UNSUPPORTED_SASL_MECHANISM 34 ILLEGAL_SASL_STATE 54 SECURITY_DISABLED 58 SASL_AUTHENTICATION_FAILED
     61 DELEGATION_TOKEN_AUTH_DISABLED 62 DELEGATION_TOKEN_NOT_FOUND 63 DELEGATION_TOKEN_OWNER_MISMATCH
     64 DELEGATION_TOKEN_REQUEST_NOT_ALLOWED 66 DELEGATION_TOKEN_EXPIRED 67 INVALID_PRINCIPAL_TYPE
     93 UNACCEPTABLE_CREDENTIAL 97 PRINCIPAL_DESERIALIZATION_FAILURE`,
-  "the broker must be Kafka 0.11 or newer, and so must the topic's message.format.version": '35 UNSUPPORTED_VERSION 43 UNSUPPORTED_FOR_MESSAGE_FORMAT',
+  "the broker must be Kafka 0.11 or newer, and so must the topic's message.format.version":
+    '35 UNSUPPORTED_VERSION 43 UNSUPPORTED_FOR_MESSAGE_FORMAT',
   'the brokers would not make the topic as they make topics by themselves: make it, or change num.partitions and default.replication.factor': `
     37 INVALID_PARTITIONS 38 INVALID_REPLICATION_FACTOR 39 INVALID_REPLICA_ASSIGNMENT 40 INVALID_CONFIG`,
   "see the broker's log: it says what it did not understand": '42 INVALID_REQUEST',
-  "change the policy of the brokers, or what it asks of the topic; the broker's log names it": '44 POLICY_VIOLATION',
+  "change the policy of the brokers, or what it asks of the topic; the broker's log names it":
+    '44 POLICY_VIOLATION',
   'set another compression.codec': '76 UNSUPPORTED_COMPRESSION_TYPE',
 };
 
 /**
- * By what a person can do for those that were rejected. It concerns a frame by itself, which must not hold up all behind it: it goes to the
- * rejected frames, where it is kept.
+ * By what a person can do for those that were rejected. It concerns a frame by itself, which must not hold up
+ * all behind it: it goes to the rejected frames, where it is kept.
  */
 const OF_A_FRAME: Readonly<Record<string, string>> = {
   "raise the topic's max.message.bytes, and send what was rejected": '10 MESSAGE_TOO_LARGE',
   "raise the topic's segment.bytes, and send what was rejected": '18 RECORD_LIST_TOO_LARGE',
-  'a compacted topic takes no frames without a key, and a schema no others than its own: change the topic or the sender': '87 INVALID_RECORD',
+  'a compacted topic takes no frames without a key, and a schema no others than its own: change the topic or the sender':
+    '87 INVALID_RECORD',
 };
 
 /** Source: kafka.apache.org/protocol#protocol_error_codes; a test compares it with Kafka's own. */
@@ -108,5 +113,10 @@ export function errorText(errorCode: number): string {
 }
 
 function rows(codes: string, verdict: Verdict, advice: string): ErrorCode[] {
-  return [...codes.matchAll(/(-?\d+) (\w+)/g)].map(([, code, name]) => ({ code: Number(code), name: name!, verdict, advice }));
+  return [...codes.matchAll(/(-?\d+) (\w+)/g)].map(([, code, name]) => ({
+    code: Number(code),
+    name: name!,
+    verdict,
+    advice,
+  }));
 }

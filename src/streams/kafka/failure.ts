@@ -1,4 +1,5 @@
-// What can go wrong between Kahe and Kafka, and what becomes of the frames then. Nothing is ever dropped for an error we don't know.
+// What can go wrong between Kahe and Kafka, and what becomes of the frames then. Nothing is ever dropped for
+// an error we don't know.
 
 export type KafkaFailureCode =
   /** No connection, or it broke. */
@@ -14,7 +15,10 @@ export type KafkaFailureCode =
 
 export class KafkaFailure extends Error {
   override readonly name = 'KafkaFailure';
-  constructor(readonly code: KafkaFailureCode, message: string) {
+  constructor(
+    readonly code: KafkaFailureCode,
+    message: string,
+  ) {
     super(message);
   }
 }

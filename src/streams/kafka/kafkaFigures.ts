@@ -1,8 +1,10 @@
-// What is counted of each broker, whichever cluster asks it: requests, their bytes, how long they took, what went wrong, connections. Filled
-// once a request, and once a connection; read by whoever reports.
+// What is counted of each broker, whichever cluster asks it: requests, their bytes, how long they took, what
+// went wrong, connections. Filled once a request, and once a connection; read by whoever reports.
 
 /** Upper bounds of the latency's steps, in seconds; what took longer is counted in the last one. */
-export const LATENCY_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
+export const LATENCY_BOUNDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+] as const;
 
 export class BrokerFigures {
   /** Produce requests that were sent, and the bytes of their record batches. */

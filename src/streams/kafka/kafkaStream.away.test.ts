@@ -1,7 +1,15 @@
-// A topic of which one partition can't be written: the others get all that is theirs, and its frames come back, in order, until it is let in again.
+// A topic of which one partition can't be written: the others get all that is theirs, and its frames come
+// back, in order, until it is let in again.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../test/support/fakeBroker.js';
-import { KafkaWorkbench, frame, numbered, type Frame, type LibrdkafkaSettings, type Outcome } from '../../../test/support/kafkaWorkbench.js';
+import {
+  KafkaWorkbench,
+  frame,
+  numbered,
+  type Frame,
+  type LibrdkafkaSettings,
+  type Outcome,
+} from '../../../test/support/kafkaWorkbench.js';
 import type { KafkaStream } from './kafkaStream.js';
 
 let cluster: FakeCluster;
@@ -23,10 +31,14 @@ afterEach(async () => {
 const BRIEF: LibrdkafkaSettings = { 'message.timeout.ms': 300 };
 /** Partitions of `three`: consistent_random puts these keys on 0, 1 and 2. */
 const KEYS = ['user-3', 'user-2', 'user-0'];
-const keyed = (messages: readonly string[]): Frame[] => messages.map((message, i) => ({ key: KEYS[i % 3]!, message }));
-const of = (partition: number, messages: readonly string[]): string[] => messages.filter((_, i) => i % 3 === partition);
-const opened = (settings: LibrdkafkaSettings = BRIEF): Promise<KafkaStream> => bench.opened('three', cluster.bootstrap, settings);
-const write = (stream: KafkaStream, messages: readonly (string | Frame)[]): Promise<Outcome> => bench.write(stream, 'three', messages);
+const keyed = (messages: readonly string[]): Frame[] =>
+  messages.map((message, i) => ({ key: KEYS[i % 3]!, message }));
+const of = (partition: number, messages: readonly string[]): string[] =>
+  messages.filter((_, i) => i % 3 === partition);
+const opened = (settings: LibrdkafkaSettings = BRIEF): Promise<KafkaStream> =>
+  bench.opened('three', cluster.bootstrap, settings);
+const write = (stream: KafkaStream, messages: readonly (string | Frame)[]): Promise<Outcome> =>
+  bench.write(stream, 'three', messages);
 const texts = (outcome: Outcome): string[] => outcome.undelivered.map(({ message }) => message);
 
 function appended(partition: number): string[] {
@@ -37,37 +49,65 @@ const [FIRST, NEXT, LAST] = [numbered(9, 'first'), numbered(9, 'next'), numbered
 
 describe('KafkaStream: one partition is away', () => {
   test.each([
-    ['it has no leader', async () => cluster.moveLeader('three', 1, -1), async () => cluster.moveLeader('three', 1, 2)],
+    [
+      'it has no leader',
+      async () => cluster.moveLeader('three', 1, -1),
+      async () => cluster.moveLeader('three', 1, 2),
+    ],
     ['its node is gone', () => cluster.takeDown(2), () => cluster.bringUp(2)],
-    ['it refuses for want of replicas', async () => void (cluster.always.Produce = { kind: 'error', code: ErrorCode.notEnoughReplicas, partition: 1 }), async () => { delete cluster.always.Produce; }],
-  ] satisfies [string, () => Promise<void>, () => Promise<void>][])('%s: the others get all, its frames are handed back, in order, until it is let in again', async (_, goAway, comeBack) => {
-    const stream = await opened();
-    await write(stream, keyed(numbered(3, 'warm')));
-    await goAway();
-    // Something is written to the others all the while, as under load.
-    const [first, next] = await Promise.all([write(stream, keyed(FIRST)), new Promise((resolve) => setTimeout(resolve, 20)).then(() => write(stream, keyed(NEXT)))]);
-    expect([first, next].map(({ error, settled }) => [error?.code, settled.delivered])).toEqual([['AWAY', 6], ['AWAY', 6]]);
-    expect([texts(first), texts(next)]).toEqual([of(1, FIRST), of(1, NEXT)]);
-    expect(stream.away).toContain('three[1]');
+    [
+      'it refuses for want of replicas',
+      async () =>
+        void (cluster.always.Produce = { kind: 'error', code: ErrorCode.notEnoughReplicas, partition: 1 }),
+      async () => {
+        delete cluster.always.Produce;
+      },
+    ],
+  ] satisfies [string, () => Promise<void>, () => Promise<void>][])(
+    '%s: the others get all, its frames are handed back, in order, until it is let in again',
+    async (_, goAway, comeBack) => {
+      const stream = await opened();
+      await write(stream, keyed(numbered(3, 'warm')));
+      await goAway();
+      // Something is written to the others all the while, as under load.
+      const [first, next] = await Promise.all([
+        write(stream, keyed(FIRST)),
+        new Promise((resolve) => setTimeout(resolve, 20)).then(() => write(stream, keyed(NEXT))),
+      ]);
+      expect([first, next].map(({ error, settled }) => [error?.code, settled.delivered])).toEqual([
+        ['AWAY', 6],
+        ['AWAY', 6],
+      ]);
+      expect([texts(first), texts(next)]).toEqual([of(1, FIRST), of(1, NEXT)]);
+      expect(stream.away).toContain('three[1]');
 
-    // Handed back at once from now on.
-    const before = cluster.requests.Produce;
-    const last = await write(stream, keyed(LAST));
-    expect([last.error?.code, texts(last)]).toEqual(['AWAY', of(1, LAST)]);
-    expect(cluster.requests.Produce - before).toBeLessThanOrEqual(2);
+      // Handed back at once from now on.
+      const before = cluster.requests.Produce;
+      const last = await write(stream, keyed(LAST));
+      expect([last.error?.code, texts(last)]).toEqual(['AWAY', of(1, LAST)]);
+      expect(cluster.requests.Produce - before).toBeLessThanOrEqual(2);
 
-    await comeBack();
-    await expect.poll(async () => stream.probe().then(() => stream.hasReturned, () => false)).toBe(true);
-    // Found back, and not let in yet: newer frames must not pass those that came back.
-    expect(texts(await write(stream, keyed(numbered(3, 'early'))))).toEqual(['early 1']);
-    stream.readmit();
-    expect([stream.away, stream.hasReturned]).toEqual([undefined, false]);
-    for (const { undelivered } of [first, next, last]) expect((await write(stream, undelivered)).error).toBeUndefined();
-    for (const partition of [0, 1, 2]) {
-      const all = [numbered(3, 'warm'), FIRST, NEXT, LAST].flatMap((messages) => of(partition, messages));
-      expect(appended(partition).filter((message) => !message.startsWith('early'))).toEqual(all);
-    }
-  });
+      await comeBack();
+      await expect
+        .poll(async () =>
+          stream.probe().then(
+            () => stream.hasReturned,
+            () => false,
+          ),
+        )
+        .toBe(true);
+      // Found back, and not let in yet: newer frames must not pass those that came back.
+      expect(texts(await write(stream, keyed(numbered(3, 'early'))))).toEqual(['early 1']);
+      stream.readmit();
+      expect([stream.away, stream.hasReturned]).toEqual([undefined, false]);
+      for (const { undelivered } of [first, next, last])
+        expect((await write(stream, undelivered)).error).toBeUndefined();
+      for (const partition of [0, 1, 2]) {
+        const all = [numbered(3, 'warm'), FIRST, NEXT, LAST].flatMap((messages) => of(partition, messages));
+        expect(appended(partition).filter((message) => !message.startsWith('early'))).toEqual(all);
+      }
+    },
+  );
 
   test('frames without a key wait for no partition: those that it was to get go to another', async () => {
     const stream = await opened();
@@ -78,11 +118,20 @@ describe('KafkaStream: one partition is away', () => {
     // Its broker says no more: those that were on their way to it are sent to others, once its time is over.
     cluster.always.Produce = { kind: 'error', code: ErrorCode.notLeaderOrFollower, partition: 1 };
     const fresh = await opened({ ...BRIEF, 'topic.metadata.refresh.interval.ms': 10 });
-    const outcomes = await Promise.all(groups.map((group, i) => write(fresh, [...group.map((message) => `again ${message}`), ...keyed(numbered(3, `keyed ${i}`))])));
+    const outcomes = await Promise.all(
+      groups.map((group, i) =>
+        write(fresh, [...group.map((message) => `again ${message}`), ...keyed(numbered(3, `keyed ${i}`))]),
+      ),
+    );
     expect(outcomes.flatMap(texts)).toEqual(groups.map((_, i) => `keyed ${i} 1`));
     const all = [...appended(0), ...appended(2)];
     expect(all.filter((message) => message.startsWith('group')).sort()).toEqual(groups.flat().sort());
-    expect(all.filter((message) => message.startsWith('again')).sort()).toEqual(groups.flat().map((message) => `again ${message}`).sort());
+    expect(all.filter((message) => message.startsWith('again')).sort()).toEqual(
+      groups
+        .flat()
+        .map((message) => `again ${message}`)
+        .sort(),
+    );
     expect(appended(1)).toEqual([]);
   });
 
@@ -95,15 +144,34 @@ describe('KafkaStream: one partition is away', () => {
     expect([failed.error?.code, texts(failed)]).toEqual(['UNREACHABLE', FIRST]);
     await expect(stream.probe()).rejects.toThrow(Error);
     await cluster.bringUp(1);
-    await expect.poll(async () => stream.probe().then(() => stream.away, (error: unknown) => String(error))).toMatch(/^partitions three\[1, 2\] are away/);
+    await expect
+      .poll(async () =>
+        stream.probe().then(
+          () => stream.away,
+          (error: unknown) => String(error),
+        ),
+      )
+      .toMatch(/^partitions three\[1, 2\] are away/);
     const again = await write(stream, failed.undelivered);
     expect([again.error?.code, again.settled.delivered]).toEqual(['AWAY', 3]);
-    expect(again.undelivered).toEqual(keyed(FIRST).map(frame).filter((_, i) => i % 3 > 0));
+    expect(again.undelivered).toEqual(
+      keyed(FIRST)
+        .map(frame)
+        .filter((_, i) => i % 3 > 0),
+    );
     await cluster.bringUp(2);
-    await expect.poll(async () => stream.probe().then(() => stream.hasReturned, () => false)).toBe(true);
+    await expect
+      .poll(async () =>
+        stream.probe().then(
+          () => stream.hasReturned,
+          () => false,
+        ),
+      )
+      .toBe(true);
     stream.readmit();
     expect((await write(stream, again.undelivered)).error).toBeUndefined();
-    for (const partition of [0, 1, 2]) expect(appended(partition)).toEqual([...of(partition, numbered(3, 'warm')), ...of(partition, FIRST)]);
+    for (const partition of [0, 1, 2])
+      expect(appended(partition)).toEqual([...of(partition, numbered(3, 'warm')), ...of(partition, FIRST)]);
   });
 
   test('closed with frames for it and for others outstanding: all that is not delivered comes back, in its order', async () => {

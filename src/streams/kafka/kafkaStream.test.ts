@@ -2,7 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../test/support/fakeBroker.js';
-import { KafkaWorkbench, frame, numbered, type Frame, type LibrdkafkaSettings, type Outcome } from '../../../test/support/kafkaWorkbench.js';
+import {
+  KafkaWorkbench,
+  frame,
+  numbered,
+  type Frame,
+  type LibrdkafkaSettings,
+  type Outcome,
+} from '../../../test/support/kafkaWorkbench.js';
 import { decodeRecordBatch } from '../../../test/support/recordBatchDecoder.js';
 import { Batch } from '../../frames/batch.js';
 import { encodeFrame } from '../../frames/frame.js';
@@ -19,9 +26,13 @@ for (const codec of ['none', 'gzip', 'snappy', 'lz4', 'zstd']) {
       const cluster = await startFakeCluster(1, { contract: [1] });
       const bench = new KafkaWorkbench();
       return {
-        stream: bench.stream('contract', cluster.bootstrap, { 'message.timeout.ms': 200, 'compression.codec': codec }),
+        stream: bench.stream('contract', cluster.bootstrap, {
+          'message.timeout.ms': 200,
+          'compression.codec': codec,
+        }),
         bucket: 'contract',
-        read: async () => cluster.appended('contract', 0).map(({ key, value }) => encodeFrame('contract', key, value!)),
+        read: async () =>
+          cluster.appended('contract', 0).map(({ key, value }) => encodeFrame('contract', key, value!)),
         breakIt: () => cluster.takeDown(1),
         heal: () => cluster.bringUp(1),
         cleanup: async () => {
@@ -46,14 +57,17 @@ afterEach(async () => {
   await bench.close();
   await cluster.close();
   expect(bench.budget.heldBytes).toBe(0);
-  // `heldBytes` could be 0 as a sum: what is encoded must be nothing by itself, or this much more would not fit.
+  // `heldBytes` could be 0 as a sum: what is encoded must be nothing by itself, or this much more would not
+  // fit.
   expect(bench.budget.takeEncoded(bench.budget.limitBytes * 100)).toBe(true);
   expect(cluster.problems).toEqual([]);
   expect(unhandled).toEqual([]);
 });
 
-const opened = (topic: string, settings?: LibrdkafkaSettings): Promise<KafkaStream> => bench.opened(topic, cluster.bootstrap, settings);
-const write = (stream: KafkaStream, topic: string, messages: readonly (string | Frame)[]): Promise<Outcome> => bench.write(stream, topic, messages);
+const opened = (topic: string, settings?: LibrdkafkaSettings): Promise<KafkaStream> =>
+  bench.opened(topic, cluster.bootstrap, settings);
+const write = (stream: KafkaStream, topic: string, messages: readonly (string | Frame)[]): Promise<Outcome> =>
+  bench.write(stream, topic, messages);
 
 function appended(topic: string, partition = 0): string[] {
   return cluster.appended(topic, partition).map(({ value }) => value!.toString());
@@ -65,7 +79,8 @@ function appendedOfAll(topic: string, partitions: number): string[] {
 
 /** Partitions of `three`: consistent_random puts these keys on 0, 1 and 2. */
 const KEYS = ['user-3', 'user-2', 'user-0'];
-const keyed = (messages: readonly string[]): Frame[] => messages.map((message, i) => ({ key: KEYS[i % 3]!, message }));
+const keyed = (messages: readonly string[]): Frame[] =>
+  messages.map((message, i) => ({ key: KEYS[i % 3]!, message }));
 
 describe('KafkaStream: what is sent', () => {
   it('keeps key, null key, empty message and time of arrival', async () => {
@@ -75,7 +90,13 @@ describe('KafkaStream: what is sent', () => {
     batch.append(late, 0, late.length, 1, 1_700_000_000_250);
     await stream.write(batch);
     batch.release();
-    expect(cluster.appended('one', 0).map(({ key, value, timestamp }) => ({ key: key?.toString() ?? null, value: value!.toString('latin1'), timestamp }))).toEqual([
+    expect(
+      cluster.appended('one', 0).map(({ key, value, timestamp }) => ({
+        key: key?.toString() ?? null,
+        value: value!.toString('latin1'),
+        timestamp,
+      })),
+    ).toEqual([
       { key: 'k', value: 'v', timestamp: 1_700_000_000_000 },
       { key: null, value: 'no key', timestamp: 1_700_000_000_000 },
       { key: null, value: '', timestamp: 1_700_000_000_000 },
@@ -86,7 +107,10 @@ describe('KafkaStream: what is sent', () => {
   it('what does not shrink is sent as it is, once tried; what shrinks is compressed; all of it arrives', async () => {
     const stream = await opened('one', { 'compression.codec': 'snappy' });
     const random = Array.from({ length: 400 }, () => randomBytes(60).toString('latin1'));
-    const repeated = Array.from({ length: 400 }, (_, i) => `the same words again and again, number ${i}, the same words again and again`);
+    const repeated = Array.from(
+      { length: 400 },
+      (_, i) => `the same words again and again, number ${i}, the same words again and again`,
+    );
     const groups = [repeated, random, random, ...Array.from({ length: 15 }, () => repeated)];
     for (const group of groups) {
       const batch = new Batch('one', bench.budget);
@@ -98,11 +122,22 @@ describe('KafkaStream: what is sent', () => {
       batch.release();
     }
     const sent = cluster.produced.map(({ recordBatch }) => decodeRecordBatch(recordBatch));
-    expect(sent.map(({ codec }) => codec)).toEqual(['snappy', 'none', ...Array<string>(15).fill('none'), 'snappy']);
-    expect(sent.flatMap(({ records }) => records.map(({ value }) => value!.toString('latin1')))).toEqual(groups.flat());
+    expect(sent.map(({ codec }) => codec)).toEqual([
+      'snappy',
+      'none',
+      ...Array<string>(15).fill('none'),
+      'snappy',
+    ]);
+    expect(sent.flatMap(({ records }) => records.map(({ value }) => value!.toString('latin1')))).toEqual(
+      groups.flat(),
+    );
   });
 
-  it.each([['all', -1], ['1', 1], ['0', 0]])('asks for acks %s', async (acks, wire) => {
+  it.each([
+    ['all', -1],
+    ['1', 1],
+    ['0', 0],
+  ])('asks for acks %s', async (acks, wire) => {
     const stream = await opened('one', { acks });
     expect((await write(stream, 'one', numbered(3))).settled).toEqual({ delivered: 3, rejected: 0 });
     await expect.poll(() => appended('one')).toEqual(numbered(3));
@@ -119,7 +154,9 @@ describe('KafkaStream: what is sent', () => {
   it('cuts a batch at batch.num.messages and at batch.size, in order', async () => {
     const stream = await opened('one', { 'batch.num.messages': 10 });
     await write(stream, 'one', numbered(25));
-    expect(cluster.produced.map(({ recordBatch }) => decodeRecordBatch(recordBatch).records.length)).toEqual([10, 10, 5]);
+    expect(cluster.produced.map(({ recordBatch }) => decodeRecordBatch(recordBatch).records.length)).toEqual([
+      10, 10, 5,
+    ]);
     const small = await opened('one', { 'batch.size': 2000 });
     const big = numbered(10, 'x'.repeat(500));
     await write(small, 'one', big);
@@ -136,8 +173,12 @@ describe('KafkaStream: what is sent', () => {
     await write(stream, 'three', keyed(numbered(30)));
     // 10 frames a partition, 5 a record batch: each partition two, one after the other, three in a request.
     const requests = new Map<number, number[]>();
-    for (const { request, partition } of cluster.produced) requests.set(request, [...(requests.get(request) ?? []), partition]);
-    expect([...requests.values()].map((partitions) => [...partitions].sort())).toEqual([[0, 1, 2], [0, 1, 2]]);
+    for (const { request, partition } of cluster.produced)
+      requests.set(request, [...(requests.get(request) ?? []), partition]);
+    expect([...requests.values()].map((partitions) => [...partitions].sort())).toEqual([
+      [0, 1, 2],
+      [0, 1, 2],
+    ]);
   });
 
   it('bundles the partitions of several buckets on one connection', async () => {
@@ -157,10 +198,13 @@ describe('KafkaStream: what is sent', () => {
     cluster.always.Produce = { kind: 'delay', ms: 3 };
     const stream = await opened('spread', { 'batch.num.messages': 3 });
     const frames = Array.from({ length: 200 }, (_, i) => ({ key: `user-${i % 17}`, message: `m${i}` }));
-    await Promise.all(Array.from({ length: 10 }, (_, g) => write(stream, 'spread', frames.slice(g * 20, g * 20 + 20))));
+    await Promise.all(
+      Array.from({ length: 10 }, (_, g) => write(stream, 'spread', frames.slice(g * 20, g * 20 + 20))),
+    );
     const byKey = new Map<string, string[]>();
     for (let partition = 0; partition < 4; partition++) {
-      for (const { key, value } of cluster.appended('spread', partition)) byKey.set(key!.toString(), [...(byKey.get(key!.toString()) ?? []), value!.toString()]);
+      for (const { key, value } of cluster.appended('spread', partition))
+        byKey.set(key!.toString(), [...(byKey.get(key!.toString()) ?? []), value!.toString()]);
     }
     const expected = new Map<string, string[]>();
     for (const { key, message } of frames) expected.set(key, [...(expected.get(key) ?? []), message]);
@@ -173,12 +217,16 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     const stream = await opened('three');
     await write(stream, 'three', keyed(numbered(3, 'warm')));
     cluster.produced.length = 0;
-    cluster.script.Produce.push({ kind: 'error', code: ErrorCode.notLeaderOrFollower, partition: 1 }, { kind: 'error', code: ErrorCode.notEnoughReplicas, partition: 1 });
+    cluster.script.Produce.push(
+      { kind: 'error', code: ErrorCode.notLeaderOrFollower, partition: 1 },
+      { kind: 'error', code: ErrorCode.notEnoughReplicas, partition: 1 },
+    );
     expect((await write(stream, 'three', keyed(numbered(9)))).settled.delivered).toBe(9);
     const sent = cluster.produced.filter(({ partition }) => partition === 1);
     expect(sent).toHaveLength(3);
     for (const { recordBatch } of sent) expect(recordBatch.equals(sent[0]!.recordBatch)).toBe(true);
-    for (const other of [0, 2]) expect(cluster.produced.filter(({ partition }) => partition === other)).toHaveLength(1);
+    for (const other of [0, 2])
+      expect(cluster.produced.filter(({ partition }) => partition === other)).toHaveLength(1);
     expect(appendedOfAll('three', 3).sort()).toEqual(numbered(9));
   });
 
@@ -189,7 +237,10 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     const writes = Array.from({ length: 8 }, (_, i) => write(stream, 'one', numbered(50, `batch ${i}`)));
     await Promise.all(writes);
     expect(cluster.produced[1]!.recordBatch.equals(cluster.produced[2]!.recordBatch)).toBe(true);
-    expect(appended('one')).toEqual(['warm', ...Array.from({ length: 8 }, (_, i) => numbered(50, `batch ${i}`)).flat()]);
+    expect(appended('one')).toEqual([
+      'warm',
+      ...Array.from({ length: 8 }, (_, i) => numbered(50, `batch ${i}`)).flat(),
+    ]);
   });
 
   it('follows a leader that moves, in order and without a double', async () => {
@@ -199,7 +250,10 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     const groups = Array.from({ length: 6 }, (_, i) => numbered(5, `after ${i}`));
     await Promise.all(groups.map((group) => write(stream, 'one', group)));
     expect(appended('one')).toEqual([...numbered(5, 'before'), ...groups.flat()]);
-    expect(cluster.produced.filter(({ isAppended }) => isAppended).map(({ node }) => node)).toEqual([1, ...groups.map(() => 2)]);
+    expect(cluster.produced.filter(({ isAppended }) => isAppended).map(({ node }) => node)).toEqual([
+      1,
+      ...groups.map(() => 2),
+    ]);
   });
 
   it('keeps the frames while a partition has no leader', async () => {
@@ -244,7 +298,9 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     const storm = setInterval(() => {
       if (resets++ < 15) cluster.resetConnections();
     }, 10);
-    const outcomes = await Promise.all(Array.from({ length: 40 }, (_, g) => write(stream, 'spread', frames.slice(g * 10, g * 10 + 10))));
+    const outcomes = await Promise.all(
+      Array.from({ length: 40 }, (_, g) => write(stream, 'spread', frames.slice(g * 10, g * 10 + 10))),
+    );
     clearInterval(storm);
     expect(outcomes.map(({ error }) => error)).toEqual(outcomes.map(() => undefined));
     expectAllInOrder(frames, 'spread', 4);
@@ -255,8 +311,13 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     const frames = Array.from({ length: 60 }, (_, i) => ({ key: `user-${i % 20}`, message: `m${i}` }));
     await write(stream, 'spread', frames.slice(0, 20));
     await cluster.takeDown(2);
-    const writing = Promise.all([write(stream, 'spread', frames.slice(20, 40)), write(stream, 'spread', frames.slice(40))]);
-    await expect.poll(() => [0, 2].flatMap((partition) => appended('spread', partition)).length).toBe(60 - expectedOn(frames, [1, 3]));
+    const writing = Promise.all([
+      write(stream, 'spread', frames.slice(20, 40)),
+      write(stream, 'spread', frames.slice(40)),
+    ]);
+    await expect
+      .poll(() => [0, 2].flatMap((partition) => appended('spread', partition)).length)
+      .toBe(60 - expectedOn(frames, [1, 3]));
     await cluster.bringUp(2);
     expect((await writing).map(({ error }) => error)).toEqual([undefined, undefined]);
     expectAllInOrder(frames, 'spread', 4);
@@ -269,16 +330,19 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     cluster.moveLeader('one', 0, 2);
     cluster.always.Produce = { kind: 'close', node: 1 };
     let sent = 0;
-    await expect.poll(async () => {
-      await write(stream, 'one', [`after ${sent++}`]);
-      return cluster.produced.some(({ node }) => node === 2);
-    }).toBe(true);
+    await expect
+      .poll(async () => {
+        await write(stream, 'one', [`after ${sent++}`]);
+        return cluster.produced.some(({ node }) => node === 2);
+      })
+      .toBe(true);
   });
 
   /** How many of the frames go to these partitions. */
   function expectedOn(frames: readonly Frame[], partitions: readonly number[]): number {
     const placed = new Map<string, number>();
-    for (let partition = 0; partition < 4; partition++) for (const { key } of cluster.appended('spread', partition)) placed.set(key!.toString(), partition);
+    for (let partition = 0; partition < 4; partition++)
+      for (const { key } of cluster.appended('spread', partition)) placed.set(key!.toString(), partition);
     return frames.filter(({ key }) => partitions.includes(placed.get(key!) ?? -1)).length;
   }
 
@@ -287,7 +351,8 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
     for (let partition = 0; partition < partitions; partition++) {
       for (const { key, value } of cluster.appended(topic, partition)) {
         const messages = first.get(key!.toString()) ?? [];
-        if (!messages.includes(value!.toString())) first.set(key!.toString(), [...messages, value!.toString()]);
+        if (!messages.includes(value!.toString()))
+          first.set(key!.toString(), [...messages, value!.toString()]);
       }
     }
     const expected = new Map<string, string[]>();
@@ -299,17 +364,33 @@ describe('KafkaStream: what goes wrong and mends itself', () => {
 describe('KafkaStream: what can never be delivered', () => {
   /** The cluster refuses record batches that hold one of these messages. */
   function refuse(code: number, isBad: (message: string) => boolean): void {
-    cluster.judge = (recordBatch) => (decodeRecordBatch(recordBatch).records.some(({ value }) => isBad(value!.toString())) ? code : 0);
+    cluster.judge = (recordBatch) =>
+      decodeRecordBatch(recordBatch).records.some(({ value }) => isBad(value!.toString())) ? code : 0;
   }
 
-  it.each([['MESSAGE_TOO_LARGE', 10], ['RECORD_LIST_TOO_LARGE', 18], ['INVALID_RECORD', 87]])('%s: halves, until only the bad frames are left', async (name, code) => {
+  it.each([
+    ['MESSAGE_TOO_LARGE', 10],
+    ['RECORD_LIST_TOO_LARGE', 18],
+    ['INVALID_RECORD', 87],
+  ])('%s: halves, until only the bad frames are left', async (name, code) => {
     refuse(code, (message) => message.startsWith('bad'));
     const stream = await opened('one');
     const messages = ['bad first', ...numbered(20), 'bad 1', 'bad 2', ...numbered(11, 'more'), 'bad last'];
-    const outcomes = await Promise.all([write(stream, 'one', messages), write(stream, 'one', numbered(5, 'next'))]);
-    expect(outcomes.map(({ settled }) => settled)).toEqual([{ delivered: 31, rejected: 4 }, { delivered: 5, rejected: 0 }]);
-    expect(appended('one')).toEqual([...messages.filter((message) => !message.startsWith('bad')), ...numbered(5, 'next')]);
-    expect(bench.rejections.map(({ messages: [message], frames, bucket }) => ({ message, frames, bucket }))).toEqual(
+    const outcomes = await Promise.all([
+      write(stream, 'one', messages),
+      write(stream, 'one', numbered(5, 'next')),
+    ]);
+    expect(outcomes.map(({ settled }) => settled)).toEqual([
+      { delivered: 31, rejected: 4 },
+      { delivered: 5, rejected: 0 },
+    ]);
+    expect(appended('one')).toEqual([
+      ...messages.filter((message) => !message.startsWith('bad')),
+      ...numbered(5, 'next'),
+    ]);
+    expect(
+      bench.rejections.map(({ messages: [message], frames, bucket }) => ({ message, frames, bucket })),
+    ).toEqual(
       ['bad first', 'bad 1', 'bad 2', 'bad last'].map((message) => ({ message, frames: 1, bucket: 'one' })),
     );
     for (const { reason } of bench.rejections) expect(reason).toBe(`one[0]: ${name}`);
@@ -321,9 +402,15 @@ describe('KafkaStream: what can never be delivered', () => {
     const frames = keyed(numbered(100));
     expect((await write(stream, 'three', frames)).settled).toEqual({ delivered: 90, rejected: 10 });
     for (const partition of [0, 1, 2]) {
-      expect(appended('three', partition)).toEqual(numbered(100).filter((message, i) => i % 3 === partition && !message.endsWith('7')));
+      expect(appended('three', partition)).toEqual(
+        numbered(100).filter((message, i) => i % 3 === partition && !message.endsWith('7')),
+      );
     }
-    expect(bench.rejections.flatMap(({ messages }) => messages).sort()).toEqual(numbered(100).filter((message) => message.endsWith('7')).sort());
+    expect(bench.rejections.flatMap(({ messages }) => messages).sort()).toEqual(
+      numbered(100)
+        .filter((message) => message.endsWith('7'))
+        .sort(),
+    );
   });
 });
 
@@ -332,7 +419,10 @@ describe('KafkaStream: times that the topic refuses', () => {
   let nowMs: number;
   beforeEach(() => {
     nowMs = Date.now();
-    cluster.judge = (recordBatch) => (decodeRecordBatch(recordBatch).records.some(({ timestamp }) => Math.abs(timestamp - nowMs) > HOUR_MS) ? ErrorCode.invalidTimestamp : 0);
+    cluster.judge = (recordBatch) =>
+      decodeRecordBatch(recordBatch).records.some(({ timestamp }) => Math.abs(timestamp - nowMs) > HOUR_MS)
+        ? ErrorCode.invalidTimestamp
+        : 0;
   });
 
   /** Frames a and b of each time, in one batch. */
@@ -347,35 +437,56 @@ describe('KafkaStream: times that the topic refuses', () => {
     return batch;
   }
 
-  it.each(['none', 'gzip'])('%s: only frames with such a time get that of sending, all arrive in order, counted and told once', async (codec) => {
-    const stream = await opened('one', { 'compression.codec': codec, 'batch.num.messages': 7 });
-    const times = [nowMs - 90 * 24 * HOUR_MS, nowMs - 2 * HOUR_MS, nowMs - HOUR_MS / 2, nowMs - 10, nowMs + HOUR_MS / 2, nowMs + 2 * HOUR_MS];
-    for (const batch of [batchAt(...times), batchAt(...times)]) {
-      expect(await stream.write(batch)).toEqual({ delivered: 12, rejected: 0 });
-      batch.release();
-    }
-    const arrived = cluster.appended('one', 0);
-    const letters = times.flatMap((_, i) => [`a${i}`, `b${i}`]);
-    expect(arrived.map(({ value }) => value!.toString())).toEqual([...letters, ...letters]);
-    for (const [i, { timestamp }] of arrived.entries()) {
-      const ownMs = times[(i % 12) >> 1]!;
-      if (Math.abs(ownMs - nowMs) <= HOUR_MS) expect([i, timestamp]).toEqual([i, ownMs]);
-      else expect([i, timestamp >= nowMs && timestamp <= Date.now()]).toEqual([i, true]);
-    }
-    expect(bench.rejections).toEqual([]);
-    expect(bench.watch.retimedFrames).toBe(12);
-    expect(bench.lines.filter((line) => line.includes('topic one refuses the time'))).toHaveLength(1);
-  });
+  it.each(['none', 'gzip'])(
+    '%s: only frames with such a time get that of sending, all arrive in order, counted and told once',
+    async (codec) => {
+      const stream = await opened('one', { 'compression.codec': codec, 'batch.num.messages': 7 });
+      const times = [
+        nowMs - 90 * 24 * HOUR_MS,
+        nowMs - 2 * HOUR_MS,
+        nowMs - HOUR_MS / 2,
+        nowMs - 10,
+        nowMs + HOUR_MS / 2,
+        nowMs + 2 * HOUR_MS,
+      ];
+      for (const batch of [batchAt(...times), batchAt(...times)]) {
+        expect(await stream.write(batch)).toEqual({ delivered: 12, rejected: 0 });
+        batch.release();
+      }
+      const arrived = cluster.appended('one', 0);
+      const letters = times.flatMap((_, i) => [`a${i}`, `b${i}`]);
+      expect(arrived.map(({ value }) => value!.toString())).toEqual([...letters, ...letters]);
+      for (const [i, { timestamp }] of arrived.entries()) {
+        const ownMs = times[(i % 12) >> 1]!;
+        if (Math.abs(ownMs - nowMs) <= HOUR_MS) expect([i, timestamp]).toEqual([i, ownMs]);
+        else expect([i, timestamp >= nowMs && timestamp <= Date.now()]).toEqual([i, true]);
+      }
+      expect(bench.rejections).toEqual([]);
+      expect(bench.watch.retimedFrames).toBe(12);
+      expect(bench.lines.filter((line) => line.includes('topic one refuses the time'))).toHaveLength(1);
+    },
+  );
 
   it('what has the time of sending is frozen like all else: a retry sends the same bytes', async () => {
     const stream = await opened('one');
     const batch = batchAt(nowMs - 2 * HOUR_MS);
-    cluster.script.Produce.push({ kind: 'error', code: ErrorCode.invalidTimestamp }, { kind: 'close', append: true }, { kind: 'error', code: ErrorCode.notEnoughReplicas });
+    cluster.script.Produce.push(
+      { kind: 'error', code: ErrorCode.invalidTimestamp },
+      { kind: 'close', append: true },
+      { kind: 'error', code: ErrorCode.notEnoughReplicas },
+    );
     await stream.write(batch);
     batch.release();
     const [refused, ...sent] = cluster.produced;
-    expect(decodeRecordBatch(refused!.recordBatch).records.map(({ timestamp }) => timestamp)).toEqual([nowMs - 2 * HOUR_MS, nowMs - 2 * HOUR_MS]);
-    expect(sent.map(({ recordBatch }) => recordBatch.equals(sent[0]!.recordBatch))).toEqual([true, true, true]);
+    expect(decodeRecordBatch(refused!.recordBatch).records.map(({ timestamp }) => timestamp)).toEqual([
+      nowMs - 2 * HOUR_MS,
+      nowMs - 2 * HOUR_MS,
+    ]);
+    expect(sent.map(({ recordBatch }) => recordBatch.equals(sent[0]!.recordBatch))).toEqual([
+      true,
+      true,
+      true,
+    ]);
   });
 
   it.each([
@@ -384,11 +495,16 @@ describe('KafkaStream: times that the topic refuses', () => {
   ])('%s: handed back, with what to do, and none is rejected', async (_name, isOn, says) => {
     cluster.judge = () => ErrorCode.invalidTimestamp;
     const stream = await opened('one', { 'message.timeout.ms': 100, 'replace.refused.timestamps': isOn });
-    const outcomes = await Promise.all([write(stream, 'one', numbered(20)), write(stream, 'one', numbered(5, 'next'))]);
+    const outcomes = await Promise.all([
+      write(stream, 'one', numbered(20)),
+      write(stream, 'one', numbered(5, 'next')),
+    ]);
     expect(outcomes.map(({ error }) => error?.code)).toEqual(['REFUSED', 'REFUSED']);
     expect(outcomes[0].error?.message).toContain("INVALID_TIMESTAMP (set this machine's clock");
     expect(outcomes[0].error?.message).toContain(says);
-    expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual([...numbered(20), ...numbered(5, 'next')].map(frame));
+    expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual(
+      [...numbered(20), ...numbered(5, 'next')].map(frame),
+    );
     expect([bench.rejections, bench.watch.retimedFrames, appended('one')]).toEqual([[], 0, []]);
     cluster.judge = () => 0;
     await stream.probe();
@@ -396,20 +512,29 @@ describe('KafkaStream: times that the topic refuses', () => {
   });
 });
 
-describe('KafkaStream: rejected frames that can\'t be kept', () => {
+describe("KafkaStream: rejected frames that can't be kept", () => {
   beforeEach(() => {
-    cluster.judge = (recordBatch) => (decodeRecordBatch(recordBatch).records.some(({ value }) => value!.toString().startsWith('bad')) ? ErrorCode.messageTooLarge : 0);
+    cluster.judge = (recordBatch) =>
+      decodeRecordBatch(recordBatch).records.some(({ value }) => value!.toString().startsWith('bad'))
+        ? ErrorCode.messageTooLarge
+        : 0;
     bench.rejected.problem = 'no room';
   });
 
   it('they are handed back with what was not delivered; nothing counts as rejected, and there is no way back before there is room', async () => {
     const stream = await opened('one');
     const outcome = await write(stream, 'one', ['bad 1', ...numbered(3), 'bad 2', ...numbered(2, 'more')]);
-    expect(outcome.error).toMatchObject({ code: 'REJECTED', message: expect.stringContaining('no room') as string });
+    expect(outcome.error).toMatchObject({
+      code: 'REJECTED',
+      message: expect.stringContaining('no room') as string,
+    });
     expect(outcome.settled.rejected).toBe(0);
     const undelivered = outcome.undelivered.map(({ message }) => message);
     expect(undelivered.filter((message) => message.startsWith('bad'))).toEqual(['bad 1', 'bad 2']);
-    expect([...appended('one'), ...undelivered.filter((message) => !message.startsWith('bad'))]).toEqual([...numbered(3), ...numbered(2, 'more')]);
+    expect([...appended('one'), ...undelivered.filter((message) => !message.startsWith('bad'))]).toEqual([
+      ...numbered(3),
+      ...numbered(2, 'more'),
+    ]);
     await expect(stream.probe()).rejects.toThrow('no room');
 
     bench.rejected.heal();
@@ -427,7 +552,10 @@ describe('KafkaStream: rejected frames that can\'t be kept', () => {
     const writing = write(stream, 'one', ['bad', ...numbered(3)]);
     await vi.waitUntil(() => offered.length === 1 && appended('one').length === 3);
     await stream.close({ deadlineMs: 0 });
-    expect(await writing).toMatchObject({ settled: { delivered: 3, rejected: 0 }, undelivered: [{ message: 'bad' }] });
+    expect(await writing).toMatchObject({
+      settled: { delivered: 3, rejected: 0 },
+      undelivered: [{ message: 'bad' }],
+    });
     // Whoever keeps the frame reads it still, where it lies.
     expect(bench.budget.heldBytes).toBeGreaterThan(0);
     offered[0]!();
@@ -438,7 +566,11 @@ describe('KafkaStream: rejected frames that can\'t be kept', () => {
     bench.rejected.problem = undefined;
     bench.rejected.offer = () => Promise.resolve('discarded');
     const stream = await opened('one');
-    expect((await write(stream, 'one', ['bad', ...numbered(3)])).settled).toEqual({ delivered: 3, rejected: 0, discarded: 1 });
+    expect((await write(stream, 'one', ['bad', ...numbered(3)])).settled).toEqual({
+      delivered: 3,
+      rejected: 0,
+      discarded: 1,
+    });
   });
 });
 
@@ -446,33 +578,44 @@ describe('KafkaStream: the deadline', () => {
   /** Short enough to wait for, and long enough for a busy machine. */
   const BRIEF: LibrdkafkaSettings = { 'message.timeout.ms': 400, 'socket.timeout.ms': 200 };
 
-  it.each([['unknown to us', 12345], ['UNKNOWN_SERVER_ERROR', -1], ['NOT_ENOUGH_REPLICAS', 19], ['CORRUPT_MESSAGE', 2], ['COORDINATOR_NOT_AVAILABLE', 15]])(
-    'an error code %s is kept, tried again, and handed back at message.timeout.ms',
-    async (_name, code) => {
+  it.each([
+    ['unknown to us', 12345],
+    ['UNKNOWN_SERVER_ERROR', -1],
+    ['NOT_ENOUGH_REPLICAS', 19],
+    ['CORRUPT_MESSAGE', 2],
+    ['COORDINATOR_NOT_AVAILABLE', 15],
+  ])('an error code %s is kept, tried again, and handed back at message.timeout.ms', async (_name, code) => {
+    cluster.always.Produce = { kind: 'error', code };
+    // Time for more than one try on a busy machine too.
+    const stream = await opened('one', { ...BRIEF, 'message.timeout.ms': 500 });
+    const outcomes = await Promise.all([
+      write(stream, 'one', numbered(5)),
+      write(stream, 'one', numbered(5, 'next')),
+    ]);
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(['UNREACHABLE', 'UNREACHABLE']);
+    expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual(
+      [...numbered(5), ...numbered(5, 'next')].map(frame),
+    );
+    expect(cluster.produced.length).toBeGreaterThan(2);
+    expect(appended('one')).toEqual([]);
+    expect(bench.rejections).toEqual([]);
+    delete cluster.always.Produce;
+    await stream.probe();
+    expect((await write(stream, 'one', numbered(5))).settled.delivered).toBe(5);
+  });
+
+  it.each(ERROR_CODES.filter(({ verdict }) => verdict === 'person'))(
+    '$name is REFUSED then, says what to do, and nothing is dropped',
+    async ({ name, code, advice }) => {
       cluster.always.Produce = { kind: 'error', code };
-      // Time for more than one try on a busy machine too.
-      const stream = await opened('one', { ...BRIEF, 'message.timeout.ms': 500 });
-      const outcomes = await Promise.all([write(stream, 'one', numbered(5)), write(stream, 'one', numbered(5, 'next'))]);
-      expect(outcomes.map(({ error }) => error?.code)).toEqual(['UNREACHABLE', 'UNREACHABLE']);
-      expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual([...numbered(5), ...numbered(5, 'next')].map(frame));
-      expect(cluster.produced.length).toBeGreaterThan(2);
-      expect(appended('one')).toEqual([]);
+      const stream = await opened('one', BRIEF);
+      const { error, undelivered } = await write(stream, 'one', numbered(5));
+      expect(error?.code).toBe('REFUSED');
+      expect(error?.message).toContain(`one[0]: ${name} (${advice})`);
+      expect(undelivered).toEqual(numbered(5).map(frame));
       expect(bench.rejections).toEqual([]);
-      delete cluster.always.Produce;
-      await stream.probe();
-      expect((await write(stream, 'one', numbered(5))).settled.delivered).toBe(5);
     },
   );
-
-  it.each(ERROR_CODES.filter(({ verdict }) => verdict === 'person'))('$name is REFUSED then, says what to do, and nothing is dropped', async ({ name, code, advice }) => {
-    cluster.always.Produce = { kind: 'error', code };
-    const stream = await opened('one', BRIEF);
-    const { error, undelivered } = await write(stream, 'one', numbered(5));
-    expect(error?.code).toBe('REFUSED');
-    expect(error?.message).toContain(`one[0]: ${name} (${advice})`);
-    expect(undelivered).toEqual(numbered(5).map(frame));
-    expect(bench.rejections).toEqual([]);
-  });
 
   it('nothing listens: UNREACHABLE, and why', async () => {
     await cluster.takeDown(1);
@@ -480,7 +623,9 @@ describe('KafkaStream: the deadline', () => {
     const stream = await opened('one', BRIEF);
     const { error, undelivered } = await write(stream, 'one', numbered(3));
     expect(error?.code).toBe('UNREACHABLE');
-    expect(error?.message).toMatch(/no broker answers: .*ECONNREFUSED.*; tried for 400 ms \(message\.timeout\.ms\)/);
+    expect(error?.message).toMatch(
+      /no broker answers: .*ECONNREFUSED.*; tried for 400 ms \(message\.timeout\.ms\)/,
+    );
     expect(undelivered).toEqual(numbered(3).map(frame));
   });
 
@@ -489,14 +634,19 @@ describe('KafkaStream: the deadline', () => {
     const other = await opened('one');
     const missing = write(stream, 'missing', numbered(5));
     const rounds = 20;
-    for (let i = 0; i < rounds; i++) expect((await write(other, 'one', numbered(5, `round ${i}`))).error).toBeUndefined();
+    for (let i = 0; i < rounds; i++)
+      expect((await write(other, 'one', numbered(5, `round ${i}`))).error).toBeUndefined();
     const { error, undelivered } = await missing;
     expect(error?.code).toBe('REFUSED');
-    expect(error?.message).toContain('topic missing does not exist: make it, or set allow.auto.create.topics');
+    expect(error?.message).toContain(
+      'topic missing does not exist: make it, or set allow.auto.create.topics',
+    );
     expect(undelivered).toEqual(numbered(5).map(frame));
     await expect(stream.probe()).rejects.toThrow('does not exist');
     const asking = await opened('unmade', { ...BRIEF, 'allow.auto.create.topics': true });
-    await expect(asking.probe()).rejects.toThrow('topic unmade does not exist, and the cluster does not make it (auto.create.topics.enable of its brokers): make it');
+    await expect(asking.probe()).rejects.toThrow(
+      'topic unmade does not exist, and the cluster does not make it (auto.create.topics.enable of its brokers): make it',
+    );
     expect(appended('one')).toHaveLength(rounds * 5);
     cluster.setTopic('missing', [1]);
     await stream.probe();
@@ -518,30 +668,45 @@ describe('KafkaStream: the deadline', () => {
     const stream = await opened('three');
     await write(stream, 'three', keyed(numbered(3, 'warm')));
     cluster.setTopic('three', [1]);
-    const outcomes = await Promise.all([write(stream, 'three', keyed(numbered(9))), write(stream, 'three', keyed(numbered(3, 'next')))]);
+    const outcomes = await Promise.all([
+      write(stream, 'three', keyed(numbered(9))),
+      write(stream, 'three', keyed(numbered(3, 'next'))),
+    ]);
     const handedBack = outcomes.flatMap(({ undelivered }) => undelivered);
     expect(outcomes.map(({ error }) => error?.code)).toContain('REFUSED');
     await stream.probe();
     expect((await write(stream, 'three', handedBack)).error).toBeUndefined();
-    expect(appended('three').filter((message) => !message.startsWith('warm')).sort()).toEqual([...numbered(9), ...numbered(3, 'next')].sort());
+    expect(
+      appended('three')
+        .filter((message) => !message.startsWith('warm'))
+        .sort(),
+    ).toEqual([...numbered(9), ...numbered(3, 'next')].sort());
   });
 
   it('hands back only what was not delivered, in order, when one partition is stuck', async () => {
     cluster.always.Produce = { kind: 'error', code: ErrorCode.notEnoughReplicas, partition: 1 };
     const stream = await opened('three', { ...BRIEF, 'batch.num.messages': 2 });
-    const outcomes = await Promise.all([write(stream, 'three', keyed(numbered(12))), write(stream, 'three', keyed(numbered(6, 'next')))]);
+    const outcomes = await Promise.all([
+      write(stream, 'three', keyed(numbered(12))),
+      write(stream, 'three', keyed(numbered(6, 'next'))),
+    ]);
     const handedBack = outcomes.flatMap(({ undelivered }) => undelivered.map(({ message }) => message));
     const written = [...numbered(12), ...numbered(6, 'next')];
     expect(outcomes.map(({ error }) => error?.code)).toEqual(['AWAY', 'AWAY']);
     expect([...handedBack, ...appendedOfAll('three', 3)].sort()).toEqual([...written].sort());
     expect(handedBack).toEqual(written.filter((message) => handedBack.includes(message)));
-    for (const [i, size] of [12, 6].entries()) expect(outcomes[i]!.settled.delivered + outcomes[i]!.undelivered.length).toBe(size);
+    for (const [i, size] of [12, 6].entries())
+      expect(outcomes[i]!.settled.delivered + outcomes[i]!.undelivered.length).toBe(size);
     expect(appended('three', 1)).toEqual([]);
   });
 
   it('a clock that is set forward hands back, one that is set back does not try for longer', async () => {
     let offset = 0;
-    const clock = { now: () => Date.now() + offset, after: (ms: number, run: () => void) => ({ cancel: clearTimeout.bind(undefined, setTimeout(run, ms)) }), every: () => ({ cancel: () => undefined }) };
+    const clock = {
+      now: () => Date.now() + offset,
+      after: (ms: number, run: () => void) => ({ cancel: clearTimeout.bind(undefined, setTimeout(run, ms)) }),
+      every: () => ({ cancel: () => undefined }),
+    };
     const own = new KafkaWorkbench({ clock });
     cluster.always.Produce = { kind: 'error', code: ErrorCode.notEnoughReplicas };
     const stream = await own.opened('one', cluster.bootstrap, BRIEF);
@@ -568,9 +733,13 @@ describe('KafkaStream: closing and probing', () => {
   it('closing with time delivers what is outstanding', async () => {
     const stream = await opened('spread');
     cluster.always.Produce = { kind: 'delay', ms: 5 };
-    const writing = Promise.all(Array.from({ length: 8 }, (_, i) => write(stream, 'spread', numbered(10, `batch ${i}`))));
+    const writing = Promise.all(
+      Array.from({ length: 8 }, (_, i) => write(stream, 'spread', numbered(10, `batch ${i}`))),
+    );
     await stream.close({ deadlineMs: 10_000 });
-    expect((await writing).map(({ settled }) => settled.delivered)).toEqual(Array.from({ length: 8 }, () => 10));
+    expect((await writing).map(({ settled }) => settled.delivered)).toEqual(
+      Array.from({ length: 8 }, () => 10),
+    );
     expect(appendedOfAll('spread', 4)).toHaveLength(80);
   });
 
@@ -578,12 +747,17 @@ describe('KafkaStream: closing and probing', () => {
     const stream = await opened('one', { 'batch.num.messages': 5 });
     await write(stream, 'one', ['warm']);
     cluster.always.Produce = { kind: 'swallow', append: true };
-    const writing = Promise.all([write(stream, 'one', numbered(12)), write(stream, 'one', numbered(3, 'next'))]);
+    const writing = Promise.all([
+      write(stream, 'one', numbered(12)),
+      write(stream, 'one', numbered(3, 'next')),
+    ]);
     await expect.poll(() => cluster.produced.length).toBe(2);
     await stream.close({ deadlineMs: 0 });
     const outcomes = await writing;
     expect(outcomes.map(({ error }) => error?.code)).toEqual(['CLOSED', 'CLOSED']);
-    expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual([...numbered(12), ...numbered(3, 'next')].map(frame));
+    expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual(
+      [...numbered(12), ...numbered(3, 'next')].map(frame),
+    );
   });
 
   it('closing while a record batch is being compressed hands it back, and the room that it had', async () => {
@@ -663,10 +837,15 @@ describe('KafkaStream: little memory', () => {
 
   it('delivers everything when encoded requests have room for one at a time', async () => {
     const own = new KafkaWorkbench({ limitBytes: 200_000 });
-    cluster.setTopic('wide', Array.from({ length: 12 }, (_, i) => (i % 2) + 1));
+    cluster.setTopic(
+      'wide',
+      Array.from({ length: 12 }, (_, i) => (i % 2) + 1),
+    );
     const stream = await own.opened('wide', cluster.bootstrap);
     const frames = Array.from({ length: 60 }, (_, i) => ({ key: `user-${i}`, message: `${BIG}${i}` }));
-    const outcomes = await Promise.all([0, 20, 40].map((from) => own.write(stream, 'wide', frames.slice(from, from + 20))));
+    const outcomes = await Promise.all(
+      [0, 20, 40].map((from) => own.write(stream, 'wide', frames.slice(from, from + 20))),
+    );
     expect(outcomes.map(({ settled }) => settled.delivered)).toEqual([20, 20, 20]);
     expect(appendedOfAll('wide', 12).sort()).toEqual(frames.map(({ message }) => message).sort());
     await own.close();
@@ -675,9 +854,13 @@ describe('KafkaStream: little memory', () => {
 
   it('a retry that holds all the room is sent, although others wait for room', async () => {
     const own = new KafkaWorkbench({ limitBytes: 200_000 });
-    cluster.setTopic('wide', Array.from({ length: 12 }, () => 1));
+    cluster.setTopic(
+      'wide',
+      Array.from({ length: 12 }, () => 1),
+    );
     const stream = await own.opened('wide', cluster.bootstrap);
-    for (let i = 0; i < 6; i++) cluster.script.Produce.push({ kind: 'error', code: ErrorCode.notEnoughReplicas });
+    for (let i = 0; i < 6; i++)
+      cluster.script.Produce.push({ kind: 'error', code: ErrorCode.notEnoughReplicas });
     const frames = Array.from({ length: 60 }, (_, i) => ({ key: `user-${i}`, message: `${BIG}${i}` }));
     expect((await own.write(stream, 'wide', frames)).settled.delivered).toBe(60);
     await own.close();
@@ -686,7 +869,10 @@ describe('KafkaStream: little memory', () => {
 
   it('hands all back at the deadline, although some never had room', async () => {
     const own = new KafkaWorkbench({ limitBytes: 200_000 });
-    cluster.setTopic('wide', Array.from({ length: 12 }, () => 1));
+    cluster.setTopic(
+      'wide',
+      Array.from({ length: 12 }, () => 1),
+    );
     cluster.always.Produce = { kind: 'error', code: ErrorCode.notEnoughReplicas };
     const stream = await own.opened('wide', cluster.bootstrap, { 'message.timeout.ms': 60 });
     const frames = Array.from({ length: 60 }, (_, i) => ({ key: `user-${i}`, message: `${BIG}${i}` }));
@@ -701,7 +887,10 @@ describe('KafkaStream: little memory', () => {
 
   it('closes at once while lanes wait for room', async () => {
     const own = new KafkaWorkbench({ limitBytes: 200_000 });
-    cluster.setTopic('wide', Array.from({ length: 12 }, () => 1));
+    cluster.setTopic(
+      'wide',
+      Array.from({ length: 12 }, () => 1),
+    );
     cluster.always.Produce = { kind: 'swallow' };
     const stream = await own.opened('wide', cluster.bootstrap, { 'compression.codec': 'gzip' });
     const frames = Array.from({ length: 60 }, (_, i) => ({ key: `user-${i}`, message: `${BIG}${i}` }));

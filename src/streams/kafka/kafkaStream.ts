@@ -1,13 +1,22 @@
-// A bucket's way to its Kafka topic. A batch is spread over lanes, one a partition; it is settled when all its parts are. When a lane's
-// deadline passes and other partitions can be written, its partition is away: its frames are handed back, and only those. Otherwise the stream
-// has failed: nothing more is sent, and every write hands back what was not delivered, in order.
+// A bucket's way to its Kafka topic. A batch is spread over lanes, one a partition; it is settled when all
+// its parts are. When a lane's deadline passes and other partitions can be written, its partition is away:
+// its frames are handed back, and only those. Otherwise the stream has failed: nothing more is sent, and
+// every write hands back what was not delivered, in order.
 import { plural } from '../../plural.js';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Log } from '../../log.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
-import { DeliveryError, type DeliveryErrorCode, type RejectedEnd, type RejectedFrames, type Settled, type Stream, cantBeKept } from '../stream.js';
+import {
+  DeliveryError,
+  type DeliveryErrorCode,
+  type RejectedEnd,
+  type RejectedFrames,
+  type Settled,
+  type Stream,
+  cantBeKept,
+} from '../stream.js';
 import type { StreamWatch } from '../streamWatch.js';
 import { AwayPartitions } from './awayPartitions.js';
 import type { Cluster, TopicLayout } from './cluster.js';
@@ -31,7 +40,10 @@ export interface KafkaStreamOptions {
   readonly sender: Sender;
   /** Called once when this stream has ended and uses them no more. */
   readonly onClosed?: () => void;
-  /** Told of each record batch, or question for the topic, that is tried again, and of frames with the time of sending. */
+  /**
+   * Told of each record batch, or question for the topic, that is tried again, and of frames with the time of
+   * sending.
+   */
   readonly watch?: Pick<StreamWatch, 'retried' | 'retimed'> | undefined;
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
@@ -69,7 +81,10 @@ interface StreamFailure {
   readonly message: string;
 }
 
-/** Record batches are cut here before compression: brokers take 1,048,588 bytes by default, some services no request over 1,046,528. */
+/**
+ * Record batches are cut here before compression: brokers take 1,048,588 bytes by default, some services no
+ * request over 1,046,528.
+ */
 const MAX_RECORDS_BYTES = 1_000_000;
 /** Of `message.max.bytes`, what a request needs besides the records. */
 const REQUEST_OVERHEAD_BYTES = 1_024;
@@ -115,19 +130,34 @@ export class KafkaStream implements Stream {
 
   readmit(): void {
     const returned = this.#away.readmit();
-    if (returned.length > 0) this.#options.log.info(`${this.#options.topic}[${returned.join(', ')}] can be written again`);
+    if (returned.length > 0)
+      this.#options.log.info(`${this.#options.topic}[${returned.join(', ')}] can be written again`);
   }
 
   async open(): Promise<void> {
     const { compressionCodec, compressionLevel } = this.#options.settings;
-    this.#compress = compressionCodec === 'none' ? undefined : await compressorFor(compressionCodec, compressionLevel, this.#options.permits);
+    this.#compress =
+      compressionCodec === 'none'
+        ? undefined
+        : await compressorFor(compressionCodec, compressionLevel, this.#options.permits);
     this.#encoder = recordEncoder();
     this.#isOpen = true;
   }
 
   write(batch: Batch): Promise<Settled> {
     return new Promise((resolve, reject) => {
-      const write: Write = { batch, unsettled: batch.frames, delivered: 0, rejected: 0, discarded: 0, rejecting: new Set(), isAssigned: false, away: undefined, resolve, reject };
+      const write: Write = {
+        batch,
+        unsettled: batch.frames,
+        delivered: 0,
+        rejected: 0,
+        discarded: 0,
+        rejecting: new Set(),
+        isAssigned: false,
+        away: undefined,
+        resolve,
+        reject,
+      };
       if (this.#failure !== undefined) return this.#handBack(write, new Set(), this.#failure);
       if (batch.frames === 0) return resolve({ delivered: 0, rejected: 0 });
       this.#writes.push(write);
@@ -138,7 +168,8 @@ export class KafkaStream implements Stream {
   async probe(): Promise<void> {
     this.#refuseIfClosed();
     if (!this.#isOpen) await this.open();
-    if (this.#failure?.code === 'REJECTED' && this.#options.rejected.problem !== undefined) throw new Error(cantBeKept(this.#options.rejected));
+    if (this.#failure?.code === 'REJECTED' && this.#options.rejected.problem !== undefined)
+      throw new Error(cantBeKept(this.#options.rejected));
     const { leaders } = await this.#options.cluster.ask(this.#options.topic);
     const away = await this.#lookForAway(leaders);
     this.#refuseIfClosed();
@@ -147,7 +178,8 @@ export class KafkaStream implements Stream {
       this.#noteAway(away);
       return;
     }
-    if (this.#writes.length > 0) throw new Error('answers to what was sent before the failure are still awaited');
+    if (this.#writes.length > 0)
+      throw new Error('answers to what was sent before the failure are still awaited');
     // Lanes of a failed stream hold nothing; new ones start with no history.
     this.#lanes.clear();
     this.#failure = undefined;
@@ -158,16 +190,23 @@ export class KafkaStream implements Stream {
   async #lookForAway(leaders: readonly number[]): Promise<ReadonlyMap<number, string>> {
     const { cluster, topic } = this.#options;
     const nodes = [...new Set(leaders)].filter((leader) => leader !== NO_LEADER);
-    const problems = await Promise.all(nodes.map(async (node) => cluster.link(node).then(() => undefined, whyUnreached)));
+    const problems = await Promise.all(
+      nodes.map(async (node) => cluster.link(node).then(() => undefined, whyUnreached)),
+    );
     const why = new Map(nodes.map((node, i) => [node, problems[i]]));
     why.set(NO_LEADER, nodes.length > 0 ? 'it has no leader' : `no partition of topic ${topic} has a leader`);
     const away = leaders.map((leader, partition) => [partition, why.get(leader)] as const);
     return new Map(away.filter((each): each is readonly [number, string] => each[1] !== undefined));
   }
 
-  /** What has come back is let in when it is asked for; what went away while nothing was sent needs no trying first. */
+  /**
+   * What has come back is let in when it is asked for; what went away while nothing was sent needs no trying
+   * first.
+   */
   #noteAway(away: ReadonlyMap<number, string>): void {
-    if (this.#writes.length === 0) for (const [partition, reason] of away) if (!this.#away.has(partition)) this.#away.add(partition, reason);
+    if (this.#writes.length === 0)
+      for (const [partition, reason] of away)
+        if (!this.#away.has(partition)) this.#away.add(partition, reason);
     this.#away.found(away);
   }
 
@@ -205,7 +244,12 @@ export class KafkaStream implements Stream {
     write.isAssigned = true;
     const partitioner = partitionerNamed(this.#options.settings.partitioner);
     const away = new Set<number>();
-    for (const [partition, range] of partitionBatch(write.batch, layout.leaders.length, partitioner, this.#keylessPartition(write, layout))) {
+    for (const [partition, range] of partitionBatch(
+      write.batch,
+      layout.leaders.length,
+      partitioner,
+      this.#keylessPartition(write, layout),
+    )) {
       if (this.#away.has(partition)) addIndexes(away, range);
       else this.#push(write, partition, range);
     }
@@ -224,12 +268,13 @@ export class KafkaStream implements Stream {
   }
 
   /**
-   * For the keyless frames of one batch, which stay together while the next batch goes elsewhere: the partition that was drawn, or, while it
-   * can't be written, one that can.
+   * For the keyless frames of one batch, which stay together while the next batch goes elsewhere: the
+   * partition that was drawn, or, while it can't be written, one that can.
    */
   #keylessPartition({ batch: { draw } }: Write, { leaders }: TopicLayout): number {
     const drawn = draw % leaders.length;
-    const canBeWritten = (partition: number): boolean => leaders[partition]! >= 0 && !this.#away.has(partition);
+    const canBeWritten = (partition: number): boolean =>
+      leaders[partition]! >= 0 && !this.#away.has(partition);
     if (canBeWritten(drawn)) return drawn;
     const others = [...leaders.keys()].filter(canBeWritten);
     return others[draw % others.length] ?? drawn;
@@ -244,7 +289,14 @@ export class KafkaStream implements Stream {
       topic,
       partition,
       maxFrames: settings.batchNumMessages,
-      maxBytes: Math.max(1, Math.min(MAX_RECORDS_BYTES, settings.batchSizeBytes, settings.messageMaxBytes - REQUEST_OVERHEAD_BYTES)),
+      maxBytes: Math.max(
+        1,
+        Math.min(
+          MAX_RECORDS_BYTES,
+          settings.batchSizeBytes,
+          settings.messageMaxBytes - REQUEST_OVERHEAD_BYTES,
+        ),
+      ),
       encoder: this.#encoder!,
       codecId: codecId(settings.compressionCodec),
       compress: this.#compress,
@@ -253,7 +305,10 @@ export class KafkaStream implements Stream {
       clock,
       random: this.#random,
       offer: (offered, refresh) => this.#offer(offered, refresh),
-      onFailed: (failed, failure) => (this.#doOthersGoOn(failed, failure) ? this.#putAway(failed, failure.message) : this.#fail(failure, false)),
+      onFailed: (failed, failure) =>
+        this.#doOthersGoOn(failed, failure)
+          ? this.#putAway(failed, failure.message)
+          : this.#fail(failure, false),
       onQuiet: () => this.#finishFailing(),
       onRetry: (reason) => this.#logRetry(reason),
       onRetimed: (frames) => this.#onRetimed(frames),
@@ -262,7 +317,9 @@ export class KafkaStream implements Stream {
     return lane;
   }
 
-  /** Brings a lane to the node that leads it; who that is, is asked again when the last answer was doubtful. */
+  /**
+   * Brings a lane to the node that leads it; who that is, is asked again when the last answer was doubtful.
+   */
   #offer(lane: Lane, refresh: boolean): void {
     const { cluster, sender, topic } = this.#options;
     const leader = refresh ? undefined : cluster.layout(topic)?.leaders[lane.partition];
@@ -273,16 +330,22 @@ export class KafkaStream implements Stream {
         if (found === undefined && lane.isSending) this.#onPartitionGone(lane, layout);
         else if (found === undefined) return;
         else if (found >= 0) sender.offer(found, lane);
-        else lane.settle(new KafkaFailure('CONNECTION', `${topic}[${lane.partition}] has no leader just now`));
+        else
+          lane.settle(new KafkaFailure('CONNECTION', `${topic}[${lane.partition}] has no leader just now`));
       },
-      (failure: unknown) => lane.settle(failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure))),
+      (failure: unknown) =>
+        lane.settle(
+          failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure)),
+        ),
     );
   }
 
   /** The topic was made anew with fewer partitions: what is not delivered is spread over those there are. */
   #onPartitionGone(lane: Lane, layout: TopicLayout): void {
     const name = `${this.#options.topic}[${lane.partition}]`;
-    this.#options.log.warn(`${name} is no more, the topic has ${layout.leaders.length} ${plural(layout.leaders.length, 'partition')} now: its frames go to those`);
+    this.#options.log.warn(
+      `${name} is no more, the topic has ${layout.leaders.length} ${plural(layout.leaders.length, 'partition')} now: its frames go to those`,
+    );
     this.#fail({ code: 'REFUSED', message: `${name} is no more` }, false);
     lane.settle(new KafkaFailure('TOPIC', `${name} is no more`));
   }
@@ -291,7 +354,9 @@ export class KafkaStream implements Stream {
     const ageMs = this.#options.clock.now() - layout.fetchedAtMs;
     if (ageMs < this.#options.settings.topicMetadataRefreshIntervalMs) return;
     // What comes of it is seen when it is next looked at; a failure here concerns no frame.
-    this.#options.cluster.refresh(this.#options.topic).catch((error: unknown) => this.#options.log.debug(`metadata stays as it is: ${String(error)}`));
+    this.#options.cluster
+      .refresh(this.#options.topic)
+      .catch((error: unknown) => this.#options.log.debug(`metadata stays as it is: ${String(error)}`));
   }
 
   /** Asks for the topic's partitions until they are known, or the time for delivering has passed. */
@@ -303,8 +368,18 @@ export class KafkaStream implements Stream {
 
   #searchLayout(search: LayoutSearch): void {
     this.#options.cluster.refresh(this.#options.topic).then(
-      (layout) => this.#onLayout(search, layout.leaders.some((leader) => leader >= 0) ? undefined : new KafkaFailure('CONNECTION', `no partition of topic ${this.#options.topic} has a leader`)),
-      (failure: unknown) => this.#onLayout(search, failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure))),
+      (layout) =>
+        this.#onLayout(
+          search,
+          layout.leaders.some((leader) => leader >= 0)
+            ? undefined
+            : new KafkaFailure('CONNECTION', `no partition of topic ${this.#options.topic} has a leader`),
+        ),
+      (failure: unknown) =>
+        this.#onLayout(
+          search,
+          failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure)),
+        ),
     );
   }
 
@@ -319,28 +394,46 @@ export class KafkaStream implements Stream {
     const leftMs = settings.messageTimeoutMs - (clock.now() - search.sinceMs);
     if (leftMs <= 0) {
       const code = problem.code === 'AUTH' || problem.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE';
-      return this.#fail({ code, message: `${problem.message}; tried for ${settings.messageTimeoutMs} ms (message.timeout.ms)` }, false);
+      return this.#fail(
+        {
+          code,
+          message: `${problem.message}; tried for ${settings.messageTimeoutMs} ms (message.timeout.ms)`,
+        },
+        false,
+      );
     }
     this.#logRetry(problem.message);
-    const backOffMs = Math.min(settings.retryBackoffMs * 2 ** search.tries++, settings.retryBackoffMaxMs, leftMs);
+    const backOffMs = Math.min(
+      settings.retryBackoffMs * 2 ** search.tries++,
+      settings.retryBackoffMaxMs,
+      leftMs,
+    );
     search.timer = clock.after(backOffMs, () => this.#searchLayout(search));
   }
 
-  /** Is it this partition alone that can't be written? Something of the topic was written meanwhile, or the cluster says that others can be. */
+  /**
+   * Is it this partition alone that can't be written? Something of the topic was written meanwhile, or the
+   * cluster says that others can be.
+   */
   #doOthersGoOn({ partition }: Lane, { code, sinceMs, isAnswered }: LaneFailure): boolean {
     const layout = this.#options.cluster.layout(this.#options.topic);
     if (code !== 'UNREACHABLE' || this.#failure !== undefined || layout === undefined) return false;
     const { leaders, fetchedAtMs } = layout;
-    if (!leaders.some((leader, other) => leader >= 0 && other !== partition && !this.#away.has(other))) return false;
+    if (!leaders.some((leader, other) => leader >= 0 && other !== partition && !this.#away.has(other)))
+      return false;
     const isToldOf = fetchedAtMs > sinceMs;
-    return isToldOf && leaders[partition] === NO_LEADER ? true : (isToldOf || isAnswered) && this.#deliveredMs > sinceMs;
+    return isToldOf && leaders[partition] === NO_LEADER
+      ? true
+      : (isToldOf || isAnswered) && this.#deliveredMs > sinceMs;
   }
 
   #putAway(lane: Lane, reason: string): void {
     const { log, cluster, topic } = this.#options;
     this.#away.add(lane.partition, reason);
     this.#lanes.delete(lane.partition);
-    log.warn(`${topic}[${lane.partition}] is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`);
+    log.warn(
+      `${topic}[${lane.partition}] is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`,
+    );
     const left = leftIn([lane]);
     const layout = cluster.layout(topic)!;
     for (const write of [...this.#writes]) {
@@ -372,21 +465,35 @@ export class KafkaStream implements Stream {
   #end(write: Write): void {
     this.#writes.splice(this.#writes.indexOf(write), 1);
     if (write.away === undefined) write.resolve(settledOf(write));
-    else this.#handBack(write, write.away, { code: 'AWAY', message: this.#away.text ?? 'a partition was away' });
+    else
+      this.#handBack(write, write.away, { code: 'AWAY', message: this.#away.text ?? 'a partition was away' });
     if (this.#writes.length === 0) for (const run of this.#onQuiet.splice(0)) run();
   }
 
-  /** The frame moves to the rejected ones; it is settled when it is there. Its bytes are held until then, also when the stream is closed meanwhile. */
+  /**
+   * The frame moves to the rejected ones; it is settled when it is there. Its bytes are held until then, also
+   * when the stream is closed meanwhile.
+   */
   #reject(write: Write, { index, at }: FramePlace, reason: string): void {
     const { bytes, bucket } = write.batch.retain();
     const from = new Map([[write.batch.originOf(index), 1]]);
     write.rejecting.add(index);
     this.#offered++;
-    void this.#options.rejected.offer({ bytes, start: at, end: at + PREFIX_BYTES + bodyLength(bytes, at), frames: 1, bucket, reason, from }).then((end) => {
-      this.#offered--;
-      this.#onOffered(write, index, end);
-      write.batch.release();
-    });
+    void this.#options.rejected
+      .offer({
+        bytes,
+        start: at,
+        end: at + PREFIX_BYTES + bodyLength(bytes, at),
+        frames: 1,
+        bucket,
+        reason,
+        from,
+      })
+      .then((end) => {
+        this.#offered--;
+        this.#onOffered(write, index, end);
+        write.batch.release();
+      });
   }
 
   #onOffered(write: Write, index: number, end: RejectedEnd): void {
@@ -408,7 +515,8 @@ export class KafkaStream implements Stream {
     this.#layoutSearch?.timer?.cancel();
     this.#layoutSearch = undefined;
     for (const lane of this.#lanes.values()) lane.stop();
-    if (atOnce || (this.#offered === 0 && ![...this.#lanes.values()].some((lane) => lane.isSending))) this.#handBackAll(this.#failure);
+    if (atOnce || (this.#offered === 0 && ![...this.#lanes.values()].some((lane) => lane.isSending)))
+      this.#handBackAll(this.#failure);
   }
 
   #finishFailing(): void {
@@ -418,13 +526,17 @@ export class KafkaStream implements Stream {
   #handBackAll(failure: StreamFailure): void {
     const left = leftIn(this.#lanes.values());
     this.#lanes.clear();
-    for (const write of this.#writes.splice(0)) this.#handBack(write, new Set([...(left.get(write.batch) ?? []), ...(write.away ?? [])]), failure);
+    for (const write of this.#writes.splice(0))
+      this.#handBack(write, new Set([...(left.get(write.batch) ?? []), ...(write.away ?? [])]), failure);
     for (const run of this.#onQuiet.splice(0)) run();
   }
 
   #handBack(write: Write, left: ReadonlySet<number>, failure: StreamFailure): void {
     const { batch, delivered, rejected, discarded, rejecting } = write;
-    const undelivered = delivered + rejected + discarded === 0 ? batch.retain() : batch.pick((index) => left.has(index) || rejecting.has(index));
+    const undelivered =
+      delivered + rejected + discarded === 0
+        ? batch.retain()
+        : batch.pick((index) => left.has(index) || rejecting.has(index));
     write.reject(new DeliveryError(failure.code, failure.message, undelivered, settledOf(write)));
   }
 
@@ -433,7 +545,9 @@ export class KafkaStream implements Stream {
     watch?.retimed(frames);
     if (this.#hasToldOfTimes) return;
     this.#hasToldOfTimes = true;
-    log.warn(`topic ${topic} refuses the time at which some frames came (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending, and counted (kahe_stream_retimed_frames_total); this is said once`);
+    log.warn(
+      `topic ${topic} refuses the time at which some frames came (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending, and counted (kahe_stream_retimed_frames_total); this is said once`,
+    );
   }
 
   #logRetry(reason: string): void {
@@ -441,7 +555,9 @@ export class KafkaStream implements Stream {
     const now = this.#options.clock.now();
     if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
     this.#loggedRetryMs = now;
-    this.#options.log.warn(`${reason}; nothing is lost, it is tried again for up to ${this.#options.settings.messageTimeoutMs} ms (message.timeout.ms)`);
+    this.#options.log.warn(
+      `${reason}; nothing is lost, it is tried again for up to ${this.#options.settings.messageTimeoutMs} ms (message.timeout.ms)`,
+    );
   }
 }
 
@@ -464,6 +580,7 @@ function leftIn(lanes: Iterable<Lane>): Map<Batch, Set<number>> {
 
 /** @throws KafkaFailure what concerns more than this node */
 function whyUnreached(failure: unknown): string {
-  if (failure instanceof KafkaFailure && (failure.code === 'CONNECTION' || failure.code === 'TIMEOUT')) return failure.message;
+  if (failure instanceof KafkaFailure && (failure.code === 'CONNECTION' || failure.code === 'TIMEOUT'))
+    return failure.message;
   throw failure;
 }

@@ -1,4 +1,5 @@
-// One partition's lane by itself: whose time counts, and what is told when nothing of it is sent any more. What arrives: kafkaStream.test.ts.
+// One partition's lane by itself: whose time counts, and what is told when nothing of it is sent any more.
+// What arrives: kafkaStream.test.ts.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../test/support/fakeBroker.js';
 import { FakeClock } from '../../../test/support/fakeClock.js';
@@ -40,9 +41,24 @@ beforeEach(() => {
 
 function newLane(other: Partial<LaneOptions> = {}): Lane {
   return new Lane({
-    topic: 'orders', partition: 0, acks: -1, requestTimeoutMs: 5_000, socketTimeoutMs: 60_000, messageTimeoutMs: MESSAGE_TIMEOUT_MS,
-    retryBackoffMs: FIRST_BACK_OFF_MS, retryBackoffMaxMs: LONGEST_BACK_OFF_MS, replaceRefusedTimestamps: true, maxFrames: 1_000, maxBytes: 900_000, encoder: recordEncoder(), codecId: 0,
-    compress: undefined, gauge: new CompressionGauge(), budget, clock, random: () => 0.5,
+    topic: 'orders',
+    partition: 0,
+    acks: -1,
+    requestTimeoutMs: 5_000,
+    socketTimeoutMs: 60_000,
+    messageTimeoutMs: MESSAGE_TIMEOUT_MS,
+    retryBackoffMs: FIRST_BACK_OFF_MS,
+    retryBackoffMaxMs: LONGEST_BACK_OFF_MS,
+    replaceRefusedTimestamps: true,
+    maxFrames: 1_000,
+    maxBytes: 900_000,
+    encoder: recordEncoder(),
+    codecId: 0,
+    compress: undefined,
+    gauge: new CompressionGauge(),
+    budget,
+    clock,
+    random: () => 0.5,
     offer: () => offers++,
     onFailed: (_, { code, message }) => failures.push(`${code}: ${message}`),
     onQuiet: () => quiets++,
@@ -90,7 +106,11 @@ describe('Lane', () => {
   });
 
   test('what passes only later is tried after the longest wait from the first time on; what may pass at once, sooner', async () => {
-    for (const [errorCode, waitMs] of [[ErrorCode.notEnoughReplicas, FIRST_BACK_OFF_MS], [THROTTLED, LONGEST_BACK_OFF_MS], [STORAGE_ERROR, LONGEST_BACK_OFF_MS]] as const) {
+    for (const [errorCode, waitMs] of [
+      [ErrorCode.notEnoughReplicas, FIRST_BACK_OFF_MS],
+      [THROTTLED, LONGEST_BACK_OFF_MS],
+      [STORAGE_ERROR, LONGEST_BACK_OFF_MS],
+    ] as const) {
       lane.push(part('a'));
       await sent();
       const before = offers;
@@ -108,7 +128,8 @@ describe('Lane', () => {
   test('a time of sending that is refused stays for a minute, for a clock that is a little ahead; then, with time without end, it becomes a new one', async () => {
     lane = newLane({ messageTimeoutMs: Infinity });
     lane.push(part('a'));
-    const timesSent = async (): Promise<number> => decodeRecordBatch((await lane.freeze())!.records).records[0]!.timestamp;
+    const timesSent = async (): Promise<number> =>
+      decodeRecordBatch((await lane.freeze())!.records).records[0]!.timestamp;
     const refuse = (): void => {
       lane.settle({ errorCode: ErrorCode.invalidTimestamp });
       clock.advance(LONGEST_BACK_OFF_MS);
@@ -134,7 +155,12 @@ describe('Lane', () => {
     expect(await sent()).toEqual(['a']);
     clock.advance(MESSAGE_TIMEOUT_MS);
     lane.settle({ errorCode: ErrorCode.notEnoughReplicas });
-    expect([retries, failures]).toEqual([[], [`UNREACHABLE: orders[0]: NOT_ENOUGH_REPLICAS; tried for ${MESSAGE_TIMEOUT_MS} ms (message.timeout.ms)`]]);
+    expect([retries, failures]).toEqual([
+      [],
+      [
+        `UNREACHABLE: orders[0]: NOT_ENOUGH_REPLICAS; tried for ${MESSAGE_TIMEOUT_MS} ms (message.timeout.ms)`,
+      ],
+    ]);
     expect(lane.takeBack().map(({ part: left }) => left)).toEqual([first, second]);
   });
 

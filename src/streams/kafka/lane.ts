@@ -1,12 +1,21 @@
-// One partition of one stream: its frames in order, at most one record batch of them on its way, and what to do with each answer.
-// A record batch is frozen when it is first sent; a retry sends the same bytes, of this partition alone.
+// One partition of one stream: its frames in order, at most one record batch of them on its way, and what to
+// do with each answer. A record batch is frozen when it is first sent; a retry sends the same bytes, of this
+// partition alone.
 import type { Clock, Timer } from '../../clock.js';
 import { pooledSize } from '../../frames/bufferPool.js';
 import type { MemoryBudget } from '../../memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
 import { INVALID_TIMESTAMP, errorName, errorText, verdictOf } from './errorCodes.js';
 import { KafkaFailure } from './failure.js';
-import { type FramePlace, type FrameRange, HEADER_BYTES, firstPlace, putHeader, roomFor, skipFrames } from './recordBatch.js';
+import {
+  type FramePlace,
+  type FrameRange,
+  HEADER_BYTES,
+  firstPlace,
+  putHeader,
+  roomFor,
+  skipFrames,
+} from './recordBatch.js';
 import type { RecordEncoder } from './recordEncoder.js';
 import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
 
@@ -41,7 +50,10 @@ export interface LaneOptions {
   readonly budget: MemoryBudget;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Offers the lane to the sender of the node that leads; called when there is something to send, and not again before it is settled. */
+  /**
+   * Offers the lane to the sender of the node that leads; called when there is something to send, and not
+   * again before it is settled.
+   */
   readonly offer: (lane: Lane, refresh: boolean) => void;
   /** The deadline has passed. */
   readonly onFailed: (lane: Lane, failure: LaneFailure) => void;
@@ -78,14 +90,20 @@ interface Flight {
 const SHORTEST_TRY_MS = 1_000;
 /** Frames that came within so many ms count as of one time when the topic refuses it. */
 const ONE_TIME_MS = 1_000;
-/** A time of sending that is refused becomes a new one only when it is so old: a clock that is a little ahead is right in a moment. */
+/**
+ * A time of sending that is refused becomes a new one only when it is so old: a clock that is a little ahead
+ * is right in a moment.
+ */
 const FRESH_MS = 60_000;
 
 export class Lane implements SendingLane {
   readonly #options: LaneOptions;
   #queue: Part[] = [];
   #flight: Flight | undefined;
-  /** `idle`: nothing to send. `offered`: with the sender. `waiting`: for the time of the next try. `stopped`: sends nothing more. */
+  /**
+   * `idle`: nothing to send. `offered`: with the sender. `waiting`: for the time of the next try. `stopped`:
+   * sends nothing more.
+   */
   #state: 'idle' | 'offered' | 'waiting' | 'stopped' = 'idle';
   #triedSinceMs: number | undefined;
   #tries = 0;
@@ -97,10 +115,18 @@ export class Lane implements SendingLane {
     this.#options = options;
   }
 
-  get topic(): string { return this.#options.topic; }
-  get partition(): number { return this.#options.partition; }
-  get acks(): -1 | 0 | 1 { return this.#options.acks; }
-  get requestTimeoutMs(): number { return this.#options.requestTimeoutMs; }
+  get topic(): string {
+    return this.#options.topic;
+  }
+  get partition(): number {
+    return this.#options.partition;
+  }
+  get acks(): -1 | 0 | 1 {
+    return this.#options.acks;
+  }
+  get requestTimeoutMs(): number {
+    return this.#options.requestTimeoutMs;
+  }
 
   /** Is a record batch with the sender, so that its answer must be waited for? */
   get isSending(): boolean {
@@ -131,7 +157,10 @@ export class Lane implements SendingLane {
     if (this.#state === 'stopped') return;
     this.#isAnswered = !(outcome instanceof KafkaFailure);
     if (outcome instanceof KafkaFailure) {
-      this.#retry(outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE', outcome.message);
+      this.#retry(
+        outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE',
+        outcome.message,
+      );
     } else {
       this.#judge(outcome.errorCode);
     }
@@ -170,15 +199,18 @@ export class Lane implements SendingLane {
   }
 
   /**
-   * Holds up nobody meanwhile: not the sender, for the room may be that of retries which it is still to send, and not the stream, should it
-   * fail, for the room may be that of its own lanes.
+   * Holds up nobody meanwhile: not the sender, for the room may be that of retries which it is still to send,
+   * and not the stream, should it fail, for the room may be that of its own lanes.
    */
   #waitForRoom(): void {
     if (this.#isStopping) return this.#leaveUnsent();
     this.#state = 'waiting';
     this.#encodeNext(true).then(
       () => this.#offerAgain(false),
-      (error: unknown) => this.settle(new KafkaFailure('PROTOCOL', `${this.topic}[${this.partition}] can't be encoded: ${String(error)}`)),
+      (error: unknown) =>
+        this.settle(
+          new KafkaFailure('PROTOCOL', `${this.topic}[${this.partition}] can't be encoded: ${String(error)}`),
+        ),
     );
   }
 
@@ -222,7 +254,16 @@ export class Lane implements SendingLane {
     const out = budget.scratch(need);
     const encoded = encoder.encode(range, out, HEADER_BYTES, need, maxFrames);
     const left = range.count - encoded.frames;
-    const rest = left === 0 ? undefined : { ...part.range, first: range.first + encoded.frames, at: encoded.nextAt, count: left, bytes: range.bytes - encoded.frameBytes };
+    const rest =
+      left === 0
+        ? undefined
+        : {
+            ...part.range,
+            first: range.first + encoded.frames,
+            at: encoded.nextAt,
+            count: left,
+            bytes: range.bytes - encoded.frameBytes,
+          };
     const plainEnd = HEADER_BYTES + encoded.length;
     let [buffer, end, codec] = [out, plainEnd, 0];
     const plain = out.subarray(HEADER_BYTES, plainEnd);
@@ -231,7 +272,8 @@ export class Lane implements SendingLane {
       const compressed = result instanceof Promise ? await result : result;
       if (gauge.wasWorthIt(encoded.length, compressed.length)) {
         [end, codec] = [HEADER_BYTES + compressed.length, codecId];
-        // What came out smaller, as it nearly always does, goes where the plain records were: the codec is done with them.
+        // What came out smaller, as it nearly always does, goes where the plain records were: the codec is
+        // done with them.
         if (end > out.length) buffer = Buffer.allocUnsafeSlow(end);
         buffer.set(compressed, HEADER_BYTES);
       }
@@ -239,18 +281,32 @@ export class Lane implements SendingLane {
     const records = buffer.subarray(0, end);
     putHeader(records, end, encoded, codec);
     const { frames, firstTimestampMs: firstMs, lastTimestampMs: lastMs } = encoded;
-    return { part, frozen: { records, frames }, firstMs, lastMs, rest, buffer, budgetBytes: pooledSize(need) };
+    return {
+      part,
+      frozen: { records, frames },
+      firstMs,
+      lastMs,
+      rest,
+      buffer,
+      budgetBytes: pooledSize(need),
+    };
   }
 
   #judge(errorCode: number): void {
     const where = `${this.topic}[${this.partition}]`;
-    if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps) return this.#replaceTimes(`${where}: ${errorText(errorCode)}`);
+    if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps)
+      return this.#replaceTimes(`${where}: ${errorText(errorCode)}`);
     switch (verdictOf(errorCode)) {
-      case 'delivered': return this.#delivered();
-      case 'again': return this.#retry('UNREACHABLE', `${where}: ${errorName(errorCode)}`);
-      case 'later': return this.#retryLater(`${where}: ${errorName(errorCode)}`);
-      case 'person': return this.#retry('REFUSED', `${where}: ${errorText(errorCode)}`);
-      case 'never': return this.#split(`${where}: ${errorName(errorCode)}`);
+      case 'delivered':
+        return this.#delivered();
+      case 'again':
+        return this.#retry('UNREACHABLE', `${where}: ${errorName(errorCode)}`);
+      case 'later':
+        return this.#retryLater(`${where}: ${errorName(errorCode)}`);
+      case 'person':
+        return this.#retry('REFUSED', `${where}: ${errorText(errorCode)}`);
+      case 'never':
+        return this.#split(`${where}: ${errorName(errorCode)}`);
     }
   }
 
@@ -271,14 +327,19 @@ export class Lane implements SendingLane {
     if (this.#state === 'idle' && this.#queue.length > 0) this.#offer(false);
   }
 
-  /** @param isDone the kernel has done with its bytes: they were answered for, or their connection is closed */
+  /**
+   * @param isDone the kernel has done with its bytes: they were answered for, or their connection is closed
+   */
   #endFlight(flight: Flight, isDone: boolean): void {
     this.#flight = undefined;
     this.#options.budget.giveEncoded(flight.budgetBytes);
     if (isDone) this.#options.budget.recycle(flight.buffer);
   }
 
-  /** Asking at once would only add to what the broker has to do; its longest wait stays until the record batch is through. */
+  /**
+   * Asking at once would only add to what the broker has to do; its longest wait stays until the record batch
+   * is through.
+   */
   #retryLater(message: string): void {
     this.#tries = Infinity;
     this.#retry('UNREACHABLE', message);
@@ -289,13 +350,21 @@ export class Lane implements SendingLane {
     if (this.#isStopping) return;
     if (this.#triedForMs() >= this.#options.messageTimeoutMs) {
       const tried = `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)`;
-      return this.#options.onFailed(this, { code, message: tried, sinceMs: this.#triedSinceMs!, isAnswered: this.#isAnswered });
+      return this.#options.onFailed(this, {
+        code,
+        message: tried,
+        sinceMs: this.#triedSinceMs!,
+        isAnswered: this.#isAnswered,
+      });
     }
     this.#options.onRetry(message);
     this.#timer = this.#options.clock.after(this.#backOffMs(), () => this.#offerAgain(true));
   }
 
-  /** Grows with each try, with jitter so that many lanes don't come back at the same moment, and never past the deadline. */
+  /**
+   * Grows with each try, with jitter so that many lanes don't come back at the same moment, and never past
+   * the deadline.
+   */
   #backOffMs(): number {
     const { retryBackoffMs, retryBackoffMaxMs, messageTimeoutMs, random } = this.#options;
     const grown = Math.min(retryBackoffMs * 2 ** this.#tries++, retryBackoffMaxMs);
@@ -312,8 +381,9 @@ export class Lane implements SendingLane {
   }
 
   /**
-   * Some time in the record batch is none that the topic takes, so nothing of it was written, and it may be encoded anew: in halves, until its frames
-   * came at one time. Then they get the time of sending, and all others keep theirs.
+   * Some time in the record batch is none that the topic takes, so nothing of it was written, and it may be
+   * encoded anew: in halves, until its frames came at one time. Then they get the time of sending, and all
+   * others keep theirs.
    */
   #replaceTimes(reason: string): void {
     const flight = this.#flight!;
@@ -342,7 +412,10 @@ function sentOf({ part, frozen }: Flight): Part {
 
 function halvesOf({ part, frozen }: Flight): readonly Part[] {
   const half = frozen.frames >> 1;
-  return [{ ...part, range: firstOf(part.range, half) }, { ...part, range: firstOf(skipFrames(part.range, half), frozen.frames - half) }];
+  return [
+    { ...part, range: firstOf(part.range, half) },
+    { ...part, range: firstOf(skipFrames(part.range, half), frozen.frames - half) },
+  ];
 }
 
 function restOf({ part, rest }: Flight): readonly Part[] {

@@ -1,5 +1,6 @@
-// Every setting name of librdkafka (its CONFIGURATION.md, up to 2.16, and those it keeps to itself) and of its Go client, and Kahe's own, and what each means to Kahe.
-// Promise: a configuration that was right for kahego has no name that is unknown here.
+// Every setting name of librdkafka (its CONFIGURATION.md, up to 2.16, and those it keeps to itself) and of
+// its Go client, and Kahe's own, and what each means to Kahe. Promise: a configuration that was right for
+// kahego has no name that is unknown here.
 
 export type NameMeaning =
   | { readonly kind: 'used' }
@@ -58,7 +59,8 @@ const NOTED: Readonly<Record<string, string>> = {
   'Kahe asks each broker which versions it speaks': `
     api.version.request api.version.request.timeout.ms api.version.fallback.ms broker.version.fallback`,
   'Kahe logs by LOG_LEVEL': 'debug log_level log.queue log.thread.name log.connection.close',
-  'Kahe counts for itself': 'statistics.interval.ms enable.metrics.push delivery.report.only.error produce.offset.report',
+  'Kahe counts for itself':
+    'statistics.interval.ms enable.metrics.push delivery.report.only.error produce.offset.report',
   'Kahe decides this for itself': `
     builtin.features receive.message.max.bytes metadata.recovery.strategy metadata.recovery.rebootstrap.trigger.ms
     topic.metadata.refresh.fast.interval.ms topic.metadata.refresh.fast.cnt topic.metadata.refresh.sparse
@@ -90,7 +92,8 @@ const NOTED: Readonly<Record<string, string>> = {
 
 const REFUSED: Readonly<Record<string, string>> = {
   'Kahe can not check revocation lists': 'ssl.crl.location',
-  'Kahe reads PEM; use ssl.certificate.location and ssl.key.location': 'ssl.keystore.location ssl.keystore.password',
+  'Kahe reads PEM; use ssl.certificate.location and ssl.key.location':
+    'ssl.keystore.location ssl.keystore.password',
   'Kahe can not load an OpenSSL engine; use ssl.key.location': 'ssl.engine.location ssl.engine.id',
   'only Java knows it; use sasl.mechanisms, sasl.username and sasl.password': 'sasl.jaas.config',
   'only Java knows it; use ssl.ca.location': 'ssl.truststore.location ssl.truststore.password',
@@ -115,8 +118,13 @@ export function spellingsOf(name: string): readonly string[] {
   return [name, ...Object.keys(ALIASES).filter((alias) => ALIASES[alias] === name)];
 }
 
-function meaningsOf(groups: Readonly<Record<string, string>>, meaning: (text: string) => NameMeaning): [string, NameMeaning][] {
-  return Object.entries(groups).flatMap(([text, names]) => wordsOf(names).map((name): [string, NameMeaning] => [name, meaning(text)]));
+function meaningsOf(
+  groups: Readonly<Record<string, string>>,
+  meaning: (text: string) => NameMeaning,
+): [string, NameMeaning][] {
+  return Object.entries(groups).flatMap(([text, names]) =>
+    wordsOf(names).map((name): [string, NameMeaning] => [name, meaning(text)]),
+  );
 }
 
 function wordsOf(text: string): string[] {

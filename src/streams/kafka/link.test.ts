@@ -26,8 +26,15 @@ afterEach(async () => {
   expect(cluster.problems).toEqual([]);
 });
 
-async function open(port = Number(cluster.bootstrap.split(',')[0]!.split(':')[1]), settings: LibrdkafkaSettings = {}): Promise<Link> {
-  const link = await Link.open({ host: '127.0.0.1', port }, settingsOf({ 'bootstrap.servers': 'unused', 'socket.timeout.ms': 500, ...settings }), bench.log);
+async function open(
+  port = Number(cluster.bootstrap.split(',')[0]!.split(':')[1]),
+  settings: LibrdkafkaSettings = {},
+): Promise<Link> {
+  const link = await Link.open(
+    { host: '127.0.0.1', port },
+    settingsOf({ 'bootstrap.servers': 'unused', 'socket.timeout.ms': 500, ...settings }),
+    bench.log,
+  );
   links.push(link);
   return link;
 }
@@ -42,14 +49,45 @@ function recordBatch(...messages: string[]): Buffer {
   return out.subarray(0, HEADER_BYTES + encoded.length);
 }
 
-const produceOne = (records = recordBatch('a')) => ({ acks: -1, timeoutMs: 100, topics: [{ topic: 'one', partitions: [{ partition: 0, records }] }] }) as const;
+const produceOne = (records = recordBatch('a')) =>
+  ({
+    acks: -1,
+    timeoutMs: 100,
+    topics: [{ topic: 'one', partitions: [{ partition: 0, records }] }],
+  }) as const;
 
 describe('a produce request', () => {
   it('is laid out as Kafka says, and holds the record batches as they are, not copies', () => {
     const records = Buffer.from('records');
-    const body = produceBody({ acks: 1, timeoutMs: 258, topics: [{ topic: 'ab', partitions: [{ partition: 3, records }, { partition: 4, records: Buffer.from('x') }] }] });
+    const body = produceBody({
+      acks: 1,
+      timeoutMs: 258,
+      topics: [
+        {
+          topic: 'ab',
+          partitions: [
+            { partition: 3, records },
+            { partition: 4, records: Buffer.from('x') },
+          ],
+        },
+      ],
+    });
     expect(Buffer.concat(body).toString('hex')).toBe(
-      ['ffff', '0001', '00000102', '00000001', '0002', '6162', '00000002', '00000003', '00000007', records.toString('hex'), '00000004', '00000001', '78'].join(''),
+      [
+        'ffff',
+        '0001',
+        '00000102',
+        '00000001',
+        '0002',
+        '6162',
+        '00000002',
+        '00000003',
+        '00000007',
+        records.toString('hex'),
+        '00000004',
+        '00000001',
+        '78',
+      ].join(''),
     );
     expect(body).toContain(records);
   });
@@ -58,29 +96,59 @@ describe('a produce request', () => {
     cluster.setTopic('many', [1, 1, 2]);
     const link = await open();
     const partitions = [0, 1, 2].map((partition) => ({ partition, records: recordBatch(`p${partition}`) }));
-    const answers = await link.produce({ acks: -1, timeoutMs: 100, topics: [...produceOne().topics, { topic: 'many', partitions }] }, 1000);
+    const answers = await link.produce(
+      { acks: -1, timeoutMs: 100, topics: [...produceOne().topics, { topic: 'many', partitions }] },
+      1000,
+    );
     expect(answers).toEqual([
       { topic: 'one', partition: 0, errorCode: 0 },
       { topic: 'many', partition: 0, errorCode: 0 },
       { topic: 'many', partition: 1, errorCode: 0 },
       { topic: 'many', partition: 2, errorCode: ErrorCode.notLeaderOrFollower },
     ]);
-    expect(cluster.produced.map((sent) => sent.recordBatch)).toEqual([expect.anything(), ...partitions.map(({ records }) => records)]);
+    expect(cluster.produced.map((sent) => sent.recordBatch)).toEqual([
+      expect.anything(),
+      ...partitions.map(({ records }) => records),
+    ]);
     expect(cluster.requests.Produce).toBe(1);
   });
 
   it('many at once are answered each with its own', async () => {
-    cluster.setTopic('many', Array.from({ length: 50 }, (_, i) => (i % 3 === 0 ? 2 : 1)));
+    cluster.setTopic(
+      'many',
+      Array.from({ length: 50 }, (_, i) => (i % 3 === 0 ? 2 : 1)),
+    );
     const link = await open();
-    const answers = await Promise.all(Array.from({ length: 50 }, (_, partition) => link.produce({ acks: -1, timeoutMs: 100, topics: [{ topic: 'many', partitions: [{ partition, records: recordBatch('m') }] }] }, 5000)));
-    expect(answers.flat()).toEqual(Array.from({ length: 50 }, (_, partition) => ({ topic: 'many', partition, errorCode: partition % 3 === 0 ? ErrorCode.notLeaderOrFollower : 0 })));
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, partition) =>
+        link.produce(
+          {
+            acks: -1,
+            timeoutMs: 100,
+            topics: [{ topic: 'many', partitions: [{ partition, records: recordBatch('m') }] }],
+          },
+          5000,
+        ),
+      ),
+    );
+    expect(answers.flat()).toEqual(
+      Array.from({ length: 50 }, (_, partition) => ({
+        topic: 'many',
+        partition,
+        errorCode: partition % 3 === 0 ? ErrorCode.notLeaderOrFollower : 0,
+      })),
+    );
   });
 
   it('fails with TIMEOUT, and all others on that connection with it', async () => {
     cluster.script.Produce.push({ kind: 'swallow' }, { kind: 'swallow' });
     const link = await open();
-    const [first, second] = await Promise.allSettled([link.produce(produceOne(), 50), link.produce(produceOne(), 10_000)]);
-    for (const outcome of [first, second]) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'TIMEOUT' } });
+    const [first, second] = await Promise.allSettled([
+      link.produce(produceOne(), 50),
+      link.produce(produceOne(), 10_000),
+    ]);
+    for (const outcome of [first, second])
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'TIMEOUT' } });
     expect(link.isOpen).toBe(false);
     await expect(link.produce(produceOne(), 1000)).rejects.toMatchObject({ code: 'TIMEOUT' });
     await expect(link.metadata(['one'])).rejects.toBeInstanceOf(KafkaFailure);
@@ -114,14 +182,19 @@ describe('metadata', () => {
 
 describe('what is no broker', () => {
   /** A server that says this to whoever connects, and after that whatever `then` says to each chunk. */
-  async function serve(greeting: Buffer | undefined, then?: Buffer): Promise<{ port: number; close: () => Promise<void> }> {
+  async function serve(
+    greeting: Buffer | undefined,
+    then?: Buffer,
+  ): Promise<{ port: number; close: () => Promise<void> }> {
     const sockets = new Set<net.Socket>();
-    const server = net.createServer((socket) => {
-      sockets.add(socket);
-      socket.on('error', () => undefined);
-      if (greeting) socket.write(greeting);
-      socket.on('data', () => then && socket.write(then));
-    }).listen(0, '127.0.0.1');
+    const server = net
+      .createServer((socket) => {
+        sockets.add(socket);
+        socket.on('error', () => undefined);
+        if (greeting) socket.write(greeting);
+        socket.on('data', () => then && socket.write(then));
+      })
+      .listen(0, '127.0.0.1');
     await once(server, 'listening');
     const close = async (): Promise<void> => {
       for (const socket of sockets) socket.destroy();
@@ -137,12 +210,20 @@ describe('what is no broker', () => {
     ['a length of -1', Buffer.alloc(16, 0xff)],
     ['an answer too short for its number', Buffer.from([0, 0, 0, 2, 0, 0])],
     ['a TLS alert', Buffer.from([0x95, 3, 3, 0, 2, 2, 70])],
-    ['an answer that ends in the middle', Buffer.from([0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff])],
+    [
+      'an answer that ends in the middle',
+      Buffer.from([0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff]),
+    ],
     ['HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')],
   ])('%s fails the connection, not the process', async (_name, bytes) => {
-    for (const [greeting, then] of [[bytes, undefined], [undefined, bytes]] as const) {
+    for (const [greeting, then] of [
+      [bytes, undefined],
+      [undefined, bytes],
+    ] as const) {
       const server = await serve(greeting, then);
-      await expect(open(server.port, { 'socket.connection.setup.timeout.ms': 1000 })).rejects.toBeInstanceOf(KafkaFailure);
+      await expect(open(server.port, { 'socket.connection.setup.timeout.ms': 1000 })).rejects.toBeInstanceOf(
+        KafkaFailure,
+      );
       await server.close();
     }
   });
@@ -157,7 +238,9 @@ describe('what is no broker', () => {
     const server = net.createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const accepted = once(server, 'connection') as Promise<[net.Socket]>;
-    const opening = open((server.address() as net.AddressInfo).port, { 'socket.connection.setup.timeout.ms': 1000 });
+    const opening = open((server.address() as net.AddressInfo).port, {
+      'socket.connection.setup.timeout.ms': 1000,
+    });
     const [socket] = await accepted;
     socket.on('error', () => undefined);
     const closed = once(socket.resume(), 'close');

@@ -1,5 +1,6 @@
-// One connection to one broker. The one file that knows kafkajs: it makes the connection, TLS and SASL, and speaks metadata; Produce goes
-// past its encoder, from our own bytes. kafkajs 2.2.4 is frozen and pinned, and its traps are guarded here, each under its number.
+// One connection to one broker. The one file that knows kafkajs: it makes the connection, TLS and SASL, and
+// speaks metadata; Produce goes past its encoder, from our own bytes. kafkajs 2.2.4 is frozen and pinned, and
+// its traps are guarded here, each under its number.
 import { createRequire } from 'node:module';
 import * as net from 'node:net';
 import * as tls from 'node:tls';
@@ -8,7 +9,14 @@ import type { KafkaBroker } from './brokerList.js';
 import { messageOf } from '../../errors.js';
 import { dial } from './dial.js';
 import { KafkaFailure } from './failure.js';
-import { type LinkFacts, type LinkStage, closedByBroker, linkFailure, socketFailure, strangeAnswer } from './linkProblem.js';
+import {
+  type LinkFacts,
+  type LinkStage,
+  closedByBroker,
+  linkFailure,
+  socketFailure,
+  strangeAnswer,
+} from './linkProblem.js';
 import { type PartitionAnswer, type ProduceRequest, produceBody } from './produceRequest.js';
 import type { KafkaSettings } from './settings.js';
 import type { KafkaTls } from './tlsSettings.js';
@@ -25,7 +33,10 @@ export interface Metadata {
   readonly topics: readonly TopicMetadata[];
 }
 
-export type LinkSettings = Pick<KafkaSettings, 'clientId' | 'security' | 'socketTimeoutMs' | 'socketConnectionSetupTimeoutMs' | 'allowAutoCreateTopics'>;
+export type LinkSettings = Pick<
+  KafkaSettings,
+  'clientId' | 'security' | 'socketTimeoutMs' | 'socketConnectionSetupTimeoutMs' | 'allowAutoCreateTopics'
+>;
 
 const KEEP_ALIVE_MS = 60_000;
 const OLDEST_PRODUCE_VERSION = 3;
@@ -42,7 +53,11 @@ export class Link {
   #closedBy: KafkaFailure | undefined;
   readonly #onClosed = new Set<(why: KafkaFailure) => void>();
 
-  private constructor(readonly broker: KafkaBroker, settings: LinkSettings, log: Log) {
+  private constructor(
+    readonly broker: KafkaBroker,
+    settings: LinkSettings,
+    log: Log,
+  ) {
     this.#settings = settings;
     this.#connection = new kafkajs.Connection({
       host: broker.host,
@@ -51,13 +66,21 @@ export class Link {
       ssl: settings.security.tls,
       // kafkajs writes into this object, so each connection has its own.
       sasl: settings.security.sasl === undefined ? null : { ...settings.security.sasl },
-      // T18: kafkajs prints to the console unless it is given a logger; what matters comes back as an error anyway.
-      logger: kafkajs.createLogger({ level: log.level === 'TRACE' ? kafkajs.LOG_EVERYTHING : kafkajs.LOG_NOTHING, logCreator: () => ({ log: entry }: { log: { message: string } }) => log.trace(`kafkajs: ${entry.message}`) }),
+      // T18: kafkajs prints to the console unless it is given a logger; what matters comes back as an error
+      // anyway.
+      logger: kafkajs.createLogger({
+        level: log.level === 'TRACE' ? kafkajs.LOG_EVERYTHING : kafkajs.LOG_NOTHING,
+        logCreator:
+          () =>
+          ({ log: entry }: { log: { message: string } }) =>
+            log.trace(`kafkajs: ${entry.message}`),
+      }),
       socketFactory: ({ onConnect }) => this.#connect(onConnect),
       connectionTimeout: settings.socketConnectionSetupTimeoutMs,
       requestTimeout: settings.socketTimeoutMs,
-      // T4, T7, T17: kafkajs would look every 100 ms whether a request is late by the wall clock, and then leave the dead socket open.
-      // Requests have a timer each here, and one that runs out ends the connection.
+      // T4, T7, T17: kafkajs would look every 100 ms whether a request is late by the wall clock, and then
+      // leave the dead socket open. Requests have a timer each here, and one that runs out ends the
+      // connection.
       enforceRequestTimeout: false,
       // T12: what may be in flight is bounded by the sender.
       maxInFlightRequests: null,
@@ -85,34 +108,58 @@ export class Link {
     this.#onClosed.add(run);
   }
 
-  /** Asks who leads the partitions of these topics; at least one, for none would mean all. Errors of a topic stand in its entry. */
+  /**
+   * Asks who leads the partitions of these topics; at least one, for none would mean all. Errors of a topic
+   * stand in its entry.
+   */
   async metadata(topics: readonly string[]): Promise<Metadata> {
-    const { request, response } = this.#protocol('Metadata')({ topics, allowAutoTopicCreation: this.#settings.allowAutoCreateTopics });
-    // T10: kafkajs's own parsing throws when any topic has an error, and so one bad topic would hide all others.
-    const decodeOnly = { decode: (raw: Buffer) => response.decode(raw), parse: (decoded: unknown) => Promise.resolve(decoded) };
+    const { request, response } = this.#protocol('Metadata')({
+      topics,
+      allowAutoTopicCreation: this.#settings.allowAutoCreateTopics,
+    });
+    // T10: kafkajs's own parsing throws when any topic has an error, and so one bad topic would hide all
+    // others.
+    const decodeOnly = {
+      decode: (raw: Buffer) => response.decode(raw),
+      parse: (decoded: unknown) => Promise.resolve(decoded),
+    };
     if (this.#stage === 'ready') this.#stage = 'metadata';
     const asked = this.#connection.send({ request, response: decodeOnly });
-    const answer = (await this.#within(this.#settings.socketTimeoutMs, 'a metadata request', asked)) as RawMetadata;
+    const answer = (await this.#within(
+      this.#settings.socketTimeoutMs,
+      'a metadata request',
+      asked,
+    )) as RawMetadata;
     this.#stage = 'open';
     return readMetadata(answer);
   }
 
   /**
-   * Sends record batches and gives the answer for each partition that the broker answered for (T2b: one may be missing).
-   * With acks 0 there is no answer: an empty list, once the bytes are on their way.
+   * Sends record batches and gives the answer for each partition that the broker answered for (T2b: one may
+   * be missing). With acks 0 there is no answer: an empty list, once the bytes are on their way.
    * @throws {KafkaFailure} TIMEOUT after `deadlineMs`, and then the connection is closed
    */
   async produce(produce: ProduceRequest, deadlineMs: number): Promise<readonly PartitionAnswer[]> {
     await this.#renewLogin();
-    const protocol = this.#protocol('Produce')({ acks: produce.acks, timeout: produce.timeoutMs, topicData: [] });
+    const protocol = this.#protocol('Produce')({
+      acks: produce.acks,
+      timeout: produce.timeoutMs,
+      topicData: [],
+    });
     if (protocol.request.apiVersion < OLDEST_PRODUCE_VERSION) {
       throw this.destroy(new KafkaFailure('PROTOCOL', `${this.#name} is older than Kafka 0.11`));
     }
-    const { payload } = await this.#within(deadlineMs, 'a produce request', this.#push(protocol.request, produce));
+    const { payload } = await this.#within(
+      deadlineMs,
+      'a produce request',
+      this.#push(protocol.request, produce),
+    );
     if (payload === null) return [];
     const answer = (await protocol.response.decode(payload)) as RawProduceAnswer;
     this.#connection.requestQueue.maybeThrottle(answer.clientSideThrottleTime ?? null);
-    return answer.topics.flatMap(({ topicName, partitions }) => partitions.map(({ partition, errorCode }) => ({ topic: topicName, partition, errorCode })));
+    return answer.topics.flatMap(({ topicName, partitions }) =>
+      partitions.map(({ partition, errorCode }) => ({ topic: topicName, partition, errorCode })),
+    );
   }
 
   /** Closes at once; what is in flight fails with `why`. Returns it, to throw. */
@@ -146,7 +193,9 @@ export class Link {
     const versions = await this.#askVersions();
     this.#connection.setVersions(versions);
     this.#lookup = kafkajs.lookup(versions);
-    this.#connection.setSupportAuthenticationProtocol(versions[kafkajs.apiKeys['SaslAuthenticate']!] !== undefined);
+    this.#connection.setSupportAuthenticationProtocol(
+      versions[kafkajs.apiKeys['SaslAuthenticate']!] !== undefined,
+    );
     this.#stage = 'login';
     await this.#connection.authenticate();
     this.#stage = 'ready';
@@ -155,8 +204,12 @@ export class Link {
   async #askVersions(): Promise<ApiVersions> {
     // Version 0 is understood by every broker, and tells all that is needed.
     const { request, response } = kafkajs.requests['ApiVersions']!.protocol({ version: 0 })({});
-    const { apiVersions } = (await this.#connection.send({ request, response })) as { apiVersions: ({ apiKey: number } & VersionRange)[] };
-    return Object.fromEntries(apiVersions.map(({ apiKey, minVersion, maxVersion }) => [apiKey, { minVersion, maxVersion }]));
+    const { apiVersions } = (await this.#connection.send({ request, response })) as {
+      apiVersions: ({ apiKey: number } & VersionRange)[];
+    };
+    return Object.fromEntries(
+      apiVersions.map(({ apiKey, minVersion, maxVersion }) => [apiKey, { minVersion, maxVersion }]),
+    );
   }
 
   #protocol(name: 'Metadata' | 'Produce'): (args: object) => Protocol {
@@ -169,17 +222,33 @@ export class Link {
     await this.#within(this.#settings.socketTimeoutMs, 'a new login', this.#connection.authenticate());
   }
 
-  /** What kafkajs's send does, but for the encoding: it would copy the records twice, into memory cleared first. */
+  /**
+   * What kafkajs's send does, but for the encoding: it would copy the records twice, into memory cleared
+   * first.
+   */
   #push(request: RequestHead, produce: ProduceRequest): Promise<{ payload: Buffer | null }> {
     const body = produceBody(produce);
     const correlationId = this.#connection.nextCorrelationId();
-    const head = requestHead(request, correlationId, this.#settings.clientId, body.reduce((sum, part) => sum + part.length, 0));
+    const head = requestHead(
+      request,
+      correlationId,
+      this.#settings.clientId,
+      body.reduce((sum, part) => sum + part.length, 0),
+    );
     return new Promise((resolve, reject) => {
       if (this.#closedBy !== undefined) return reject(this.#closedBy);
       // Nobody answers acks 0: the frames count as delivered once the kernel has the bytes.
-      if (produce.acks === 0) return this.#write(head, body, (error) => (error ? reject(error) : resolve({ payload: null })));
+      if (produce.acks === 0)
+        return this.#write(head, body, (error) => (error ? reject(error) : resolve({ payload: null })));
       this.#connection.requestQueue.push({
-        entry: { apiKey: request.apiKey, apiName: request.apiName, apiVersion: request.apiVersion, correlationId, resolve, reject },
+        entry: {
+          apiKey: request.apiKey,
+          apiName: request.apiName,
+          apiVersion: request.apiVersion,
+          correlationId,
+          resolve,
+          reject,
+        },
         expectResponse: true,
         requestTimeout: null,
         sendRequest: () => this.#write(head, body),
@@ -199,7 +268,9 @@ export class Link {
     try {
       return await dial(this.broker, this.#dialling.signal);
     } catch (error) {
-      throw error instanceof KafkaFailure ? error : new KafkaFailure('CONNECTION', `${this.#name} can't be reached: ${messageOf(error)}`);
+      throw error instanceof KafkaFailure
+        ? error
+        : new KafkaFailure('CONNECTION', `${this.#name} can't be reached: ${messageOf(error)}`);
     }
   }
 
@@ -210,7 +281,8 @@ export class Link {
     wire.setKeepAlive(true, KEEP_ALIVE_MS);
     const socket = secure === undefined ? wire : tls.connect(tlsOptions(wire, host, secure), onConnect);
     if (secure === undefined) queueMicrotask(onConnect);
-    // kafkajs has no handler for 'close': a socket that goes without 'end' or 'error' would leave its requests hanging.
+    // kafkajs has no handler for 'close': a socket that goes without 'end' or 'error' would leave its
+    // requests hanging.
     socket.on('close', () => this.destroy(closedByBroker(this.#facts)));
     // Before kafkajs, which keeps the message alone.
     socket.on('error', (error: Error) => this.destroy(socketFailure(error, this.#facts)));
@@ -218,7 +290,10 @@ export class Link {
     return socket;
   }
 
-  /** T7: after the first request kafkajs sets a 1 ms timer anew for ever. It is needed only while a quota holds requests back. */
+  /**
+   * T7: after the first request kafkajs sets a 1 ms timer anew for ever. It is needed only while a quota
+   * holds requests back.
+   */
   #silenceIdleTimer(): void {
     const queue = this.#connection.requestQueue;
     const schedule = queue.scheduleCheckPendingRequests.bind(queue);
@@ -227,7 +302,10 @@ export class Link {
     };
   }
 
-  /** kafkajs parses inside the socket's 'data' event, where a throw would end the process; and it believes a negative length. */
+  /**
+   * kafkajs parses inside the socket's 'data' event, where a throw would end the process; and it believes a
+   * negative length.
+   */
   #surviveGarbage(): void {
     const connection = this.#connection;
     const parse = connection.processData.bind(connection);
@@ -245,7 +323,13 @@ export class Link {
   async #within<T>(deadlineMs: number, what: string, work: Promise<T>): Promise<T> {
     let tell: (why: KafkaFailure) => void = () => undefined;
     const closed = new Promise<never>((_, reject) => this.#onClosed.add((tell = reject)));
-    const timer = setTimeout(() => this.destroy(new KafkaFailure('TIMEOUT', `${this.#name} did not answer ${what} within ${deadlineMs} ms`)), deadlineMs);
+    const timer = setTimeout(
+      () =>
+        this.destroy(
+          new KafkaFailure('TIMEOUT', `${this.#name} did not answer ${what} within ${deadlineMs} ms`),
+        ),
+      deadlineMs,
+    );
     try {
       return await Promise.race([work, closed]);
     } catch (error) {
@@ -274,7 +358,12 @@ function tlsOptions(wire: net.Socket, host: string, secure: KafkaTls): tls.Conne
 }
 
 /** size i32 | api key i16 | version i16 | correlation id i32 | client id string */
-function requestHead(request: RequestHead, correlationId: number, clientId: string, bodyBytes: number): Buffer {
+function requestHead(
+  request: RequestHead,
+  correlationId: number,
+  clientId: string,
+  bodyBytes: number,
+): Buffer {
   const name = Buffer.from(clientId);
   const head = Buffer.alloc(14 + name.length);
   head.writeInt32BE(head.length - 4 + bodyBytes, 0);
@@ -290,21 +379,34 @@ function readMetadata(raw: RawMetadata): Metadata {
   const topics = raw.topicMetadata.map(({ topic, topicErrorCode, partitionMetadata }) => {
     const leaders: number[] = [];
     for (const { partitionId, leader } of partitionMetadata) leaders[partitionId] = leader;
-    return { topic, errorCode: topicErrorCode, leaders: Array.from(leaders, (leader: number | undefined) => leader ?? -1) };
+    return {
+      topic,
+      errorCode: topicErrorCode,
+      leaders: Array.from(leaders, (leader: number | undefined) => leader ?? -1),
+    };
   });
   return { nodes: new Map(raw.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }])), topics };
 }
 
 // The part of kafkajs that is used, typed by hand: its types cover the public API alone.
 
-interface RequestHead { readonly apiKey: number; readonly apiVersion: number; readonly apiName: string }
+interface RequestHead {
+  readonly apiKey: number;
+  readonly apiVersion: number;
+  readonly apiName: string;
+}
 interface Protocol {
   readonly request: RequestHead;
   readonly response: { decode(raw: Buffer): Promise<unknown>; parse(decoded: unknown): Promise<unknown> };
 }
-interface VersionRange { readonly minVersion: number; readonly maxVersion: number }
+interface VersionRange {
+  readonly minVersion: number;
+  readonly maxVersion: number;
+}
 type ApiVersions = Readonly<Record<number, VersionRange>>;
-interface Definitions { protocol(choice: { version: number }): (args: object) => Protocol }
+interface Definitions {
+  protocol(choice: { version: number }): (args: object) => Protocol;
+}
 type Lookup = (apiKey: number, definitions: Definitions) => (args: object) => Protocol;
 interface RequestQueue {
   readonly pending: readonly unknown[];
@@ -328,10 +430,17 @@ interface Connection {
 }
 interface RawMetadata {
   readonly brokers: readonly { nodeId: number; host: string; port: number }[];
-  readonly topicMetadata: readonly { topic: string; topicErrorCode: number; partitionMetadata: readonly { partitionId: number; leader: number }[] }[];
+  readonly topicMetadata: readonly {
+    topic: string;
+    topicErrorCode: number;
+    partitionMetadata: readonly { partitionId: number; leader: number }[];
+  }[];
 }
 interface RawProduceAnswer {
-  readonly topics: readonly { topicName: string; partitions: readonly { partition: number; errorCode: number }[] }[];
+  readonly topics: readonly {
+    topicName: string;
+    partitions: readonly { partition: number; errorCode: number }[];
+  }[];
   readonly clientSideThrottleTime?: number;
 }
 interface ConnectionOptions {
@@ -345,7 +454,8 @@ const kafkajs = {
   requests: (require('kafkajs/src/protocol/requests') as { requests: Record<string, Definitions> }).requests,
   lookup: (require('kafkajs/src/protocol/requests') as { lookup: (versions: ApiVersions) => Lookup }).lookup,
   apiKeys: require('kafkajs/src/protocol/requests/apiKeys') as Record<string, number>,
-  createLogger: (require('kafkajs/src/loggers') as { createLogger: (options: object) => unknown }).createLogger,
+  createLogger: (require('kafkajs/src/loggers') as { createLogger: (options: object) => unknown })
+    .createLogger,
   LOG_EVERYTHING: 5,
   LOG_NOTHING: 0,
 };

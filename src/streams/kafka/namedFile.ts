@@ -1,4 +1,5 @@
-// A file that a setting names, such as `ssl.key.location`. Promise: it is read whole, or the message says why it can't be.
+// A file that a setting names, such as `ssl.key.location`. Promise: it is read whole, or the message says why
+// it can't be.
 import { readFileSync } from 'node:fs';
 import { ConfigError } from '../../errors.js';
 import { describeValue, parseText } from '../../config/values.js';
@@ -15,7 +16,10 @@ export function readNamedFile(file: string): string {
   }
 }
 
-/** A secret that stands alone in a file; a line end behind it is no part of it. @throws ConfigError that does not show it */
+/**
+ * A secret that stands alone in a file; a line end behind it is no part of it.
+ * @throws ConfigError that does not show it
+ */
 export function readSecretFile(file: string): string {
   const text = readNamedFile(file).replace(/\r?\n$/, '');
   if (text === '') throw new ConfigError(`${describeValue(file)} is empty`);

@@ -1,26 +1,39 @@
-// Where a keyed frame goes, byte for byte as librdkafka decides, so that keys stay in the partitions where kahego put them.
-// Source: librdkafka's rd_kafka_msg_partitioner_*; the truth is what it really chose, in test/fixtures/librdkafka-partitions.json.
-
+// Where a keyed frame goes, byte for byte as librdkafka decides, so that keys stay in the partitions where
+// kahego put them. Source: librdkafka's rd_kafka_msg_partitioner_*; the truth is what it really chose, in
+// test/fixtures/librdkafka-partitions.json.
 
 import type { PartitionerName } from './settings.js';
 
 export interface Partitioner {
-  /** Hash of the key `bytes[start..end)`, already free of its sign: the partition is this modulo the count. Undefined: keys don't matter. */
+  /**
+   * Hash of the key `bytes[start..end)`, already free of its sign: the partition is this modulo the count.
+   * Undefined: keys don't matter.
+   */
   readonly hash: ((bytes: Uint8Array, start: number, end: number) => number) | undefined;
   /** Do frames without a key go where there is room? Otherwise the empty key is hashed like any other. */
   readonly spreadsKeyless: boolean;
 }
 
-/** librdkafka's names. The plain ones hash a missing key like an empty one, `_random` ones spread it, `random` spreads all. */
+/**
+ * librdkafka's names. The plain ones hash a missing key like an empty one, `_random` ones spread it, `random`
+ * spreads all.
+ */
 export function partitionerNamed(name: PartitionerName): Partitioner {
   switch (name) {
-    case 'random': return { hash: undefined, spreadsKeyless: true };
-    case 'consistent': return { hash: crc32, spreadsKeyless: false };
-    case 'consistent_random': return { hash: crc32, spreadsKeyless: true };
-    case 'murmur2': return { hash: murmur2, spreadsKeyless: false };
-    case 'murmur2_random': return { hash: murmur2, spreadsKeyless: true };
-    case 'fnv1a': return { hash: fnv1a, spreadsKeyless: false };
-    case 'fnv1a_random': return { hash: fnv1a, spreadsKeyless: true };
+    case 'random':
+      return { hash: undefined, spreadsKeyless: true };
+    case 'consistent':
+      return { hash: crc32, spreadsKeyless: false };
+    case 'consistent_random':
+      return { hash: crc32, spreadsKeyless: true };
+    case 'murmur2':
+      return { hash: murmur2, spreadsKeyless: false };
+    case 'murmur2_random':
+      return { hash: murmur2, spreadsKeyless: true };
+    case 'fnv1a':
+      return { hash: fnv1a, spreadsKeyless: false };
+    case 'fnv1a_random':
+      return { hash: fnv1a, spreadsKeyless: true };
   }
 }
 
@@ -30,7 +43,9 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   return c;
 });
 
-/** CRC-32 (IEEE). A table in JavaScript: keys are short, and a call into native code costs more than they do. */
+/**
+ * CRC-32 (IEEE). A table in JavaScript: keys are short, and a call into native code costs more than they do.
+ */
 export function crc32(bytes: Uint8Array, start: number, end: number): number {
   let crc = 0xffffffff;
   for (let i = start; i < end; i++) crc = CRC_TABLE[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);

@@ -1,4 +1,5 @@
-// A batch spread over partitions: every frame goes to one, each partition has its own in their order, and a key has one partition.
+// A batch spread over partitions: every frame goes to one, each partition has its own in their order, and a
+// key has one partition.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { framesIn, type Frame } from '../../../test/support/kafkaWorkbench.js';
@@ -25,53 +26,80 @@ function framesOf(range: FrameRange): Frame[] {
   const frames: Frame[] = [];
   for (let rest = range; rest.count > 0; rest = skipFrames(rest, 1)) {
     const at = startOf(rest);
-    frames.push(...framesIn(range.batch.bytes.subarray(at, at + PREFIX_BYTES + bodyLength(range.batch.bytes, at))));
+    frames.push(
+      ...framesIn(range.batch.bytes.subarray(at, at + PREFIX_BYTES + bodyLength(range.batch.bytes, at))),
+    );
   }
   return frames;
 }
 
-function spread(frames: readonly Frame[], partitions: number, name: PartitionerName, keyless = 0): Map<number, Frame[]> {
+function spread(
+  frames: readonly Frame[],
+  partitions: number,
+  name: PartitionerName,
+  keyless = 0,
+): Map<number, Frame[]> {
   const ranges = partitionBatch(batchOf(frames), partitions, partitionerNamed(name), keyless);
-  for (const { bytes, ...range } of ranges.values()) expect(bytes).toBe(framesOf({ bytes, ...range }).reduce((sum, { key, message }) => sum + encodeFrame('requests', key, message).length, 0));
+  for (const { bytes, ...range } of ranges.values())
+    expect(bytes).toBe(
+      framesOf({ bytes, ...range }).reduce(
+        (sum, { key, message }) => sum + encodeFrame('requests', key, message).length,
+        0,
+      ),
+    );
   return new Map([...ranges].map(([partition, range]) => [partition, framesOf(range)]));
 }
 
 describe('partitioning', () => {
   it('nothing is lost, nothing is there twice, and each partition keeps the order', () => {
-    const frame = fc.record({ key: fc.option(fc.string({ minLength: 1, maxLength: 20 }), { nil: null }), size: fc.nat(100) });
+    const frame = fc.record({
+      key: fc.option(fc.string({ minLength: 1, maxLength: 20 }), { nil: null }),
+      size: fc.nat(100),
+    });
     fc.assert(
-      fc.property(fc.array(frame, { minLength: 1, maxLength: 100 }), fc.integer({ min: 1, max: 20 }), fc.nat(), fc.constantFrom(...PARTITIONERS), (list, partitions, choice, name) => {
-        const frames = list.map(({ key, size }, i) => ({ key, message: `${i} ${'x'.repeat(size)}` }));
-        const keyless = choice % partitions;
-        const spreadOut = spread(frames, partitions, name, keyless);
-        const numberOf = ({ message }: Frame): number => Number(message.split(' ')[0]);
-        expect([...spreadOut.values()].flat().sort((a, b) => numberOf(a) - numberOf(b))).toEqual(frames);
-        const partitionOfKey = new Map<string | null, number>();
-        for (const [partition, own] of spreadOut) {
-          expect(partition).toBeLessThan(partitions);
-          expect(own.length).toBeGreaterThan(0);
-          expect(own.map(numberOf)).toEqual(own.map(numberOf).sort((a, b) => a - b));
-          for (const { key } of own) {
-            expect(partitionOfKey.get(key) ?? partition).toBe(partition);
-            partitionOfKey.set(key, partition);
+      fc.property(
+        fc.array(frame, { minLength: 1, maxLength: 100 }),
+        fc.integer({ min: 1, max: 20 }),
+        fc.nat(),
+        fc.constantFrom(...PARTITIONERS),
+        (list, partitions, choice, name) => {
+          const frames = list.map(({ key, size }, i) => ({ key, message: `${i} ${'x'.repeat(size)}` }));
+          const keyless = choice % partitions;
+          const spreadOut = spread(frames, partitions, name, keyless);
+          const numberOf = ({ message }: Frame): number => Number(message.split(' ')[0]);
+          expect([...spreadOut.values()].flat().sort((a, b) => numberOf(a) - numberOf(b))).toEqual(frames);
+          const partitionOfKey = new Map<string | null, number>();
+          for (const [partition, own] of spreadOut) {
+            expect(partition).toBeLessThan(partitions);
+            expect(own.length).toBeGreaterThan(0);
+            expect(own.map(numberOf)).toEqual(own.map(numberOf).sort((a, b) => a - b));
+            for (const { key } of own) {
+              expect(partitionOfKey.get(key) ?? partition).toBe(partition);
+              partitionOfKey.set(key, partition);
+            }
           }
-        }
-        if (name.endsWith('random') && partitionOfKey.has(null)) expect(partitionOfKey.get(null)).toBe(keyless);
-      }),
+          if (name.endsWith('random') && partitionOfKey.has(null))
+            expect(partitionOfKey.get(null)).toBe(keyless);
+        },
+      ),
       { numRuns: 300 },
     );
   });
 
   it('keyless frames stick to the partition they are given; plain partitioners hash the empty key', () => {
     const frames = Array.from({ length: 30 }, (_, i) => ({ key: null, message: `${i}` }));
-    for (const keyless of [0, 3, 6]) expect(spread(frames, 7, 'consistent_random', keyless)).toEqual(new Map([[keyless, frames]]));
+    for (const keyless of [0, 3, 6])
+      expect(spread(frames, 7, 'consistent_random', keyless)).toEqual(new Map([[keyless, frames]]));
     // CRC32 of nothing is 0.
     expect(spread(frames, 7, 'consistent', 5)).toEqual(new Map([[0, frames]]));
     expect(spread(frames, 7, 'random', 4)).toEqual(new Map([[4, frames]]));
   });
 
   it('a batch that goes to one partition stays whole', () => {
-    const batch = batchOf([{ key: 'a', message: '1' }, { key: 'a', message: '2' }]);
+    const batch = batchOf([
+      { key: 'a', message: '1' },
+      { key: 'a', message: '2' },
+    ]);
     const [range, ...others] = partitionBatch(batch, 5, partitionerNamed('murmur2_random'), 0).values();
     expect(others).toEqual([]);
     expect(range).toEqual({ batch, picked: undefined, first: 0, at: 0, count: 2, bytes: batch.length });

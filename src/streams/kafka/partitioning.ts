@@ -1,5 +1,6 @@
-// Spreads the frames of a batch over the partitions of a topic. Where all go to one, they stay one range of the batch; otherwise each
-// partition gets the places of its frames, in their order. Numbers in typed arrays: still no object for a frame.
+// Spreads the frames of a batch over the partitions of a topic. Where all go to one, they stay one range of
+// the batch; otherwise each partition gets the places of its frames, in their order. Numbers in typed arrays:
+// still no object for a frame.
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Partitioner } from './partitioner.js';
@@ -8,9 +9,15 @@ import type { FrameRange } from './recordBatch.js';
 /**
  * @param keylessPartition where frames go whose key doesn't matter
  */
-export function partitionBatch(batch: Batch, partitions: number, partitioner: Partitioner, keylessPartition: number): Map<number, FrameRange> {
+export function partitionBatch(
+  batch: Batch,
+  partitions: number,
+  partitioner: Partitioner,
+  keylessPartition: number,
+): Map<number, FrameRange> {
   const { hash } = partitioner;
-  if (partitions === 1 || hash === undefined) return new Map([[hash === undefined ? keylessPartition : 0, wholeOf(batch)]]);
+  if (partitions === 1 || hash === undefined)
+    return new Map([[hash === undefined ? keylessPartition : 0, wholeOf(batch)]]);
   if (partitioner.spreadsKeyless && !hasKey(batch)) return new Map([[keylessPartition, wholeOf(batch)]]);
   const places = new Uint32Array(batch.frames);
   const targets = new Uint32Array(batch.frames);
@@ -45,7 +52,12 @@ function wholeOf(batch: Batch): FrameRange {
   return { batch, picked: undefined, first: 0, at: 0, count: batch.frames, bytes: batch.length };
 }
 
-function pick(batch: Batch, places: Uint32Array, targets: Uint32Array, counts: Uint32Array): Map<number, FrameRange> {
+function pick(
+  batch: Batch,
+  places: Uint32Array,
+  targets: Uint32Array,
+  counts: Uint32Array,
+): Map<number, FrameRange> {
   const offsets = Array.from(counts, (count) => new Uint32Array(count));
   const indexes = Array.from(counts, (count) => new Uint32Array(count));
   const bytes = new Float64Array(counts.length);
@@ -69,14 +81,24 @@ function pick(batch: Batch, places: Uint32Array, targets: Uint32Array, counts: U
 
 /** Notes which frames of its batch a range has. */
 export function addIndexes(indexes: Set<number>, range: FrameRange): void {
-  for (let i = 0; i < range.count; i++) indexes.add(range.picked?.indexes[range.first + i] ?? range.first + i);
+  for (let i = 0; i < range.count; i++)
+    indexes.add(range.picked?.indexes[range.first + i] ?? range.first + i);
 }
 
 /** Those of these frames that may go to any partition. */
-export function keylessOf(batch: Batch, indexes: ReadonlySet<number>, { hash, spreadsKeyless }: Partitioner): Set<number> {
+export function keylessOf(
+  batch: Batch,
+  indexes: ReadonlySet<number>,
+  { hash, spreadsKeyless }: Partitioner,
+): Set<number> {
   if (hash === undefined) return new Set(indexes);
   const found = new Set<number>();
-  if (spreadsKeyless) walk(batch, (index, at) => indexes.has(index) && batch.bytes[at + 5 + batch.bytes[at + 4]!] === 0 && found.add(index));
+  if (spreadsKeyless)
+    walk(
+      batch,
+      (index, at) =>
+        indexes.has(index) && batch.bytes[at + 5 + batch.bytes[at + 4]!] === 0 && found.add(index),
+    );
   return found;
 }
 

@@ -1,4 +1,5 @@
-// So many at the same time and no more: keeps compression on libuv's threads within MAXCPUS, and leaves threads free for files.
+// So many at the same time and no more: keeps compression on libuv's threads within MAXCPUS, and leaves
+// threads free for files.
 
 export class Permits {
   #free: number;

@@ -1,5 +1,5 @@
-// The body of a Produce request, versions 3 to 7, as a list of buffers: the record batches go to the socket from where they were encoded.
-// Source: kafka.apache.org/protocol#The_Messages_Produce
+// The body of a Produce request, versions 3 to 7, as a list of buffers: the record batches go to the socket
+// from where they were encoded. Source: kafka.apache.org/protocol#The_Messages_Produce
 //
 //   transactional_id nullable string (-1) | acks i16 | timeout_ms i32 | count i32 of topics
 //     name string | count i32 of partitions

@@ -1,4 +1,5 @@
-// Kafka's RecordBatch v2. The records are written straight from a batch's bytes, see recordEncoder.ts; the header around them here. Source: kafka.apache.org/documentation/#recordbatch
+// Kafka's RecordBatch v2. The records are written straight from a batch's bytes, see recordEncoder.ts; the
+// header around them here. Source: kafka.apache.org/documentation/#recordbatch
 //
 //   0  baseOffset i64 (0)          8  batchLength i32 (of all after it)   12 partitionLeaderEpoch i32 (-1)
 //   16 magic i8 (2)                17 crc u32 (CRC32C of all after it)    21 attributes i16 (low bits: the codec)
@@ -13,7 +14,10 @@ import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 
 export const HEADER_BYTES = 61;
-/** What a record is longer than its key and value, at most: length, attributes, deltas, two lengths, no headers. */
+/**
+ * What a record is longer than its key and value, at most: length, attributes, deltas, two lengths, no
+ * headers.
+ */
 export const RECORD_OVERHEAD_BYTES = 5 + 1 + 5 + 5 + 5 + 5 + 1;
 const NO_PRODUCER = 0xffffffff;
 
@@ -23,7 +27,10 @@ export interface Picked {
   readonly indexes: Uint32Array;
 }
 
-/** Which frames of a batch: `count` of them from `first` on, an index into `picked`, or into the batch when they lie one after another. */
+/**
+ * Which frames of a batch: `count` of them from `first` on, an index into `picked`, or into the batch when
+ * they lie one after another.
+ */
 export interface FrameRange {
   readonly batch: Batch;
   readonly picked: Picked | undefined;
@@ -49,10 +56,15 @@ export interface Encoded {
   readonly lastTimestampMs: number;
 }
 
-/** Room for one record batch of these frames: at most `maxBytes` of records, but whatever the first frame needs. */
+/**
+ * Room for one record batch of these frames: at most `maxBytes` of records, but whatever the first frame
+ * needs.
+ */
 export function roomFor(range: FrameRange, maxBytes: number): number {
   const first = bodyLength(range.batch.bytes, startOf(range)) + RECORD_OVERHEAD_BYTES;
-  return HEADER_BYTES + Math.max(first, Math.min(maxBytes, range.bytes + range.count * RECORD_OVERHEAD_BYTES));
+  return (
+    HEADER_BYTES + Math.max(first, Math.min(maxBytes, range.bytes + range.count * RECORD_OVERHEAD_BYTES))
+  );
 }
 
 /** One frame of a batch: which it is, and where it starts. */
@@ -81,10 +93,18 @@ export function skipFrames(range: FrameRange, frames: number): FrameRange {
     at += length;
     skipped += length;
   }
-  return { ...range, first: range.first + frames, at, count: range.count - frames, bytes: range.bytes - skipped };
+  return {
+    ...range,
+    first: range.first + frames,
+    at,
+    count: range.count - frames,
+    bytes: range.bytes - skipped,
+  };
 }
 
-/** Writes the header of a record batch whose records lie from HEADER_BYTES on, and the checksum over it all. */
+/**
+ * Writes the header of a record batch whose records lie from HEADER_BYTES on, and the checksum over it all.
+ */
 export function putHeader(out: Buffer, end: number, encoded: Encoded, codecId: number): void {
   out.fill(0, 0, 8);
   out.writeInt32BE(end - 12, 8);

@@ -1,5 +1,5 @@
-// `security.protocol`, `sasl.*` and `ssl.*`. Promise: certificates and keys are read and fit before anything starts,
-// nothing weaker than what was asked for is used, and no password stands in a message.
+// `security.protocol`, `sasl.*` and `ssl.*`. Promise: certificates and keys are read and fit before anything
+// starts, nothing weaker than what was asked for is used, and no password stands in a message.
 import { ConfigError } from '../../errors.js';
 import { describeValue, notOneOf } from '../../config/values.js';
 import type { SettingReader } from './settingReader.js';
@@ -26,7 +26,14 @@ export interface KafkaSecurity {
 }
 
 const SASL_NAMES = ['sasl.mechanisms', 'sasl.username', 'sasl.password', 'sasl.password.location'];
-const TLS_NAMES = ['ssl.ca.location', 'ssl.ca.pem', 'ssl.certificate.location', 'ssl.certificate.pem', 'ssl.key.location', 'ssl.key.pem'];
+const TLS_NAMES = [
+  'ssl.ca.location',
+  'ssl.ca.pem',
+  'ssl.certificate.location',
+  'ssl.certificate.pem',
+  'ssl.key.location',
+  'ssl.key.pem',
+];
 
 /** Problems go to the reader; the result is to be used only when there were none. */
 export function readSecurity(reader: SettingReader): KafkaSecurity {
@@ -36,20 +43,29 @@ export function readSecurity(reader: SettingReader): KafkaSecurity {
   if (!hasTls) noteUnused(reader, TLS_NAMES, protocol);
   if (!hasSasl) noteUnused(reader, SASL_NAMES, protocol);
   const sasl = hasSasl ? readSasl(reader) : undefined;
-  if (!hasTls && sasl?.mechanism === 'PLAIN') reader.note('security.protocol', 'the password crosses the network as plain text; sasl_ssl hides it');
+  if (!hasTls && sasl?.mechanism === 'PLAIN')
+    reader.note('security.protocol', 'the password crosses the network as plain text; sasl_ssl hides it');
   return { protocol, tls: hasTls ? readTls(reader) : undefined, sasl };
 }
 
 function noteUnused(reader: SettingReader, names: readonly string[], protocol: SecurityProtocol): void {
-  for (const name of names.filter((given) => reader.has(given))) reader.note(name, `security.protocol is ${protocol}, so it is not used`);
+  for (const name of names.filter((given) => reader.has(given)))
+    reader.note(name, `security.protocol is ${protocol}, so it is not used`);
 }
 
 function readSasl(reader: SettingReader): KafkaSasl {
   if (!reader.has('sasl.mechanisms')) {
-    reader.problem('sasl.mechanisms', `missing, and librdkafka's default GSSAPI is not supported; one of ${SASL_MECHANISMS.join(', ')}`);
+    reader.problem(
+      'sasl.mechanisms',
+      `missing, and librdkafka's default GSSAPI is not supported; one of ${SASL_MECHANISMS.join(', ')}`,
+    );
   }
   if (!reader.has('sasl.username')) reader.problem('sasl.username', 'missing; security.protocol asks for it');
-  if (!reader.has('sasl.password') && !reader.has('sasl.password.location')) reader.problem('sasl.password', 'missing; security.protocol asks for it, here or in the file of sasl.password.location');
+  if (!reader.has('sasl.password') && !reader.has('sasl.password.location'))
+    reader.problem(
+      'sasl.password',
+      'missing; security.protocol asks for it, here or in the file of sasl.password.location',
+    );
   return {
     mechanism: reader.read('sasl.mechanisms', parseMechanism) ?? 'PLAIN',
     username: reader.text('sasl.username') ?? '',
@@ -62,7 +78,9 @@ function parseMechanism(value: unknown): SaslMechanism {
   const mechanism = SASL_MECHANISMS.find((known) => known === name);
   if (mechanism !== undefined) return mechanism;
   if (name === 'GSSAPI' || name === 'OAUTHBEARER') {
-    throw new ConfigError(`${describeValue(value)} is not supported by Kahe; use one of ${SASL_MECHANISMS.join(', ')}`);
+    throw new ConfigError(
+      `${describeValue(value)} is not supported by Kahe; use one of ${SASL_MECHANISMS.join(', ')}`,
+    );
   }
   throw new ConfigError(notOneOf(value, SASL_MECHANISMS));
 }

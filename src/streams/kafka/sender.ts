@@ -1,5 +1,6 @@
-// Brings record batches to the node that leads their partitions. What is ready for the same node at the same moment travels in one request;
-// each partition has at most one in flight, so order is kept without idempotence.
+// Brings record batches to the node that leads their partitions. What is ready for the same node at the same
+// moment travels in one request; each partition has at most one in flight, so order is kept without
+// idempotence.
 import type { Cluster } from './cluster.js';
 import { errorName } from './errorCodes.js';
 import { KafkaFailure } from './failure.js';
@@ -22,7 +23,10 @@ export interface Lane {
   readonly requestTimeoutMs: number;
   /** How long the next try may take. */
   deadlineMs(): number;
-  /** The record batch to send next. Undefined: nothing just now; should there be something later, the lane offers itself again. */
+  /**
+   * The record batch to send next. Undefined: nothing just now; should there be something later, the lane
+   * offers itself again.
+   */
   freeze(): Promise<Frozen | undefined>;
   /** How the try ended. The lane offers itself again when it has more. */
   settle(outcome: Outcome): void;
@@ -53,7 +57,10 @@ class NodeSender {
   #inFlight = 0;
   #isGathering = false;
 
-  constructor(readonly nodeId: number, readonly cluster: Cluster) {}
+  constructor(
+    readonly nodeId: number,
+    readonly cluster: Cluster,
+  ) {}
 
   offer(lane: Lane): void {
     this.#ready.push(lane);
@@ -93,10 +100,13 @@ class NodeSender {
     return parcels;
   }
 
-  /** The next lanes that may share a request with these: the same acks, and other partitions (two streams may feed one topic). */
+  /**
+   * The next lanes that may share a request with these: the same acks, and other partitions (two streams may
+   * feed one topic).
+   */
   #takeFitting(taken: readonly Lane[]): readonly Lane[] {
     const lanes: Lane[] = [];
-    for (let i = 0; i < this.#ready.length && lanes.length < LANES_FREEZING; ) {
+    for (let i = 0; i < this.#ready.length && lanes.length < LANES_FREEZING;) {
       const lane = this.#ready[i]!;
       const acks = (taken[0] ?? lanes[0] ?? lane).acks;
       const isFitting = lane.acks === acks && ![...taken, ...lanes].some((other) => samePlace(other, lane));
@@ -110,19 +120,28 @@ class NodeSender {
     this.#inFlight++;
     const outcome = await this.#exchange(parcels);
     this.#inFlight--;
-    for (const { lane } of parcels) lane.settle(outcome instanceof KafkaFailure ? outcome : answerFor(lane, outcome));
+    for (const { lane } of parcels)
+      lane.settle(outcome instanceof KafkaFailure ? outcome : answerFor(lane, outcome));
     if (this.#ready.length > 0) this.#schedule();
   }
 
   async #exchange(parcels: readonly Parcel[]): Promise<readonly PartitionAnswer[] | KafkaFailure> {
     const lanes = parcels.map(({ lane }) => lane);
     const deadlineMs = Math.min(...lanes.map((lane) => lane.deadlineMs()));
-    // T16: the broker gives up well before we do, so that its answer, and not the end of our patience, says what became of the records.
-    const timeoutMs = Math.min(...lanes.map((lane) => lane.requestTimeoutMs), Math.ceil((deadlineMs * 2) / 3));
+    // T16: the broker gives up well before we do, so that its answer, and not the end of our patience, says
+    // what became of the records.
+    const timeoutMs = Math.min(
+      ...lanes.map((lane) => lane.requestTimeoutMs),
+      Math.ceil((deadlineMs * 2) / 3),
+    );
     const { acks } = lanes[0]!;
     try {
       const link = await this.cluster.link(this.nodeId);
-      const answers = await counted(this.cluster.figures.of(link.broker), parcels, link.produce({ acks, timeoutMs, topics: byTopic(parcels) }, deadlineMs));
+      const answers = await counted(
+        this.cluster.figures.of(link.broker),
+        parcels,
+        link.produce({ acks, timeoutMs, topics: byTopic(parcels) }, deadlineMs),
+      );
       return acks === 0 ? lanes.map(({ topic, partition }) => ({ topic, partition, errorCode: 0 })) : answers;
     } catch (error) {
       return error instanceof KafkaFailure ? error : new KafkaFailure('PROTOCOL', String(error));
@@ -140,7 +159,9 @@ async function packed(lane: Lane): Promise<Parcel | undefined> {
     const frozen = await lane.freeze();
     return frozen && { lane, records: frozen.records };
   } catch (error) {
-    lane.settle(new KafkaFailure('PROTOCOL', `${lane.topic}[${lane.partition}] can't be encoded: ${String(error)}`));
+    lane.settle(
+      new KafkaFailure('PROTOCOL', `${lane.topic}[${lane.partition}] can't be encoded: ${String(error)}`),
+    );
     return undefined;
   }
 }
@@ -150,9 +171,16 @@ function samePlace(a: Lane, b: { readonly topic: string; readonly partition: num
 }
 
 /** One request, with what became of it, in the figures of its broker. */
-async function counted(figures: BrokerFigures, parcels: readonly Parcel[], request: Promise<readonly PartitionAnswer[]>): Promise<readonly PartitionAnswer[]> {
+async function counted(
+  figures: BrokerFigures,
+  parcels: readonly Parcel[],
+  request: Promise<readonly PartitionAnswer[]>,
+): Promise<readonly PartitionAnswer[]> {
   const sinceMs = performance.now();
-  figures.sent(parcels.length, parcels.reduce((sum, { records }) => sum + records.length, 0));
+  figures.sent(
+    parcels.length,
+    parcels.reduce((sum, { records }) => sum + records.length, 0),
+  );
   try {
     const answers = await request;
     figures.answered(performance.now() - sinceMs);
@@ -167,7 +195,10 @@ async function counted(figures: BrokerFigures, parcels: readonly Parcel[], reque
 /** T2b: only an answer for this very partition counts. */
 function answerFor(lane: Lane, answers: readonly PartitionAnswer[]): Outcome {
   const answer = answers.find((candidate) => samePlace(lane, candidate));
-  return answer ?? new KafkaFailure('PROTOCOL', `the broker's answer says nothing of ${lane.topic}[${lane.partition}]`);
+  return (
+    answer ??
+    new KafkaFailure('PROTOCOL', `the broker's answer says nothing of ${lane.topic}[${lane.partition}]`)
+  );
 }
 
 function byTopic(parcels: readonly Parcel[]): { topic: string; partitions: PartitionRecords[] }[] {

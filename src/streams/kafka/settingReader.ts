@@ -1,5 +1,5 @@
-// Reads one stream's librdkafka settings by name or alias. Promise: every name given is either read, noted, or a problem,
-// and what is wrong stands under the spelling that the user chose. Secrets are never shown.
+// Reads one stream's librdkafka settings by name or alias. Promise: every name given is either read, noted,
+// or a problem, and what is wrong stands under the spelling that the user chose. Secrets are never shown.
 import { didYouMean } from '../../config/didYouMean.js';
 import type { Problems } from '../../config/problems.js';
 import { parseBoolean, parseChoice, parseInteger, parseText } from '../../config/values.js';
@@ -40,7 +40,9 @@ export class SettingReader {
     return this.read(name, parseText);
   }
 
-  /** A text that stands here, or alone in the file that `name.location` names, which librdkafka does not know. */
+  /**
+   * A text that stands here, or alone in the file that `name.location` names, which librdkafka does not know.
+   */
   secret(name: string): string | undefined {
     const location = `${name}.location`;
     if (!this.has(location)) return this.text(name);
@@ -48,7 +50,9 @@ export class SettingReader {
     return this.read(location, (value) => readSecretFile(parseText(value)));
   }
 
-  /** What `parse` makes of the value; undefined when it is not given, or not right, which is then a problem. */
+  /**
+   * What `parse` makes of the value; undefined when it is not given, or not right, which is then a problem.
+   */
   read<T>(name: string, parse: (value: unknown) => T): T | undefined {
     const spelling = this.#spelling(name);
     if (spelling === undefined) return undefined;
@@ -76,13 +80,20 @@ export class SettingReader {
       const meaning = meaningOf(name);
       if (meaning?.kind === 'alias') this.#checkAlias(name, meaning.of);
       const own = meaning?.kind === 'alias' ? meaningOf(meaning.of) : meaning;
-      if (own === undefined) this.#problems.add(this.#where(name), `librdkafka has no such setting${didYouMean(name, LIBRDKAFKA_NAMES)}`);
+      if (own === undefined)
+        this.#problems.add(
+          this.#where(name),
+          `librdkafka has no such setting${didYouMean(name, LIBRDKAFKA_NAMES)}`,
+        );
       else if (own.kind === 'noted') this.notes.push(`${this.#where(name)}: ${own.note}`);
       else if (own.kind === 'refused') this.#problems.add(this.#where(name), own.reason);
     }
   }
 
-  /** librdkafka lets the last one win, but its Go client hands them over in a random order: so two values are a mistake. */
+  /**
+   * librdkafka lets the last one win, but its Go client hands them over in a random order: so two values are
+   * a mistake.
+   */
   #checkAlias(alias: string, of: string): void {
     if (!Object.hasOwn(this.#settings, of)) return;
     if (String(this.#settings[of]) === String(this.#settings[alias])) return;

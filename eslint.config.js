@@ -38,11 +38,11 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['**/*.test.ts', '**/*.contract.ts'],
+    ignores: ['**/*.test.ts'],
     rules: { 'max-lines-per-function': ['error', { max: 80 }] },
   },
   {
-    files: ['**/*.test.ts', 'test/**/*.ts', '**/*.contract.ts'],
+    files: ['**/*.test.ts', 'test/**/*.ts', 'support/**/*.ts'],
     rules: { '@typescript-eslint/require-await': 'off' },
   },
 );

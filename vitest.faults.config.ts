@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/faults/**/*.test.ts'],
-    globalSetup: ['test/support/globalSetup.ts'],
+    globalSetup: ['support/globalSetup.ts'],
     env: { KAHE_FAULTS: 'full' },
     testTimeout: 15 * 60_000,
     hookTimeout: 120_000,

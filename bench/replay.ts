@@ -2,7 +2,7 @@
 // new frames come in.
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { startProxy, type TcpProxy } from '../test/support/tcpProxy.js';
+import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
 import { monotonicMs } from './clock.js';
 import { makeDiskFolder } from './diskFolder.js';
 import { kaheToKafka, startKahe } from './kahe.js';

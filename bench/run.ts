@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../src/errors.js';
-import { startKafka } from '../test/support/kafkaServer.js';
+import { startKafka } from '../support/kafkaServer.js';
 import { EVEN_RATES, type EvenCost, measureEven } from './even.js';
 import { floor } from './floor.js';
 import { type IdleConnections, type IdleDaemon, measureIdleConnections, measureIdleDaemon } from './idle.js';

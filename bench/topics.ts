@@ -1,7 +1,7 @@
 // The topics of the bench: a fresh one for each run, so that its end offsets are the number of frames that
 // arrived.
 import { type Admin, Kafka, logLevel } from 'kafkajs';
-import type { KafkaServer } from '../test/support/kafkaServer.js';
+import type { KafkaServer } from '../support/kafkaServer.js';
 import { sleep } from './system.js';
 
 const POLL_MS = 50;

@@ -95,7 +95,7 @@ write() {
 place_man_and_completions() {
   node --input-type=module -e "
     import { manPage } from '$destdir$lib/dist/cli/manPage.js';
-    import { VERSION } from '$destdir$lib/dist/admin/version.js';
+    import { VERSION } from '$destdir$lib/dist/stats/version.js';
     process.stdout.write(manPage(VERSION));" | write "$man"
   for shell in bash zsh fish; do
     eval "to=\$${shell}_completion"

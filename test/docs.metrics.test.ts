@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { Metrics } from '../src/admin/metrics.js';
+import { Metrics } from '../src/stats/metrics/metrics.js';
 import { firstTable, quoted, section } from './docs/markdown.js';
 
 const read = (file: string): string => readFileSync(path.resolve(import.meta.dirname, '..', file), 'utf8');

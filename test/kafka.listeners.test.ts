@@ -10,12 +10,12 @@ import { dirname, join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { systemClock } from '../src/clock.js';
-import { Log } from '../src/log.js';
-import { Cluster } from '../src/streams/kafka/cluster.js';
-import type { KafkaFailure } from '../src/streams/kafka/failure.js';
-import { type Certificates, type KeyPair, makeCertificates, makeExpired } from './support/certificates.js';
-import { freePorts } from './support/freePorts.js';
-import { type LibrdkafkaSettings, settingsOf } from './support/kafkaWorkbench.js';
+import { Log } from '../src/log/log.js';
+import { Cluster } from '../src/kafka/cluster.js';
+import type { KafkaFailure } from '../src/kafka/failure.js';
+import { type Certificates, type KeyPair, makeCertificates, makeExpired } from '../support/certificates.js';
+import { freePorts } from '../support/freePorts.js';
+import { type LibrdkafkaSettings, settingsOf } from '../support/kafkaWorkbench.js';
 
 const { bootstrap, security } = inject('kafka');
 if (security === undefined)

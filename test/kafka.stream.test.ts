@@ -3,10 +3,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { encodeFrame } from '../src/frames/frame.js';
 import type { KafkaStream } from '../src/streams/kafka/kafkaStream.js';
-import { streamContract } from '../src/streams/stream.contract.js';
-import { readBatches, readTopic, type Message } from './support/kafkaReader.js';
-import { startKafka, type KafkaServer } from './support/kafkaServer.js';
-import { createTopic, type TopicOptions } from './support/kafkaTopics.js';
+import { streamContract } from '../support/streamContract.js';
+import { readBatches, readTopic, type Message } from '../support/kafkaReader.js';
+import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
+import { createTopic, type TopicOptions } from '../support/kafkaTopics.js';
 import {
   KafkaWorkbench,
   frame,
@@ -14,8 +14,8 @@ import {
   type Frame,
   type LibrdkafkaSettings,
   type Outcome,
-} from './support/kafkaWorkbench.js';
-import { startKafkaBehindProxies, startProxy, type ProxiedKafka } from './support/tcpProxy.js';
+} from '../support/kafkaWorkbench.js';
+import { startKafkaBehindProxies, startProxy, type ProxiedKafka } from '../support/tcpProxy.js';
 
 const { bootstrap, security } = inject('kafka');
 const unhandled: unknown[] = [];

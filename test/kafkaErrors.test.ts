@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { ERROR_CODES, errorName, verdictOf, type Verdict } from '../src/streams/kafka/errorCodes.js';
+import { ERROR_CODES, errorName, verdictOf, type Verdict } from '../src/kafka/errorCodes.js';
 import { firstTable, quoted, section } from './docs/markdown.js';
-import { KAFKA_CLASSES, fetchKafka } from './support/kafkaNode.js';
+import { KAFKA_CLASSES, fetchKafka } from '../support/kafkaNode.js';
 
 const WORDS: Readonly<Record<Verdict, string>> = {
   delivered: 'delivered',

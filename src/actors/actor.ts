@@ -1,7 +1,7 @@
 // The contract of an actor: one message at a time, in the order they were told, each run to its end; state is
 // touched nowhere else.
 import type { Clock } from '../clock.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 
 /**
  * `draining`: the poison pill has come, what was told before it is done, and the actor ends what it holds.

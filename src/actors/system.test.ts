@@ -3,8 +3,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { Log } from '../log.js';
+import { FakeClock, turn } from '../../support/fakeClock.js';
+import { Log } from '../log/log.js';
 import { Actor, type ActorContext, type ActorRef, type Failure, type Supervision } from './actor.js';
 import { Mailbox } from './mailbox.js';
 import { ActorSystem } from './system.js';

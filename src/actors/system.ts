@@ -2,7 +2,7 @@
 // a tell to an idle actor runs on the teller's stack, one to a busy actor waits in its mailbox, and what a
 // busy actor tells back to its teller waits likewise.
 import type { Clock } from '../clock.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import type { Actor, ActorContext, ActorRef, ActorState, Supervision } from './actor.js';
 import { Mailbox } from './mailbox.js';
 

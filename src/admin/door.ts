@@ -2,10 +2,10 @@
 // while it is open.
 import { type Clock, systemClock } from '../clock.js';
 import { type AdminPlace, describePlace } from '../config/adminPlace.js';
-import type { Log } from '../log.js';
-import type { BoundSocket } from '../socket/boundSocket.js';
-import { type EventLoopDelay, EventLoopWatch } from './eventLoopDelay.js';
-import { bindAdmin, isLoopback } from './place.js';
+import type { Log } from '../log/log.js';
+import type { BoundSocket } from '../net/boundSocket.js';
+import { type EventLoopDelay, EventLoopWatch } from '../stats/eventLoopDelay.js';
+import { bindAdmin, isLoopback } from '../net/place.js';
 import { AdminServer, type Shown } from './server.js';
 import { Tails } from './tail/tails.js';
 

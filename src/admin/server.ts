@@ -8,12 +8,12 @@ import {
 } from 'node:http';
 import { isIP } from 'node:net';
 import type { Taps } from '../buckets/taps.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import { type Answer, type Stream, TEXT, send } from './answer.js';
-import { Metrics } from './metrics.js';
+import { Metrics } from '../stats/metrics/metrics.js';
 import { PAGE, PAGE_POLICY } from './page/page.js';
-import { readinessOf, reasonsNotReady } from './readiness.js';
-import type { Snapshot } from './snapshot.js';
+import { readinessOf, reasonsNotReady } from '../stats/readiness.js';
+import type { Snapshot } from '../stats/snapshot.js';
 import { NOT_ON_A_PORT, TAIL_PATH, type Tails } from './tail/tails.js';
 
 /** The daemon, as far as it can be seen through the door. */

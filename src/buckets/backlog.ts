@@ -4,8 +4,8 @@
 import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
 import { type Origins, UNKNOWN } from '../frames/origins.js';
-import type { Log } from '../log.js';
-import type { MemoryBudget } from '../memoryBudget.js';
+import type { Log } from '../log/log.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { plural } from '../plural.js';
 import type { Segment } from '../spool/segment.js';
 import type { SettledNotes } from '../spool/settledNotes.js';

@@ -2,19 +2,19 @@
 // due.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { framesIn, framesOf, messagesIn } from '../../test/support/frames.js';
+import { FakeClock, turn } from '../../support/fakeClock.js';
+import { framesIn, framesOf, messagesIn } from '../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
 import type { Batch } from '../frames/batch.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import { newAccount } from '../streams/account.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
 import type { BucketMessage, Run } from './messages.js';
-import { Receipt } from './receipt.js';
+import { Receipt } from '../intake/receipt.js';
 import { Taps } from './taps.js';
 
 const KEY = 'orders';

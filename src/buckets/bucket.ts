@@ -10,7 +10,7 @@ import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import { NOBODY } from '../frames/origins.js';
-import type { MemoryBudget } from '../memoryBudget.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
   type Admission,
   type BucketKey,
@@ -21,7 +21,7 @@ import {
   endRun,
   ownRun,
 } from './messages.js';
-import type { Receipt } from './receipt.js';
+import type { Receipt } from '../intake/receipt.js';
 import type { Taps } from './taps.js';
 
 export interface BucketOptions extends BucketSettings {

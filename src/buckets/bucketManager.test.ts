@@ -1,16 +1,16 @@
 // Which bucket a run comes to, which runs have none, and what holds while a bucket ends.
 import { describe, expect, test } from 'vitest';
-import { FakeRejected } from '../../test/support/fakeRejected.js';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { framesOf, messagesIn } from '../../test/support/frames.js';
+import { FakeRejected } from '../../support/fakeRejected.js';
+import { FakeClock, turn } from '../../support/fakeClock.js';
+import { framesOf, messagesIn } from '../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import { BucketManager, type BucketManagerOptions } from './bucketManager.js';
-import { bucketName, keyOf, refuseName } from './bucketName.js';
+import { bucketName, keyOf, refuseName } from '../frames/bucketName.js';
 import { type BucketKey, type BucketMessage, type ManagerMessage, endRun, ownRun } from './messages.js';
-import { Receipt } from './receipt.js';
+import { Receipt } from '../intake/receipt.js';
 
 /** Keeps what it is told, and stops when the test lets it. */
 class HeldBucket extends Actor<BucketMessage> {

@@ -12,7 +12,7 @@ import {
   originsOf,
   ownRun,
 } from './messages.js';
-import type { Receipt } from './receipt.js';
+import type { Receipt } from '../intake/receipt.js';
 
 export interface BucketManagerOptions {
   readonly rejected: RejectedFrames;

@@ -3,9 +3,9 @@
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { FramesByOrigin } from '../frames/origins.js';
-import type { MemoryBudget } from '../memoryBudget.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
 import type { Segment } from '../spool/segment.js';
-import type { Receipt } from './receipt.js';
+import type { Receipt } from '../intake/receipt.js';
 
 /** The bytes of a bucket's name, one character a byte (latin1), so that any name is a key without loss. */
 export type BucketKey = string;
@@ -87,7 +87,7 @@ export interface Within {
   readonly end: number;
 }
 
-/** Stands before a bucket, and may let in only a part of what comes: see src/limits/. */
+/** Stands before a bucket, and may let in only a part of what comes: see src/buckets/limit/. */
 export interface Admission {
   /** What of the run is let in; the rest is dealt with. */
   admit(run: Run): Within;

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { explained, isPassing } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import type { Spool } from '../spool/spool.js';
 import { type Entry, pathOf } from './entry.js';
 

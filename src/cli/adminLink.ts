@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { Snapshot } from '../admin/snapshot.js';
+import type { Snapshot } from '../stats/snapshot.js';
 import {
   type AdminPlace,
   type SocketFile,
@@ -16,7 +16,7 @@ import { loadEnvironment } from '../config/env.js';
 import { envFileOf } from '../config/envFile.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { ConfigError, messageOf } from '../errors.js';
-import { refusedAt } from '../socket/whose.js';
+import { refusedAt } from '../net/whose.js';
 import { type CommandLine, type OptionSpec, UsageError } from './command.js';
 import type { Io } from './io.js';
 import { escaped } from './units.js';

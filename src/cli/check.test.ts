@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { type Ran, runHere } from '../../test/support/cliIo.js';
+import { type Ran, runHere } from '../../support/cliIo.js';
 
 let folder: string;
 

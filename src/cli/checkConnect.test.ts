@@ -3,9 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { runHere } from '../../test/support/cliIo.js';
-import { type FakeCluster, startFakeCluster } from '../../test/support/fakeBroker.js';
-import { freePorts } from '../../test/support/freePorts.js';
+import { runHere } from '../../support/cliIo.js';
+import { type FakeCluster, startFakeCluster } from '../../support/fakeBroker.js';
+import { freePorts } from '../../support/freePorts.js';
 
 let folder: string;
 let cluster: FakeCluster;

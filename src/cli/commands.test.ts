@@ -4,9 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runHere } from '../../test/support/cliIo.js';
-import { openFakeDoor, showing } from '../../test/support/fakeDoor.js';
-import { bucketSnapshot, snapshot } from '../../test/support/snapshots.js';
+import { runHere } from '../../support/cliIo.js';
+import { openFakeDoor, showing } from '../../support/fakeDoor.js';
+import { bucketSnapshot, snapshot } from '../../support/snapshots.js';
 import { CommandLine, helpOf } from './command.js';
 import { COMMANDS, commandNamed } from './commands.js';
 

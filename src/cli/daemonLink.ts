@@ -4,7 +4,7 @@ import { type Socket, createConnection } from 'node:net';
 import { type Clock, doneWithin } from '../clock.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { encodeFrame } from '../frames/frame.js';
-import { refusedAt } from '../socket/whose.js';
+import { refusedAt } from '../net/whose.js';
 import { CommandError } from './command.js';
 import type { Report } from './outcomes.js';
 import { framesText } from './units.js';

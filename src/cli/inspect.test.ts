@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Ran, runHere } from '../../test/support/cliIo.js';
+import { type Ran, runHere } from '../../support/cliIo.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { encodeFrame } from '../frames/frame.js';
 

@@ -1,5 +1,5 @@
 // `kahe inspect FILE|FOLDER…`: what is in .bckstm files and segments of the spool, and where they are torn or damaged.
-import { keyOf } from '../buckets/bucketName.js';
+import { keyOf } from '../frames/bucketName.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import type { FileWindow } from '../frames/fileWindow.js';
 import { type ScanEnd, scanFrames } from '../frames/scan.js';

@@ -1,7 +1,7 @@
 // How far it is: a line drawn anew on a terminal, a plain line now and then elsewhere.
 import { describe, expect, test } from 'vitest';
-import { FakeIo } from '../../test/support/cliIo.js';
-import { FakeClock } from '../../test/support/fakeClock.js';
+import { FakeIo } from '../../support/cliIo.js';
+import { FakeClock } from '../../support/fakeClock.js';
 import { Progress } from './progress.js';
 
 function progress(

@@ -2,13 +2,13 @@
 // and goes on where it was stopped.
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { keyOf } from '../buckets/bucketName.js';
+import { keyOf } from '../frames/bucketName.js';
 import { type Clock, systemClock } from '../clock.js';
 import { didYouMean } from '../config/didYouMean.js';
 import { loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { ConfigError } from '../errors.js';
-import { Log } from '../log.js';
+import { Log } from '../log/log.js';
 import { plural } from '../plural.js';
 import { type Command, type CommandLine, UsageError } from './command.js';
 import { SOCKET_OPTION, daemonPlace } from './daemonPlace.js';

@@ -1,23 +1,23 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
 import type { AdminDoor } from '../admin/door.js';
-import type { Snapshot } from '../admin/snapshot.js';
+import type { Snapshot } from '../stats/snapshot.js';
 import { systemClock } from '../clock.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
-import { Daemon, type DaemonParts } from '../daemon.js';
+import { Daemon, type DaemonParts } from '../daemon/daemon.js';
 import { openLog } from '../log/openLog.js';
-import type { Log } from '../log.js';
-import type { BoundSocket } from '../socket/boundSocket.js';
-import { inheritSockets } from '../socket/inherit.js';
-import { groupId } from '../socket/names.js';
-import { bindSocket } from '../socket/namedSocket.js';
+import type { Log } from '../log/log.js';
+import type { BoundSocket } from '../net/boundSocket.js';
+import { inheritSockets } from '../net/inherit.js';
+import { groupId } from '../net/names.js';
+import { bindSocket } from '../net/namedSocket.js';
 import { printed } from '../streams/account.js';
 import { ServiceManager } from '../systemd/serviceManager.js';
 import { statusOf } from '../systemd/status.js';
 import type { Statsd } from '../statsd/statsd.js';
 import type { Environment } from '../config/env.js';
 import { plural } from '../plural.js';
-import { Reloads } from './reloads.js';
+import { Reloads } from '../daemon/reload.js';
 import { keepYoungGenerationSmall } from './youngGeneration.js';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;

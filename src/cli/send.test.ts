@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Answering, AnsweringDaemon } from '../../test/support/answeringDaemon.js';
-import { asNobody } from '../../test/support/asNobody.js';
-import { FakeIo, type FakeIoOptions, type Ran, runHere } from '../../test/support/cliIo.js';
+import { type Answering, AnsweringDaemon } from '../../support/answeringDaemon.js';
+import { asNobody } from '../../support/asNobody.js';
+import { FakeIo, type FakeIoOptions, type Ran, runHere } from '../../support/cliIo.js';
 import { encodeFrame } from '../frames/frame.js';
 import { commandNamed, runCommand } from './commands.js';
 

@@ -5,11 +5,11 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { asNobody } from '../../test/support/asNobody.js';
-import { type FakeIoOptions, type Ran, runHere } from '../../test/support/cliIo.js';
-import { openFakeDoor, showing } from '../../test/support/fakeDoor.js';
-import { freePorts } from '../../test/support/freePorts.js';
-import { bucketSnapshot, snapshot, streamSnapshot } from '../../test/support/snapshots.js';
+import { asNobody } from '../../support/asNobody.js';
+import { type FakeIoOptions, type Ran, runHere } from '../../support/cliIo.js';
+import { openFakeDoor, showing } from '../../support/fakeDoor.js';
+import { freePorts } from '../../support/freePorts.js';
+import { bucketSnapshot, snapshot, streamSnapshot } from '../../support/snapshots.js';
 import { newAccount } from '../streams/account.js';
 
 let folder: string;

@@ -1,7 +1,7 @@
 // `kahe status`: one look at the running daemon. Its exit code says the same to scripts: ready, not ready, or
 // nobody there.
-import { reasonsNotReady } from '../admin/readiness.js';
-import type { Snapshot } from '../admin/snapshot.js';
+import { reasonsNotReady } from '../stats/readiness.js';
+import type { Snapshot } from '../stats/snapshot.js';
 import type { Account } from '../streams/account.js';
 import { ADMIN_OPTION, AdminLink } from './adminLink.js';
 import { type Command, type CommandLine, UsageError, columns } from './command.js';

@@ -1,7 +1,7 @@
 // The streams of a daemon's buckets, a row each, as `kahe status` and `kahe top` show them: with rates, which
 // are what lies between two looks.
-import { readinessOf } from '../admin/readiness.js';
-import type { Snapshot, StreamSnapshot } from '../admin/snapshot.js';
+import { readinessOf } from '../stats/readiness.js';
+import type { Snapshot, StreamSnapshot } from '../stats/snapshot.js';
 import type { Column } from './table.js';
 import { type Output, painted } from './io.js';
 import { bytesText, countText, durationText, escaped, lineOf, rateText } from './units.js';

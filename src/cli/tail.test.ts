@@ -5,9 +5,9 @@ import type { RequestListener, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FakeIo, type Ran, runHere } from '../../test/support/cliIo.js';
-import { openFakeDoor, showing } from '../../test/support/fakeDoor.js';
-import { bucketSnapshot, snapshot } from '../../test/support/snapshots.js';
+import { FakeIo, type Ran, runHere } from '../../support/cliIo.js';
+import { openFakeDoor, showing } from '../../support/fakeDoor.js';
+import { bucketSnapshot, snapshot } from '../../support/snapshots.js';
 import type { TailLine } from '../admin/tail/tail.js';
 import { commandNamed, runCommand } from './commands.js';
 

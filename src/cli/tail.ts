@@ -2,7 +2,7 @@
 // there are many.
 import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { OTHER_BUCKETS } from '../admin/fold.js';
+import { OTHER_BUCKETS } from '../stats/fold.js';
 import type { FrameLine, TailLine } from '../admin/tail/tail.js';
 import { didYouMean } from '../config/didYouMean.js';
 import { ADMIN_OPTION, AdminLink, NoDaemonError } from './adminLink.js';

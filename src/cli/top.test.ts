@@ -4,9 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FakeIo, type Ran, runHere } from '../../test/support/cliIo.js';
-import { openFakeDoor, showing } from '../../test/support/fakeDoor.js';
-import { bucketSnapshot, snapshot, streamSnapshot } from '../../test/support/snapshots.js';
+import { FakeIo, type Ran, runHere } from '../../support/cliIo.js';
+import { openFakeDoor, showing } from '../../support/fakeDoor.js';
+import { bucketSnapshot, snapshot, streamSnapshot } from '../../support/snapshots.js';
 import { newAccount } from '../streams/account.js';
 import { commandNamed, runCommand } from './commands.js';
 

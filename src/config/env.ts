@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { parse } from 'dotenv';
 import { ConfigError } from '../errors.js';
 import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
-import { LOG_LEVELS, type LogLevel } from '../log.js';
+import { LOG_LEVELS, type LogLevel } from '../log/log.js';
 import { type AdminPlace, type TcpPlace, parseAdminPlaces, parseTcpPlace } from './adminPlace.js';
 import { parseDuration } from './duration.js';
 import { type EnvironmentSource, findEnvFile, readEnvFile } from './envFile.js';

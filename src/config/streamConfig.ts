@@ -1,6 +1,6 @@
 // One entry of `streamsConfigs`, with its backup. Promise: every default is filled in, settings included.
 import { z } from 'zod';
-import { parseKafkaSettings, type KafkaSettings } from '../streams/kafka/settings.js';
+import { parseKafkaSettings, type KafkaSettings } from './kafka/settings.js';
 import { parseFileSettings, type FileSettings } from './fileSettings.js';
 import { pathOf, type Problems } from './problems.js';
 import { anyRecord, checkObject, readBy } from './schema.js';

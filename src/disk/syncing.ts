@@ -2,7 +2,7 @@
 // system has no fsync (CIFS, FUSE, some mounts of containers) it is used all the same, and one warning says
 // that a power cut is not covered. A sync that failed stays an error.
 import { messageOf } from '../errors.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import { type FileSystem, errnoOf } from './fileSystem.js';
 
 export interface SyncRule {

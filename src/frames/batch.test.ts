@@ -2,8 +2,8 @@
 // byte.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { framesIn, framesOf, messagesIn } from '../../test/support/frames.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { framesIn, framesOf, messagesIn } from '../../support/frames.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import { Batch } from './batch.js';
 
 let budget: MemoryBudget;

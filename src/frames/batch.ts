@@ -3,7 +3,7 @@
 // holders and gives its memory back when the last one lets go; it is settled once the batches that were
 // picked from it are settled too.
 import { crc32c } from '@node-rs/crc32';
-import type { MemoryBudget } from '../memoryBudget.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { PREFIX_BYTES, bodyLength } from './frame.js';
 import { type FramesByOrigin, NOBODY } from './origins.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MemoryBudget } from '../memoryBudget.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import {
   CHECKPOINT_BYTES,
   encodeCheckpoint,

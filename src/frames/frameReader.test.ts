@@ -2,7 +2,7 @@
 // naive parser of the whole stream.
 import { describe, expect, test } from 'vitest';
 import { FrameError } from '../errors.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import { encodeFrame } from './frame.js';
 import { FrameReader, type FrameSink } from './frameReader.js';
 

@@ -2,7 +2,7 @@
 // the bytes gives the same frames. Per frame there is one bounds check and one look at the name; a run is
 // handed on as a place in the chunk, nothing is copied but a half frame.
 import { FrameError } from '../errors.js';
-import type { MemoryBudget } from '../memoryBudget.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
   type FenceLevel,
   MIN_BODY_BYTES,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { FakeClock } from '../../test/support/fakeClock.js';
-import { Log, type LogEntry } from '../log.js';
+import { FakeClock } from '../../support/fakeClock.js';
+import { Log, type LogEntry } from './log.js';
 import { Floods } from './floods.js';
 
 class Bench {

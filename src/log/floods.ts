@@ -6,7 +6,7 @@
 // them; of one place when those names are the same too. So all of 30 buckets say that they go to their
 // backup, and 10,000 clients that write nonsense make ten lines.
 import type { Clock, Timer } from '../clock.js';
-import { LOG_LEVELS, type LogEntry, type LogLevel, type LogWriter } from '../log.js';
+import { LOG_LEVELS, type LogEntry, type LogLevel, type LogWriter } from './log.js';
 
 const WINDOW_MS = 10_000;
 /** Of one place, and of one kind, in a window. */

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { sayAtEveryLevel } from '../../test/support/everyLevel.js';
-import { Log, kahegoLines } from '../log.js';
+import { sayAtEveryLevel } from '../../support/everyLevel.js';
+import { Log, kahegoLines } from './log.js';
 import { isJournal, withPriorities } from './journal.js';
 import { jsonLines } from './pinoLines.js';
 

@@ -1,7 +1,7 @@
 // Priorities for systemd's journal: `<4>` before a line, as sd-daemon(3) has it. journald takes it off and
 // keeps it, so that `journalctl --priority warning` finds the line.
 import { fstatSync } from 'node:fs';
-import type { LogLevel, LogSink, LogWriter } from '../log.js';
+import type { LogLevel, LogSink, LogWriter } from './log.js';
 
 /** syslog's: 7 debug, 6 info, 4 warning, 3 error, 2 critical. */
 const PRIORITIES: Readonly<Record<LogLevel, string>> = {

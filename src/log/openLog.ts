@@ -1,6 +1,6 @@
 // The daemon's log: in the format that fits its reader, floods folded, to stderr.
 import { systemClock } from '../clock.js';
-import { Log, kahegoLines, type LogLevel, type LogSink, type LogWriter } from '../log.js';
+import { Log, kahegoLines, type LogLevel, type LogSink, type LogWriter } from './log.js';
 import { plural } from '../plural.js';
 import { Floods } from './floods.js';
 import { type LogFormat, type LogPlace, formatFor, hasColors } from './formats.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { sayAtEveryLevel } from '../../test/support/everyLevel.js';
-import { LOG_LEVELS, Log, type LogWriter } from '../log.js';
+import { sayAtEveryLevel } from '../../support/everyLevel.js';
+import { LOG_LEVELS, Log, type LogWriter } from './log.js';
 import { jsonLines, prettyLines } from './pinoLines.js';
 
 const NOW = Date.UTC(2024, 1, 3, 4, 5, 6, 7);

@@ -2,7 +2,7 @@
 // the last line before a crash would be lost. Loaded only where it is used, for it takes some 5 MB.
 import pino from 'pino';
 import { prettyFactory } from 'pino-pretty';
-import type { LogEntry, LogLevel, LogSink, LogWriter } from '../log.js';
+import type { LogEntry, LogLevel, LogSink, LogWriter } from './log.js';
 
 /**
  * An object a line: level, time (ISO 8601, UTC), path, the bucket and stream that it names, folded (a count:

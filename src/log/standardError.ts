@@ -5,7 +5,7 @@
 // Not pino's own destination: with a full pipe that waits on the spot, and stops the event loop for as long
 // as the reader stands still; and at the end, with a reader that is gone, it tries for ever.
 import { writeSync } from 'node:fs';
-import type { LogSink } from '../log.js';
+import type { LogSink } from './log.js';
 
 export interface StandardErrorOptions {
   /** Writes some of the bytes. @returns how many @throws with an errno, as fs.writeSync */

@@ -10,12 +10,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { framesOf, messagesIn } from '../../test/support/frames.js';
+import { framesOf, messagesIn } from '../../support/frames.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { encodeFrame } from '../frames/frame.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
-import { FailingDisk } from '../disk/failingDisk.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
+import { FailingDisk } from '../../support/failingDisk.js';
 import { recoverSegment, type RecoveredSegment } from './recover.js';
 
 const BUCKET = 'orders';

@@ -13,8 +13,8 @@ import {
   judgeBody,
   sameBucket,
 } from '../frames/frame.js';
-import type { Log } from '../log.js';
-import type { MemoryBudget } from '../memoryBudget.js';
+import type { Log } from '../log/log.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
   FILE_MODE,
   type FileSystem,

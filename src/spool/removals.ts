@@ -3,7 +3,7 @@
 import type { Clock, Timer } from '../clock.js';
 import { type FileSystem, unlinkIfThere } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 
 export interface RemovalsParts {
   readonly fs: FileSystem;

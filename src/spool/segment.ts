@@ -6,7 +6,7 @@
 import type { Clock, Timer } from '../clock.js';
 import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import type { FileSystem } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import { SegmentFile } from './segmentFile.js';

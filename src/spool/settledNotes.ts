@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import { type FileSystem, errnoOf } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import { readWholeFile, replaceWholeFile } from '../disk/wholeFile.js';
 
 export interface SettledNotesParts {

@@ -3,16 +3,16 @@
 // nothing that was never written.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { messagesIn } from '../../test/support/frames.js';
-import { MemoryDisk } from '../../test/support/memoryDisk.js';
+import { FakeClock, turn } from '../../support/fakeClock.js';
+import { messagesIn } from '../../support/frames.js';
+import { MemoryDisk } from '../../support/memoryDisk.js';
 import type { SpoolSync } from '../config/env.js';
-import { FailingDisk, type DiskCall } from '../disk/failingDisk.js';
-import { ReadTurns } from '../disk/readTurns.js';
+import { FailingDisk, type DiskCall } from '../../support/failingDisk.js';
+import { ReadTurns } from '../memory/readTurns.js';
 import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import type { Segment } from './segment.js';
 import { type LeftSegment, Spool } from './spool.js';
 

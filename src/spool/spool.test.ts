@@ -12,16 +12,16 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, untilSo } from '../../test/support/fakeClock.js';
-import { framesOf, messagesIn } from '../../test/support/frames.js';
+import { FakeClock, untilSo } from '../../support/fakeClock.js';
+import { framesOf, messagesIn } from '../../support/frames.js';
 import type { SpoolSync } from '../config/env.js';
 import { ConfigError } from '../errors.js';
 import { Batch } from '../frames/batch.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
-import { FailingDisk } from '../disk/failingDisk.js';
-import { ReadTurns } from '../disk/readTurns.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
+import { FailingDisk } from '../../support/failingDisk.js';
+import { ReadTurns } from '../memory/readTurns.js';
 import type { Segment } from './segment.js';
 import { Spool } from './spool.js';
 

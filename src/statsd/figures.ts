@@ -1,8 +1,8 @@
 // The snapshot as statsd has it: the metrics of the admin door under names of levels,
 // `kahe_stream_frames_total{bucket,stream,outcome}` as `stream_frames.<bucket>.<stream>.<outcome>`; and
 // ekaf's events of a stream: down, up, time down, replayed.
-import { METRICS } from '../admin/metrics.js';
-import type { BucketSnapshot, Snapshot, StreamSnapshot } from '../admin/snapshot.js';
+import { METRICS } from '../stats/metrics/metrics.js';
+import type { BucketSnapshot, Snapshot, StreamSnapshot } from '../stats/snapshot.js';
 import { statName } from './statName.js';
 
 /** By name, each as it stands now. */

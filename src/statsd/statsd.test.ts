@@ -1,8 +1,8 @@
 // What statsd is told of snapshots: names, growth, events, and packets of a size that arrives.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { bucketSnapshot, snapshot, streamSnapshot } from '../../test/support/snapshots.js';
-import type { Snapshot, StreamSnapshot } from '../admin/snapshot.js';
+import { bucketSnapshot, snapshot, streamSnapshot } from '../../support/snapshots.js';
+import type { Snapshot, StreamSnapshot } from '../stats/snapshot.js';
 import { newAccount } from '../streams/account.js';
 import { Changes, type Line } from './changes.js';
 import { figuresOf } from './figures.js';

@@ -2,10 +2,10 @@
 // and nothing else; whatever becomes of the server, its name or the network is one warning in the log, and no
 // frame feels it.
 import { hostname } from 'node:os';
-import type { Snapshot } from '../admin/snapshot.js';
+import type { Snapshot } from '../stats/snapshot.js';
 import { type Clock, type Timer, doneWithin } from '../clock.js';
 import type { StatsdSettings } from '../config/statsd.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 import { Changes } from './changes.js';
 import { figuresOf } from './figures.js';
 import { statLevel } from './statName.js';

@@ -1,4 +1,4 @@
-// The contract of a stream: where batches end. Kafka and files keep it, and stream.contract.ts holds each of
+// The contract of a stream: where batches end. Kafka and files keep it, and support/streamContract.ts holds each of
 // them to it.
 import type { FramesByOrigin } from '../frames/origins.js';
 import type { Batch } from '../frames/batch.js';

@@ -1,8 +1,8 @@
 // The actor while a part of its primary is away: the others go on, and what is for that part gets there once
 // and in order, whatever keeps it meanwhile.
 import { expect, test } from 'vitest';
-import { turn } from '../../test/support/fakeClock.js';
-import { StreamActorBench as Bench } from '../../test/support/streamActorBench.js';
+import { turn } from '../../support/fakeClock.js';
+import { StreamActorBench as Bench } from '../../support/streamActorBench.js';
 
 /** The primary takes all it is given, and the backup too. */
 async function deliver(bench: Bench): Promise<void> {

@@ -2,9 +2,9 @@
 // and batches given back come again.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { turn } from '../../test/support/fakeClock.js';
-import { laneOf } from '../../test/support/fakeStream.js';
-import { MB, StreamActorBench as Bench } from '../../test/support/streamActorBench.js';
+import { turn } from '../../support/fakeClock.js';
+import { laneOf } from '../../support/fakeStream.js';
+import { MB, StreamActorBench as Bench } from '../../support/streamActorBench.js';
 import { newAccount } from './account.js';
 
 const NUMBERS = Array.from({ length: 12 }, (_, i) => String(i));

@@ -2,17 +2,17 @@
 // and one that is taken out.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { FakeStream } from '../../test/support/fakeStream.js';
-import { batchOf, messagesIn } from '../../test/support/frames.js';
+import { FakeClock, turn } from '../../support/fakeClock.js';
+import { FakeStream } from '../../support/fakeStream.js';
+import { batchOf, messagesIn } from '../../support/frames.js';
 import type { ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type Account, newAccount } from './account.js';
 import { StreamActor } from './streamActor.js';
 import type { StreamMessage } from './streamMessage.js';
-import { StreamWatch } from './streamWatch.js';
+import { StreamWatch } from './streamStats.js';
 
 const WITHIN_MS = 5_000;
 

@@ -2,20 +2,20 @@
 // what the counts say of it.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../test/support/fakeClock.js';
-import { FakeStream } from '../../test/support/fakeStream.js';
-import { framesOf, messagesIn } from '../../test/support/frames.js';
+import { FakeClock, turn } from '../../support/fakeClock.js';
+import { FakeStream } from '../../support/fakeStream.js';
+import { framesOf, messagesIn } from '../../support/frames.js';
 import { ActorSystem } from '../actors/system.js';
 import type { ActorRef } from '../actors/actor.js';
 import { Batch } from '../frames/batch.js';
 import { type Fates, NOBODY, Origins } from '../frames/origins.js';
-import { Log } from '../log.js';
-import { MemoryBudget } from '../memoryBudget.js';
+import { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type Account, newAccount } from './account.js';
 import { StreamActor } from './streamActor.js';
 import type { StreamMessage } from './streamMessage.js';
 import type { LeftOverEnd, StreamActorOptions } from './streamOptions.js';
-import { StreamWatch } from './streamWatch.js';
+import { StreamWatch } from './streamStats.js';
 
 interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {
   readonly depth?: number;

@@ -16,14 +16,14 @@ import { messageOf } from '../errors.js';
 import type { Batch } from '../frames/batch.js';
 import { without } from '../frames/origins.js';
 import { move } from './account.js';
-import { CatchUp } from './catchUp.js';
+import { CatchUp } from './backup/catchUp.js';
 import { closeAll, closeWithin, openAll } from './openAndClose.js';
 import { Outstanding, type Target, type Write } from './outstanding.js';
 import { StopDeadline } from './stopDeadline.js';
 import { DeliveryError, type Settled, type Stream } from './stream.js';
 import type { StreamMessage } from './streamMessage.js';
 import type { StreamActorOptions } from './streamOptions.js';
-import type { StreamMode } from './streamWatch.js';
+import type { StreamMode } from './streamStats.js';
 import { type Waiting, accepted, giveBack, sliced } from './waiting.js';
 
 type Mode = StreamMode | 'partial';

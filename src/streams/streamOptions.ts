@@ -3,7 +3,7 @@ import type { Batch } from '../frames/batch.js';
 import type { Origins } from '../frames/origins.js';
 import type { Account } from './account.js';
 import type { BackupReplay, Stream } from './stream.js';
-import type { StreamWatch } from './streamWatch.js';
+import type { StreamWatch } from './streamStats.js';
 
 /** `queued`: in the spool, for the next run. `discarded`: nothing keeps it. */
 export type LeftOverEnd = 'queued' | 'rejected' | 'discarded';

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock } from '../../test/support/fakeClock.js';
-import { NotifySocket } from '../../test/support/notifySocket.js';
-import { Log } from '../log.js';
+import { FakeClock } from '../../support/fakeClock.js';
+import { NotifySocket } from '../../support/notifySocket.js';
+import { Log } from '../log/log.js';
 import { ServiceManager } from './serviceManager.js';
 
 const { PATH } = process.env;

@@ -8,7 +8,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { type Clock, systemClock, type Timer } from '../clock.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/log.js';
 
 export interface ServiceManagerParts {
   /** NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID and PATH are read. */

@@ -1,6 +1,6 @@
 // The sentence of `systemctl status`.
 import { expect, test } from 'vitest';
-import { newSocketCounts } from '../socket/client.js';
+import { newSocketCounts } from '../doors/socket/client.js';
 import { newAccount } from '../streams/account.js';
 import { statusOf } from './status.js';
 

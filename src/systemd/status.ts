@@ -1,6 +1,6 @@
 // What `systemctl status` shows of a running daemon, in a sentence.
-import type { SocketCounts } from '../socket/client.js';
-import type { ReloadFigures } from '../admin/snapshot.js';
+import type { SocketCounts } from '../doors/socket/client.js';
+import type { ReloadFigures } from '../stats/snapshot.js';
 import { plural } from '../plural.js';
 import { newAccount, type Account } from '../streams/account.js';
 

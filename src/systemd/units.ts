@@ -2,7 +2,7 @@
 // holds, the folders it makes.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { kernelSockets } from '../socket/kernelSockets.js';
+import { kernelSockets } from '../net/kernelSockets.js';
 
 const ROOTS = { RuntimeDirectory: '/run', StateDirectory: '/var/lib' } as const;
 const DEADLINE_MS = 5_000;

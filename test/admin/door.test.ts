@@ -4,7 +4,7 @@ import { existsSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
-import { askAdmin, checkAccounts, metricsOf, statusOf } from '../support/adminDoor.js';
+import { askAdmin, checkAccounts, metricsOf, statusOf } from '../../support/adminDoor.js';
 import {
   daemonFolder,
   launchDaemon,
@@ -13,10 +13,10 @@ import {
   startDaemon,
   type DaemonOptions,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { freePorts } from '../support/freePorts.js';
-import { startProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { freePorts } from '../../support/freePorts.js';
+import { startProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const FILES = {

@@ -3,9 +3,9 @@
 // docs/status-page.png is the picture (`make picture`).
 import { writeFileSync } from 'node:fs';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { statusOf } from '../support/adminDoor.js';
-import { type Page, startChromium } from '../support/chromium.js';
-import { runCli } from '../support/cliProcess.js';
+import { statusOf } from '../../support/adminDoor.js';
+import { type Page, startChromium } from '../../support/chromium.js';
+import { runCli } from '../../support/cliProcess.js';
 import {
   type DaemonClient,
   frame,
@@ -13,10 +13,10 @@ import {
   prefixed,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { freePorts } from '../support/freePorts.js';
-import { createTopic } from '../support/kafkaTopics.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { freePorts } from '../../support/freePorts.js';
+import { createTopic } from '../../support/kafkaTopics.js';
 
 const { bootstrap } = inject('kafka');
 const HOSTILE = '<img src=x onerror="document.title=\'taken\';alert(1)">';

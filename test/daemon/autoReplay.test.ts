@@ -9,10 +9,10 @@ import {
   range,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;

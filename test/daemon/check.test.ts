@@ -2,12 +2,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { runCli } from '../support/cliProcess.js';
-import { daemonFolder } from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic, newTopicName } from '../support/daemonBuckets.js';
-import { freePorts } from '../support/freePorts.js';
-import { startKafka } from '../support/kafkaServer.js';
-import { describeTopic } from '../support/kafkaTopics.js';
+import { runCli } from '../../support/cliProcess.js';
+import { daemonFolder } from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic, newTopicName } from '../../support/daemonBuckets.js';
+import { freePorts } from '../../support/freePorts.js';
+import { startKafka } from '../../support/kafkaServer.js';
+import { describeTopic } from '../../support/kafkaTopics.js';
 
 const { bootstrap, security } = inject('kafka');
 

@@ -6,9 +6,9 @@ import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { runCli } from '../support/cliProcess.js';
-import { daemonFolder, launchDaemon, startDaemon } from '../support/daemon.js';
-import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
+import { runCli } from '../../support/cliProcess.js';
+import { daemonFolder, launchDaemon, startDaemon } from '../../support/daemon.js';
+import { fileStream, kafkaStream } from '../../support/daemonBuckets.js';
 
 type Env = Readonly<Record<string, string>>;
 

@@ -19,9 +19,9 @@ import {
   spawnDaemon,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readBatches, readTopic } from '../support/kafkaReader.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readBatches, readTopic } from '../../support/kafkaReader.js';
 
 const { bootstrap } = inject('kafka');
 

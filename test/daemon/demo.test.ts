@@ -2,8 +2,8 @@
 // until Enter, and the counts add up.
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { openTerminalFor } from '../support/terminal.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { openTerminalFor } from '../../support/terminal.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 

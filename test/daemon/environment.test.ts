@@ -2,9 +2,9 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { runCli } from '../support/cliProcess.js';
-import { fileStream } from '../support/daemonBuckets.js';
-import { daemonFolder, spawnDaemon } from '../support/daemon.js';
+import { runCli } from '../../support/cliProcess.js';
+import { fileStream } from '../../support/daemonBuckets.js';
+import { daemonFolder, spawnDaemon } from '../../support/daemon.js';
 
 const BUCKETS = {
   streamsConfigs: { files: fileStream('data') },

@@ -7,11 +7,11 @@ import { copyFile, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, onTestFailed, onTestFinished, test } from 'vitest';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { daemonFolder, spawnDaemon } from '../support/daemon.js';
-import { freePortsInARow } from '../support/freePorts.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { runCli } from '../support/cliProcess.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { daemonFolder, spawnDaemon } from '../../support/daemon.js';
+import { freePortsInARow } from '../../support/freePorts.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { runCli } from '../../support/cliProcess.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);

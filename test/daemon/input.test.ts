@@ -16,8 +16,8 @@ import {
   type DaemonClient,
   type Frame,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
+} from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
 
 /** Each bucket has its own folder below `data`. */
 const TO_FILES = {

@@ -15,9 +15,9 @@ import {
   spawnDaemon,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
 
 const { bootstrap } = inject('kafka');
 

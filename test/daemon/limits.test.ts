@@ -8,11 +8,11 @@ import {
   startDaemon,
   type DaemonClient,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { holdIdleClients, mostOpenFiles } from '../support/daemonIdleClients.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { holdIdleClients, mostOpenFiles } from '../../support/daemonIdleClients.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;

@@ -13,14 +13,14 @@ import {
   range,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
+} from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
 
 const BUCKETS = {
   streamsConfigs: { files: fileStream('data', { fsync: false }) },
   buckets: [{ id: 'good', streams: ['files'], batchTimeout: 50 }],
 };
-const ON_TERMINAL = ['python3', path.resolve(import.meta.dirname, '../support/onTerminal.py')];
+const ON_TERMINAL = ['python3', path.resolve(import.meta.dirname, '../../support/onTerminal.py')];
 /** N = 1: no frame is so short, so the connection is closed. */
 const NONSENSE = Buffer.from([1, 0, 0, 0]);
 const EVIL_NAME = 'x\n{"level":"FATAL"}\u001b[2J\u009b31m\u2028\u202e';

@@ -10,11 +10,11 @@ import {
   startDaemon,
   type DaemonClient,
   type TestDaemon,
-} from '../support/daemon.js';
-import { manualBackup, kafkaStream, newTopic, newTopicName } from '../support/daemonBuckets.js';
-import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
-import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
-import { createTopic } from '../support/kafkaTopics.js';
+} from '../../support/daemon.js';
+import { manualBackup, kafkaStream, newTopic, newTopicName } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
+import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
+import { createTopic } from '../../support/kafkaTopics.js';
 
 const PARTITIONS = 3;
 const BATCH = 100;

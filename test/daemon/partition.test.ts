@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { crc32 } from '../../src/streams/kafka/partitioner.js';
-import { checkAccounts, statusOf } from '../support/adminDoor.js';
+import { checkAccounts, statusOf } from '../../support/adminDoor.js';
 import {
   numberedFrames,
   numbersBySender,
@@ -13,10 +13,10 @@ import {
   type DaemonClient,
   type DaemonOptions,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopicName } from '../support/daemonBuckets.js';
-import { readTopic } from '../support/kafkaReader.js';
-import { startKafka, type KafkaNode, type KafkaServer } from '../support/kafkaServer.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopicName } from '../../support/daemonBuckets.js';
+import { readTopic } from '../../support/kafkaReader.js';
+import { startKafka, type KafkaNode, type KafkaServer } from '../../support/kafkaServer.js';
 
 const PARTITIONS = 3;
 const DEAD = 1;

@@ -10,12 +10,12 @@ import {
   startDaemon,
   type Frame,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { readTopic, type Message } from '../support/kafkaReader.js';
-import { PhpFpm } from '../support/phpFpm.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { readTopic, type Message } from '../../support/kafkaReader.js';
+import { PhpFpm } from '../../support/phpFpm.js';
 
-const SEND = join(import.meta.dirname, '../support/fpm/send.php');
+const SEND = join(import.meta.dirname, '../../support/fpm/send.php');
 const PARTITIONS = 3;
 const FPM_WORKERS = 4;
 

@@ -3,8 +3,8 @@
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { checkAccounts, metricsOf, statusOf } from '../support/adminDoor.js';
-import { runHere } from '../support/cliIo.js';
+import { checkAccounts, metricsOf, statusOf } from '../../support/adminDoor.js';
+import { runHere } from '../../support/cliIo.js';
 import {
   daemonFolder,
   filesOf,
@@ -14,10 +14,10 @@ import {
   startDaemon,
   type Frame,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const ACCOUNT = {

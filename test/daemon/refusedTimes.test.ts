@@ -4,7 +4,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
-import { statusOf, metricsOf } from '../support/adminDoor.js';
+import { statusOf, metricsOf } from '../../support/adminDoor.js';
 import {
   daemonFolder,
   filesOf,
@@ -13,10 +13,10 @@ import {
   range,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopicName } from '../support/daemonBuckets.js';
-import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
-import { createTopic } from '../support/kafkaTopics.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopicName } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
+import { createTopic } from '../../support/kafkaTopics.js';
 
 const { bootstrap } = inject('kafka');
 const HOUR_MS = 3_600_000;

@@ -11,11 +11,11 @@ import {
   range,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { createTopic } from '../support/kafkaTopics.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { readFiles } from '../support/daemonFrames.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { createTopic } from '../../support/kafkaTopics.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { readFiles } from '../../support/daemonFrames.js';
 
 const { bootstrap } = inject('kafka');
 const MAIN = path.resolve(import.meta.dirname, '../../dist/main.js');

@@ -3,9 +3,9 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { filesOf, numberedFrames, range, startDaemon, type DaemonClient } from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
-import { Writer, numbersIn, reload } from '../support/reloads.js';
+import { filesOf, numberedFrames, range, startDaemon, type DaemonClient } from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
+import { Writer, numbersIn, reload } from '../../support/reloads.js';
 
 async function sendAll(
   client: DaemonClient,

@@ -12,12 +12,12 @@ import {
   startDaemon,
   type DaemonClient,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
 import { endOffset } from '../faults/oracle.js';
-import { Writer, numbersIn, reload } from '../support/reloads.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+import { Writer, numbersIn, reload } from '../../support/reloads.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 /** Nothing listens on the discard port. */

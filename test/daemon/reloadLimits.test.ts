@@ -3,12 +3,12 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
-import { checkAccounts, statusOf } from '../support/adminDoor.js';
-import { range, startDaemon, type Frame, type TestDaemon } from '../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { Writer, configure, numbersIn, reload } from '../support/reloads.js';
-import { numberedFrames } from '../support/daemonFrames.js';
+import { checkAccounts, statusOf } from '../../support/adminDoor.js';
+import { range, startDaemon, type Frame, type TestDaemon } from '../../support/daemon.js';
+import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { Writer, configure, numbersIn, reload } from '../../support/reloads.js';
+import { numberedFrames } from '../../support/daemonFrames.js';
 
 const { bootstrap } = inject('kafka');
 /** Longer than any test: what passes is just the limit. */

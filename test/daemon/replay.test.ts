@@ -6,7 +6,7 @@ import { appendFile, mkdir, readFile, readdir, rename, utimes, writeFile } from 
 import { join } from 'node:path';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
-import { type CliExit, type CliProcess, runCli, startCli } from '../support/cliProcess.js';
+import { type CliExit, type CliProcess, runCli, startCli } from '../../support/cliProcess.js';
 import {
   type TestDaemon,
   daemonFolder,
@@ -18,11 +18,11 @@ import {
   range,
   spawnDaemon,
   startDaemon,
-} from '../support/daemon.js';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { createTopic } from '../support/kafkaTopics.js';
+} from '../../support/daemon.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { createTopic } from '../../support/kafkaTopics.js';
 
 const { bootstrap } = inject('kafka');
 const KAHEGO_FILE = join(import.meta.dirname, '../fixtures/kahego-500.bckstm');

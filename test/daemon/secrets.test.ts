@@ -4,11 +4,11 @@ import { execFileSync } from 'node:child_process';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
-import { askAdmin } from '../support/adminDoor.js';
-import { runCli } from '../support/cliProcess.js';
-import { newTopic } from '../support/daemonBuckets.js';
-import { daemonFolder, numberedFrames, startDaemon, type TestDaemon } from '../support/daemon.js';
-import { reload } from '../support/reloads.js';
+import { askAdmin } from '../../support/adminDoor.js';
+import { runCli } from '../../support/cliProcess.js';
+import { newTopic } from '../../support/daemonBuckets.js';
+import { daemonFolder, numberedFrames, startDaemon, type TestDaemon } from '../../support/daemon.js';
+import { reload } from '../../support/reloads.js';
 
 const { bootstrap, security } = inject('kafka');
 const WRONG = 'a-wrong-password';

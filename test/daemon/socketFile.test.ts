@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { askAdmin, statusOf } from '../support/adminDoor.js';
+import { askAdmin, statusOf } from '../../support/adminDoor.js';
 import {
   DaemonClient,
   daemonFolder,
@@ -22,10 +22,10 @@ import {
   range,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
-import { freePorts } from '../support/freePorts.js';
-import { SteadyLoad } from '../support/steadyLoad.js';
+} from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
+import { freePorts } from '../../support/freePorts.js';
+import { SteadyLoad } from '../../support/steadyLoad.js';
 
 const TO_FILES = {
   streamsConfigs: { files: fileStream('data') },

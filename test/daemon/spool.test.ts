@@ -2,7 +2,7 @@
 // is delivered in order.
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { statusOf } from '../support/adminDoor.js';
+import { statusOf } from '../../support/adminDoor.js';
 import {
   QUESTION,
   filesOf,
@@ -13,10 +13,10 @@ import {
   startDaemon,
   type DaemonOptions,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;

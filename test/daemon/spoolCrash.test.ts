@@ -15,11 +15,11 @@ import {
   range,
   startDaemon,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { freePorts } from '../support/freePorts.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { freePorts } from '../../support/freePorts.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;

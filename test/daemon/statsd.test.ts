@@ -11,10 +11,10 @@ import {
   prefixed,
   startDaemon,
   type StreamAccount,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { StatsdServer } from '../support/statsdServer.js';
-import { startProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { StatsdServer } from '../../support/statsdServer.js';
+import { startProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const FILES = {

@@ -5,8 +5,8 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type FrameLine, type TailLine } from '../../src/admin/tail/tail.js';
-import { askAdmin, statusOf } from '../support/adminDoor.js';
-import { type CliProcess, runCli, startCli } from '../support/cliProcess.js';
+import { askAdmin, statusOf } from '../../support/adminDoor.js';
+import { type CliProcess, runCli, startCli } from '../../support/cliProcess.js';
 import {
   type TestDaemon,
   frame,
@@ -15,10 +15,10 @@ import {
   numbersBySender,
   range,
   startDaemon,
-} from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { freePorts } from '../support/freePorts.js';
+} from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { freePorts } from '../../support/freePorts.js';
 
 const BUCKETS = {
   streamsConfigs: { files: fileStream('data') },

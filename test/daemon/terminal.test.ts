@@ -4,9 +4,9 @@ import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import type { Snapshot } from '../../src/admin/snapshot.js';
-import { statusOf } from '../support/adminDoor.js';
-import { type CliExit, runCli } from '../support/cliProcess.js';
+import type { Snapshot } from '../../src/stats/snapshot.js';
+import { statusOf } from '../../support/adminDoor.js';
+import { type CliExit, runCli } from '../../support/cliProcess.js';
 import {
   type TestDaemon,
   daemonFolder,
@@ -14,11 +14,11 @@ import {
   numberedFrames,
   spawnDaemon,
   startDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { freePorts } from '../support/freePorts.js';
-import { type TestTerminal, openTerminal } from '../support/terminal.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream } from '../../support/daemonBuckets.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { freePorts } from '../../support/freePorts.js';
+import { type TestTerminal, openTerminal } from '../../support/terminal.js';
 
 const FILES = {
   streamsConfigs: { files: fileStream('data') },

@@ -6,10 +6,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseFrames } from '../support/daemonFrames.js';
-import { allMessages, readTopic, type Message } from '../support/kafkaReader.js';
-import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
-import { freePorts } from '../support/freePorts.js';
+import { parseFrames } from '../../support/daemonFrames.js';
+import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
+import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
+import { freePorts } from '../../support/freePorts.js';
 import { DemoDaemon } from './daemon.js';
 import { findSender, sendWithNode } from './senders.js';
 

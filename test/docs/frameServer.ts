@@ -5,7 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { bodyLength, judgeBody, PREFIX_BYTES, type FenceLevel } from '../../src/frames/frame.js';
 import { FrameReader, type FrameSink } from '../../src/frames/frameReader.js';
 import { FrameError } from '../../src/errors.js';
-import { MemoryBudget } from '../../src/memoryBudget.js';
+import { MemoryBudget } from '../../src/memory/memoryBudget.js';
 
 const MB = 1024 ** 2;
 

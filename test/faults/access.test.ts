@@ -1,6 +1,6 @@
 // A broker that does not want what comes: a wrong password, a quota.
 import { beforeAll, describe, expect, inject, test } from 'vitest';
-import { newTopic } from '../support/daemonBuckets.js';
+import { newTopic } from '../../support/daemonBuckets.js';
 import { changeConfig } from './kafkaConfigs.js';
 import { sized } from './oracle.js';
 import { PARTITIONS, Stage, arrangements } from './stage.js';

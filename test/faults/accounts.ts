@@ -1,5 +1,5 @@
 // Whether what the daemon says of itself when it ends is what was found outside.
-import type { TestDaemon } from '../support/daemon.js';
+import type { TestDaemon } from '../../support/daemon.js';
 import { PLACES, type Place } from './findings.js';
 import type { BucketCount, Verdict } from './verdict.js';
 

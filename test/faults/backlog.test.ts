@@ -12,8 +12,8 @@ import {
   numberedFrames,
   parseFrames,
   range,
-} from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
+} from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
 import { bucketsTo, isUp, kafkaAway, launchReady, segments, untilSpoolEmpty } from './machines.js';
 import { BUCKET, note } from './senders.js';
 import { isFull } from './sizes.js';

@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { run } from '../../src/cli/run.js';
-import { FailingDisk, type Fault } from '../../src/disk/failingDisk.js';
+import { FailingDisk, type Fault } from '../../support/failingDisk.js';
 
 export interface PlannedFault extends Omit<Fault, 'path' | 'wait' | 'onCall' | 'onDone'> {
   /** A regular expression. */

@@ -1,7 +1,7 @@
 // A broker that dies, hangs, or was never there.
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest';
-import { newTopic } from '../support/daemonBuckets.js';
-import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
+import { newTopic } from '../../support/daemonBuckets.js';
+import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
 import { sized } from './oracle.js';
 import { BATCH, PARTITIONS, Stage, arrangements, pause } from './stage.js';
 

@@ -1,8 +1,8 @@
 // Three brokers, of which one is away: leaders that move, and too few replicas.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { newTopicName } from '../support/daemonBuckets.js';
-import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
-import { describeTopic } from '../support/kafkaTopics.js';
+import { newTopicName } from '../../support/daemonBuckets.js';
+import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
+import { describeTopic } from '../../support/kafkaTopics.js';
 import { sized } from './oracle.js';
 import { BATCH, PARTITIONS, Stage, arrangements } from './stage.js';
 

@@ -5,8 +5,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
-import { daemonFolder, numberedFrames, type TestDaemon } from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
+import { daemonFolder, numberedFrames, type TestDaemon } from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
 import type { PlannedFault } from './badMachine.js';
 import {
   bucketsTo,

@@ -2,9 +2,9 @@
 // stay; and some that never end what they began.
 import { describe, expect, test } from 'vitest';
 import { errnoOf } from '../../src/disk/fileSystem.js';
-import { frame, numberedFrames, range, type DaemonClient, type TestDaemon } from '../support/daemon.js';
-import { fileStream } from '../support/daemonBuckets.js';
-import { mostOpenFiles } from '../support/daemonIdleClients.js';
+import { frame, numberedFrames, range, type DaemonClient, type TestDaemon } from '../../support/daemon.js';
+import { fileStream } from '../../support/daemonBuckets.js';
+import { mostOpenFiles } from '../../support/daemonIdleClients.js';
 import { bucketsTo, launchReady, untilSpoolEmpty } from './machines.js';
 import { BUCKET, bySender, note } from './senders.js';
 import { isFull } from './sizes.js';

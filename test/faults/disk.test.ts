@@ -4,10 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { Log } from '../../src/log.js';
-import { MemoryBudget } from '../../src/memoryBudget.js';
+import { Log } from '../../src/log/log.js';
+import { MemoryBudget } from '../../src/memory/memoryBudget.js';
 import { nodeFileSystem } from '../../src/disk/fileSystem.js';
-import type { DiskCall } from '../../src/disk/failingDisk.js';
+import type { DiskCall } from '../../support/failingDisk.js';
 import { recoverSegment } from '../../src/spool/recover.js';
 import {
   daemonFolder,
@@ -17,10 +17,10 @@ import {
   range,
   type DaemonClient,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 import type { PlannedFault } from './badMachine.js';
 import {
   bucketsTo,

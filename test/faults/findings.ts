@@ -2,9 +2,9 @@
 // of it asks the daemon.
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readFiles, type Frame } from '../support/daemonFrames.js';
-import { withBroker } from '../support/kafkajsBroker.js';
-import { readTopic, type ReadOptions } from '../support/kafkaReader.js';
+import { readFiles, type Frame } from '../../support/daemonFrames.js';
+import { withBroker } from '../../support/kafkajsBroker.js';
+import { readTopic, type ReadOptions } from '../../support/kafkaReader.js';
 
 export const PLACES = ['kafka', 'backup', 'spool', 'rejected'] as const;
 export type Place = (typeof PLACES)[number];

@@ -8,9 +8,9 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, onTestFinished } from 'vitest';
 import { shortHash } from '../../src/disk/names.js';
-import { filesOf, launchDaemon, type DaemonOptions, type TestDaemon } from '../support/daemon.js';
-import { kafkaStream } from '../support/daemonBuckets.js';
-import { freePorts } from '../support/freePorts.js';
+import { filesOf, launchDaemon, type DaemonOptions, type TestDaemon } from '../../support/daemon.js';
+import { kafkaStream } from '../../support/daemonBuckets.js';
+import { freePorts } from '../../support/freePorts.js';
 import type { PlannedFault } from './badMachine.js';
 import { BATCH, BUCKET } from './senders.js';
 

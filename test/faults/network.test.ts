@@ -1,8 +1,8 @@
 // A network between daemon and broker that loses, resets, delays and throttles.
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest';
-import { newTopic, newTopicName } from '../support/daemonBuckets.js';
-import { createTopic } from '../support/kafkaTopics.js';
-import { startKafkaBehindProxies, type Direction, type ProxiedKafka } from '../support/tcpProxy.js';
+import { newTopic, newTopicName } from '../../support/daemonBuckets.js';
+import { createTopic } from '../../support/kafkaTopics.js';
+import { startKafkaBehindProxies, type Direction, type ProxiedKafka } from '../../support/tcpProxy.js';
 import { sized } from './oracle.js';
 import { BATCH, PARTITIONS, Stage, arrangements, pause, type Arrangement } from './stage.js';
 

@@ -1,6 +1,6 @@
 // The oracle sees what it is there to see: each kind of damage, made by hand, turns its verdict red.
 import { describe, expect, test } from 'vitest';
-import type { Frame } from '../support/daemonFrames.js';
+import type { Frame } from '../../support/daemonFrames.js';
 import type { FoundList } from './findings.js';
 import { faultTable } from './table.js';
 import { reachVerdict, type Rules } from './verdict.js';

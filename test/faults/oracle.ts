@@ -13,7 +13,7 @@
 // stage.ts does all of this, and watches memory, open files and the log, for a test that needs nothing
 // special.
 import path from 'node:path';
-import { LOG_LINE, type TestDaemon } from '../support/daemon.js';
+import { LOG_LINE, type TestDaemon } from '../../support/daemon.js';
 import { compareAccounts, type AccountRules } from './accounts.js';
 import { findInFiles, findInKafka, type FoundList } from './findings.js';
 import { reachVerdict, type Rules, type Verdict } from './verdict.js';

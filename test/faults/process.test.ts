@@ -15,11 +15,11 @@ import {
   range,
   type DaemonClient,
   type TestDaemon,
-} from '../support/daemon.js';
-import { fileStream, kafkaStream, newTopic } from '../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../support/kafkaReader.js';
-import { startKafka, type KafkaServer } from '../support/kafkaServer.js';
-import { startProxy, type TcpProxy } from '../support/tcpProxy.js';
+} from '../../support/daemon.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
+import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 import {
   bucketsTo,
   everyFile,

@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, inject, test } from 'vitest';
-import type { TestDaemon } from '../support/daemon.js';
-import { fileStream, newTopic } from '../support/daemonBuckets.js';
-import { reload } from '../support/reloads.js';
+import type { TestDaemon } from '../../support/daemon.js';
+import { fileStream, newTopic } from '../../support/daemonBuckets.js';
+import { reload } from '../../support/reloads.js';
 import { sized } from './oracle.js';
 import { BATCH, PARTITIONS, Stage, arrangements } from './stage.js';
 

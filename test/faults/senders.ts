@@ -10,7 +10,7 @@ import {
   type DaemonClient,
   type Frame,
   type TestDaemon,
-} from '../support/daemon.js';
+} from '../../support/daemon.js';
 
 export const BUCKET = 'orders';
 /** Frames in a batch. */

@@ -4,9 +4,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
-import { PIECE_BYTES } from '../../src/replay/pieceReader.js';
-import { filesOf, startDaemon, type TestDaemon } from '../support/daemon.js';
-import { fileStream, kafkaStream } from '../support/daemonBuckets.js';
+import { PIECE_BYTES } from '../../src/streams/backup/pieceReader.js';
+import { filesOf, startDaemon, type TestDaemon } from '../../support/daemon.js';
+import { fileStream, kafkaStream } from '../../support/daemonBuckets.js';
 import {
   appendRecord,
   endOffset,

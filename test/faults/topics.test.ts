@@ -1,8 +1,8 @@
 // Topics that are missing, go away or come back smaller, and messages that no topic takes: only their own
 // bucket suffers.
 import { describe, expect, inject, test } from 'vitest';
-import { newTopic, newTopicName } from '../support/daemonBuckets.js';
-import { createTopic, deleteTopic } from '../support/kafkaTopics.js';
+import { newTopic, newTopicName } from '../../support/daemonBuckets.js';
+import { createTopic, deleteTopic } from '../../support/kafkaTopics.js';
 import { findInKafka, readRejections, sized, type FoundList } from './oracle.js';
 import { PARTITIONS, Stage, arrangements, type Arrangement } from './stage.js';
 

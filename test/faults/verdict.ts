@@ -1,6 +1,6 @@
 // Holds what was found against what was sent. Pure: it knows neither daemon nor Kafka, so that it can be
 // shown to see every kind of damage.
-import type { Frame } from '../support/daemonFrames.js';
+import type { Frame } from '../../support/daemonFrames.js';
 import { PLACES, type FoundList, type Place } from './findings.js';
 import type { SentBy } from './workload.js';
 

@@ -1,9 +1,9 @@
 // Clients that write to the daemon's socket while a fault happens. Promise: what each of them sent can be
 // told from its name and a number alone, and so recomputed; and of each it is known how much the daemon owes:
 // all that it read, or what a receipt confirmed when it was killed.
-import type { TestDaemon } from '../support/daemon.js';
-import { QUESTION, frame, numberedMessage, type Frame } from '../support/daemonFrames.js';
-import type { DaemonClient } from '../support/daemonClient.js';
+import type { TestDaemon } from '../../support/daemon.js';
+import { QUESTION, frame, numberedMessage, type Frame } from '../../support/daemonFrames.js';
+import type { DaemonClient } from '../../support/daemonClient.js';
 
 export interface WorkloadPlan {
   /** Each client writes to all of them, in turn. */

@@ -1,5 +1,5 @@
 // Prints what a topic of the local Kafka (run.ts) holds now, one message a line, partition after partition.
-import { readTopic } from '../support/kafkaReader.js';
+import { readTopic } from '../../support/kafkaReader.js';
 
 const [topic, bootstrap = process.env['KAFKA_BOOTSTRAP'] ?? '127.0.0.1:9092'] = process.argv.slice(2);
 if (topic === undefined) {

@@ -6,10 +6,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 import path from 'node:path';
-import { fetchKafka, LocalNode } from '../support/kafkaNode.js';
-import { isKafkaError } from '../support/kafkajsBroker.js';
-import { brokerProperties } from '../support/kafkaProperties.js';
-import { createTopic } from '../support/kafkaTopics.js';
+import { fetchKafka, LocalNode } from '../../support/kafkaNode.js';
+import { isKafkaError } from '../../support/kafkajsBroker.js';
+import { brokerProperties } from '../../support/kafkaProperties.js';
+import { createTopic } from '../../support/kafkaTopics.js';
 
 const DEFAULT_PORT = 9092;
 const PORT = port();

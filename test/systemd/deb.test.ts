@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { BootedSystem, whyNotBootable } from '../support/bootedSystem.js';
-import { DaemonClient, numberedFrames, range, readFiles, type Frame } from '../support/daemon.js';
-import { SteadyLoad } from '../support/steadyLoad.js';
+import { BootedSystem, whyNotBootable } from '../../support/bootedSystem.js';
+import { DaemonClient, numberedFrames, range, readFiles, type Frame } from '../../support/daemon.js';
+import { SteadyLoad } from '../../support/steadyLoad.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);

@@ -6,8 +6,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { brokenLinksBelow, pagesBelow } from '../docs/brokenLinks.js';
-import { BootedSystem, whyNotBootable } from '../support/bootedSystem.js';
-import { fileStream } from '../support/daemonBuckets.js';
+import { BootedSystem, whyNotBootable } from '../../support/bootedSystem.js';
+import { fileStream } from '../../support/daemonBuckets.js';
 import {
   daemonFolder,
   numberedFrames,
@@ -16,7 +16,7 @@ import {
   readFiles,
   spawnDaemon,
   type DaemonOptions,
-} from '../support/daemon.js';
+} from '../../support/daemon.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);

@@ -5,8 +5,8 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { daemonFolder } from '../support/daemon.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { daemonFolder } from '../../support/daemon.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);

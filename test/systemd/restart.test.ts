@@ -5,9 +5,9 @@ import { unlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFailed, onTestFinished, test } from 'vitest';
-import { askAdmin } from '../support/adminDoor.js';
-import { builtDaemon } from '../support/daemonBuild.js';
-import { fileStream } from '../support/daemonBuckets.js';
+import { askAdmin } from '../../support/adminDoor.js';
+import { builtDaemon } from '../../support/daemonBuild.js';
+import { fileStream } from '../../support/daemonBuckets.js';
 import {
   DaemonClient,
   TestDaemon,
@@ -15,10 +15,10 @@ import {
   launchDaemon,
   numberedFrames,
   startDaemon,
-} from '../support/daemon.js';
-import { reload } from '../support/reloads.js';
-import { NotifySocket } from '../support/notifySocket.js';
-import { SteadyLoad } from '../support/steadyLoad.js';
+} from '../../support/daemon.js';
+import { reload } from '../../support/reloads.js';
+import { NotifySocket } from '../../support/notifySocket.js';
+import { SteadyLoad } from '../../support/steadyLoad.js';
 
 const TO_FILES = {
   streamsConfigs: { files: fileStream('data') },

@@ -2,9 +2,9 @@
 // that was asked for.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { frame } from '../../../test/support/daemonFrames.js';
+import { frame } from '../../../support/daemonFrames.js';
 import { Batch } from '../../frames/batch.js';
-import { MemoryBudget } from '../../memoryBudget.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { Sampler } from './sampler.js';
 
 function batchOf(keys: readonly (string | Buffer)[]): Batch {

@@ -1,10 +1,10 @@
 // One who looks at frames as they pass: what he reads, and that he costs nothing when he doesn't.
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { frame } from '../../../test/support/daemonFrames.js';
-import { FakeClock } from '../../../test/support/fakeClock.js';
+import { frame } from '../../../support/daemonFrames.js';
+import { FakeClock } from '../../../support/fakeClock.js';
 import { Batch } from '../../frames/batch.js';
-import { MemoryBudget } from '../../memoryBudget.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { Tail, type FrameLine, type TailLine } from './tail.js';
 
 /** A reader that takes what is written only when it is told to. */

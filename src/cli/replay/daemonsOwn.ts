@@ -5,7 +5,7 @@ import { createConnection } from 'node:net';
 import { join, sep } from 'node:path';
 import { type BucketsConfig, loadBuckets } from '../../config/buckets.js';
 import { type Environment, loadEnvironment } from '../../config/env.js';
-import { backupId } from '../../streams/backupId.js';
+import { backupId } from '../../streams/backup/backupId.js';
 import { NOTES_FOLDER } from '../../streams/file/fileName.js';
 import type { Io } from '../io.js';
 

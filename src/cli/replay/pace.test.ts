@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../../test/support/fakeClock.js';
+import { FakeClock, turn } from '../../../support/fakeClock.js';
 import { Pace } from './pace.js';
 import { StopSignal } from './stopSignal.js';
 

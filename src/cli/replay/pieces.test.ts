@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { messagesIn } from '../../../test/support/frames.js';
+import { messagesIn } from '../../../support/frames.js';
 import { encodeCheckpoint } from '../../frames/checkpoint.js';
 import { FileWindow } from '../../frames/fileWindow.js';
 import { encodeFrame } from '../../frames/frame.js';

@@ -3,10 +3,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { FakeClock, turn } from '../../../test/support/fakeClock.js';
-import { FakeStream } from '../../../test/support/fakeStream.js';
-import { framesOf } from '../../../test/support/frames.js';
-import { Log } from '../../log.js';
+import { FakeClock, turn } from '../../../support/fakeClock.js';
+import { FakeStream } from '../../../support/fakeStream.js';
+import { framesOf } from '../../../support/frames.js';
+import { Log } from '../../log/log.js';
 import { StreamTarget } from './streamTarget.js';
 import { parseBuckets } from '../../config/buckets.js';
 

@@ -1,18 +1,18 @@
 // Straight to a stream of buckets.json, without a daemon: one Stream for each bucket that the file has, and
 // retries until a person stops it. What can never be delivered is kept with the rejected frames, as the
 // daemon does.
-import { bucketName, refuseName } from '../../buckets/bucketName.js';
+import { bucketName, refuseName } from '../../frames/bucketName.js';
 import type { Clock } from '../../clock.js';
 import type { StreamConfig } from '../../config/buckets.js';
 import type { Environment } from '../../config/env.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, bucketOf } from '../../frames/frame.js';
-import type { Log } from '../../log.js';
-import { MemoryBudget } from '../../memoryBudget.js';
+import type { Log } from '../../log/log.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { plural } from '../../plural.js';
-import { RejectedStore } from '../../rejected/rejectedStore.js';
-import { StreamMaker } from '../../streams/makeStream.js';
+import { RejectedStore } from '../../losses/rejectedStore.js';
+import { StreamMaker } from '../../streams/streamFactory.js';
 import { DeliveryError, type Settled, type Stream } from '../../streams/stream.js';
 import type { Report } from '../outcomes.js';
 import type { Piece } from './pieces.js';

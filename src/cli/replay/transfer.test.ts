@@ -4,8 +4,8 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../../test/support/fakeClock.js';
-import { framesOf, messagesIn } from '../../../test/support/frames.js';
+import { FakeClock, turn } from '../../../support/fakeClock.js';
+import { framesOf, messagesIn } from '../../../support/frames.js';
 import { FileWindow } from '../../frames/fileWindow.js';
 import { AwayError } from '../daemonLink.js';
 import { Pace } from './pace.js';

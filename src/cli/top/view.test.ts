@@ -1,9 +1,9 @@
 // What `kahe top` shows: rates between two looks, what stands first, and what it says when there is nothing
 // new.
 import { describe, expect, test } from 'vitest';
-import { FakeIo } from '../../../test/support/cliIo.js';
-import { bucketSnapshot, snapshot, streamSnapshot } from '../../../test/support/snapshots.js';
-import type { Snapshot } from '../../admin/snapshot.js';
+import { FakeIo } from '../../../support/cliIo.js';
+import { bucketSnapshot, snapshot, streamSnapshot } from '../../../support/snapshots.js';
+import type { Snapshot } from '../../stats/snapshot.js';
 import { type Account, newAccount } from '../../streams/account.js';
 import { type Sort, TopView } from './view.js';
 

@@ -1,5 +1,5 @@
 // What `kahe top` shows, made from the last two looks: as lines, for a screen of any size or for none.
-import type { Snapshot } from '../../admin/snapshot.js';
+import type { Snapshot } from '../../stats/snapshot.js';
 import type { Shown } from '../adminLink.js';
 import { type Output, painted } from '../io.js';
 import {

@@ -15,7 +15,7 @@ import {
 } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { shortHash } from '../../disk/names.js';
-import type { Log } from '../../log.js';
+import type { Log } from '../../log/log.js';
 import { NOTES_FOLDER } from './fileName.js';
 import type { OwnFile } from './journal.js';
 

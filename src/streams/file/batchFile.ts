@@ -1,6 +1,6 @@
 // One file of whole batches. It is opened at its first batch, so none is ever left empty; a batch that can't
 // be written whole is cut off again; and after a failed sync nothing more is believed of it.
-import type { Log } from '../../log.js';
+import type { Log } from '../../log/log.js';
 import { writeWhole } from '../../disk/fileSystem.js';
 import type { OpenFile } from '../../disk/fileSystem.js';
 import type { OwnFile, OwnFiles } from './ownFiles.js';

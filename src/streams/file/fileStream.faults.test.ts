@@ -1,8 +1,8 @@
 // What a file stream does when the disk does not do what it is asked: every fault once, at every place.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DiskCall } from '../../disk/failingDisk.js';
+import type { DiskCall } from '../../../support/failingDisk.js';
 import type { FileStream } from './fileStream.js';
-import { Workbench } from './workbench.js';
+import { Workbench } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
 beforeEach(async () => {

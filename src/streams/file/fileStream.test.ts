@@ -15,9 +15,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../clock.js';
-import { framesOf } from '../../../test/support/frames.js';
-import { streamContract } from '../stream.contract.js';
-import { Workbench, framesIn } from './workbench.js';
+import { framesOf } from '../../../support/frames.js';
+import { streamContract } from '../../../support/streamContract.js';
+import { Workbench, framesIn } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
 beforeEach(async () => {
@@ -244,7 +244,7 @@ describe('FileStream: a file size limit of the process', () => {
   it('cuts the half batch off, hands it back, and says what to do', async () => {
     // The limit is of the whole process, so another one writes; 64 blocks of 1 KiB in bash.
     const script = `
-      const { Workbench } = await import(${JSON.stringify(new URL('./workbench.ts', import.meta.url).href)});
+      const { Workbench } = await import(${JSON.stringify(new URL('../../../support/fileWorkbench.ts', import.meta.url).href)});
       const bench = await Workbench.make();
       const stream = await bench.opened();
       const outcomes = [];

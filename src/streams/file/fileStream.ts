@@ -2,7 +2,7 @@
 // hold whole batches only, never get the name of another, and only the stream's own are ever removed.
 import type { Batch } from '../../frames/batch.js';
 import { type Clock, doneWithin } from '../../clock.js';
-import type { Log } from '../../log.js';
+import type { Log } from '../../log/log.js';
 import { DeliveryError } from '../stream.js';
 import type { DeliveryErrorCode, Settled, Stream } from '../stream.js';
 import type { BatchFile } from './batchFile.js';

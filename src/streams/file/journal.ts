@@ -2,7 +2,7 @@
 // files are the stream's own. It is replaced as a whole (new file, fsync, rename, fsync of the folder), so
 // that after a crash it is the old one or the new one.
 import { join } from 'node:path';
-import type { Log } from '../../log.js';
+import type { Log } from '../../log/log.js';
 import { errnoOf } from '../../disk/fileSystem.js';
 import type { FileSystem } from '../../disk/fileSystem.js';
 import { safeName, shortHash, shortened } from '../../disk/names.js';

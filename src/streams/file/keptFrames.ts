@@ -2,7 +2,7 @@
 // backup, in files that take the place of the one that they were read from. So the files of a backup hold the
 // frames of each partition in their order, whatever was sent meanwhile.
 import type { Batch } from '../../frames/batch.js';
-import type { Log } from '../../log.js';
+import type { Log } from '../../log/log.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
 import { BatchFile } from './batchFile.js';
 import type { OwnFile, OwnFiles } from './ownFiles.js';

@@ -16,8 +16,8 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StreamChoice } from './workbench.js';
-import { Workbench } from './workbench.js';
+import type { StreamChoice } from '../../../support/fileWorkbench.js';
+import { Workbench } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
 beforeEach(async () => {

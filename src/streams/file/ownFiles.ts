@@ -4,7 +4,7 @@
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock.js';
-import type { Log } from '../../log.js';
+import type { Log } from '../../log/log.js';
 import { NOTES_FOLDER, expandTemplate } from './fileName.js';
 import {
   CHANGE_FILE,

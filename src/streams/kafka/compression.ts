@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import type { Permits } from './permits.js';
-import { COMPRESSION_CODECS, type CompressionCodec } from './settings.js';
+import { COMPRESSION_CODECS, type CompressionCodec } from '../../config/kafka/settings.js';
 
 /** The codec's number in a record batch's attributes. */
 export function codecId(name: CompressionCodec): number {

@@ -1,7 +1,7 @@
 // A topic of which one partition can't be written: the others get all that is theirs, and its frames come
 // back, in order, until it is let in again.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../test/support/fakeBroker.js';
+import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../support/fakeBroker.js';
 import {
   KafkaWorkbench,
   frame,
@@ -9,7 +9,7 @@ import {
   type Frame,
   type LibrdkafkaSettings,
   type Outcome,
-} from '../../../test/support/kafkaWorkbench.js';
+} from '../../../support/kafkaWorkbench.js';
 import type { KafkaStream } from './kafkaStream.js';
 
 let cluster: FakeCluster;

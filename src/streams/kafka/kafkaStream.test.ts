@@ -1,7 +1,7 @@
 // The Kafka stream against a scripted cluster: what arrives there byte for byte, and what comes back.
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../test/support/fakeBroker.js';
+import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../support/fakeBroker.js';
 import {
   KafkaWorkbench,
   frame,
@@ -9,12 +9,12 @@ import {
   type Frame,
   type LibrdkafkaSettings,
   type Outcome,
-} from '../../../test/support/kafkaWorkbench.js';
-import { decodeRecordBatch } from '../../../test/support/recordBatchDecoder.js';
+} from '../../../support/kafkaWorkbench.js';
+import { decodeRecordBatch } from '../../../support/recordBatchDecoder.js';
 import { Batch } from '../../frames/batch.js';
 import { encodeFrame } from '../../frames/frame.js';
-import { streamContract } from '../stream.contract.js';
-import { ERROR_CODES } from './errorCodes.js';
+import { streamContract } from '../../../support/streamContract.js';
+import { ERROR_CODES } from '../../kafka/errorCodes.js';
 import type { KafkaStream } from './kafkaStream.js';
 
 const unhandled: unknown[] = [];

@@ -6,8 +6,8 @@ import { plural } from '../../plural.js';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
-import type { Log } from '../../log.js';
-import type { MemoryBudget } from '../../memoryBudget.js';
+import type { Log } from '../../log/log.js';
+import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import {
   DeliveryError,
   type DeliveryErrorCode,
@@ -17,11 +17,11 @@ import {
   type Stream,
   cantBeKept,
 } from '../stream.js';
-import type { StreamWatch } from '../streamWatch.js';
+import type { StreamWatch } from '../streamStats.js';
 import { AwayPartitions } from './awayPartitions.js';
-import type { Cluster, TopicLayout } from './cluster.js';
+import type { Cluster, TopicLayout } from '../../kafka/cluster.js';
 import { type Compress, CompressionGauge, codecId, compressorFor } from './compression.js';
-import { KafkaFailure } from './failure.js';
+import { KafkaFailure } from '../../kafka/failure.js';
 import { Lane, type LaneFailure } from './lane.js';
 import type { Permits } from './permits.js';
 import { partitionerNamed } from './partitioner.js';
@@ -29,7 +29,7 @@ import { addIndexes, keylessOf, partitionBatch, rangeOf } from './partitioning.j
 import type { FramePlace, FrameRange } from './recordBatch.js';
 import { type RecordEncoder, recordEncoder } from './recordEncoder.js';
 import type { Sender } from './sender.js';
-import type { KafkaSettings } from './settings.js';
+import type { KafkaSettings } from '../../config/kafka/settings.js';
 
 export interface KafkaStreamOptions {
   /** The bucket's name. */

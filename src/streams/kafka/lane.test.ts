@@ -1,14 +1,14 @@
 // One partition's lane by itself: whose time counts, and what is told when nothing of it is sent any more.
 // What arrives: kafkaStream.test.ts.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ErrorCode } from '../../../test/support/fakeBroker.js';
-import { FakeClock } from '../../../test/support/fakeClock.js';
-import { batchOf } from '../../../test/support/frames.js';
-import { decodeRecordBatch } from '../../../test/support/recordBatchDecoder.js';
+import { ErrorCode } from '../../../support/fakeBroker.js';
+import { FakeClock } from '../../../support/fakeClock.js';
+import { batchOf } from '../../../support/frames.js';
+import { decodeRecordBatch } from '../../../support/recordBatchDecoder.js';
 import type { Batch } from '../../frames/batch.js';
-import { MemoryBudget } from '../../memoryBudget.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { CompressionGauge } from './compression.js';
-import { KafkaFailure } from './failure.js';
+import { KafkaFailure } from '../../kafka/failure.js';
 import { Lane, type LaneOptions, type Part } from './lane.js';
 import { partitionBatch } from './partitioning.js';
 import { partitionerNamed } from './partitioner.js';

@@ -2,11 +2,11 @@
 // do with each answer. A record batch is frozen when it is first sent; a retry sends the same bytes, of this
 // partition alone.
 import type { Clock, Timer } from '../../clock.js';
-import { pooledSize } from '../../frames/bufferPool.js';
-import type { MemoryBudget } from '../../memoryBudget.js';
+import { pooledSize } from '../../memory/bufferPool.js';
+import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import type { Compress, CompressionGauge } from './compression.js';
-import { INVALID_TIMESTAMP, errorName, errorText, verdictOf } from './errorCodes.js';
-import { KafkaFailure } from './failure.js';
+import { INVALID_TIMESTAMP, errorName, errorText, verdictOf } from '../../kafka/errorCodes.js';
+import { KafkaFailure } from '../../kafka/failure.js';
 import {
   type FramePlace,
   type FrameRange,

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32, fnv1a, murmur2, partitionerNamed } from './partitioner.js';
-import { PARTITIONERS, type PartitionerName } from './settings.js';
+import { PARTITIONERS, type PartitionerName } from '../../config/kafka/settings.js';
 
 interface Choice {
   readonly key: string;

@@ -2,7 +2,7 @@
 // kahego put them. Source: librdkafka's rd_kafka_msg_partitioner_*; the truth is what it really chose, in
 // test/fixtures/librdkafka-partitions.json.
 
-import type { PartitionerName } from './settings.js';
+import type { PartitionerName } from '../../config/kafka/settings.js';
 
 export interface Partitioner {
   /**

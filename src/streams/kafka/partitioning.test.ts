@@ -2,14 +2,14 @@
 // key has one partition.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { framesIn, type Frame } from '../../../test/support/kafkaWorkbench.js';
+import { framesIn, type Frame } from '../../../support/kafkaWorkbench.js';
 import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
-import { MemoryBudget } from '../../memoryBudget.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { partitionerNamed } from './partitioner.js';
 import { partitionBatch } from './partitioning.js';
 import { skipFrames, startOf, type FrameRange } from './recordBatch.js';
-import { PARTITIONERS, type PartitionerName } from './settings.js';
+import { PARTITIONERS, type PartitionerName } from '../../config/kafka/settings.js';
 
 const budget = new MemoryBudget(1e9);
 

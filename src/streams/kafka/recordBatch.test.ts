@@ -1,10 +1,10 @@
 // Record batches as an independent decoder reads them: content, order, times and checksum.
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { decodeRecordBatch, type DecodedRecord } from '../../../test/support/recordBatchDecoder.js';
+import { decodeRecordBatch, type DecodedRecord } from '../../../support/recordBatchDecoder.js';
 import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
-import { MemoryBudget } from '../../memoryBudget.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { compileRecordEncoder } from './assembly/compile.js';
 import { HEADER_BYTES, putHeader, roomFor, skipFrames, startOf, type FrameRange } from './recordBatch.js';
 import { recordEncoder } from './recordEncoder.js';

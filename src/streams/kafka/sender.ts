@@ -1,11 +1,11 @@
 // Brings record batches to the node that leads their partitions. What is ready for the same node at the same
 // moment travels in one request; each partition has at most one in flight, so order is kept without
 // idempotence.
-import type { Cluster } from './cluster.js';
-import { errorName } from './errorCodes.js';
-import { KafkaFailure } from './failure.js';
-import type { BrokerFigures } from './kafkaFigures.js';
-import type { PartitionAnswer, PartitionRecords } from './produceRequest.js';
+import type { Cluster } from '../../kafka/cluster.js';
+import { errorName } from '../../kafka/errorCodes.js';
+import { KafkaFailure } from '../../kafka/failure.js';
+import type { BrokerFigures } from '../../kafka/brokerStats.js';
+import type { PartitionAnswer, PartitionRecords } from '../../kafka/produceRequest.js';
 
 /** A record batch, encoded once and never again: a retry sends the same bytes. */
 export interface Frozen {

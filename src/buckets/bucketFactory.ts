@@ -1,0 +1,344 @@
+// What a bucket is made of, from its place in the configuration: backlog, streams, limiter, and what they
+// count.
+import type { ActorContext, ActorRef } from '../actors/actor.js';
+import type { BucketLook } from '../stats/snapshot.js';
+import { Backlog } from './backlog.js';
+import type { LastingParts } from './bucket.js';
+import { BucketStreams } from './bucketStreams.js';
+import { type BucketKey, type BucketMessage, type Run, type TurnedLimit, originsOf } from './messages.js';
+import type { Clock } from '../clock.js';
+import type { StreamConfig } from '../config/buckets.js';
+import type { WholeBucket } from '../config/changes.js';
+import type { ReadTurns } from '../memory/readTurns.js';
+import type { Discards } from '../losses/discards.js';
+import type { Batch } from '../frames/batch.js';
+import type { Origins } from '../frames/origins.js';
+import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import { BackupOverflow } from './limit/backupOverflow.js';
+import { BucketLimit, LaterOverflow } from './limit/bucketLimit.js';
+import type { Limiter, Overflow } from './limit/limiter.js';
+import { type Limit, makeLimiter, paceOfBackup } from './limit/makeLimiter.js';
+import { RejectOverflow } from './limit/rejectOverflow.js';
+import { SurplusLedger } from './limit/surplusLedger.js';
+import { TurningPace } from './limit/turningPace.js';
+import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './bucketStream.js';
+import type { Log } from '../log/log.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
+import { plural } from '../plural.js';
+import type { RejectedStore } from '../losses/rejectedStore.js';
+import type { LeftSegment, Spool } from '../spool/spool.js';
+import { makeStreamParts } from '../streams/streamParts.js';
+import { newAccount } from '../streams/account.js';
+import { BackupLedger, backupPlace } from '../streams/backup/backupLedger.js';
+import type { StreamMaker } from '../streams/streamFactory.js';
+import type { LeftOverEnd } from '../streams/streamOptions.js';
+import { StreamWatch } from '../streams/streamStats.js';
+
+export interface BucketMakerParts {
+  readonly maker: StreamMaker;
+  readonly budget: MemoryBudget;
+  readonly turns: ReadTurns;
+  readonly spool: Spool | undefined;
+  /** Segments of an earlier life, by bucket; those that a bucket takes over are taken out. */
+  readonly left: Map<BucketKey, readonly LeftSegment[]>;
+  readonly rejected: RejectedStore;
+  readonly discards: Discards;
+  readonly origins?: Origins | undefined;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** STOP_TIMEOUT. */
+  readonly stopTimeoutMs: number;
+  /** When the daemon must have stopped, ms since the epoch; Infinity: it is not being stopped. */
+  readonly stopAtMs: () => number;
+  /** Resolves when the daemon's end begins. */
+  readonly stopping: Promise<void>;
+}
+
+/** A bucket and where in the configuration it stands. */
+export interface Place extends WholeBucket {
+  /** Of `defaultBucket`. */
+  readonly isOnDemand: boolean;
+}
+
+/** A bucket under its name, with all the streams that it ever had. */
+export interface KnownBucket extends BucketLook {
+  readonly streams: StreamRecord[];
+  /** As it is configured now. */
+  place: Place;
+}
+
+/** What outlives a bucket's actor that fails. */
+export interface BucketParts extends LastingParts {
+  readonly key: BucketKey;
+  readonly context: ActorContext<BucketMessage>;
+  readonly streams: BucketStreams;
+  limiter: BucketLimit | undefined;
+}
+
+/**
+ * Time at the end that streams need for what they hold, after batches that wait in the spool are given to
+ * them no more.
+ */
+const STREAMS_END_MS = 5_000;
+/** How long what was over a limit may take to reach the backups, when the limit is changed. */
+const LIMIT_END_MS = 5_000;
+
+export class BucketMaker {
+  readonly #parts: BucketMakerParts;
+  readonly #startedAtMs: number;
+
+  constructor(parts: BucketMakerParts) {
+    this.#parts = parts;
+    this.#startedAtMs = parts.clock.now();
+  }
+
+  lastingParts(
+    context: ActorContext<BucketMessage>,
+    key: BucketKey,
+    place: Place,
+    look: KnownBucket,
+  ): BucketParts {
+    const { budget, spool, left, clock, discards, origins, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
+    const bucket = look.name;
+    const backlog = new Backlog({
+      streams: [],
+      spool,
+      notes: spool?.notes(bucket),
+      budget,
+      log: context.log,
+      clock,
+      onSettled: () => tellIfThere(context.self),
+      onLost: (lost) => discards.add({ bucket, ...lost }),
+      closed: look.backlog?.closed,
+      origins,
+      onUnkept: (batch, from, reason) => this.#keepAside(batch, from, reason),
+    });
+    look.backlog = backlog;
+    const streams = new BucketStreams(
+      {
+        backlog,
+        make: (config, after, told) =>
+          new LiveStream(config, {
+            context,
+            record: this.recordOf(look, config),
+            makeParts: (...of) => this.#makeParts(look, ...of),
+            framesPerSecond: () =>
+              look.limit?.config.over === 'backup'
+                ? (look.limit.config.frames * 1000) / look.limit.config.perMs
+                : undefined,
+            after,
+            told,
+            stopAtMs,
+            onLeftOver: (...of) => this.#leaveOver(...of),
+            origins,
+            now: () => clock.now(),
+          }),
+        hasSpool: spool !== undefined,
+        clock,
+        stopTimeoutMs,
+        feedMs: () => stopAtMs() - clock.now() - STREAMS_END_MS,
+        stopping,
+      },
+      place.streams,
+    );
+    for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
+    // Once: a bucket may end, and come again.
+    left.delete(key);
+    const parts: BucketParts = { key, context, streams, backlog, limiter: undefined };
+    void this.turnLimit(look, place, parts);
+    return parts;
+  }
+
+  /** The limit of the bucket is now as its look says. */
+  turnLimit(look: KnownBucket, place: Place, parts: BucketParts): TurnedLimit {
+    const limiter = (parts.limiter ??= look.limit && new BucketLimit());
+    if (limiter === undefined) return { limiter, turned: Promise.resolve() };
+    look.surplus?.endWithin(
+      LIMIT_END_MS,
+      'the rate limit of its bucket was changed, and the backup could not be written',
+    );
+    const turned = limiter.turn((after) => this.#limiterOf(look, place, parts, after));
+    for (const { pace } of look.streams) pace.turn();
+    if (look.limit?.config.over !== 'backup') void turned.then(() => (look.surplus = undefined));
+    return { limiter, turned };
+  }
+
+  /** @param after what of the limit before must have ended first */
+  #limiterOf(
+    look: KnownBucket,
+    place: Place,
+    parts: BucketParts,
+    after: Promise<unknown> | undefined,
+  ): Limiter | undefined {
+    const { limit } = look;
+    const { log, clock } = parts.context;
+    return limit && makeLimiter(limit, this.#overflowOf(limit, look, place, parts, after), log, clock);
+  }
+
+  #overflowOf(
+    limit: Limit,
+    look: KnownBucket,
+    place: Place,
+    parts: BucketParts,
+    after: Promise<unknown> | undefined,
+  ): Overflow {
+    if (limit.config.over === 'reject')
+      return new RejectOverflow(
+        limit.config,
+        look.name,
+        place.streams.map((config) => this.recordOf(look, config).account),
+        this.#parts.rejected,
+      );
+    const make = (): BackupOverflow => (look.surplus = this.#makeSurplus(limit, look, place, parts));
+    return after === undefined ? make() : new LaterOverflow(after, make);
+  }
+
+  #makeSurplus(
+    { gate }: Limit,
+    look: KnownBucket,
+    { bucket, streams }: Place,
+    { key, context }: BucketParts,
+  ): BackupOverflow {
+    const { budget, maker, rejected, discards, turns, clock, stopAtMs, log } = this.#parts;
+    return new BackupOverflow(context, {
+      ...bucket,
+      key,
+      name: look.name,
+      budget,
+      gate,
+      streams: streams.map((config) => {
+        const { account, surplus: ledger, watch } = this.recordOf(look, config);
+        return { config, account, ledger, watch };
+      }),
+      shared: { maker, rejected, discards, turns, startedAtMs: this.#startedAtMs },
+      timing: {
+        retryMs: RETRY_MS,
+        errorRetryMs: ERROR_RETRY_MS,
+        stopTimeoutMs: () => stopAtMs() - clock.now(),
+      },
+      onAbandoned: (run, reason) => this.rejectRun(run, look.name, reason),
+      onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
+      origins: this.#parts.origins,
+      log,
+      closed: look.surplusClosed,
+      onStay: (stream, frames) =>
+        this.#sayWhatStays(
+          look,
+          streams.find(({ id }) => id === stream)!,
+          frames,
+          context.log,
+        ),
+    });
+  }
+
+  /** Of what was over a limit, when nobody will send it. */
+  #sayWhatStays({ limit, place }: KnownBucket, config: StreamConfig, frames: number, log: Log): void {
+    const { backup } = config;
+    if (frames === 0 || backup?.type !== 'file' || this.#parts.stopAtMs() !== Infinity) return;
+    const isStillThere =
+      limit?.config.over === 'backup' &&
+      place.streams.some((other) => other.id === config.id && backupPlace(other) === backupPlace(config));
+    if (!isStillThere)
+      log.warn(
+        `${frames} ${plural(frames, 'frame that was', 'frames that were')} over the rate limit ${plural(frames, 'stays', 'stay')} in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends ${plural(frames, 'it', 'them')}: the limit or the backup is not configured as it was; use kahe replay, or configure it so again`,
+      );
+  }
+
+  #makeParts(
+    look: KnownBucket,
+    config: StreamConfig,
+    { account, ledger, pace, watch }: StreamRecord,
+    log: Log,
+  ): ReturnType<typeof makeStreamParts> {
+    const { maker, rejected, discards, turns } = this.#parts;
+    return makeStreamParts(config, {
+      maker,
+      rejected,
+      discards,
+      turns,
+      bucket: look.name,
+      account,
+      ledger,
+      startedAtMs: this.#startedAtMs,
+      watch,
+      log,
+      pace,
+    });
+  }
+
+  /**
+   * What could be delivered nowhere: it is in the spool already, for the next run, or else it is kept with
+   * the rejected frames.
+   */
+  async #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
+    if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
+    log.info(`${batch.frames} ${plural(batch.frames, 'frame stays', 'frames stay')} in the spool: ${reason}`);
+    // Held for ever, so it never counts as settled, and its segment stays.
+    batch.retain();
+    return 'queued';
+  }
+
+  async #rejectBatch(
+    { bucket, bytes, length: end, frames, origins: from }: Batch,
+    reason: string,
+  ): Promise<LeftOverEnd> {
+    const ended = await this.#parts.rejected.offer({ bytes, start: 0, end, frames, bucket, reason, from });
+    if (ended === 'kept') return 'rejected';
+    if (ended === 'refused')
+      this.#parts.discards.add({
+        bucket,
+        stream: '*',
+        frames,
+        bytes: end,
+        reason: `${reason}, and REJECTED can't keep them`,
+      });
+    return 'discarded';
+  }
+
+  rejectRun(run: Run, bucket: string, reason: string): void {
+    const { chunk, start, end, frames } = run;
+    void this.#parts.rejected.reject({
+      bytes: chunk,
+      start,
+      end,
+      frames,
+      bucket,
+      reason,
+      from: originsOf(run),
+    });
+  }
+
+  /** Streams count these as queued, or have had them: twice is better than never. */
+  #keepAside({ bucket, bytes, length: end }: Batch, start: number, reason: string): void {
+    let frames = 0;
+    for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(bytes, at)) frames++;
+    void this.#parts.rejected.reject({ bytes, start, end, frames, bucket, reason });
+  }
+
+  /** Of the stream with this configuration, new when the bucket never had it. */
+  recordOf(look: KnownBucket, { id, type, backup }: StreamConfig): StreamRecord {
+    const known = look.streams.find((record) => record.id === id);
+    if (known !== undefined) return known;
+    const account = newAccount();
+    const surplus = new SurplusLedger(account);
+    const record: StreamRecord = {
+      id,
+      type,
+      backupType: backup?.type,
+      account,
+      ledger: new BackupLedger(account, () => surplus.frames),
+      surplus,
+      pace: new TurningPace(() => look.limit && paceOfBackup(look.limit, id)),
+      watch: new StreamWatch(() => this.#parts.clock.now()),
+      ref: undefined,
+      backedUp: () => undefined,
+    };
+    look.streams.push(record);
+    return record;
+  }
+}
+
+/** What is settled last may be so after the bucket has stopped: then nobody waits for it. */
+function tellIfThere(bucket: ActorRef<BucketMessage>): void {
+  if (bucket.state !== 'stopped') bucket.tell({ kind: 'settled' });
+}

@@ -1,0 +1,134 @@
+// A limiter on the runs of a bucket: which frames pass, where the others go, and what is said of them.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { FakeRejected } from '../../../support/fakeRejected.js';
+import { FakeClock, turn } from '../../../support/fakeClock.js';
+import { framesOf, messagesIn } from '../../../support/frames.js';
+import type { Run } from '../messages.js';
+import { Log } from '../../log/log.js';
+import { MemoryBudget } from '../../memory/memoryBudget.js';
+import { newAccount } from '../../streams/account.js';
+import { Gate } from './gate.js';
+import { LimitReport } from './limitReport.js';
+import { Limiter } from './limiter.js';
+import { RejectOverflow } from './rejectOverflow.js';
+
+const ZERO = newAccount();
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly budget = new MemoryBudget(64 * 1024 * 1024);
+  readonly lines: string[] = [];
+  readonly passed: string[] = [];
+  readonly rejected: string[] = [];
+  readonly reasons = new Set<string>();
+  readonly accounts = [newAccount(), newAccount()];
+  readonly counts = { reject: 0, backup: 0 };
+  readonly limiter: Limiter;
+
+  constructor(frames: number, perMs = 1000) {
+    const limit = { frames, perMs, over: 'reject' as const };
+    const rejected = new FakeRejected(({ bytes, start, end, frames: count, bucket, reason }) => {
+      const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
+      expect([messages.length, bucket]).toEqual([count, 'orders']);
+      this.rejected.push(...messages);
+      this.reasons.add(reason);
+    });
+    const overflow = new RejectOverflow(limit, 'orders', this.accounts, rejected);
+    this.limiter = new Limiter(
+      new Gate(limit, [], this.clock),
+      overflow,
+      new LimitReport(limit, this.counts, new Log('INFO', (line) => this.lines.push(line)), this.clock),
+    );
+  }
+
+  run(messages: readonly string[]): void {
+    const frames = framesOf('orders', [...messages]);
+    const chunk = Buffer.concat([Buffer.from('before'), frames, Buffer.from('after')]);
+    const run: Run = {
+      kind: 'run',
+      bucket: 'orders',
+      chunk,
+      start: 6,
+      end: 6 + frames.length,
+      frames: messages.length,
+      nowMs: this.clock.now(),
+      budget: this.budget,
+    };
+    const within = this.limiter.admit(run);
+    const passed = messagesIn(Buffer.from(chunk.subarray(6, within.end)));
+    expect(passed).toHaveLength(within.frames);
+    this.passed.push(...passed);
+  }
+}
+
+function named(from: number, count: number): string[] {
+  return Array.from(
+    { length: count },
+    (_, index) => `message ${from + index} ${'x'.repeat((from + index) % 7)}`,
+  );
+}
+
+describe('Limiter', () => {
+  test('cuts the run that crosses the limit; the rest is rejected with the limit as the reason, for every stream', async () => {
+    const bench = new Bench(5);
+    bench.run(named(0, 3));
+    bench.run(named(3, 4));
+    bench.run(named(7, 2));
+    expect(bench.passed).toEqual(named(0, 5));
+    expect(bench.rejected).toEqual(named(5, 4));
+    expect([...bench.reasons]).toEqual(['over the rate limit of the bucket: 5 frames in 1000 ms']);
+    for (const account of bench.accounts) expect(account).toEqual({ ...ZERO, received: 4, queued: 4 });
+    await turn();
+    for (const account of bench.accounts) expect(account).toEqual({ ...ZERO, received: 4, rejected: 4 });
+    expect(bench.counts).toEqual({ reject: 4, backup: 0 });
+  });
+
+  test('whatever the runs: the first of them pass, all others are rejected, and none is in both', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 60 }),
+        fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 20 }),
+        (frames, sizes) => {
+          const bench = new Bench(frames);
+          const total = sizes.reduce((from, size) => (bench.run(named(from, size)), from + size), 0);
+          expect(bench.passed).toEqual(named(0, Math.min(frames, total)));
+          expect(bench.rejected).toEqual(named(frames, Math.max(0, total - frames)));
+        },
+      ),
+    );
+  });
+
+  test('the log has one line at once, and then one for all that came in ten seconds, none for none', () => {
+    const bench = new Bench(1);
+    for (let i = 0; i < 50; i++) bench.run(named(i, 1));
+    expect(bench.lines).toHaveLength(1);
+    expect(bench.lines[0]).toContain('WARN | ');
+    expect(bench.lines[0]).toContain(
+      'rate limit: 1 frame over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames',
+    );
+    bench.clock.advance(9_999);
+    expect(bench.lines).toHaveLength(1);
+    bench.clock.advance(1);
+    expect(bench.lines[1]).toContain(
+      'rate limit: 48 frames over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 49 in all',
+    );
+    bench.clock.advance(60_000);
+    expect(bench.lines).toHaveLength(2);
+    expect(bench.clock.timers).toBe(0);
+  });
+
+  test('a longer window is told once in its time, and the end tells the rest', async () => {
+    const bench = new Bench(1, 60_000);
+    bench.run(named(0, 2));
+    for (let i = 0; i < 5; i++) {
+      bench.clock.advance(10_000);
+      bench.run(named(2 + i, 1));
+    }
+    expect(bench.lines).toHaveLength(1);
+    await bench.limiter.stop();
+    expect(bench.lines).toHaveLength(2);
+    expect(bench.lines[1]).toContain('rate limit: 5 frames over');
+    expect(bench.clock.timers).toBe(0);
+  });
+});

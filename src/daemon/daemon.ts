@@ -1,0 +1,255 @@
+// The daemon: which parts there are, and the order in which they start and stop. Nothing else.
+import type { ActorRef } from '../actors/actor.js';
+import { ActorSystem } from '../actors/system.js';
+import { BucketManager } from '../buckets/bucketManager.js';
+import type { BucketKey, BucketMessage, ManagerMessage } from '../buckets/messages.js';
+import { Taps } from '../buckets/taps.js';
+import { type Clock, systemClock } from '../clock.js';
+import type { BucketsConfig } from '../config/buckets.js';
+import type { Environment } from '../config/env.js';
+import { type FileSystem, nodeFileSystem } from '../disk/fileSystem.js';
+import { ReadTurns } from '../memory/readTurns.js';
+import { Discards } from '../losses/discards.js';
+import { Origins } from '../frames/origins.js';
+import { LiveBuckets } from '../buckets/liveBuckets.js';
+import type { Log } from '../log/log.js';
+import { MemoryBudget } from '../memory/memoryBudget.js';
+import { type RejectedOptions, RejectedStore } from '../losses/rejectedStore.js';
+import type { BoundSocket } from '../net/boundSocket.js';
+import { newSocketCounts } from '../doors/socket/client.js';
+import { Listener, type ListenerMessage } from '../doors/socket/listener.js';
+import { ReadPacer } from '../doors/socket/readPacer.js';
+import { type LeftSegment, Spool } from '../spool/spool.js';
+import { type LeftBackup, findLeftBackups } from '../streams/backup/leftBackups.js';
+import { StreamMaker } from '../streams/streamFactory.js';
+import type { Account } from '../streams/account.js';
+import type { AdminDoor } from '../admin/door.js';
+import { type ReloadFigures, type Snapshot, takeSnapshot } from '../stats/snapshot.js';
+
+export interface DaemonParts {
+  readonly environment: Environment;
+  readonly buckets: BucketsConfig;
+  /** Listening already. */
+  readonly socket: BoundSocket;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** The disk under the spool, the files and the rejected frames. */
+  readonly fs?: FileSystem;
+  /**
+   * For snapshots: what is measured when there is somebody to see it, and whether its own sockets can be
+   * reached.
+   */
+  readonly admin?: Pick<AdminDoor, 'eventLoopDelay' | 'problems'>;
+  /** For snapshots: how often the configuration was read again. */
+  readonly reloads?: () => ReloadFigures;
+}
+
+/** What is made before the daemon, for it takes time. */
+interface EarlyParts {
+  readonly clock: Clock;
+  readonly fs: FileSystem;
+  readonly budget: MemoryBudget;
+  readonly turns: ReadTurns;
+  readonly spool: Spool | undefined;
+  /** Segments of an earlier life, by bucket. */
+  readonly left: Map<BucketKey, readonly LeftSegment[]>;
+  /** Backups of an earlier life. */
+  readonly leftBackups: readonly LeftBackup[];
+}
+
+/** Of STOP_TIMEOUT, what may go by with reading what clients have sent. */
+const READING_SHARE = 0.25;
+
+export class Daemon {
+  readonly #parts: DaemonParts;
+  readonly #clock: Clock;
+  readonly #early: EarlyParts;
+  readonly #rejected: RejectedStore;
+  readonly #discards: Discards;
+  readonly #streams: StreamMaker;
+  readonly #manager: ActorRef<ManagerMessage>;
+  readonly #listener: ActorRef<ListenerMessage>;
+  readonly socketCounts = newSocketCounts();
+  readonly #buckets: LiveBuckets;
+  /** For those who want to see frames as they pass. */
+  readonly taps: Taps;
+  readonly #startedAtMs: number;
+  #stopAtMs = Infinity;
+  #markStopping: () => void = () => undefined;
+  #markQuiet: () => void = () => undefined;
+
+  /**
+   * Starts everything, in this order: what a part needs is there before it.
+   * @throws Error the spool's folder can't be used
+   */
+  static async start(parts: DaemonParts): Promise<Daemon> {
+    const { clock = systemClock, fs = nodeFileSystem } = parts;
+    const budget = new MemoryBudget(parts.environment.maxMemoryBytes);
+    const turns = new ReadTurns(budget, clock);
+    const leftBackups = await findLeftBackups(parts.buckets, fs, parts.log);
+    const settings = parts.environment.spool;
+    if (settings === undefined)
+      return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map(), leftBackups });
+    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
+    await spool.lock();
+    return new Daemon(parts, {
+      clock,
+      fs,
+      budget,
+      turns,
+      spool,
+      left: new Map(await spool.open()),
+      leftBackups,
+    });
+  }
+
+  private constructor(parts: DaemonParts, early: EarlyParts) {
+    this.#parts = parts;
+    this.#early = early;
+    const { environment, log } = parts;
+    const { clock, fs, budget, leftBackups } = early;
+    this.#clock = clock;
+    this.#startedAtMs = clock.now();
+    this.taps = new Taps((error) =>
+      log.error(
+        `looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`,
+      ),
+    );
+    // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
+    const origins = new Origins();
+    const discards = (this.#discards = new Discards(log.at('/discards'), clock));
+    const onDiscarded: RejectedOptions['onDiscarded'] = (discarded) =>
+      discards.add({ ...discarded, stream: '*' });
+    const rejected = (this.#rejected = new RejectedStore({
+      ...environment.rejected,
+      budget,
+      log: log.at('/rejected'),
+      clock,
+      fs,
+      origins,
+      onDiscarded,
+    }));
+    void rejected.prove();
+    // 2. Buckets, each with its streams.
+    this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
+    const system = new ActorSystem(clock, log);
+    this.#buckets = new LiveBuckets(parts.buckets, {
+      ...early,
+      maker: this.#streams,
+      taps: this.taps,
+      rejected,
+      discards,
+      origins,
+      log,
+      stopTimeoutMs: environment.stopTimeoutMs,
+      stopAtMs: () => this.#stopAtMs,
+      stopping: new Promise((resolve) => (this.#markStopping = resolve)),
+      onIdle: (bucket) => this.#manager.tell({ kind: 'idle', bucket }),
+    });
+    const known = new Map<BucketKey, ActorRef<BucketMessage>>();
+    this.#manager = system.spawn<ManagerMessage>(
+      '',
+      (context) =>
+        new BucketManager(
+          context,
+          {
+            rejected,
+            maxBuckets: environment.maxBuckets,
+            configured: this.#buckets.namedBy(leftBackups),
+            isKnown: (key) => this.#buckets.isKnown(key),
+            refuseName: (key) => this.#buckets.refuseName(key),
+            spawnBucket: (inner, key) => this.#buckets.spawn(inner, key),
+          },
+          known,
+        ),
+    );
+    // 3. Last the socket's clients: from here on frames are accepted.
+    const pacer = new ReadPacer(() => this.socketCounts.awaited > 0);
+    this.#listener = system.spawn<ListenerMessage>(
+      'socket',
+      (context) =>
+        new Listener(context, {
+          socket: parts.socket,
+          manager: this.#manager,
+          rejected,
+          origins,
+          budget,
+          maxFrameBytes: environment.maxFrameBytes,
+          counts: this.socketCounts,
+          pacer,
+          drainMs: environment.stopTimeoutMs * READING_SHARE,
+          onQuiet: () => this.#markQuiet(),
+        }),
+    );
+  }
+
+  get heldBytes(): number {
+    return this.#early.budget.heldBytes;
+  }
+
+  /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
+  get accounts(): ReadonlyMap<string, Account> {
+    return this.#buckets.looks.accounts;
+  }
+
+  /** Sockets by which no client can come in just now, a line each. */
+  get unreachable(): readonly string[] {
+    const {
+      socket: { problem },
+      admin,
+    } = this.#parts;
+    return [...(problem === undefined ? [] : [problem]), ...(admin?.problems ?? [])];
+  }
+
+  /** All there is to be seen of it, now. */
+  snapshot(): Snapshot {
+    return takeSnapshot({
+      startedAtMs: this.#startedAtMs,
+      nowMs: this.#clock.now(),
+      isStopping: this.#stopAtMs !== Infinity,
+      socketPath: this.#parts.environment.socket.path,
+      socket: this.socketCounts,
+      budget: this.#early.budget,
+      spool: this.#early.spool,
+      rejected: this.#rejected,
+      discards: this.#discards.counts,
+      kafka: this.#streams.kafkaFigures,
+      buckets: this.#buckets.looks.snapshots,
+      unreachable: this.unreachable,
+      eventLoopDelay: this.#parts.admin?.eventLoopDelay,
+      reloads: this.#parts.reloads?.(),
+    });
+  }
+
+  /**
+   * Takes on another configuration, while frames come. Resolves when every bucket and stream that it changes
+   * goes on as it says; what it has no more ends by and by.
+   */
+  async reload(buckets: BucketsConfig): Promise<void> {
+    const leftBackups = await findLeftBackups(buckets, this.#early.fs, this.#parts.log);
+    if (this.#stopAtMs !== Infinity) return;
+    const { removed, turned } = this.#buckets.turnTo(buckets);
+    this.#manager.tell({ kind: 'configured', buckets: this.#buckets.namedBy(leftBackups), removed });
+    await turned;
+  }
+
+  /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
+  async stop(): Promise<void> {
+    this.#stopAtMs = this.#clock.now() + this.#parts.environment.stopTimeoutMs;
+    this.#markStopping();
+    // 1. No new clients; what the others have already sent is read.
+    const quiet = new Promise<void>((resolve) => (this.#markQuiet = resolve));
+    this.#listener.stop();
+    await quiet;
+    // 2. Buckets close their batches, streams deliver them, or hand them to their backups.
+    this.#manager.stop();
+    await this.#manager.stopped;
+    // 3. Clients that had asked have their answers now.
+    this.#listener.tell({ kind: 'release' });
+    await this.#listener.stopped;
+    // 4. What could be delivered nowhere is kept, and what was thrown away is told.
+    await this.#rejected.close();
+    this.#discards.close();
+    this.#early.spool?.close();
+  }
+}

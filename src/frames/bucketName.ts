@@ -1,0 +1,21 @@
+// A bucket's name, between the bytes of a frame and the text of the configuration.
+import type { BucketKey } from '../buckets/messages.js';
+
+/** The key of a name in the configuration. */
+export function keyOf(name: string): BucketKey {
+  return Buffer.from(name).toString('latin1');
+}
+
+/** The name as people read it; two keys that are not refused never share one. */
+export function bucketName(key: BucketKey): string {
+  return Buffer.from(key, 'latin1').toString();
+}
+
+/** Why no bucket can have this name, if none can. Topics: org.apache.kafka.common.internals.Topic. */
+export function refuseName(key: BucketKey, feedsKafka: boolean): string | undefined {
+  if (keyOf(bucketName(key)) !== key) return 'the bucket name is not UTF-8';
+  if (!feedsKafka) return undefined;
+  if (!/^[a-zA-Z0-9._-]{1,249}$/.test(key) || key === '.' || key === '..')
+    return 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -';
+  return undefined;
+}

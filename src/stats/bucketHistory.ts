@@ -1,0 +1,70 @@
+// What is to be seen of the daemon's buckets, by name, also of those that have ended: what they counted must
+// not go. Names of buckets made on demand are chosen by clients, so of these only the last that have ended
+// are kept each for itself; the others are added up.
+import { type BucketLook, type BucketSnapshot, accountsOf, bucketSnapshot } from './snapshot.js';
+import { together } from './fold.js';
+import type { Account } from '../streams/account.js';
+
+/** Buckets made on demand that have ended, and are kept each for itself. */
+const MOST_ENDED = 200;
+
+export class Looks<Look extends BucketLook> {
+  readonly #byName = new Map<string, Look>();
+  /** The longest ended first. */
+  readonly #ended = new Set<string>();
+  #others: BucketSnapshot | undefined;
+
+  constructor(readonly mostEnded = MOST_ENDED) {}
+
+  /** The bucket that is about to live, again or for the first time. */
+  of(name: string, make: () => Look): Look {
+    this.#ended.delete(name);
+    const look = this.#byName.get(name) ?? make();
+    this.#byName.set(name, look);
+    return look;
+  }
+
+  /** A bucket made on demand has ended. */
+  ended(name: string): void {
+    this.#ended.add(name);
+    if (this.#ended.size <= this.mostEnded) return;
+    const oldest = [...this.#ended].find((each) => isAtRest(this.#byName.get(each)!));
+    if (oldest !== undefined) this.#fold(oldest);
+  }
+
+  get snapshots(): readonly BucketSnapshot[] {
+    const looks = [...this.#byName.values()];
+    // Who shows only so many shows those that a person has named.
+    const each = [
+      ...looks.filter(({ isOnDemand }) => !isOnDemand),
+      ...looks.filter(({ isOnDemand }) => isOnDemand),
+    ].map(bucketSnapshot);
+    return this.#others === undefined ? each : [...each, this.#others];
+  }
+
+  /** By `bucket/stream`. */
+  get accounts(): ReadonlyMap<string, Account> {
+    const each = [...this.#byName.values()].flatMap((look) =>
+      accountsOf(look).map(([{ id }, account]): [string, Account] => [`${look.name}/${id}`, account]),
+    );
+    const { name, streams = [] } = this.#others ?? {};
+    return new Map([
+      ...each,
+      ...streams.map(({ id, account }): [string, Account] => [`${name}/${id}`, account]),
+    ]);
+  }
+
+  #fold(name: string): void {
+    const { streams, ...rest } = bucketSnapshot(this.#byName.get(name)!);
+    // In whichever mode a stream has ended, it is in none now that anybody must mend.
+    const look = { ...rest, streams: streams.map((stream) => ({ ...stream, mode: 'normal' as const })) };
+    this.#byName.delete(name);
+    this.#ended.delete(name);
+    this.#others = this.#others === undefined ? together(look) : together(this.#others, look);
+  }
+}
+
+/** Nothing in its account can move any more. */
+function isAtRest(look: BucketLook): boolean {
+  return accountsOf(look).every(([, { queued, backedUp }]) => queued === 0 && backedUp === 0);
+}

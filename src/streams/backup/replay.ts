@@ -1,0 +1,359 @@
+// The automatic replay: sends what lies in a backup's files to the primary, oldest first, a piece at a time.
+// Where it stands is noted in the files' journal after each piece, so that a crash repeats one piece at most;
+// a file that is sent whole is removed. Nothing but the stream's own files is ever sent: a file that somebody
+// put there, or put in the place of one, is left alone. Frames of a partition that is away are kept in the
+// backup, in the place of the file that they were read from, before it counts as sent; the others go on.
+import type { ReadTurns } from '../../memory/readTurns.js';
+import { explained, isPassing } from '../../disk/ioAdvice.js';
+import type { OpenFile } from '../../disk/fileSystem.js';
+import type { Batch } from '../../frames/batch.js';
+import type { Log } from '../../log/log.js';
+import { type Account, move } from '../account.js';
+import {
+  type BackupReplay,
+  DeliveryError,
+  type RejectedFrames,
+  type Settled,
+  type Stream,
+  cantBeKept,
+} from '../stream.js';
+import type { StreamWatch } from '../streamStats.js';
+import type { ArrivalReader } from '../file/arrivalTimes.js';
+import type { FileStream } from '../file/fileStream.js';
+import type { KeptFrames } from '../file/keptFrames.js';
+import type { OwnFile } from '../file/ownFiles.js';
+import type { Pace } from './pace.js';
+import { type Piece, readPiece } from './pieceReader.js';
+
+export interface ReplayOptions {
+  readonly backup: FileStream;
+  readonly primary: Stream;
+  readonly bucket: string;
+  readonly turns: ReadTurns;
+  readonly rejected: RejectedFrames;
+  readonly account: Account;
+  readonly watch: StreamWatch;
+  /** Frames that could not be read any more. */
+  readonly onLost: (lost: {
+    readonly frames: number;
+    readonly bytes: number;
+    readonly reason: string;
+  }) => void;
+  readonly log: Log;
+  /** Undefined: as fast as the primary takes it. */
+  readonly pace?: Pace | undefined;
+}
+
+/** What was read to be sent next. */
+interface Read {
+  readonly piece: Piece;
+  readonly batch: Batch | undefined;
+}
+
+/** The file that is being sent. */
+interface Current {
+  readonly file: OwnFile;
+  readonly handle: OpenFile;
+  readonly times: ArrivalReader | undefined;
+}
+
+/** A file that can't be read so often in a row is passed over. */
+const READS_TRIED = 5;
+
+export class Replay implements BackupReplay {
+  readonly #options: ReplayOptions;
+  #current: Current | undefined;
+  /** A piece of which the primary has had a part, and what it has not had. */
+  #rest: { readonly file: OwnFile; readonly piece: Piece; readonly batch: Batch | undefined } | undefined;
+  readonly #kept: KeptFrames;
+  #running: { readonly enoughBytes: number; readonly done: Promise<void> } | undefined;
+  #isStopping = false;
+  #failedReads = 0;
+
+  constructor(options: ReplayOptions) {
+    this.#options = options;
+    this.#kept = options.backup.newKeptFrames();
+  }
+
+  get leftBytes(): number {
+    return this.#options.backup.own.unsent.bytes;
+  }
+
+  get leftFrames(): number {
+    return this.#options.backup.own.unsent.frames;
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Those to send, oldest first. */
+  get #files(): readonly OwnFile[] {
+    return this.#options.backup.own.files.filter((file) => !this.#kept.has(file));
+  }
+
+  get #bytesToSend(): number {
+    return this.#files.reduce((sum, { bytes, sentBytes }) => sum + bytes - sentBytes, 0);
+  }
+
+  get isKnown(): boolean {
+    const { isLoaded, areInUse } = this.#options.backup.own;
+    return isLoaded || areInUse;
+  }
+
+  async send(enoughBytes: number): Promise<void> {
+    // A failed predecessor of the caller may have left a run that may do what this one may not.
+    while (this.#running !== undefined && this.#running.enoughBytes !== enoughBytes) await this.stop();
+    this.#isStopping = false;
+    this.#running ??= {
+      enoughBytes,
+      done: this.#send(enoughBytes).finally(() => (this.#running = undefined)),
+    };
+    await this.#running.done;
+  }
+
+  rewind(): void {
+    this.#kept.forget();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#options.pace?.stop();
+    await this.#running?.done.catch(() => undefined);
+    // What of it was sent will be sent once more, in another life.
+    this.#forgetRest();
+    await this.#leaveFile();
+  }
+
+  async #send(enoughBytes: number): Promise<void> {
+    const { backup } = this.#options;
+    await backup.own.load();
+    if (enoughBytes === 0) await backup.finishFile();
+    if (this.#rest !== undefined && !this.#files.includes(this.#rest.file)) this.#forgetRest();
+    try {
+      while (
+        !this.#isStopping &&
+        (this.#bytesToSend > enoughBytes || (enoughBytes === 0 && this.#files.length > 0))
+      ) {
+        const file = this.#files[0]!;
+        if (file.sentBytes < file.bytes) await this.#sendPiece(file);
+        else if (this.#files.length === 1 && (enoughBytes > 0 || backup.isWriting)) break;
+        else await this.#drop(file, true);
+      }
+    } finally {
+      await this.#kept.finish();
+    }
+  }
+
+  #forgetRest(): void {
+    this.#rest?.batch?.release();
+    this.#rest = undefined;
+  }
+
+  /** All of it was sent, or it can't be: then it is left where it is, and is ours no more. */
+  async #drop(file: OwnFile, isRemoved: boolean): Promise<void> {
+    await this.#leaveFile();
+    await this.#options.backup.own.leave(file, isRemoved);
+  }
+
+  async #sendPiece(file: OwnFile): Promise<void> {
+    const rest = this.#rest?.file === file ? this.#rest : undefined;
+    const { piece, batch } = rest ?? (await this.#readPaced(file)) ?? {};
+    if (rest !== undefined) this.#rest = undefined;
+    if (piece === undefined) return;
+    if (batch !== undefined) await this.#write(file, piece, { batch, isWhole: rest === undefined });
+    await this.#rejectBad(file, piece);
+    await this.#note(file, piece);
+    if (piece.isDamagedBehind)
+      await this.#giveUp(file, 'it is damaged there: no frame can be told from the next');
+  }
+
+  async #write(
+    file: OwnFile,
+    piece: Piece,
+    { batch, isWhole }: { readonly batch: Batch; readonly isWhole: boolean },
+  ): Promise<void> {
+    try {
+      const settled = await this.#options.primary.write(batch);
+      this.#count(settled);
+      this.#options.watch.wrote('primary', { frames: settled.delivered, bytes: batch.length });
+    } catch (error) {
+      if (!(error instanceof DeliveryError)) throw error;
+      const { undelivered, settled } = error;
+      this.#options.watch.failed(
+        'primary',
+        { frames: settled.delivered, bytes: batch.length - undelivered.length },
+        error.message,
+      );
+      this.#count(settled);
+      const problem = error.code === 'AWAY' ? await this.#keep(undelivered, file) : error;
+      if (problem === undefined) return;
+      // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one
+      // each.
+      if (isWhole && undelivered === batch) await this.#forgetPiece(batch);
+      else this.#rest = { file, piece, batch: undelivered };
+      throw problem;
+    } finally {
+      batch.release();
+    }
+  }
+
+  /** @returns why they can't be kept */
+  async #keep(batch: Batch, file: OwnFile): Promise<Error | undefined> {
+    try {
+      await this.#kept.keep(batch, file);
+    } catch (error) {
+      return new Error(
+        `frames of ${this.#pathOf(file)} that can't be sent yet can't be kept apart: ${explained(error)}`,
+        { cause: error },
+      );
+    }
+    batch.release();
+    return undefined;
+  }
+
+  async #forgetPiece(batch: Batch): Promise<void> {
+    batch.release();
+    await this.#leaveFile();
+  }
+
+  #count({ delivered, rejected, discarded = 0 }: Settled): void {
+    this.#options.watch.replayed(delivered);
+    move(this.#options.account, delivered, 'backedUp', 'delivered');
+    move(this.#options.account, rejected, 'backedUp', 'rejected');
+    move(this.#options.account, discarded, 'backedUp', 'discarded');
+  }
+
+  /**
+   * Frames that are not as they were written move to the rejected ones before the piece counts as sent.
+   * @throws Error they can't be kept now: the rest of the piece was sent, and only these are tried again
+   */
+  async #rejectBad(file: OwnFile, piece: Piece): Promise<void> {
+    const { rejected, account, bucket } = this.#options;
+    const reason = 'a frame of the backup is not as it was written: the disk, or somebody, changed it';
+    const ends = await Promise.all(
+      piece.bad.map((bytes) =>
+        rejected.offer({ bytes, start: 0, end: bytes.length, frames: 1, bucket, reason }),
+      ),
+    );
+    const refused = piece.bad.filter((_, i) => ends[i] === 'refused');
+    const discarded = ends.filter((end) => end === 'discarded').length;
+    move(account, piece.bad.length - refused.length - discarded, 'backedUp', 'rejected');
+    move(account, discarded, 'backedUp', 'discarded');
+    if (refused.length === 0) return;
+    this.#rest = { file, piece: { ...piece, bad: refused }, batch: undefined };
+    throw new Error(cantBeKept(rejected));
+  }
+
+  /** A journal that can't be written costs a repetition, should there be a crash, and no frame. */
+  async #note(file: OwnFile, { bytes, frames }: Piece): Promise<void> {
+    file.sentBytes += bytes;
+    file.sentFrames += frames;
+    await this.#options.backup.own
+      .save()
+      .catch((error: unknown) =>
+        this.#options.log.warn(
+          `how far ${this.#pathOf(file)} was sent can't be noted: ${explained(error)}; after a crash it is sent again`,
+        ),
+      );
+  }
+
+  /** @returns undefined: the file was passed over, or there is no more time */
+  async #readPaced(file: OwnFile): Promise<Read | undefined> {
+    const { pace } = this.#options;
+    if (pace === undefined) return this.#read(file, Infinity);
+    const granted = await pace.next(Math.max(1, file.frames - file.sentFrames));
+    if (granted === 0) return undefined;
+    let read: Read | undefined;
+    try {
+      return (read = await this.#read(file, granted));
+    } finally {
+      pace.spend(granted, read?.piece.frames ?? 0);
+    }
+  }
+
+  /** @returns undefined: the file was passed over */
+  async #read(file: OwnFile, mostFrames: number): Promise<Read | undefined> {
+    try {
+      const piece = await this.#options.turns.read((space) => this.#readFrom(file, mostFrames, space));
+      this.#failedReads = 0;
+      if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind))
+        return { piece, batch: piece.batch };
+      if (piece === undefined && !(await this.#options.backup.own.isThere()))
+        throw new Error('the folder of the backup is not there');
+      await this.#giveUp(
+        file,
+        piece === undefined
+          ? 'somebody took it away, or put another in its place'
+          : 'it is shorter than it was',
+      );
+    } catch (error) {
+      await this.#leaveFile();
+      if (
+        isPassing(error) ||
+        !(await this.#options.backup.own.isThere()) ||
+        ++this.#failedReads < READS_TRIED
+      )
+        throw new Error(`${this.#pathOf(file)} can't be read: ${explained(error)}`, { cause: error });
+      await this.#giveUp(file, `it can't be read: ${explained(error)}`);
+    }
+    return undefined;
+  }
+
+  async #readFrom(file: OwnFile, mostFrames: number, space: Buffer): Promise<Piece | undefined> {
+    const current = await this.#open(file);
+    if (current === undefined) return undefined;
+    const {
+      bucket,
+      turns: { budget },
+    } = this.#options;
+    const source = {
+      file: current.handle,
+      space,
+      bucket,
+      budget,
+      times: current.times,
+      fallbackMs: file.openedMs,
+      mostFrames,
+    };
+    return readPiece(source, { bytes: file.sentBytes, frames: file.sentFrames }, file.bytes);
+  }
+
+  async #open(file: OwnFile): Promise<Current | undefined> {
+    if (this.#current?.file === file) return this.#current;
+    await this.#leaveFile();
+    const { own, times } = this.#options.backup;
+    own.protect(file);
+    const handle = await own.openOwn(file);
+    if (handle === undefined) return undefined;
+    this.#current = { file, handle, times: await times?.read(file, file.sentFrames) };
+    return this.#current;
+  }
+
+  async #leaveFile(): Promise<void> {
+    const current = this.#current;
+    this.#current = undefined;
+    this.#options.backup.own.protect(undefined);
+    await current?.handle.close().catch(() => undefined);
+    await current?.times?.close().catch(() => undefined);
+  }
+
+  /** The rest of a file can't be sent; what follows must not wait for it. */
+  async #giveUp(file: OwnFile, reason: string): Promise<void> {
+    this.#failedReads = 0;
+    const [frames, bytes] = [file.frames - file.sentFrames, file.bytes - file.sentBytes];
+    this.#options.log.error(
+      `${this.#pathOf(file)}: from byte ${file.sentBytes} on nothing can be sent: ${reason}; it is left as it is, and is not ours any more. What follows goes on`,
+    );
+    if (frames > 0) {
+      move(this.#options.account, frames, 'backedUp', 'discarded');
+      this.#options.onLost({ frames, bytes, reason: `a backup file could not be read: ${reason}` });
+    }
+    await this.#drop(file, false);
+    return undefined;
+  }
+
+  #pathOf(file: OwnFile): string {
+    return this.#options.backup.own.pathOf(file);
+  }
+}

@@ -1,0 +1,99 @@
+// From a stream's configuration to the stream itself. Kafka streams that may share a cluster do.
+import type { Clock } from '../clock.js';
+import type { BackupConfig, StreamConfig } from '../config/buckets.js';
+import type { FileSystem } from '../disk/fileSystem.js';
+import type { Log } from '../log/log.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
+import type { FileSettings } from '../config/fileSettings.js';
+import { FileStream } from './file/fileStream.js';
+import type { DiscardedFile } from './file/ownFiles.js';
+import { Cluster } from '../kafka/cluster.js';
+import { KafkaFigures } from '../kafka/brokerStats.js';
+import { KafkaStream } from './kafka/kafkaStream.js';
+import { Permits } from './kafka/permits.js';
+import { Sender } from './kafka/sender.js';
+import type { KafkaSettings } from '../config/kafka/settings.js';
+import type { RejectedFrames, Stream } from './stream.js';
+import type { StreamWatch } from './streamStats.js';
+
+export interface StreamPlace {
+  /** The bucket's name. */
+  readonly bucket: string;
+  /** The stream's id in the configuration; a backup's is that of its primary with `.backup` behind. */
+  readonly streamId: string;
+  readonly log: Log;
+  /** Told of each file that went for `maxFiles`. */
+  readonly onDiscard: (discarded: DiscardedFile) => void;
+  /** Of a backup that a replay will send: see FileStreamOptions. */
+  readonly onFound?: (frames: number) => void;
+  /** Of a Kafka stream: see KafkaStreamOptions. */
+  readonly watch?: StreamWatch;
+}
+
+export interface StreamMakerParts {
+  readonly budget: MemoryBudget;
+  readonly rejected: RejectedFrames;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly fs: FileSystem;
+  /** MAXCPUS: how many compressions run on libuv's threads at the same time. */
+  readonly maxCpus: number;
+}
+
+export class StreamMaker {
+  readonly #clusters = new Map<string, { cluster: Cluster; sender: Sender; users: number }>();
+
+  readonly #permits: Permits;
+  /** Of all clusters. */
+  readonly kafkaFigures = new KafkaFigures();
+
+  constructor(readonly parts: StreamMakerParts) {
+    this.#permits = new Permits(parts.maxCpus);
+  }
+
+  make(config: StreamConfig | BackupConfig, place: StreamPlace): Stream {
+    if (config.type === 'kafka') return this.#kafka(config.settings, place);
+    return this.makeFile(config.settings, place);
+  }
+
+  makeFile(settings: FileSettings, place: StreamPlace): FileStream {
+    const { clock, fs } = this.parts;
+    return new FileStream({ ...place, settings, clock, fs });
+  }
+
+  #kafka(settings: KafkaSettings, { bucket, log, watch }: StreamPlace): Stream {
+    const { budget, rejected, clock } = this.parts;
+    const shared = this.#share(settings);
+    const onClosed = () => this.#leave(settings.clusterKey);
+    return new KafkaStream({
+      topic: bucket,
+      settings,
+      cluster: shared.cluster,
+      sender: shared.sender,
+      budget,
+      rejected,
+      permits: this.#permits,
+      log,
+      clock,
+      onClosed,
+      watch,
+    });
+  }
+
+  #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {
+    let shared = this.#clusters.get(settings.clusterKey);
+    if (shared === undefined) {
+      const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock, this.kafkaFigures);
+      this.#clusters.set(settings.clusterKey, (shared = { cluster, sender: new Sender(cluster), users: 0 }));
+    }
+    shared.users++;
+    return shared;
+  }
+
+  #leave(clusterKey: string): void {
+    const shared = this.#clusters.get(clusterKey);
+    if (shared === undefined || --shared.users > 0) return;
+    shared.cluster.close();
+    this.#clusters.delete(clusterKey);
+  }
+}

@@ -15,8 +15,8 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/../../../clients/php/autoload.php';
-require __DIR__ . '/../../../clients/php/examples/plain.php';
+require __DIR__ . '/../../clients/php/autoload.php';
+require __DIR__ . '/../../clients/php/examples/plain.php';
 
 // As strict applications have it; it is called for what `@` silences too.
 set_error_handler(static fn (int $level, string $text) => throw new ErrorException($text));

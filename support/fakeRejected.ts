@@ -1,6 +1,6 @@
 // For tests: keeps what is rejected in memory, or refuses it as long as the test says so.
 import type { Origins } from '../src/frames/origins.js';
-import type { RejectedEnd, RejectedFrames, Rejection } from '../src/streams/stream.js';
+import type { RejectedEnd, RejectedFrames, Rejection } from '../src/losses/rejection.js';
 
 export class FakeRejected implements RejectedFrames {
   /** Why nothing is kept now. */

@@ -13,7 +13,8 @@ import type { StreamMessage } from '../streams/streamMessage.js';
 import { newAccount } from '../streams/account.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
-import type { BucketMessage, Run } from './messages.js';
+import type { BucketMessage } from './messages.js';
+import type { Run } from '../intake/run.js';
 import { Receipt } from '../intake/receipt.js';
 import { Taps } from './taps.js';
 

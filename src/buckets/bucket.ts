@@ -11,16 +11,9 @@ import { Batch } from '../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
 import { NOBODY } from '../frames/origins.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
-import {
-  type Admission,
-  type BucketKey,
-  type BucketMessage,
-  type BucketSettings,
-  type PendingFence,
-  type Run,
-  endRun,
-  ownRun,
-} from './messages.js';
+import type { Admission, BucketMessage, BucketSettings, PendingFence } from './messages.js';
+import { type Run, endRun, ownRun } from '../intake/run.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
 import type { Taps } from './taps.js';
 

@@ -1,11 +1,13 @@
 // What a bucket is made of, from its place in the configuration: backlog, streams, limiter, and what they
 // count.
 import type { ActorContext, ActorRef } from '../actors/actor.js';
-import type { BucketLook } from '../stats/snapshot.js';
+import type { BucketLook } from './bucketRecord.js';
 import { Backlog } from './backlog.js';
 import type { LastingParts } from './bucket.js';
 import { BucketStreams } from './bucketStreams.js';
-import { type BucketKey, type BucketMessage, type Run, type TurnedLimit, originsOf } from './messages.js';
+import type { BucketMessage, TurnedLimit } from './messages.js';
+import { type Run, originsOf } from '../intake/run.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import type { Clock } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { WholeBucket } from '../config/changes.js';

@@ -9,7 +9,9 @@ import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { BucketManager, type BucketManagerOptions } from './bucketManager.js';
 import { bucketName, keyOf, refuseName } from '../frames/bucketName.js';
-import { type BucketKey, type BucketMessage, type ManagerMessage, endRun, ownRun } from './messages.js';
+import type { BucketMessage, ManagerMessage } from './messages.js';
+import { endRun, ownRun } from '../intake/run.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import { Receipt } from '../intake/receipt.js';
 
 /** Keeps what it is told, and stops when the test lets it. */

@@ -1,17 +1,10 @@
 // Brings each run to its bucket: a configured one, or one made on demand from `defaultBucket`. A run that has
 // no bucket is rejected with the reason, and kept. Doors hand their runs to this actor just as Client does.
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../actors/actor.js';
-import type { RejectedFrames } from '../streams/stream.js';
-import {
-  type BucketKey,
-  type BucketMessage,
-  type ManagerFence,
-  type ManagerMessage,
-  type Run,
-  endRun,
-  originsOf,
-  ownRun,
-} from './messages.js';
+import type { RejectedFrames } from '../losses/rejection.js';
+import type { BucketMessage, ManagerFence, ManagerMessage } from './messages.js';
+import { type Run, endRun, originsOf, ownRun } from '../intake/run.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
 
 export interface BucketManagerOptions {

@@ -2,7 +2,7 @@
 // configuration may change while it lives: then the actor retires, and a successor has the new parts and all
 // that was not settled, in order.
 import type { ActorContext, ActorRef } from '../actors/actor.js';
-import type { StreamLook } from '../stats/snapshot.js';
+import type { StreamLook } from './bucketRecord.js';
 import type { BucketStream, Told } from './bucketStreams.js';
 import type { BucketMessage } from './messages.js';
 import type { StreamConfig } from '../config/buckets.js';

@@ -2,7 +2,7 @@
 // another configuration. What a reload does not change is not touched.
 import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actors/actor.js';
-import { type BucketLook, accountsOf } from '../stats/snapshot.js';
+import { type BucketLook, type BucketRecords, accountsOf } from './bucketRecord.js';
 import {
   BucketMaker,
   type BucketMakerParts,
@@ -12,16 +12,17 @@ import {
 } from './bucketFactory.js';
 import { Bucket } from './bucket.js';
 import { bucketName, keyOf, refuseName } from '../frames/bucketName.js';
-import type { BucketKey, BucketMessage, BucketSettings, ManagerMessage, TurnedLimit } from './messages.js';
+import type { BucketMessage, BucketSettings, ManagerMessage, TurnedLimit } from './messages.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import type { Taps } from './taps.js';
 import type { BucketConfig, BucketsConfig } from '../config/buckets.js';
 import { bucketChange, wholeBucket } from '../config/changes.js';
 import type { RateLimitConfig } from '../config/rateLimit.js';
 import { type Limit, newLimit } from './limit/makeLimiter.js';
-import { Looks } from '../stats/bucketHistory.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
 
 export interface LiveBucketsParts extends BucketMakerParts {
+  readonly looks: BucketRecords<KnownBucket>;
   readonly taps: Taps;
   /** A bucket made on demand has had nothing to do for a while. */
   readonly onIdle: (bucket: BucketKey) => void;
@@ -42,7 +43,6 @@ export class LiveBuckets {
   readonly #maker: BucketMaker;
   #config: BucketsConfig;
   #configured: ReadonlyMap<BucketKey, BucketConfig>;
-  readonly looks = new Looks<KnownBucket>();
   readonly #live = new Map<BucketKey, Live>();
 
   constructor(config: BucketsConfig, parts: LiveBucketsParts) {
@@ -120,7 +120,7 @@ export class LiveBuckets {
       }
       // At the daemon's end all are told of, each for itself.
       if (live.place.isOnDemand && !this.#live.has(key) && this.#parts.stopAtMs() === Infinity)
-        this.looks.ended(name);
+        this.#parts.looks.ended(name);
     });
     return ref;
   }
@@ -229,7 +229,7 @@ export class LiveBuckets {
       isOnDemand,
       streams,
     } = place;
-    const look = this.looks.of(name, () => ({
+    const look = this.#parts.looks.of(name, () => ({
       name,
       place,
       isOnDemand,

@@ -2,30 +2,10 @@
 // batch, never a frame.
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
-import type { FramesByOrigin } from '../frames/origins.js';
-import type { MemoryBudget } from '../memory/memoryBudget.js';
+import type { BucketKey } from '../frames/bucketName.js';
+import type { Run } from '../intake/run.js';
 import type { Segment } from '../spool/segment.js';
 import type { Receipt } from '../intake/receipt.js';
-
-/** The bytes of a bucket's name, one character a byte (latin1), so that any name is a key without loss. */
-export type BucketKey = string;
-
-/** Whole frames of one bucket. `chunk` is borrowed: it is good only until `tell` returns. */
-export interface Run {
-  readonly kind: 'run';
-  readonly bucket: BucketKey;
-  readonly chunk: Buffer;
-  readonly start: number;
-  readonly end: number;
-  readonly frames: number;
-  /** When they were read, ms since the epoch. */
-  readonly nowMs: number;
-  readonly budget: MemoryBudget;
-  /** The connection that they came on. */
-  readonly origin?: number;
-  /** The bytes are the run's own, and taken from the budget until `endRun`. */
-  readonly isOwned?: true;
-}
 
 /**
  * Asks to be let go once everything told before is settled by every stream. The teller has had the receipt
@@ -116,22 +96,4 @@ export interface BucketSettings {
 export interface PendingFence {
   readonly receipt: Receipt;
   readonly until: number;
-}
-
-/** The run with bytes of its own, fit to wait; who deals with it in the end calls `endRun`. */
-export function ownRun(run: Run): Run {
-  if (run.isOwned) return run;
-  const chunk = Buffer.from(run.chunk.subarray(run.start, run.end));
-  run.budget.take(chunk.length);
-  return { ...run, chunk, start: 0, end: chunk.length, isOwned: true };
-}
-
-/** By connection, as those want it who settle frames. */
-export function originsOf({ origin, frames }: Run): FramesByOrigin | undefined {
-  return origin === undefined ? undefined : new Map([[origin, frames]]);
-}
-
-/** Gives back the memory of a run that had to wait. */
-export function endRun(run: Run): void {
-  if (run.isOwned) run.budget.give(run.end);
 }

@@ -2,7 +2,8 @@
 import type { ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
 import { BucketManager } from '../buckets/bucketManager.js';
-import type { BucketKey, BucketMessage, ManagerMessage } from '../buckets/messages.js';
+import type { BucketMessage, ManagerMessage } from '../buckets/messages.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import { Taps } from '../buckets/taps.js';
 import { type Clock, systemClock } from '../clock.js';
 import type { BucketsConfig } from '../config/buckets.js';
@@ -12,6 +13,8 @@ import { ReadTurns } from '../memory/readTurns.js';
 import { Discards } from '../losses/discards.js';
 import { Origins } from '../frames/origins.js';
 import { LiveBuckets } from '../buckets/liveBuckets.js';
+import type { KnownBucket } from '../buckets/bucketFactory.js';
+import { Looks } from '../stats/bucketHistory.js';
 import type { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type RejectedOptions, RejectedStore } from '../losses/rejectedStore.js';
@@ -24,7 +27,8 @@ import { type LeftBackup, findLeftBackups } from '../streams/backup/leftBackups.
 import { StreamMaker } from '../streams/streamFactory.js';
 import type { Account } from '../streams/account.js';
 import type { AdminDoor } from '../admin/door.js';
-import { type ReloadFigures, type Snapshot, takeSnapshot } from '../stats/snapshot.js';
+import type { ReloadFigures, Snapshot } from '../stats/snapshot.js';
+import { takeSnapshot } from '../stats/takeSnapshot.js';
 
 export interface DaemonParts {
   readonly environment: Environment;
@@ -70,6 +74,7 @@ export class Daemon {
   readonly #manager: ActorRef<ManagerMessage>;
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts = newSocketCounts();
+  readonly #looks = new Looks<KnownBucket>();
   readonly #buckets: LiveBuckets;
   /** For those who want to see frames as they pass. */
   readonly taps: Taps;
@@ -136,6 +141,7 @@ export class Daemon {
     this.#buckets = new LiveBuckets(parts.buckets, {
       ...early,
       maker: this.#streams,
+      looks: this.#looks,
       taps: this.taps,
       rejected,
       discards,
@@ -189,7 +195,7 @@ export class Daemon {
 
   /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
   get accounts(): ReadonlyMap<string, Account> {
-    return this.#buckets.looks.accounts;
+    return this.#looks.accounts;
   }
 
   /** Sockets by which no client can come in just now, a line each. */
@@ -214,7 +220,7 @@ export class Daemon {
       rejected: this.#rejected,
       discards: this.#discards.counts,
       kafka: this.#streams.kafkaFigures,
-      buckets: this.#buckets.looks.snapshots,
+      buckets: this.#looks.snapshots,
       unreachable: this.unreachable,
       eventLoopDelay: this.#parts.admin?.eventLoopDelay,
       reloads: this.#parts.reloads?.(),

@@ -1,5 +1,6 @@
 // A bucket's name, between the bytes of a frame and the text of the configuration.
-import type { BucketKey } from '../buckets/messages.js';
+/** The bytes of a bucket's name, one character a byte (latin1), so that any name is a key without loss. */
+export type BucketKey = string;
 
 /** The key of a name in the configuration. */
 export function keyOf(name: string): BucketKey {

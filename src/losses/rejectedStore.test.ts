@@ -10,7 +10,7 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import { RejectedStore } from './rejectedStore.js';
 import { FailingDisk } from '../../support/failingDisk.js';
 import { messagesIn } from '../../support/fileWorkbench.js';
-import type { Rejection } from '../streams/stream.js';
+import type { Rejection } from './rejection.js';
 
 /** Time that stands still until it is moved. */
 class HandClock implements Clock {

@@ -16,7 +16,7 @@ import { tryFolder } from '../disk/trial.js';
 import { nodeFileSystem } from '../disk/fileSystem.js';
 import type { FileSystem } from '../disk/fileSystem.js';
 import { syncing } from '../disk/syncing.js';
-import type { RejectedEnd, RejectedFrames, Rejection } from '../streams/stream.js';
+import type { RejectedEnd, RejectedFrames, Rejection } from './rejection.js';
 
 export interface RejectedOptions {
   readonly path: string;

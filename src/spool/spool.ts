@@ -11,7 +11,7 @@ import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { keyOf } from '../frames/bucketName.js';
-import type { BucketKey } from '../buckets/messages.js';
+import type { BucketKey } from '../frames/bucketName.js';
 import { ConfigError } from '../errors.js';
 import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';

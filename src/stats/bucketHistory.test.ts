@@ -1,7 +1,7 @@
 // Looks of buckets: what those that have ended counted stays in the sums, and names that clients make up
 // don't fill the memory.
 import { describe, expect, test } from 'vitest';
-import type { BucketLook } from './snapshot.js';
+import type { BucketLook } from '../buckets/bucketRecord.js';
 import { Looks } from './bucketHistory.js';
 import { type Account, newAccount } from '../streams/account.js';
 import { StreamWatch } from '../streams/streamStats.js';

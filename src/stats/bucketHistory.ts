@@ -1,7 +1,9 @@
 // What is to be seen of the daemon's buckets, by name, also of those that have ended: what they counted must
 // not go. Names of buckets made on demand are chosen by clients, so of these only the last that have ended
 // are kept each for itself; the others are added up.
-import { type BucketLook, type BucketSnapshot, accountsOf, bucketSnapshot } from './snapshot.js';
+import type { BucketSnapshot } from './snapshot.js';
+import { bucketSnapshot } from './takeSnapshot.js';
+import { type BucketLook, accountsOf } from '../buckets/bucketRecord.js';
 import { together } from './fold.js';
 import type { Account } from '../streams/account.js';
 

@@ -1,25 +1,14 @@
 // Everything that is to be known of the daemon, as one plain object, made at the moment of asking from what
 // its parts count anyway. The metrics, /status.json and the status page are made of it and of nothing else.
-import { hostname } from 'node:os';
-import type { ActorRef } from '../actors/actor.js';
-import type { Backlog, Closed } from '../buckets/backlog.js';
 import type { DiscardCount } from '../losses/discards.js';
-import type { BackupOverflow, SurplusLook } from '../buckets/limit/backupOverflow.js';
 import type { LimitCounts } from '../buckets/limit/limitReport.js';
-import type { Limit } from '../buckets/limit/makeLimiter.js';
-import type { MemoryBudget } from '../memory/memoryBudget.js';
-import type { RejectedStore } from '../losses/rejectedStore.js';
 import type { SocketCounts } from '../doors/socket/client.js';
-import type { Spool, SpoolFigures } from '../spool/spool.js';
+import type { SpoolFigures } from '../spool/spool.js';
 import type { BackedUp } from '../streams/streamParts.js';
-import { type Account, newAccount } from '../streams/account.js';
-import { type KafkaFigures, LATENCY_BOUNDS } from '../kafka/brokerStats.js';
-import type { StreamMessage } from '../streams/streamMessage.js';
-import type { Problem, StreamMode, StreamWatch, Written, WrittenTo } from '../streams/streamStats.js';
+import { type Account } from '../streams/account.js';
+import type { Problem, StreamMode, Written, WrittenTo } from '../streams/streamStats.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
-import { added, bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
-import { type ProcessFigures, processFigures } from './processFigures.js';
-import { VERSION } from './version.js';
+import { type ProcessFigures } from './processFigures.js';
 
 export interface Snapshot {
   readonly program: {
@@ -142,155 +131,4 @@ export interface BrokerSnapshot {
   readonly errors: Readonly<Record<string, number>>;
   readonly open: number;
   readonly opened: number;
-}
-
-/** One stream of one bucket, to be looked at. */
-export interface StreamLook {
-  readonly id: string;
-  type: string;
-  backupType: string | undefined;
-  readonly account: Account;
-  readonly watch: StreamWatch;
-  /** Of the life of the bucket that is, or was last. */
-  ref: ActorRef<StreamMessage> | undefined;
-  backedUp: () => BackedUp | undefined;
-}
-
-export interface BucketLook {
-  readonly name: string;
-  isOnDemand: boolean;
-  /** Also those that the configuration has no more. */
-  readonly streams: readonly StreamLook[];
-  backlog: Backlog | undefined;
-  limit: Limit | undefined;
-  /** What is over the limit, on its way to the backups. */
-  surplus: BackupOverflow | undefined;
-  /** Batches of that, also of surpluses that were. */
-  readonly surplusClosed: Closed;
-  /** Frames over this limit, and those before it; undefined: it never had one. */
-  limitCounts: LimitCounts | undefined;
-}
-
-export interface SnapshotParts {
-  readonly startedAtMs: number;
-  readonly nowMs: number;
-  readonly isStopping: boolean;
-  readonly unreachable: readonly string[];
-  readonly socketPath: string;
-  readonly socket: SocketCounts;
-  readonly budget: MemoryBudget;
-  readonly spool: Spool | undefined;
-  readonly rejected: RejectedStore;
-  readonly discards: readonly Readonly<DiscardCount>[];
-  readonly kafka: KafkaFigures;
-  readonly buckets: readonly BucketSnapshot[];
-  readonly eventLoopDelay: EventLoopDelay | undefined;
-  readonly reloads: ReloadFigures | undefined;
-}
-
-export function takeSnapshot(parts: SnapshotParts): Snapshot {
-  const { budget, rejected, socket } = parts;
-  return {
-    program: { version: VERSION, node: process.versions.node, pid: process.pid, hostname: hostname() },
-    startedAtMs: parts.startedAtMs,
-    takenAtMs: parts.nowMs,
-    isStopping: parts.isStopping,
-    ...(parts.unreachable.length === 0 ? {} : { unreachable: parts.unreachable }),
-    socket: { ...socket, path: parts.socketPath, badByReason: Object.fromEntries(socket.badByReason) },
-    memory: { heldBytes: budget.heldBytes, encodedBytes: budget.encodedBytes, limitBytes: budget.limitBytes },
-    paused: budget.paused,
-    ...(parts.spool === undefined ? {} : { spool: parts.spool.figures }),
-    rejected: {
-      reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({
-        reason,
-        frames,
-        bytes,
-        firstMs,
-        lastMs,
-      })),
-      lostFrames: rejected.lostFrames,
-      ...(rejected.problem === undefined ? {} : { problem: rejected.problem }),
-    },
-    discards: foldDiscards(parts.discards),
-    buckets: foldBuckets(parts.buckets),
-    brokers: [...parts.kafka.brokers].map(([name, broker]) => ({
-      ...broker,
-      name,
-      latency: [...broker.latency],
-      errors: Object.fromEntries(broker.errors),
-    })),
-    latencyBounds: LATENCY_BOUNDS,
-    process: processFigures(),
-    ...(parts.eventLoopDelay === undefined ? {} : { eventLoopDelay: parts.eventLoopDelay }),
-    ...(parts.reloads === undefined ? {} : { reloads: parts.reloads }),
-  };
-}
-
-/** Each stream's account, with what its bucket holds for it and has not told it of. */
-export function accountsOf(look: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
-  const waiting = backlogsOf(look).flatMap((backlog) => backlog.waiting);
-  return look.streams.map((stream) => {
-    const { account } = stream;
-    const frames = sumOf(waiting, (one) => (one.account === account ? one.frames : 0));
-    return [
-      stream,
-      { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames },
-    ];
-  });
-}
-
-function backlogsOf({ backlog, surplus }: BucketLook): readonly Backlog[] {
-  return [backlog, surplus?.backlog].filter((found) => found !== undefined);
-}
-
-export function bucketSnapshot(look: BucketLook): BucketSnapshot {
-  const { name, isOnDemand, backlog, limitCounts, surplus, surplusClosed } = look;
-  const backlogs = backlogsOf(look);
-  const held = backlogs.map(({ heldBytes }) => heldBytes);
-  return {
-    name,
-    isOnDemand,
-    closed: added({ batches: 0, frames: 0, bytes: 0, ...backlog?.closed }, surplusClosed),
-    open: {
-      frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0),
-      bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0),
-    },
-    backlog: {
-      batches: sumOf(backlogs, ({ entries }) => entries.length),
-      memoryBytes: sumOf(held, ({ memory }) => memory),
-      diskBytes: sumOf(held, ({ disk }) => disk),
-    },
-    ...(limitCounts === undefined ? {} : { overLimit: { ...limitCounts } }),
-    streams: accountsOf(look).map(([stream, account]) =>
-      streamSnapshot(stream, account, surplus?.looks.get(stream.id)),
-    ),
-  };
-}
-
-function streamSnapshot(
-  { id, type, backupType, watch, ref, backedUp }: StreamLook,
-  account: Readonly<Account>,
-  surplus: SurplusLook | undefined,
-): StreamSnapshot {
-  const files = bothBackups(backedUp(), surplus?.backedUp());
-  // A stream that delivers, but whose backup does not take what is over the limit, is in trouble too.
-  const { mode, sinceMs, lastProblem } = surplus?.watch.mode === 'error' ? surplus.watch : watch;
-  return {
-    id,
-    type,
-    ...(backupType === undefined ? {} : { backupType }),
-    isAlive: ref !== undefined && ref.state !== 'stopped',
-    account,
-    mode,
-    modeSinceMs: sinceMs,
-    modeMs: watch.modeMs,
-    failures: watch.failures,
-    retries: watch.retries,
-    failedBatches: watch.failedBatches,
-    replayedFrames: watch.replayedFrames,
-    retimedFrames: watch.retimedFrames,
-    written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
-    ...(lastProblem === undefined ? {} : { lastProblem }),
-    ...(files === undefined ? {} : { backedUp: files }),
-  };
 }

@@ -13,7 +13,8 @@ import { KafkaStream } from './kafka/kafkaStream.js';
 import { Permits } from './kafka/permits.js';
 import { Sender } from './kafka/sender.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
-import type { RejectedFrames, Stream } from './stream.js';
+import type { Stream } from './stream.js';
+import type { RejectedFrames } from '../losses/rejection.js';
 import type { StreamWatch } from './streamStats.js';
 
 export interface StreamPlace {

@@ -12,7 +12,8 @@ import { type Account, book, move } from './account.js';
 import type { BackupLedger } from './backup/backupLedger.js';
 import type { DiscardedFile } from './file/ownFiles.js';
 import type { StreamMaker } from './streamFactory.js';
-import type { BackupReplay, RejectedFrames, Stream } from './stream.js';
+import type { BackupReplay, Stream } from './stream.js';
+import type { RejectedFrames } from '../losses/rejection.js';
 import { FileStream } from './file/fileStream.js';
 import type { StreamWatch } from './streamStats.js';
 

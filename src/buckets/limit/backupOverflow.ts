@@ -5,7 +5,8 @@
 import { type ActorContext, type ActorRef, stopAll } from '../../actors/actor.js';
 import { Backlog, type Closed } from '../backlog.js';
 import { Bucket, type BucketOptions } from '../bucket.js';
-import type { BucketMessage, Run } from '../messages.js';
+import type { BucketMessage } from '../messages.js';
+import type { Run } from '../../intake/run.js';
 import type { Receipt } from '../../intake/receipt.js';
 import type { Clock } from '../../clock.js';
 import type { StreamConfig } from '../../config/buckets.js';

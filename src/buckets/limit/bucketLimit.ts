@@ -1,7 +1,8 @@
 // The limit of a bucket through the bucket's life: it may come, change and go while frames come. What is over
 // a limit that ends is brought to its end first, for the next one writes the same files; what is over the
 // next one waits that long.
-import { type Admission, type Run, type Within, ownRun } from '../messages.js';
+import type { Admission, Within } from '../messages.js';
+import { type Run, ownRun } from '../../intake/run.js';
 import type { Receipt } from '../../intake/receipt.js';
 import type { Limiter, Overflow } from './limiter.js';
 

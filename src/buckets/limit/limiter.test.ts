@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { FakeRejected } from '../../../support/fakeRejected.js';
 import { FakeClock, turn } from '../../../support/fakeClock.js';
 import { framesOf, messagesIn } from '../../../support/frames.js';
-import type { Run } from '../messages.js';
+import type { Run } from '../../intake/run.js';
 import { Log } from '../../log/log.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { newAccount } from '../../streams/account.js';

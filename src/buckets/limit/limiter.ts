@@ -1,6 +1,7 @@
 // Holds a bucket to its limit: what is over it goes elsewhere before it reaches a batch. It looks at a run
 // once, and into one only where the limit falls.
-import type { Admission, Run, Within } from '../messages.js';
+import type { Admission, Within } from '../messages.js';
+import type { Run } from '../../intake/run.js';
 import type { Receipt } from '../../intake/receipt.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Gate } from './gate.js';

@@ -1,9 +1,9 @@
 // `"over": "reject"`: what is over the limit is kept in REJECTED, and counts as rejected in the account of
 // each stream.
-import { type Run, originsOf } from '../messages.js';
+import { type Run, originsOf } from '../../intake/run.js';
 import { type RateLimitConfig, rateText } from '../../config/rateLimit.js';
 import { type Account, book, move } from '../../streams/account.js';
-import type { RejectedFrames } from '../../streams/stream.js';
+import type { RejectedFrames } from '../../losses/rejection.js';
 import type { Overflow } from './limiter.js';
 
 export class RejectOverflow implements Overflow {

@@ -2,7 +2,8 @@
 // and nothing else.
 import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
-import type { BucketKey, ManagerMessage } from '../../buckets/messages.js';
+import type { ManagerMessage } from '../../buckets/messages.js';
+import type { BucketKey } from '../../frames/bucketName.js';
 import { Receipt } from '../../intake/receipt.js';
 import { FrameError } from '../../errors.js';
 import { FrameReader, type FrameSink } from '../../frames/frameReader.js';
@@ -10,9 +11,9 @@ import { type FenceLevel, sameBucket } from '../../frames/frame.js';
 import type { Fates, Origins } from '../../frames/origins.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import { plural } from '../../plural.js';
-import type { RejectedFrames } from '../../streams/stream.js';
+import type { RejectedFrames } from '../../losses/rejection.js';
 import { type Question, answerTo } from './answers.js';
-import type { HalfFrames } from '../../memory/unfinished.js';
+import type { Unfinished } from '../../memory/unfinished.js';
 
 export type ClientMessage =
   /** Bytes from the socket, borrowed: good only until `tell` returns. */
@@ -80,7 +81,7 @@ export interface ClientOptions {
   readonly maxFrameBytes: number;
   readonly halfFrameTimeoutMs: number;
   readonly counts: SocketCounts;
-  readonly halves: HalfFrames;
+  readonly halves: Unfinished<ActorRef<ClientMessage>>;
 }
 
 type PauseReason = 'memory' | 'questions' | 'answers' | 'rejected' | 'end';

@@ -1,5 +1,5 @@
 // Metrics of Kafka's brokers; how long they take is in latencyHistogram.ts.
-import type { Metric } from './metrics.js';
+import type { Metric } from './metric.js';
 import type { BrokerSnapshot } from '../snapshot.js';
 
 export const KAFKA_METRICS: readonly Metric[] = [

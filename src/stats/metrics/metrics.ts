@@ -1,5 +1,6 @@
 // The snapshot in the Prometheus format. Each metric says in one place what it is called, what it means and
 // where in the snapshot it stands; docs/metrics.md is compared with this.
+import type { Metric } from './metric.js';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { LatencyHistogram } from './latencyHistogram.js';
 import { KAFKA_METRICS } from './kafkaMetrics.js';
@@ -8,18 +9,6 @@ import { RELOAD_METRICS } from './reloadMetrics.js';
 import { SOCKET_METRICS } from './socketMetrics.js';
 import { STREAM_METRICS } from './streamMetrics.js';
 import type { Snapshot } from '../snapshot.js';
-
-export type Labels = Readonly<Record<string, string>>;
-export type Sample = readonly [Labels, number];
-
-export interface Metric {
-  /** A counter never falls while the daemon lives. */
-  readonly type: 'counter' | 'gauge';
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly read: (snapshot: Snapshot) => readonly Sample[];
-}
 
 export const METRICS: readonly Metric[] = [
   ...SOCKET_METRICS,

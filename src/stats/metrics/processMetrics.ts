@@ -1,5 +1,5 @@
 // Metrics of the process. Those that every Prometheus client has are called as they are there.
-import type { Metric } from './metrics.js';
+import type { Metric } from './metric.js';
 import { counter, gauge } from './singleMetrics.js';
 
 export const PROCESS_METRICS: readonly Metric[] = [

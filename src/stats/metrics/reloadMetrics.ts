@@ -1,5 +1,5 @@
 // Metrics of reloading the configuration, named as Prometheus names its own.
-import type { Metric } from './metrics.js';
+import type { Metric } from './metric.js';
 import { gauge } from './singleMetrics.js';
 
 export const RELOAD_METRICS: readonly Metric[] = [

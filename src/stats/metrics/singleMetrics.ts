@@ -1,5 +1,5 @@
 // Metrics of one value, without labels.
-import type { Metric, Sample } from './metrics.js';
+import type { Metric, Sample } from './metric.js';
 import type { Snapshot } from '../snapshot.js';
 
 /** One value; undefined: there is none. */

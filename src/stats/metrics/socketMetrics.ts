@@ -1,6 +1,6 @@
 // Metrics of the socket, of memory, the spool and what was rejected or discarded.
 import type { BodyKind } from '../../frames/frame.js';
-import type { Metric } from './metrics.js';
+import type { Metric } from './metric.js';
 import { counter, gauge } from './singleMetrics.js';
 import type { Snapshot } from '../snapshot.js';
 

@@ -1,7 +1,7 @@
 // Metrics of buckets and their streams. The account of a stream adds up in them:
 // kahe_stream_received_frames_total = the sum of kahe_stream_frames_total + the sum of
 // kahe_stream_held_frames.
-import type { Metric } from './metrics.js';
+import type { Metric } from './metric.js';
 import type { BucketSnapshot, StreamSnapshot } from '../snapshot.js';
 
 const MODES = ['normal', 'backup', 'error'] as const;

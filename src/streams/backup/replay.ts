@@ -9,14 +9,8 @@ import type { OpenFile } from '../../disk/fileSystem.js';
 import type { Batch } from '../../frames/batch.js';
 import type { Log } from '../../log/log.js';
 import { type Account, move } from '../account.js';
-import {
-  type BackupReplay,
-  DeliveryError,
-  type RejectedFrames,
-  type Settled,
-  type Stream,
-  cantBeKept,
-} from '../stream.js';
+import { type BackupReplay, DeliveryError, type Settled, type Stream } from '../stream.js';
+import { type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
 import type { StreamWatch } from '../streamStats.js';
 import type { ArrivalReader } from '../file/arrivalTimes.js';
 import type { FileStream } from '../file/fileStream.js';

@@ -8,15 +8,8 @@ import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Log } from '../../log/log.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
-import {
-  DeliveryError,
-  type DeliveryErrorCode,
-  type RejectedEnd,
-  type RejectedFrames,
-  type Settled,
-  type Stream,
-  cantBeKept,
-} from '../stream.js';
+import { DeliveryError, type DeliveryErrorCode, type Settled, type Stream } from '../stream.js';
+import { type RejectedEnd, type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
 import type { StreamWatch } from '../streamStats.js';
 import { AwayPartitions } from './awayPartitions.js';
 import type { Cluster, TopicLayout } from '../../kafka/cluster.js';

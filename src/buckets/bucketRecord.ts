@@ -1,0 +1,63 @@
+// What is kept of a bucket by its name, also after it has ended: its streams with their accounts, and what it
+// holds while it lives. Whoever shows the daemon's state reads this.
+import type { ActorRef } from '../actors/actor.js';
+import { type Account, newAccount } from '../streams/account.js';
+import type { StreamMessage } from '../streams/streamMessage.js';
+import type { BackedUp } from '../streams/streamParts.js';
+import type { StreamWatch } from '../streams/streamStats.js';
+import type { Backlog, Closed } from './backlog.js';
+import type { BackupOverflow } from './limit/backupOverflow.js';
+import type { LimitCounts } from './limit/limitReport.js';
+import type { Limit } from './limit/makeLimiter.js';
+
+/** One stream of one bucket, to be looked at. */
+export interface StreamLook {
+  readonly id: string;
+  type: string;
+  backupType: string | undefined;
+  readonly account: Account;
+  readonly watch: StreamWatch;
+  /** Of the life of the bucket that is, or was last. */
+  ref: ActorRef<StreamMessage> | undefined;
+  backedUp: () => BackedUp | undefined;
+}
+
+export interface BucketLook {
+  readonly name: string;
+  isOnDemand: boolean;
+  /** Also those that the configuration has no more. */
+  readonly streams: readonly StreamLook[];
+  backlog: Backlog | undefined;
+  limit: Limit | undefined;
+  /** What is over the limit, on its way to the backups. */
+  surplus: BackupOverflow | undefined;
+  /** Batches of that, also of surpluses that were. */
+  readonly surplusClosed: Closed;
+  /** Frames over this limit, and those before it; undefined: it never had one. */
+  limitCounts: LimitCounts | undefined;
+}
+
+/** All buckets, by name, also those that have ended. */
+export interface BucketRecords<Look> {
+  /** The bucket that is about to live, again or for the first time. */
+  of(name: string, make: () => Look): Look;
+  /** A bucket made on demand has ended. */
+  ended(name: string): void;
+}
+
+/** Each stream's account, with what its bucket holds for it and has not told it of. */
+export function accountsOf(look: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
+  const waiting = backlogsOf(look).flatMap((backlog) => backlog.waiting);
+  return look.streams.map((stream) => {
+    const { account } = stream;
+    const frames = waiting.reduce((sum, one) => (one.account === account ? sum + one.frames : sum), 0);
+    return [
+      stream,
+      { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames },
+    ];
+  });
+}
+
+export function backlogsOf({ backlog, surplus }: BucketLook): readonly Backlog[] {
+  return [backlog, surplus?.backlog].filter((found) => found !== undefined);
+}

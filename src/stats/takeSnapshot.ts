@@ -1,0 +1,123 @@
+// Makes the snapshot, at the moment of asking, from what the daemon's parts count anyway.
+import { hostname } from 'node:os';
+import { type BucketLook, type StreamLook, accountsOf, backlogsOf } from '../buckets/bucketRecord.js';
+import type { DiscardCount } from '../losses/discards.js';
+import type { SurplusLook } from '../buckets/limit/backupOverflow.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
+import type { RejectedStore } from '../losses/rejectedStore.js';
+import type { SocketCounts } from '../doors/socket/client.js';
+import type { Spool } from '../spool/spool.js';
+import { type Account } from '../streams/account.js';
+import { type KafkaFigures, LATENCY_BOUNDS } from '../kafka/brokerStats.js';
+import type { EventLoopDelay } from './eventLoopDelay.js';
+import { added, bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
+import { processFigures } from './processFigures.js';
+import { VERSION } from './version.js';
+import type { BucketSnapshot, ReloadFigures, Snapshot, StreamSnapshot } from './snapshot.js';
+
+export interface SnapshotParts {
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly isStopping: boolean;
+  readonly unreachable: readonly string[];
+  readonly socketPath: string;
+  readonly socket: SocketCounts;
+  readonly budget: MemoryBudget;
+  readonly spool: Spool | undefined;
+  readonly rejected: RejectedStore;
+  readonly discards: readonly Readonly<DiscardCount>[];
+  readonly kafka: KafkaFigures;
+  readonly buckets: readonly BucketSnapshot[];
+  readonly eventLoopDelay: EventLoopDelay | undefined;
+  readonly reloads: ReloadFigures | undefined;
+}
+
+export function takeSnapshot(parts: SnapshotParts): Snapshot {
+  const { budget, rejected, socket } = parts;
+  return {
+    program: { version: VERSION, node: process.versions.node, pid: process.pid, hostname: hostname() },
+    startedAtMs: parts.startedAtMs,
+    takenAtMs: parts.nowMs,
+    isStopping: parts.isStopping,
+    ...(parts.unreachable.length === 0 ? {} : { unreachable: parts.unreachable }),
+    socket: { ...socket, path: parts.socketPath, badByReason: Object.fromEntries(socket.badByReason) },
+    memory: { heldBytes: budget.heldBytes, encodedBytes: budget.encodedBytes, limitBytes: budget.limitBytes },
+    paused: budget.paused,
+    ...(parts.spool === undefined ? {} : { spool: parts.spool.figures }),
+    rejected: {
+      reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({
+        reason,
+        frames,
+        bytes,
+        firstMs,
+        lastMs,
+      })),
+      lostFrames: rejected.lostFrames,
+      ...(rejected.problem === undefined ? {} : { problem: rejected.problem }),
+    },
+    discards: foldDiscards(parts.discards),
+    buckets: foldBuckets(parts.buckets),
+    brokers: [...parts.kafka.brokers].map(([name, broker]) => ({
+      ...broker,
+      name,
+      latency: [...broker.latency],
+      errors: Object.fromEntries(broker.errors),
+    })),
+    latencyBounds: LATENCY_BOUNDS,
+    process: processFigures(),
+    ...(parts.eventLoopDelay === undefined ? {} : { eventLoopDelay: parts.eventLoopDelay }),
+    ...(parts.reloads === undefined ? {} : { reloads: parts.reloads }),
+  };
+}
+
+export function bucketSnapshot(look: BucketLook): BucketSnapshot {
+  const { name, isOnDemand, backlog, limitCounts, surplus, surplusClosed } = look;
+  const backlogs = backlogsOf(look);
+  const held = backlogs.map(({ heldBytes }) => heldBytes);
+  return {
+    name,
+    isOnDemand,
+    closed: added({ batches: 0, frames: 0, bytes: 0, ...backlog?.closed }, surplusClosed),
+    open: {
+      frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0),
+      bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0),
+    },
+    backlog: {
+      batches: sumOf(backlogs, ({ entries }) => entries.length),
+      memoryBytes: sumOf(held, ({ memory }) => memory),
+      diskBytes: sumOf(held, ({ disk }) => disk),
+    },
+    ...(limitCounts === undefined ? {} : { overLimit: { ...limitCounts } }),
+    streams: accountsOf(look).map(([stream, account]) =>
+      streamSnapshot(stream, account, surplus?.looks.get(stream.id)),
+    ),
+  };
+}
+
+function streamSnapshot(
+  { id, type, backupType, watch, ref, backedUp }: StreamLook,
+  account: Readonly<Account>,
+  surplus: SurplusLook | undefined,
+): StreamSnapshot {
+  const files = bothBackups(backedUp(), surplus?.backedUp());
+  // A stream that delivers, but whose backup does not take what is over the limit, is in trouble too.
+  const { mode, sinceMs, lastProblem } = surplus?.watch.mode === 'error' ? surplus.watch : watch;
+  return {
+    id,
+    type,
+    ...(backupType === undefined ? {} : { backupType }),
+    isAlive: ref !== undefined && ref.state !== 'stopped',
+    account,
+    mode,
+    modeSinceMs: sinceMs,
+    modeMs: watch.modeMs,
+    failures: watch.failures,
+    retries: watch.retries,
+    failedBatches: watch.failedBatches,
+    replayedFrames: watch.replayedFrames,
+    retimedFrames: watch.retimedFrames,
+    written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
+    ...(lastProblem === undefined ? {} : { lastProblem }),
+    ...(files === undefined ? {} : { backedUp: files }),
+  };
+}

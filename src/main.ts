@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { UsageError } from './cli/command.js';
 import { COMMANDS, commandNamed, overview, runCommand } from './cli/commands.js';
 import { processIo } from './cli/io.js';
-import { run } from './cli/run.js';
+import { run } from './daemon/run.js';
 import { AlreadyRunningError, ConfigError } from './errors.js';
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {

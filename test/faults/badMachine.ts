@@ -3,7 +3,7 @@
 // clock forward or back by the next of CLOCK_STEPS_MS.
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { run } from '../../src/cli/run.js';
+import type { run } from '../../src/daemon/run.js';
 import { FailingDisk, type Fault } from '../../support/failingDisk.js';
 
 export interface PlannedFault extends Omit<Fault, 'path' | 'wait' | 'onCall' | 'onDone'> {
@@ -31,6 +31,6 @@ Date.now = () => realNow() + offsetMs;
 process.on('SIGUSR2', () => (offsetMs += steps.shift() ?? 0));
 
 const { run: runBuilt } = (await import(
-  pathToFileURL(path.join(path.dirname(process.env['KAHE_MAIN']!), 'cli/run.js')).href
+  pathToFileURL(path.join(path.dirname(process.env['KAHE_MAIN']!), 'daemon/run.js')).href
 )) as { readonly run: typeof run };
 process.exit(await runBuilt({ fs: disk.fs }));

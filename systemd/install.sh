@@ -15,7 +15,7 @@ systemddir=${SYSTEMDDIR:-$prefix/lib}
 lib=$prefix/lib/kahe
 units="kahe.service kahe.socket"
 # Pages with what they lead to; the PHP client, alerts and the dashboard are among it.
-pages="README.md CHANGELOG.md LICENSE docs ops clients bench/RESULTS.md systemd/etc"
+pages="README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs ops clients bench/RESULTS.md systemd/etc"
 share=$prefix/share
 man=$share/man/man1/kahe.1
 bash_completion=$share/bash-completion/completions/kahe

@@ -218,7 +218,7 @@ test('a frame that is too large is rejected alone; all others arrive in order', 
   );
 });
 
-test('a compacted topic: frames without a key are rejected alone, by what Kafka says of them; all others arrive in order', async () => {
+test('a compacted topic: frames without a key are rejected alone; all others arrive in order', async () => {
   const topic = await newTopic({ config: { 'cleanup.policy': 'compact' } });
   const stream = await bench.opened(topic, bootstrap, PATIENT);
   const isBad = (i: number): boolean => i % 100 === 50 || i > 290;
@@ -471,7 +471,7 @@ describe('three brokers', () => {
   );
 
   test.each(['gzip', 'none'])(
-    'kill -9 of a leader and an orderly restart of another, under load, %s: nothing missing, each key in order',
+    'kill -9 of a leader, restart of another, under load, %s: nothing missing, keys in order',
     { timeout: 180_000 },
     async (codec) => {
       const topic = newName();

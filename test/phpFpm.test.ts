@@ -184,7 +184,7 @@ describe('PhpFpm', () => {
     expect(kahe.frames.at(-1)).toEqual({ bucket: 'b', key: '', message: 'before the error' });
   });
 
-  it('keeps a persistent connection from request to request, and replaces it after a restart of the daemon', async () => {
+  it("keeps a persistent connection between requests, and replaces it after the daemon's restart", async () => {
     const pids = new Set<number>();
     for (let i = 0; i < 12; i++) {
       pids.add((await send({ count: 5, persistent: 1, prefix: 'w' })).pid);

@@ -146,7 +146,7 @@ describe.each([
     expect([first.told, second.told]).toEqual([numbers(0, 10), numbers(5, 10)]);
   });
 
-  test('one that ends is told of what there was, holds back nothing that is added, and its place is used again', async () => {
+  test('a stream that ends gets what there was, holds back nothing new, and its place is used again', async () => {
     const [first, second, third] = [
       new Destination('first'),
       new Destination('second'),

@@ -390,7 +390,7 @@ describe('Backlog', () => {
     expect(life.files).toEqual([]);
   });
 
-  test('a stream that is stuck gives back what it holds when memory is short, and has all of it in order later', async () => {
+  test('a stuck stream gives back what it holds when memory is short, and gets it in order later', async () => {
     const life = await new Life({ streams: 2, memory: 16 * 1024 * 1024 }).start();
     const [stuck, well] = life.destinations as [Destination, Destination];
     stuck.isStuck = true;
@@ -413,7 +413,7 @@ describe('Backlog', () => {
     expect(life.budget.heldBytes).toBe(0);
   });
 
-  test('a stream that turns out to be stuck while memory is over its bound gives back at once, for nothing else would ask it', async () => {
+  test('a stream that gets stuck while memory is over its bound gives back at once', async () => {
     const life = await new Life({ memory: 16 * 1024 * 1024 }).start();
     const stuck = life.destinations[0]!;
     const filler = 'x'.repeat(450_000);
@@ -533,7 +533,7 @@ describe('Backlog', () => {
     expect(next.lines.filter((line) => line.includes("settled.json can't be understood"))).toHaveLength(1);
   });
 
-  test('what a fast stream lets go while memory is over its bound gives its memory up, though nothing more is added', async () => {
+  test('what a fast stream releases over the memory bound gives its memory up, with nothing added', async () => {
     const life = await new Life({ streams: 2, memory: 16 * 1024 * 1024 }).start();
     const [slow, fast] = life.destinations as [Destination, Destination];
     const filler = 'x'.repeat(450_000);
@@ -613,7 +613,7 @@ describe('Backlog', () => {
       expect(life.files).toEqual([]);
     });
 
-    test('one that has gone is not noted as settled: a note of what is newer than all files would not count after a crash', async () => {
+    test('an entry that is gone is not noted: a note newer than all files would not count after a crash', async () => {
       const life = await new Life({ streams: 2, maxSpool: 16.5 * filler.length }).start();
       // Both streams hold all but the last, which is one too many.
       for (const number of numbers(0, 17)) life.add(`${number}:${filler}`);
@@ -932,7 +932,7 @@ describe('Backlog and Spool against a model', () => {
     },
   );
 
-  test('whatever happens, each stream gets all that was safe, in order; after a crash at most what was not settled comes twice', async () => {
+  test('whatever happens, each stream gets all that was safe, in order; only unsettled ones come twice', async () => {
     const seed = Number(process.env['KAHE_SEED'] ?? Date.now() % 1_000_000);
     console.log(`seed ${seed}`);
     await fc.assert(

@@ -178,7 +178,7 @@ function numbered(from: number, count: number): string[] {
 }
 
 describe('Bucket: who looks at its batches', () => {
-  test('sees each once, as it is closed, before a stream has it, until he ends; one that breaks holds up nothing', () => {
+  test('a tap sees each batch once, as it closes, until it ends; one that breaks holds up nothing', () => {
     const faults: unknown[] = [];
     const taps = new Taps((error) => faults.push(error));
     const bench = new Bench({ taps });
@@ -505,7 +505,7 @@ describe('Bucket: a failed one', () => {
     expect([bench.ref.state, bench.clock.timers]).toEqual(['running', 1]);
   });
 
-  test('a question that fails it again and again gets no answer while frames are not settled: that would be a lie', async () => {
+  test('a question that fails it again and again gets no answer while frames are not settled', async () => {
     const bench = new Bench();
     let reads = 0;
     let answers = 0;

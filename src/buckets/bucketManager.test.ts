@@ -370,7 +370,7 @@ describe('BucketManager: a failed one', () => {
     },
   };
 
-  test('its buckets outlive it, what came meanwhile is routed in order, and what it could not route is rejected', () => {
+  test('its buckets outlive it; what came meanwhile is routed in order, or rejected', () => {
     const bench = new Bench();
     bench.run('a', '1');
     bench.ref.tell(poison);
@@ -402,7 +402,7 @@ describe('BucketManager: a failed one', () => {
 });
 
 describe('BucketManager: another configuration', () => {
-  test('makes what is new, also over MAXBUCKETS, and ends what it has no more: what comes for that is rejected at once', async () => {
+  test('makes what is new, also over MAXBUCKETS; ends what is gone, and rejects what comes for it', async () => {
     const known = new Set(['orders', 'new']);
     const bench = new Bench({ maxBuckets: 1, isKnown: (key) => known.has(key) });
     bench.drainsAtOnce = false;
@@ -426,7 +426,7 @@ describe('BucketManager: another configuration', () => {
     expect(bench.budget.heldBytes).toBe(0);
   });
 
-  test('one that is there again before it has ended: what comes waits for its successor, which is made in any case', async () => {
+  test('a bucket that returns before it has ended: what comes waits for its successor', async () => {
     const known = new Set(['orders', 'quiet']);
     const bench = new Bench({ configured: ['orders', 'quiet'], isKnown: (key) => known.has(key) });
     bench.drainsAtOnce = false;

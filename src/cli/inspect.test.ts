@@ -114,7 +114,7 @@ describe('kahe inspect: the table', () => {
     );
   });
 
-  test('of a folder, all .bckstm files in and below it, the oldest first; notes and what was put aside are none', async () => {
+  test('of a folder: all .bckstm files in and below it, oldest first, without notes and put-aside ones', async () => {
     const below = await emptyFolder('below');
     const later = await file('below/b.bckstm', encodeFrame('a', null, 'second'));
     const earlier = await file('c.bckstm', encodeFrame('a', null, 'first'));

@@ -13,7 +13,7 @@ function progress(
 }
 
 describe('Progress', () => {
-  test('on a terminal: percent, frames, frames a second, time left; lines stand above it, and it goes at the end', () => {
+  test('on a terminal: percent, frames, rate, time left; lines stand above it; it goes at the end', () => {
     const { io, clock, progress: it } = progress(true);
     clock.advance(10_000);
     it.advance(250, 5000);

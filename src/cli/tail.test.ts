@@ -53,7 +53,7 @@ function tail(...args: string[]): Promise<Ran> {
   return runHere(['tail', ...args], { cwd: folder });
 }
 
-test('a row for each frame, one line whatever is in it; how many passed unseen; the end when enough were seen', async () => {
+test('a line for each frame, whatever is in it; how many passed unseen; the end when enough were seen', async () => {
   const asked = await openDoor(
     saying(
       frame('hello\tthere\nx'),

@@ -51,7 +51,7 @@ test('a block for each look after the first, and an end after so many', async ()
   expect(flow).toContain('memory 1 B of 100 B');
 });
 
-test('a daemon that goes away is said and tried again, and what then comes is shown; gone at the last look, the exit code is 3', async () => {
+test('a daemon that goes away is reported and tried again; gone at the last look: exit code 3', async () => {
   const io = new FakeIo({ cwd: folder });
   let close = await openFakeDoor(join(folder, 'admin.sock'), showing(...LOOKS));
   const ended = runCommand(commandNamed('top'), ['--interval', '0.1'], io);

@@ -198,7 +198,7 @@ REJECTED_FULL=drop
     expect(told.join()).not.toMatch(/c2Vj|secret|BEGIN/);
   });
 
-  test('a value that dotenv would cut at "#" is a problem; one in quotes, and a comment behind a space, are not', () => {
+  test('a value that dotenv would cut at "#" is a problem; a quoted one and a comment are not', () => {
     writeFileSync(join(cwd, 'buckets.json'), '"${WORD}"');
     expect(problemsOf('WORD=ab#cd\nMAXCPUS=4# cores')).toEqual([
       '.env.dev.local: line 1: the value of WORD ends before "#", because what follows is a comment; write the value in quotes',
@@ -351,7 +351,7 @@ describe('values', () => {
     ]);
   });
 
-  test('STATSD is an address; its prefix and interval have defaults, and are read even where they mean nothing', () => {
+  test('STATSD is an address; its prefix and interval have defaults, and are always checked', () => {
     expect(load('').statsd).toBeUndefined();
     expect(load('STATSD=127.0.0.1:8125').statsd).toEqual({
       host: '127.0.0.1',

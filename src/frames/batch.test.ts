@@ -79,7 +79,7 @@ describe('Batch: origins', () => {
     batch.append(bytes, 0, bytes.length, messages.length, 1);
   };
 
-  test("of each frame it is known on which connection it came, also in what is picked; nobody's are left out", () => {
+  test("each frame's connection is known, also in what is picked; nobody's are left out", () => {
     fc.assert(
       fc.property(
         fc.array(
@@ -200,7 +200,7 @@ describe('Batch: holders', () => {
 });
 
 describe('Batch: where frames without a key go', () => {
-  test('is drawn from the batch: the same for it, its share, what is left of it, and the same batch read back', () => {
+  test('the draw of a batch stays the same in its share, its rest, and when it is read back', () => {
     const batch = add(new Batch('orders', budget), 5, 'a', 'b', 'c');
     const share = batch.share();
     const rest = share.pick((index) => index > 0);

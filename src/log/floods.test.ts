@@ -127,7 +127,7 @@ describe('Floods', () => {
     expect(bench.entries).toHaveLength(150);
   });
 
-  test('a new kind of ERROR is said at once, in the middle of a flood of new kinds; what those need stays small', () => {
+  test('a new kind of ERROR is logged at once, also in a flood of new kinds, and memory stays small', () => {
     const bench = new Bench();
     const word = (i: number): string =>
       i.toString(36).replaceAll(/./g, (digit) => String.fromCharCode(0x3b1 + Number.parseInt(digit, 36)));

@@ -65,7 +65,7 @@ describe('StandardError', () => {
     await expect.poll(() => pipe.read).toBe('one\ntwo\n');
   });
 
-  test('a reader that stands still: a megabyte waits, what comes beyond it is counted, and said once there is room', () => {
+  test('a reader that stands still: a megabyte waits, more is counted, and reported once there is room', () => {
     const pipe = new Pipe();
     pipe.room = 0;
     const line = 'x'.repeat(1023);

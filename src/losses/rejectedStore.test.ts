@@ -244,7 +244,7 @@ describe('RejectedStore: keeping', () => {
 });
 
 describe('RejectedStore: full', () => {
-  it('keeps no more than maxBytes of files, those of a previous run included; the rest waits, in order, until somebody makes room', async () => {
+  it("keeps no more than maxBytes, a previous run's included; the rest waits, in order, for room", async () => {
     await mkdir(path, { recursive: true });
     const old = join(path, '20250101-abcdefgh.bckstm');
     await writeFile(old, '');
@@ -281,7 +281,7 @@ describe('RejectedStore: full', () => {
     expect(errors()).toHaveLength(1);
   });
 
-  it('what is offered is refused, and its giver has it still; it is taken when there is room for just that', async () => {
+  it('an offer is refused and stays with its giver; it is taken when there is room for just that', async () => {
     const store = open(1_000);
     reject(store, 'first', 'a'.repeat(500));
     await store.flush();

@@ -133,7 +133,7 @@ describe('bindSocket', () => {
     },
   );
 
-  test('it has the name that it was bound to: what cleans /tmp spares sockets that the kernel knows by their paths', async () => {
+  test('the kernel knows the socket by its own path, so what cleans /tmp spares it', async () => {
     await bind();
     const names = readFileSync('/proc/net/unix', 'utf8')
       .split('\n')
@@ -299,7 +299,7 @@ describe('bindSocket', () => {
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });
 
-  test('a lock that names this process, which holds none, is of a dead one that had its number: in a container each has', async () => {
+  test('a lock that names this very process, which holds none, was left by a dead one of its number', async () => {
     mkdirSync(join(`${path}.lock`, String(process.pid)), { recursive: true });
     await bind();
     expect(readdirSync(folder)).toEqual(['kahe.sock']);

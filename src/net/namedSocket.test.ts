@@ -206,7 +206,7 @@ test('after it was bound again the end takes the new file away', async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('another daemon has the path: it is left alone, and the path is taken back when that one has ended, however it ends', async () => {
+test('another daemon has the path: it is left alone, and the path is taken back once that one ends', async () => {
   const bound = await bind();
   unlinkSync(path);
   const other = createServer((socket) => socket.on('error', () => undefined).end('I am another'));

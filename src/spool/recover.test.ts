@@ -174,7 +174,7 @@ describe('recoverSegment', () => {
   });
 
   test.each([0x01, 0x80, 0xff])(
-    'every byte flipped by %i: the pieces around it are delivered as they were, the damaged one is put aside',
+    'every byte flipped by %i: pieces around it are delivered unchanged, the damaged one is put aside',
     async (mask) => {
       const whole = Buffer.concat(PIECES.map(pieceBytes));
       const bounds = boundsOf(PIECES);
@@ -201,7 +201,7 @@ describe('recoverSegment', () => {
     },
   );
 
-  test('every byte flipped, a message looking like a piece: what was not damaged is delivered, and nothing is thrown', async () => {
+  test('every byte flipped, a message that looks like a piece: undamaged ones are delivered, none throws', async () => {
     const whole = Buffer.concat(WITH_FORGERY.map(pieceBytes));
     const bounds = boundsOf(WITH_FORGERY);
     for (let flipped = 0; flipped < whole.length; flipped++) {

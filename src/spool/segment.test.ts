@@ -254,7 +254,7 @@ describe('Segment', () => {
     for (const other of others) bench.budget.free(other);
   });
 
-  test('a batch that is settled and released in the middle of a write leaves no file, and its bytes to nobody before the write ends', async () => {
+  test('settled and released during a write: no file stays, and the bytes are free only after the write', async () => {
     let goOn: () => void = () => undefined;
     bench.disk.fail({ call: 'write', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
     const twin = bench.twin();
@@ -287,7 +287,7 @@ describe('Segment', () => {
   });
 
   test.each(['batch', 'always'] as const)(
-    'settled while its file is being made (SPOOL_SYNC=%s), it writes no checkpoint without frames, which would look like damage',
+    'settled while its file is being made (SPOOL_SYNC=%s), it writes no checkpoint without frames',
     async (sync) => {
       let goOn: () => void = () => undefined;
       bench.disk.fail({ call: 'open', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });

@@ -103,7 +103,7 @@ async function found(): Promise<Map<string, string[]>> {
 }
 
 describe('Spool', () => {
-  test('finds what an earlier life has left, by bucket, in the order of the batches, whatever the buckets are called', async () => {
+  test('finds what a previous run has left, by bucket, in the order of the batches, whatever their names', async () => {
     const buckets = [
       'orders',
       '..',
@@ -166,7 +166,7 @@ describe('Spool', () => {
     expect(await found()).toEqual(new Map([['orders', ['2']]]));
   });
 
-  test('segments that somebody swapped between two buckets are not taken for theirs, and are found once they are back', async () => {
+  test('segments swapped between two buckets are not taken for theirs, and are found once back', async () => {
     const spool = makeSpool();
     await spool.open();
     const [a, b] = [await written(spool, 'a', 'a1'), await written(spool, 'b', 'b1')];
@@ -282,7 +282,7 @@ describe('Spool', () => {
   );
 
   test.each(['batch', 'always'] as const)(
-    'on a file system without fsync (SPOOL_SYNC=%s) it is opened and written, and one warning says that a power cut is not covered',
+    'a file system without fsync (SPOOL_SYNC=%s): it works, and one warning names the power cut',
     async (sync) => {
       for (const call of ['datasync', 'sync'] as const) disk.fail({ call, code: 'EINVAL' });
       const spool = makeSpool(1e9, sync);
@@ -325,7 +325,7 @@ describe('Spool', () => {
     },
   );
 
-  test('what proves that the folder can be written has no name by then, so that a crash leaves nothing behind', async () => {
+  test('the trial file has no name while it exists, so that a crash leaves nothing behind', async () => {
     let goOn: () => void = () => undefined;
     disk.fail({
       call: 'write',

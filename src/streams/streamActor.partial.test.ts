@@ -21,7 +21,7 @@ async function comeBack(bench: Bench, afterMs = 10_000): Promise<void> {
   await turn();
 }
 
-test('its frames go to the backup, all others to the primary; once it is back they come out of the backup first', async () => {
+test('its frames go to the backup, others to the primary; once back, the backup goes first', async () => {
   const bench = await Bench.opened();
   bench.tell('0:a', '1:a', '0:b');
   bench.primary.goAway(1);
@@ -97,7 +97,7 @@ test('without a backup its frames wait, which shows as an error, and the others 
   expect(bench.settled).toHaveLength(31);
 });
 
-test('the backup can not be written either: its frames wait in their order, the others go on, and it is written again when it can be', async () => {
+test('the backup fails too: its frames wait in order, the others go on, until it can be written', async () => {
   const bench = await Bench.opened();
   bench.primary.goAway(1);
   for (let i = 0; i < 9; i++) {
@@ -132,7 +132,7 @@ test('a slow backup: no more of them are held than it can soon take', async () =
   expect(bench.backup.delivered).toEqual(Array.from({ length: 60 }, (_, i) => `1:${i}`));
 });
 
-test('what an earlier life has left of all: the others get theirs, its frames stay, and come first when it is back', async () => {
+test("a previous run's backup: the others get theirs, its frames stay, and go first once it is back", async () => {
   const bench = await Bench.opened(['0:a', '1:a', '2:a', '1:b']);
   bench.primary.goAway(1);
   bench.primary.answerProbe();

@@ -32,7 +32,7 @@ describe('StreamActor with a replay', () => {
     },
   );
 
-  test('the primary is back: the backup goes first, what comes meanwhile joins its end, then all goes to the primary', async () => {
+  test('the primary is back: the backup goes first, what comes joins its end, then the primary has all', async () => {
     const bench = await (await Bench.opened()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     expect(bench.replay.isRunning).toBe(true);
@@ -131,7 +131,7 @@ describe('StreamActor with a replay', () => {
     expect(bench.atPrimary).toEqual(['0', '1', 'a']);
   });
 
-  test('stopped while it is sent: it ends after the piece, what waits goes to the backup, nothing is left over', async () => {
+  test('stopped during a replay: it ends after the piece, what waits goes to the backup', async () => {
     const bench = await (await Bench.opened()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     bench.replay.go(1);
@@ -165,7 +165,7 @@ describe('StreamActor with a replay', () => {
   });
 });
 
-test('a replay that fails again and again for the same reason is told of once, until something has changed', async () => {
+test('a replay that fails again and again for one reason is logged once, until something changes', async () => {
   const bench = await Bench.opened(NUMBERS);
   const said = (): number => bench.lines.filter((line) => line.includes('the backup is not sent yet')).length;
   const begun = (): number => bench.lines.filter((line) => line.includes('are sent to it first')).length;
@@ -181,7 +181,7 @@ test('a replay that fails again and again for the same reason is told of once, u
 });
 
 describe('StreamActor: giving back', () => {
-  test('in error mode what only waits is given back, from the end, and asked for again when it can be written', async () => {
+  test('in error mode what only waits is given back from the end, and asked for when it can be written', async () => {
     const bench = await Bench.opened();
     const batches = ['a', 'b', 'c'].map((text) => bench.tellShare(text));
     bench.primary.fail();
@@ -329,7 +329,7 @@ describe('StreamActor with a replay: any history', () => {
     ['lanes that go away and come back', [...others, ...lanes]],
     ['all of it', [...others, ...failures, ...lanes]],
   ])(
-    '%s: the primary has everything once, in order; what it has not had lies in the backup, and behind that is what was left over',
+    '%s: the primary has everything once, in order; the rest lies in the backup, in order',
     async (_, choice) => {
       const history = fc.record({
         steps: fc.array(fc.oneof(...choice), { minLength: 1, maxLength: 80 }),

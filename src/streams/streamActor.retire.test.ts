@@ -242,7 +242,7 @@ describe('StreamActor: retires', () => {
 });
 
 describe('StreamActor: gives its primary up', () => {
-  test('what the primary has, and what comes, goes to the backup; none: it is left over at once, with the reason', async () => {
+  test('what the primary has, and what comes, goes to the backup; without one it is left over at once', async () => {
     for (const hasBackup of [true, false]) {
       const bench = await Bench.opened({ hasBackup });
       bench.tell('a');
@@ -322,7 +322,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('retire' as const) }) },
 );
 
-test('any history with changes: every frame ends once, each lane keeps its order, the counts add up at every step', async () => {
+test('any history with changes: every frame ends once, each partition keeps its order, counts add up', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { minLength: 1, maxLength: 50 }),

@@ -449,7 +449,7 @@ describe('StreamActor: slice, and giving back', () => {
     return () => (draws++ % 2 === 0 ? 0 : 0.9);
   };
 
-  test('what was written and of which nothing is settled is given back whole, with what was sliced out, and sliced anew', async () => {
+  test('a written batch of which nothing is settled is given back whole, and sliced anew', async () => {
     const bench = await Bench.opened({ hasBackup: false, depth: 2, slice: 0.5, random: keepOdd() });
     bench.tell('a', 'b', 'c');
     bench.tell('d', 'e');
@@ -917,7 +917,7 @@ describe('StreamActor: any history', () => {
     slice: fc.constantFrom(1, 1, 0.5),
   });
 
-  test('every frame ends once, each lane keeps its order, the counts add up at every step, all memory comes back', async () => {
+  test('every frame ends once, each partition keeps its order, counts add up, all memory comes back', async () => {
     await fc.assert(fc.asyncProperty(history, checkHistory), { numRuns: 1500 });
   }, 60_000);
 

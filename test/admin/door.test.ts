@@ -54,7 +54,7 @@ async function watched<T>(
   return { result: await ended, looks };
 }
 
-test('to Kafka, under load: every account adds up at every moment, and the figures of brokers and outcomes are those of what was sent', async () => {
+test("to Kafka, under load: accounts add up at every moment, and brokers' figures are what was sent", async () => {
   const [topic, port] = [await newTopic(bootstrap, 'admin', 3), await freePort()];
   const buckets = {
     streamsConfigs: { kafka: kafkaStream(bootstrap), part: { ...fileStream('part'), slice: 0.5 } },
@@ -111,7 +111,7 @@ test('to Kafka, under load: every account adds up at every moment, and the figur
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 }, 60_000);
 
-test('Kafka goes away and comes back: modes, the time in them, errors, the backup, and whether it is ready', async () => {
+test('Kafka goes and comes back: modes, the time in them, errors, the backup, readiness', async () => {
   const [topic, other, port] = [
     await newTopic(bootstrap, 'away'),
     await newTopic(bootstrap, 'waits'),
@@ -307,7 +307,7 @@ test('a place that others reach is warned of; loopback is not', async () => {
   expect(quiet.linesLike(/^WARN/)).toEqual([]);
 });
 
-test('it is for reading: other methods, bodies, paths and foreign names are refused, and garbage is not answered', async () => {
+test('it only reads: other methods, bodies, paths and foreign names are refused, garbage gets nothing', async () => {
   const port = await freePort();
   const daemon = await startShown({ buckets: FILES, env: { ADMIN: `127.0.0.1:${port}` } }, port);
   for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'])

@@ -100,7 +100,7 @@ function sendingUntilEnded(
   };
 }
 
-test("it draws each bucket's path with live rates, modes, problems and the discard report, and shows hostile names as text", async () => {
+test("it draws each bucket's path, rates, modes, problems and discards; hostile names are text", async () => {
   const [{ daemon, port, topic }, chromium] = await Promise.all([started(), startChromium()]);
   const end = await traffic(daemon, topic);
   const page = await chromium.open(`http://127.0.0.1:${port}/`, { width: 1180, height: 1400 });

@@ -118,7 +118,7 @@ test('what earlier lives have left, one stopped and one killed, goes first', asy
   });
 }, 60_000);
 
-test('of a bucket made on demand too, which gets no frame any more; what belongs to no stream of the configuration is told', async () => {
+test('also of a bucket made on demand; what belongs to no configured stream is reported', async () => {
   const [proxy, topic, folder] = [
     await shutKafka(),
     await newTopic(bootstrap, 'on-demand'),
@@ -157,7 +157,7 @@ test('of a bucket made on demand too, which gets no frame any more; what belongs
   expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 500, delivered: 500, backedUp: 0 });
 }, 60_000);
 
-test('killed in the middle of it, again and again: the next life goes on, and each repeats one piece at most', async () => {
+test('killed in the middle of it, again and again: the next run goes on, and repeats a piece at most', async () => {
   const [proxy, topic, folder] = [
     await shutKafka(),
     await newTopic(bootstrap, 'killed'),

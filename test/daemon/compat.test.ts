@@ -53,7 +53,7 @@ async function namesIn(daemon: TestDaemon, folder = 'data'): Promise<string[]> {
 }
 
 describe('environment, BUCKETS_FILE, LOG_LEVEL', () => {
-  test('.env.{environment}.local of the working folder is read, BUCKETS_FILE may be JSON5, and real variables win', async () => {
+  test('.env.{environment}.local is read, BUCKETS_FILE may be JSON5, and real variables win', async () => {
     const folder = await daemonFolder();
     const buckets = `{ // JSON5
       streamsConfigs: { files: { type: 'file', settings: { path: './there', fileNameTemplate: '{bucket}.bckstm', }, }, },
@@ -114,7 +114,7 @@ describe('batch, batchTimeout, slice', () => {
     expect(await daemon.files('data')).toHaveLength(3);
   });
 
-  test('slice 0.1 sends about a tenth, each frame by chance; without slice everything is sent; two streams of a bucket both have theirs', async () => {
+  test('slice 0.1 sends about a tenth by chance; without slice all; two streams each have theirs', async () => {
     const count = 20_000;
     const streams = {
       all: fileStream('all'),
@@ -190,7 +190,7 @@ describe('files', () => {
     expect(Number(ts)).toBeLessThanOrEqual(Date.now() / 1000);
   });
 
-  test('sizeRotate: a bare number is bytes; every file holds whole frames, names are never used twice, order goes on', async () => {
+  test('sizeRotate: a bare number is bytes; files hold whole frames, names never repeat, order goes on', async () => {
     const daemon = await startDaemon({
       buckets: toFiles({ sizeRotate: '4096', fileNameTemplate: '{bucket}.bckstm' }, { batch: 5 }),
     });
@@ -277,7 +277,7 @@ describe('files', () => {
 });
 
 describe('Kafka', () => {
-  test("the topic is the bucket's name; the timestamp is the time of arrival, not of flushing; no key is a null key", async () => {
+  test("the topic is the bucket's name, the timestamp is the time of arrival, no key is a null key", async () => {
     const topic = await newTopic(bootstrap, 'compat');
     const daemon = await startDaemon({
       buckets: {

@@ -7,7 +7,7 @@ import { openTerminalFor } from '../../support/terminal.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
-test('the demo: a backup that is sent by itself, one that kahe replay sends, and a page to look at until Enter', async () => {
+test('the demo: a backup sent by itself, one that kahe replay sends, and a page until Enter', async () => {
   const demo = openTerminalFor(
     [path.join(ROOT, 'node_modules/.bin/tsx'), path.join(ROOT, 'test/demo/run.ts')],
     { cwd: ROOT, env: { KAHE_MAIN: await builtDaemon() }, rows: 100, columns: 250 },

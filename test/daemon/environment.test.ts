@@ -11,7 +11,7 @@ const BUCKETS = {
   buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 30 }],
 };
 
-test('the daemon starts, reloads without a warning, and stops; check, send, status and replay find everything', async () => {
+test('the daemon starts, reloads and stops without a warning; check, send, status, replay find all', async () => {
   const folder = await daemonFolder();
   const work = join(folder, 'work');
   await mkdir(work);

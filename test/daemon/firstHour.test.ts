@@ -99,7 +99,7 @@ test('what make run prints works when it is pasted, and the status page is where
     expect(await runCli(command, { cwd })).toMatchObject({ code: 0, err: '' });
 });
 
-test('a Kafka of make kafka has the topic requests, and the stream of buckets.json, taken in, delivers to it', async () => {
+test('make kafka has the topic requests, and the stream of buckets.json delivers to it', async () => {
   const port = await freePortsInARow(3);
   const data = path.join(ROOT, `.cache/kafka/data-${port}`);
   onTestFinished(() => rm(data, { recursive: true, force: true }));

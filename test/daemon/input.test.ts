@@ -312,7 +312,7 @@ describe('pieces', () => {
     expect(daemon.received.bad).toBe(bytes.length);
   });
 
-  test('connections that end, or are reset, at every byte of three frames: the whole frames are kept, and nothing leaks', async () => {
+  test('connections that end or are reset at every byte of three frames: whole frames are kept, no leak', async () => {
     const daemon = await startDaemon({ buckets: ONE_BUCKET });
     const bytes = Buffer.concat(range(0, 3).map((number) => frame('good', `cut:${number}:`, 'key')));
     const each = bytes.length / 3;
@@ -346,7 +346,7 @@ async function answersHaveCome(daemon: TestDaemon): Promise<void> {
 }
 
 describe('a flood of anything', () => {
-  test('200,000 fuzzed frames from several connections: what makes sense is kept, what does not is rejected, and another connection loses nothing', async () => {
+  test('200,000 fuzzed frames: good ones are kept, bad ones rejected, another connection loses nothing', async () => {
     const daemon = await startDaemon({ buckets: TO_FILES, env: { MAXFRAME: '64KB' } });
     const good = await daemon.connect();
     const steady = (async () => {

@@ -35,7 +35,7 @@ async function startShutKafka(): Promise<TcpProxy> {
 }
 
 describe('memory', () => {
-  test('MAXMEMORY=32MB with Kafka away: writers wait, the process stays small, and when Kafka comes it gets everything', async () => {
+  test('MAXMEMORY=32MB, Kafka away: writers wait, the process stays small, and Kafka gets everything', async () => {
     const perWriter = 25_000;
     const topic = await newTopic(bootstrap, 'bounded', 3);
     const kafka = await startShutKafka();
@@ -108,7 +108,7 @@ describe('memory', () => {
 });
 
 describe('many clients', () => {
-  test('10,000 idle connections: each costs at most 20 KiB, the others are served, and the end does not wait for them', async () => {
+  test('10,000 idle connections: at most 20 KiB each, others are served, the end does not wait', async () => {
     const limit = mostOpenFiles();
     const count = Math.min(10_000, limit - 500);
     expect(

@@ -98,7 +98,7 @@ function numbersOf(messages: readonly Message[]): Map<string, number[]> {
 }
 
 describe('Kafka → backup', () => {
-  test('a broker killed under load: what it did not acknowledge is first in the backup, in order; when it is back, new frames go to it', async () => {
+  test('a broker killed under load: what it did not acknowledge is first in the backup, in order', async () => {
     const keyed = await newTopic(bootstrap, 'keyed', PARTITIONS);
     const keyless = await newTopic(bootstrap, 'keyless', PARTITIONS);
     const daemon = await startDaemon({
@@ -225,7 +225,7 @@ describe('Kafka → backup', () => {
 });
 
 describe('Kafka without a backup', () => {
-  test('absent at the start: the daemon accepts at once, frames wait, and when it comes it gets each once and in order', async () => {
+  test('absent at the start: the daemon accepts at once, and Kafka gets each frame once, in order', async () => {
     const topic = await newTopic(bootstrap, 'late', PARTITIONS);
     await broker().kill();
     const daemon = await startDaemon({

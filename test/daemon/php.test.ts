@@ -150,7 +150,7 @@ function valueOf({ value }: Message): string {
 }
 
 describe('PHP workers under PHP-FPM', () => {
-  test('what many of them write at the same time is in Kafka and in the files: all of it, once, in the order of each', async () => {
+  test('what many of them write at once is in Kafka and in the files: all, once, each in order', async () => {
     const buckets = [
       await newTopic(bootstrap, 'php', PARTITIONS),
       await newTopic(bootstrap, 'php', PARTITIONS),

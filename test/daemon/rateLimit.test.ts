@@ -78,7 +78,7 @@ async function reasonsOf(
     .map((line) => JSON.parse(line) as { bucket: string; reason: string; frames: number });
 }
 
-test('reject: just the first frames pass, to every stream; the others are kept with the reason, safe when the receipt comes, and told in one line', async () => {
+test('the first frames pass, to every stream; the others are kept with the reason before the receipt', async () => {
   const topic = await newTopic(bootstrap, 'limited');
   const buckets = {
     streamsConfigs: { kafka: kafkaStream(bootstrap), none: { ...fileStream('none'), slice: 0 } },

@@ -76,7 +76,7 @@ describe.each([
   ['message.timestamp.before.max.ms', 'an old backup', DAY_MS, -30 * DAY_MS],
   ['message.timestamp.after.max.ms', 'a backup from a clock that was ahead', HOUR_MS, 2 * HOUR_MS],
 ])('%s', (limit, what, mostMs, shiftMs) => {
-  test(`${what} is delivered whole and in order; what the topic refuses has the time of sending, all else its own`, async () => {
+  test(`${what} is delivered in order; refused frames have the time of sending, others their own`, async () => {
     const topic = newTopicName('times');
     await createTopic([bootstrap], topic, { config: { [limit]: String(mostMs) } });
     const folder = await backedUp(topic);
@@ -118,7 +118,7 @@ describe.each([
   }, 90_000);
 });
 
-test('with replace.refused.timestamps off they stay in the backup, the log says what to do, and nothing is rejected; switched on they go', async () => {
+test('with replace.refused.timestamps off they stay in the backup, and go once it is on', async () => {
   const topic = newTopicName('kept-times');
   await createTopic([bootstrap], topic, { config: { 'message.timestamp.before.max.ms': String(DAY_MS) } });
   const folder = await backedUp(topic);

@@ -171,7 +171,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     expect(daemon.accounts.get('gone/files')).toMatchObject({ received: 1000, delivered: 1000, queued: 0 });
   });
 
-  test('a stream with a backup: what it could not deliver is in the backup, and it holds nothing of the spool', async () => {
+  test('a stream with a backup: what it could not deliver is there, and the spool holds nothing of it', async () => {
     const streamsConfigs = {
       kafka: {
         ...dead({ backup: manualBackup('backup') }),
@@ -345,7 +345,7 @@ describe('another backup', () => {
   });
 });
 
-test('a bucket that was configured no more at the start, and is again: what the spool holds of it is delivered', async () => {
+test('a bucket that was not configured at the start, and is again: its spool is delivered', async () => {
   const [topic, folder] = [await newTopic(bootstrap, 'reload-left'), await daemonFolder()];
   const other = { id: 'other', streams: ['kafka'] };
   const configured = (address: string, isThere: boolean): object => ({
@@ -381,7 +381,7 @@ describe('a replay is going on', () => {
     buckets: [{ id: topic, streams: ['kafka'], batch: 1000, batchTimeout: 20 }],
   });
 
-  test('changed again and again in the middle of it: each successor goes on where the last one stood, nothing twice', async () => {
+  test('changed again and again during it: each successor goes on where the last stood, nothing twice', async () => {
     const [proxy, topic, folder] = [
       await shutKafka(),
       await newTopic(bootstrap, 'reload-replay'),
@@ -432,7 +432,7 @@ describe('a replay is going on', () => {
 });
 
 describe('after a reload, killed (kill -9) with batches in the spool', () => {
-  test('the streams that are configured then have all; one that came later has nothing from before; one that went holds nothing', async () => {
+  test('the streams of that time have all; a later one has nothing from before; one that went, nothing', async () => {
     const topic = await newTopic(bootstrap, 'reload-killed');
     const folder = await daemonFolder();
     const streamsConfigs = (address: string): object => ({

@@ -182,7 +182,7 @@ describe('a limit that fills the backups', () => {
     ['without a spool', {}],
     ['with a spool', { SPOOL: './spool' }],
   ])(
-    '%s: while neither stream nor backup takes anything, what waits within the limit goes on waiting, and is delivered',
+    '%s: while neither stream nor backup takes anything, what is within the limit waits, and arrives',
     async (_what, env) => {
       const broken = (batch: number): object => ({
         streamsConfigs: { files: { ...fileStream('data'), backup: manualBackup('backup') } },

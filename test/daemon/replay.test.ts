@@ -107,7 +107,7 @@ describe('through the daemon', () => {
     expect((await bytesBelow(join(place.folder, 'data'))).equals(Buffer.concat([bytes, bytes]))).toBe(true);
   });
 
-  test('--bucket, bad frames and a torn end: what is whole and chosen is sent, the rest is told, and it ends with 1', async () => {
+  test('--bucket, bad frames, a torn end: what is whole and chosen is sent, the rest told, exit code 1', async () => {
     const place = await withDaemon();
     const file = join(place.folder, 'mixed.bckstm');
     const bad = Buffer.from([3, 0, 0, 0, 200, 1, 2]);
@@ -286,7 +286,7 @@ describe('interrupted', () => {
 });
 
 describe('to Kafka', () => {
-  test("a file of kahego's: through the daemon, and straight to the stream; keys, messages and order are the file's", async () => {
+  test("a file of kahego's, through the daemon and straight: keys, messages and order are the file's", async () => {
     await createTopic([bootstrap], 'kh_files', { partitions: 1 });
     const place = await withDaemon({
       streamsConfigs: { kafka: kafkaStream(bootstrap) },
@@ -308,7 +308,7 @@ describe('to Kafka', () => {
     expect(messages).toEqual([...frames, ...frames]);
   });
 
-  test('--stream: interleaved buckets keep their order each; what can never be delivered is kept, with its reason', async () => {
+  test("--stream: interleaved buckets keep their order; what can't be delivered is kept, with its reason", async () => {
     const topics = [await newTopic(bootstrap, 'replay'), await newTopic(bootstrap, 'replay')];
     const folder = await daemonFolder();
     await writeFile(join(folder, '.env.dev.local'), '');
@@ -434,7 +434,7 @@ describe('REJECTED', () => {
     ],
   };
 
-  test('send says what became of the frames; a replay of what was rejected moves it: what is rejected again is in a file of its own', async () => {
+  test('send says what became of the frames; a replay of rejected ones moves them to a file of its own', async () => {
     const place = await withDaemon(LIMITED);
     await writeFile(
       join(place.folder, 'lines'),

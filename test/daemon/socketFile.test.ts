@@ -51,7 +51,7 @@ async function sendAs(daemon: TestDaemon, sender: string): Promise<void> {
   client.destroy();
 }
 
-test('rm, three times, while frames flow: everything that was sent is delivered, and the end takes the last file away', async () => {
+test('rm, three times, while frames flow: all that was sent is delivered; the end removes the file', async () => {
   const daemon = await startDaemon({ buckets: TO_FILES });
   const stays = await daemon.connect();
   const load = new SteadyLoad(daemon.socketPath, 'orders', { asking: 2, telling: 1 });
@@ -82,7 +82,7 @@ test('rm, three times, while frames flow: everything that was sent is delivered,
   load.check(frames.filter(({ message }) => /^(asks|tells)/.test(message)));
 });
 
-test('something else stands there, or its folder is gone: not ready, with the reason, and ready when it may have its path again', async () => {
+test('something else is there, or its folder is gone: not ready, with the reason, until it is back', async () => {
   const [port] = (await freePorts(1)) as [number];
   const daemon = await startDaemon({
     buckets: TO_FILES,
@@ -149,7 +149,7 @@ test("the admin door's file too: asked elsewhere it says so, and it is there aga
   expect(existsSync(admin)).toBe(false);
 });
 
-test('two daemons: the file of one goes, and the other starts there; each goes on for those who are connected, and the path comes back', async () => {
+test("two daemons: one's file goes, the other starts there; each goes on, and the path comes back", async () => {
   const first = await startDaemon({ buckets: TO_FILES, env: { ADMIN: './admin.sock' } });
   const stays = await first.connect();
   // So that the other one is quicker.

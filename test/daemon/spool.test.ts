@@ -77,7 +77,7 @@ describe('SPOOL', () => {
     );
   });
 
-  test('SPOOL_FULL=drop-oldest: clients never wait, the oldest go and are counted, the rest is delivered in order', async () => {
+  test('SPOOL_FULL=drop-oldest: clients never wait, the oldest go, counted; the rest comes in order', async () => {
     const topic = await newTopic(bootstrap, 'drop-oldest');
     const kafka = await startShutKafka();
     const daemon = await startReady({
@@ -116,7 +116,7 @@ describe('SPOOL', () => {
   }, 60_000);
 
   test.each(['never', 'batch', 'always'])(
-    'SPOOL_SYNC=%s: with Kafka away frames are safe at once; killed and started again, it delivers them first, each once, in order',
+    'SPOOL_SYNC=%s, Kafka away: frames are safe at once; killed and restarted it delivers each once',
     async (sync) => {
       const topic = await newTopic(bootstrap, `spool-${sync}`);
       const kafka = await startShutKafka();
@@ -141,7 +141,7 @@ describe('SPOOL', () => {
     },
   );
 
-  test('killed in the midst of writing: all that an answer counted is delivered, in order, and no number is skipped', async () => {
+  test('killed while it writes: all that an answer counted is delivered in order, without a gap', async () => {
     const topic = await newTopic(bootstrap, 'spool-midst');
     const env = { SPOOL: './spool' };
     const answered: number[] = [];
@@ -170,7 +170,7 @@ describe('SPOOL', () => {
     }
   });
 
-  test('more than memory can hold: the disk takes it, no writer waits, the process stays small, and all of it arrives in order', async () => {
+  test('more than memory can hold: the disk takes it, no writer waits, and all arrives in order', async () => {
     const topic = await newTopic(bootstrap, 'spool-large');
     const kafka = await startShutKafka();
     const daemon = await startReady({
@@ -193,7 +193,7 @@ describe('SPOOL', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   }, 60_000);
 
-  test('many buckets that take a slice, Kafka away: their memory is given back too, no writer waits, and each frame is delivered or sliced out', async () => {
+  test('many buckets with a slice, Kafka away: memory is given back, no writer waits, no frame is lost', async () => {
     const topics = await Promise.all(range(0, 40).map((i) => newTopic(bootstrap, `spool-slice-${i}`)));
     const kafka = await startShutKafka();
     const buckets = {

@@ -61,7 +61,7 @@ async function delivered(daemon: TestDaemon): Promise<Map<string, number[]>> {
 
 describe('kill -9 with a spool', () => {
   test.each(range(0, 5).map((i) => 20_261 + i * 7))(
-    'with Kafka away, at random moments, some in a row: what was receipted is delivered once, in order (seed %i)',
+    'Kafka away, at random moments: what was receipted is delivered once, in order (seed %i)',
     async (seed) => {
       const random = randomOf(seed);
       const env = { SPOOL: './spool', SPOOL_SYNC: ['never', 'batch', 'always'][random(3)]! };
@@ -104,7 +104,7 @@ describe('kill -9 with a spool', () => {
   );
 
   test.each([7, 77, 777])(
-    'in the midst of delivery, three in a row: nothing is lost, and no more than what was on its way comes twice (seed %i)',
+    'during delivery, three in a row: nothing is lost, only what was on its way comes twice (seed %i)',
     async (seed) => {
       const random = randomOf(seed);
       const env = { SPOOL: './spool', SPOOL_SYNC: 'never' };
@@ -143,7 +143,7 @@ describe('kill -9 with a spool', () => {
 
 describe('stops with a spool', () => {
   test.each([3, 33, 333])(
-    'SIGTERM under load with Kafka away: exit 0, every frame that was written is in the spool, and delivered by the next one (seed %i)',
+    'SIGTERM under load, Kafka away: every frame is in the spool, and the next run delivers (seed %i)',
     async (seed) => {
       const random = randomOf(seed);
       const env = { SPOOL: './spool', STOP_TIMEOUT: '8s' };
@@ -229,7 +229,7 @@ describe('stops with a spool', () => {
 });
 
 describe('shortage with a spool', () => {
-  test('200 MB with MAXMEMORY=32MB and Kafka away: all is taken, the process stays small, and it arrives complete and in order', async () => {
+  test('200 MB, MAXMEMORY=32MB, Kafka away: all is taken, the process stays small, all arrives in order', async () => {
     const topic = await newTopic(bootstrap, 'spool-200');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', MAXMEMORY: '32MB' };

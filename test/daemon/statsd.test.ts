@@ -37,7 +37,7 @@ function accountOf(server: StatsdServer, name: string): StreamAccount {
   };
 }
 
-test("the sums over the daemon's life are its accounts, to the last frame; packets are small, and every line is one of statsd's", async () => {
+test("the sums are the daemon's accounts, to the last frame; packets are small, lines are statsd's", async () => {
   const [topic, server] = [await newTopic(bootstrap, 'statsd', 2), await StatsdServer.start()];
   const buckets = {
     streamsConfigs: { kafka: kafkaStream(bootstrap), half: { ...fileStream('half'), slice: 0.5 } },
@@ -208,7 +208,7 @@ test('names that clients made up end no line, and become no level of their own',
   expect(server.strange).toEqual([]);
 });
 
-test('nobody listens there, then somebody does: the daemon does not mind, and tells what it counts from then on', async () => {
+test('nobody listens there, then somebody does: the daemon goes on, and tells what it counts then', async () => {
   const gone = createSocket('udp4');
   await new Promise<void>((resolve) => gone.bind(0, '127.0.0.1', resolve));
   const { port } = gone.address();

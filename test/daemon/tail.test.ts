@@ -160,7 +160,7 @@ test('who never reads holds up nothing and costs little; when he reads at last, 
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 }, 120_000);
 
-test('on a port frames are shown to nobody, and it says what to do; nor to a page that comes by another name', async () => {
+test('on a port, and to a page of another name, frames are not shown; the answer says what to do', async () => {
   const [port] = await freePorts(1);
   const { daemon, door } = await startShown({ ADMIN: `127.0.0.1:${port},${ADMIN}` });
   expect(await askAdmin(port!, '/tail/requests')).toMatchObject({

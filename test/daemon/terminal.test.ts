@@ -93,7 +93,7 @@ test('status: ready, then with a stream that delivers nowhere, then gone', async
   });
 });
 
-test("ADMIN with two places: both doors show the same, either is enough; when one can't be had neither is left", async () => {
+test("ADMIN with two places: both show the same; when one can't be had neither is left", async () => {
   const [port, taken] = await freePorts(2);
   const daemon = await startShown(FILES, { ADMIN: `127.0.0.1:${port}, ${ADMIN}` });
   await daemon.line(
@@ -209,7 +209,7 @@ test('top on a terminal: a table that fits, keys, another size, and q', async ()
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 });
 
-test('top on a terminal: Ctrl-C and SIGTERM leave it as it was, at any time; another size is drawn at once; colour is on, unless NO_COLOR is set', async () => {
+test('top on a terminal: signals leave it as it was; another size is drawn at once; NO_COLOR is kept', async () => {
   const daemon = await startShown();
   const open = (env: Readonly<Record<string, string>> = {}): Promise<TestTerminal> =>
     openTerminal(['top', '--interval', '3600'], { cwd: daemon.folder, env: { ADMIN, ...env } });

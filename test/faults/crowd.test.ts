@@ -30,7 +30,7 @@ async function end(daemon: TestDaemon): Promise<Map<string, number[]>> {
   return bySender(await daemon.files('data'));
 }
 
-test('connect, one frame, close, again and again with a spool: every frame arrives, and nothing stays open', async () => {
+test('connect, one frame, close, again and again, spooled: every frame arrives, nothing stays open', async () => {
   const [lanes, each] = [20, isFull ? 3_000 : 400];
   const daemon = await launchReady({ buckets: TO_FILES, env: { SPOOL: './spool' } });
   const before = daemon.openFiles;

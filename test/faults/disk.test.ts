@@ -110,7 +110,7 @@ async function expectSoundSegments(folder: string): Promise<void> {
 
 describe('a full disk', () => {
   test.each(['never', 'always'])(
-    'under the spool, Kafka away (SPOOL_SYNC=%s): clients wait, go on when there is room, and once Kafka is back all of it arrives',
+    'under the spool, Kafka away (SPOOL_SYNC=%s): clients wait for room, and all arrives later',
     async (sync) => {
       const disk = smallDisk(16);
       const topic = await newTopic(bootstrap, 'faults-full');
@@ -158,7 +158,7 @@ describe('a full disk', () => {
     90_000,
   );
 
-  test('under the spool, and killed there: the next life starts on the full disk by itself, and delivers what a receipt confirmed', async () => {
+  test('under the spool, and killed: the next run starts on the full disk, and delivers what was receipted', async () => {
     const disk = smallDisk(16);
     const [folder, env] = [await daemonFolder(), { SPOOL: path.join(disk, 'spool'), MAXMEMORY: '32MB' }];
     const first = await launchReady({ buckets: bucketsTo(await kafkaAway(), { batch: 500 }), env, folder });
@@ -187,7 +187,7 @@ describe('a full disk', () => {
     expect(readdirSync(disk).sort()).toEqual(['spool', 'the rest']);
   }, 60_000);
 
-  test('under the backup, without a spool: clients wait, no half frame is in any file, and it goes on with the room', async () => {
+  test('under the backup, without a spool: clients wait, no file has half a frame, room lets it go on', async () => {
     const disk = smallDisk(16);
     const topic = await newTopic(bootstrap, 'faults-backup');
     const kafka = await startShutKafka();
@@ -286,7 +286,7 @@ describe('a limit of the file size, 512 KiB', () => {
     expect(bySender(await daemon.files('data'))).toEqual(new Map([['c', range(0, 1_000)]]));
   }, 90_000);
 
-  test('a segment that would be larger: clients wait, nothing is torn, and it goes on when the limit is raised', async () => {
+  test('a segment over the limit: clients wait, nothing is torn, and it goes on once the limit is raised', async () => {
     const topic = await newTopic(bootstrap, 'faults-limit');
     const kafka = await startShutKafka();
     const buckets = bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), {
@@ -329,7 +329,7 @@ describe('a file system without fsync', () => {
     ['ENOTSUP', without(['sync', 'datasync'], 'ENOTSUP')],
     ['ENOSYS', without(['sync', 'datasync'], 'ENOSYS')],
   ])(
-    '%s: the spool, the backup and rejected frames go on, each says once that a power cut is not covered, and killed it loses nothing',
+    '%s: spool, backup and rejected frames go on, each warns once, and killed it loses nothing',
     async (_, faults) => {
       const [folder, env] = [
         await daemonFolder(),

@@ -94,7 +94,7 @@ describe('the verdict', () => {
     });
   });
 
-  test('what is in the backup and comes to Kafka late is a copy; anything else that comes late is a disorder', () => {
+  test('what comes late and is in the backup too is a copy; anything else that comes late is disorder', () => {
     const own = frames('s', 'a');
     const late = [...own.slice(0, 5), ...own.slice(10), ...own.slice(5, 10)];
     const backedUp = { ...inKafka('a', own.slice(5, 10)), place: 'backup' as const };

@@ -100,7 +100,7 @@ describe.skipIf(obstacle !== undefined)(
       return (await readFiles(system.path('/var/lib/kahe/data'))).filter((frame) => frame.bucket === bucket);
     }
 
-    test('dpkg installs and starts it: a user of its own, nothing more allowed than needed, and it says how it is', async () => {
+    test('dpkg installs and starts it: a user of its own, allowed what it needs, and a status line', async () => {
       await system.must('dpkg -i /root/kahe.deb');
       const pid = await isUp();
       expect((await system.must('systemctl is-enabled kahe.socket kahe.service')).split('\n')).toEqual([
@@ -183,7 +183,7 @@ describe.skipIf(obstacle !== undefined)(
       ).toMatchObject({ code: 3, output: expect.stringContaining('you may not use it') as string });
     });
 
-    test('a member of kahe-clients may write, and reads neither the configuration nor a frame; who is no member may not even write', async () => {
+    test('a member of kahe-clients may write, and read nothing; others may not even write', async () => {
       await isUp();
       await system.must('useradd --groups kahe-clients member && useradd stranger');
       const as = (user: string, command: string): ReturnType<BootedSystem['run']> =>
@@ -248,7 +248,7 @@ systemctl restart kahe`);
       expect((await as('member', 'kahe status')).code).toBe(3);
     });
 
-    test('a password that systemd hands over, as docs/configuration.md has it: root alone can read its file, the service starts and reloads with it', async () => {
+    test('a password that systemd hands over: root alone can read its file, and the service works with it', async () => {
       const page = await readFile(path.join(ROOT, 'docs/configuration.md'), 'utf8');
       const [, dropIn] = /```ini\n( *\[Service\]\n *LoadCredential=[^`]*) *```/.exec(page)!;
       const [, byHand] =
@@ -346,7 +346,7 @@ END`);
       load.check(await filed('restarted'));
     });
 
-    test('systemctl reload under load: it waits until the changed configuration is in force, in the same process; one that can not be used changes nothing', async () => {
+    test('systemctl reload under load waits until it is in force; a bad configuration changes nothing', async () => {
       const pid = await isUp();
       const load = new SteadyLoad(socketPath(), 'reloaded');
       await load.progress();
@@ -516,7 +516,7 @@ describe.skipIf(obstacle !== undefined)(
       return system;
     }
 
-    test('its members go on writing, programs that run included; who can still read is told, with the commands that end it', async () => {
+    test('its members go on writing; those who can still read are told, with the commands that end it', async () => {
       const system = await installed();
       const send = (groups: string): ReturnType<BootedSystem['run']> =>
         system.run(

@@ -62,7 +62,7 @@ async function pack(folder: string): Promise<Packed> {
   return { tarball: path.join(folder, packed!.filename), names: packed!.files.map((file) => file.path) };
 }
 
-test('npx kahe works in an empty folder after npm install of the tarball; no configuration that somebody edited is in it', async () => {
+test('npx kahe works after npm install of the tarball, which has no configuration that somebody edited', async () => {
   const folder = await daemonFolder();
   const empty = path.join(folder, 'empty');
   await mkdir(empty);

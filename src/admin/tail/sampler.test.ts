@@ -71,7 +71,7 @@ describe('Sampler', () => {
     );
   });
 
-  test("what was not shown in a quiet time is not made up for beyond a second's; a clock that is set back allows nothing", () => {
+  test("a quiet time saves up one second's share at most; a clock set back allows nothing", () => {
     const sampler = new Sampler({ rate: 5, key: undefined }, 0);
     const shown = (nowMs: number): number => sampler.choose(unkeyed(100), nowMs).chosen.length;
     expect([shown(0), shown(0), shown(400), shown(60_000), shown(50_000), shown(50_200)]).toEqual([

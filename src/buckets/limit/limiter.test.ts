@@ -70,7 +70,7 @@ function named(from: number, count: number): string[] {
 }
 
 describe('Limiter', () => {
-  test('cuts the run that crosses the limit; the rest is rejected with the limit as the reason, for every stream', async () => {
+  test('cuts the run that crosses the limit; the rest is rejected for every stream, with the limit', async () => {
     const bench = new Bench(5);
     bench.run(named(0, 3));
     bench.run(named(3, 4));

@@ -512,7 +512,7 @@ describe('Client: receipts', () => {
     expect(peer.answers).toEqual([0]);
   });
 
-  test("who brings frames that must be rejected and can't be kept is not read on; others are, and it goes on when there is room", async () => {
+  test("frames to be rejected that can't be kept stop their connection alone, until there is room", async () => {
     bench.store.problem = 'full';
     const bad = Buffer.from([3, 0, 0, 0, 200, 1, 2]);
     const [held, other] = [await bench.connect(), await bench.connect()];
@@ -641,7 +641,7 @@ describe('Client: receipts', () => {
 });
 
 describe('Listener: the pace of reading', () => {
-  test('the pacer is told of the whole frames and the bytes of each read, of questions, and of each who connects', async () => {
+  test('the pacer hears of the frames and bytes of each read, of questions, and of connections', async () => {
     bench.manager.isQuick = false;
     const peer = await bench.connect();
     const bytes = Buffer.concat([

@@ -104,7 +104,7 @@ describe('ReadPacer', () => {
     expect(round(0.05, 9)).toBe(1);
   });
 
-  test('a receipt that takes long, for it waits for its batch, does not hold the pauses back; a new question does', () => {
+  test('a receipt that waits for its batch does not hold the pauses back; a new question does', () => {
     round(0, 1);
     pacer.asked();
     isAwaited = true;

@@ -58,7 +58,7 @@ test('the latency is a histogram: steps add up to the count', async () => {
   expect(values.get('kahe_kafka_errors_total{broker="kafka:9092",code="TIMEOUT"}')).toBe(1);
 });
 
-test('of many streams, asked for twice at once: each answer is of one snapshot, and the event loop goes on meanwhile', async () => {
+test('many streams, two requests at once: each answer is one snapshot, and the event loop goes on', async () => {
   const many = (received: number): Snapshot =>
     snapshot({
       buckets: Array.from({ length: 1000 }, (_, i) =>

@@ -4,7 +4,7 @@ import { newAccount, move, book } from '../account.js';
 import { BackupLedger } from './backupLedger.js';
 
 describe('BackupLedger', () => {
-  test('what an earlier life has left is counted when it is found; what this life has written is not counted again', () => {
+  test('what a previous run has left is counted when found; what this run has written is not', () => {
     const account = newAccount();
     const ledger = new BackupLedger(account);
     ledger.turnTo('one');

@@ -373,7 +373,7 @@ describe('Replay', () => {
     expect(second.primary.delivered).toEqual(numbered(0, 10));
   });
 
-  test('maxFiles does not take away the file that is being sent, and counts of another only what was not sent', async () => {
+  test('maxFiles spares the file that is being sent, and counts of another only what was not sent', async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 1, maxFiles: 2 });
     await life.backUp(numbered(0, 10));
     life.primary.left = 4;
@@ -414,7 +414,7 @@ describe('Replay: files that are not as they were', () => {
     life.expectBalance();
   });
 
-  test("a frame that must be rejected and can't be kept holds up the replay, and nothing around it is sent twice", async () => {
+  test("a frame to be rejected that can't be kept holds up the replay; nothing around it is sent twice", async () => {
     const life = await Life.start(bench);
     await life.backUp(numbered(0, 10));
     await bench.stop();
@@ -581,7 +581,7 @@ describe('Replay: a part of the primary is away', () => {
   const of = (lanes: readonly number[], messages: readonly string[]): string[] =>
     messages.filter((message) => lanes.includes(Number.parseInt(message, 10) % 3));
 
-  test('the others get theirs; its frames stay in the backup, in order, with their times; once it is back they come first, and no file is left', async () => {
+  test('others get theirs; its frames stay in the backup with their times, and go first once it is back', async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 300 });
     for (let i = 0; i < 10; i++)
       await life.backUp(numbered(i * 10, i * 10 + 10), (index) => START_MS + (i * 10 + index) * 20);
@@ -614,7 +614,7 @@ describe('Replay: a part of the primary is away', () => {
     life.expectBalance();
   });
 
-  test('what is kept is passed over until it is said that it may be back, and that ends a run though the backup holds it', async () => {
+  test('what is kept is passed over until rewind, and a run ends though the backup holds it', async () => {
     const life = await Life.start(bench);
     await life.backUp(numbered(0, 30));
     life.primary.awayLanes.add(1);
@@ -628,7 +628,7 @@ describe('Replay: a part of the primary is away', () => {
     expect(of([1], life.primary.delivered)).toEqual(of([1], numbered(0, 30)));
   });
 
-  test('it is kept on the disk before it counts as sent: a life that ends at any call of the disk loses nothing, and keeps the order', async () => {
+  test('kept on the disk before it counts as sent: a crash at any call of the disk loses nothing', async () => {
     for (let calls = 1, isOver = false; !isOver; calls += 1) {
       const own = await Workbench.make();
       const first = await Life.start(own, { sizeRotateBytes: 900_000 });

@@ -72,7 +72,7 @@ describe('FileStream: another process', () => {
     };
   }
 
-  it('that runs keeps its files: they are neither cut, removed nor forgotten, and all goes on once it has ended', async () => {
+  it('a running owner keeps its files: none is cut, removed or forgotten; all goes on once it ends', async () => {
     await wrote({ maxFiles: 1 }, ['1']);
     const kill = await other();
     const stream = await bench.opened({ maxFiles: 1, fileNameTemplate: '{bucket}' });
@@ -250,7 +250,7 @@ describe('FileStream: after a crash', () => {
     expect(await bench.names()).toEqual([]);
   });
 
-  it('keeps what it cuts off: a damaged length looks like half a frame, and whole ones may stand behind it', async () => {
+  it('keeps what it cuts off: behind a damaged length whole frames may stand', async () => {
     await atCrash(async () => {
       const stream = await bench.opened({});
       expect(

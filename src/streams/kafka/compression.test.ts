@@ -42,7 +42,7 @@ describe('CompressionGauge', () => {
     expect(codec.given).toEqual([1_000_000, 1_000_000, 1_000_000]);
   });
 
-  test('data that does not shrink is sent as it is, the next 15 batches are not tried, and then only a sample is', async () => {
+  test('data that does not shrink is sent as it is; the next 15 batches are not tried, then a sample', async () => {
     const codec = new Codec();
     expect(await send(new CompressionGauge(), codec, 33)).toEqual(plain(33));
     expect(codec.given).toEqual([1_000_000, SAMPLE_BYTES, SAMPLE_BYTES]);

@@ -174,7 +174,7 @@ describe('KafkaStream: one partition is away', () => {
       expect(appended(partition)).toEqual([...of(partition, numbered(3, 'warm')), ...of(partition, FIRST)]);
   });
 
-  test('closed with frames for it and for others outstanding: all that is not delivered comes back, in its order', async () => {
+  test('closed with frames for it and for others outstanding: what is not delivered comes back in order', async () => {
     const stream = await opened();
     cluster.moveLeader('three', 1, -1);
     expect(texts(await write(stream, keyed(FIRST)))).toEqual(of(1, FIRST));

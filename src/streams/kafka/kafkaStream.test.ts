@@ -521,7 +521,7 @@ describe("KafkaStream: rejected frames that can't be kept", () => {
     bench.rejected.problem = 'no room';
   });
 
-  it('they are handed back with what was not delivered; nothing counts as rejected, and there is no way back before there is room', async () => {
+  it('they come back with what was not delivered; none counts as rejected, until there is room', async () => {
     const stream = await opened('one');
     const outcome = await write(stream, 'one', ['bad 1', ...numbered(3), 'bad 2', ...numbered(2, 'more')]);
     expect(outcome.error).toMatchObject({
@@ -823,7 +823,7 @@ describe('KafkaStream: closing and probing', () => {
     await expect.poll(() => cluster.openConnections).toBe(0);
   });
 
-  it('a stream that could not be opened opens with its probe: nothing goes out uncompressed as if it were compressed', async () => {
+  it('a stream that could not be opened opens with its probe: nothing goes out uncompressed', async () => {
     const stream = bench.stream('one', cluster.bootstrap, { 'compression.codec': 'gzip' });
     await stream.probe();
     await write(stream, 'one', numbered(5));

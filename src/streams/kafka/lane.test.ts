@@ -86,7 +86,7 @@ async function sent(): Promise<string[]> {
 }
 
 describe('Lane', () => {
-  test('each record batch has all of message.timeout.ms, and as many tries: what was sent before it does not count', async () => {
+  test('each record batch has all of message.timeout.ms, whatever was sent before it', async () => {
     let tries = 0;
     for (const message of ['a', 'b']) {
       lane.push(part(message));
@@ -105,7 +105,7 @@ describe('Lane', () => {
     expect([delivered, retries, failures]).toEqual([2, Array(4).fill('the connection broke'), []]);
   });
 
-  test('what passes only later is tried after the longest wait from the first time on; what may pass at once, sooner', async () => {
+  test('an error that only time mends is tried after the longest wait; one that may pass, sooner', async () => {
     for (const [errorCode, waitMs] of [
       [ErrorCode.notEnoughReplicas, FIRST_BACK_OFF_MS],
       [THROTTLED, LONGEST_BACK_OFF_MS],
@@ -125,7 +125,7 @@ describe('Lane', () => {
     expect([delivered, failures]).toEqual([3, []]);
   });
 
-  test('a time of sending that is refused stays for a minute, for a clock that is a little ahead; then, with time without end, it becomes a new one', async () => {
+  test('a refused time of sending stays for a minute, for a clock that is ahead; then it becomes a new one', async () => {
     lane = newLane({ messageTimeoutMs: Infinity });
     lane.push(part('a'));
     const timesSent = async (): Promise<number> =>
@@ -164,7 +164,7 @@ describe('Lane', () => {
     expect(lane.takeBack().map(({ part: left }) => left)).toEqual([first, second]);
   });
 
-  test('offered and not taken yet when its stream fails, it sends nothing, and says that nothing is on its way: the stream waits for that', async () => {
+  test('offered and not taken when its stream fails: it sends nothing, and says that it is quiet', async () => {
     const only = part('a');
     lane.push(only);
     lane.stop();

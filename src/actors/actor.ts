@@ -16,8 +16,10 @@ export interface ActorRef<in M> {
   /** Resolves when the actor has stopped. */
   readonly stopped: Promise<void>;
   /**
-   * Hands over a message. An idle actor runs it before this returns; a busy one keeps it. Borrowed bytes in
-   * it are good only until this returns: an actor that takes any says in `keep` how to own them.
+   * Hands over a message. An idle actor runs it on the caller's stack, before this returns: what the teller
+   * holds in its hands may have changed by then, so tell last. A busy one keeps it, and what it runs for
+   * another teller is done first. Borrowed bytes in it are good only until this returns: an actor that takes
+   * any says in `keep` how to own them.
    */
   tell(message: M): void;
   /** The poison pill: after all that was told before, the actor drains and stops. Told twice is told once. */

@@ -114,6 +114,19 @@ describe('Batch: origins', () => {
 });
 
 describe('Batch: pick', () => {
+  test('of a batch that wants outcomes, it is known where each frame was, also when it is picked again', () => {
+    const batch = add(new Batch('orders', budget), 10, 'a', 'b', 'c', 'd', 'e', 'f');
+    batch.wantsOutcomes = true;
+    const share = batch.share();
+    const once = share.pick((index) => index !== 1);
+    const again = once.share();
+    const twice = again.pick((index) => index % 2 === 0);
+    expect(messagesIn(Buffer.from(twice.view()))).toEqual(['a', 'd', 'f']);
+    expect([0, 1, 2].map((index) => twice.placeOf(index))).toEqual([0, 3, 5]);
+    expect(twice.wantsOutcomes).toBe(true);
+    for (const one of [twice, again, once, share, batch]) one.release();
+  });
+
   test('takes the frames that are wanted, with their times, and says where each starts', () => {
     const batch = add(add(add(new Batch('orders', budget), 10, 'a', 'bb'), 20, 'ccc'), 30, 'd', 'e');
     const seen: [number, string][] = [];

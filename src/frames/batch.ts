@@ -20,6 +20,11 @@ export class Batch {
   /** Bytes used. */
   length = 0;
   frames = 0;
+  /**
+   * Somebody waits to hear how each frame ends: streams then say it by ranges (streams/outcome.ts). What is
+   * picked from it, and its shares, say so too.
+   */
+  wantsOutcomes = false;
   /** The connection that what is appended next came on. */
   origin = NOBODY;
   #holders = 1;
@@ -40,6 +45,8 @@ export class Batch {
   #lastOrigin = NOBODY;
   /** The batch whose bytes these are. */
   #shares: Batch | undefined;
+  /** Of a picked batch that wants outcomes: where its frames were. */
+  #places: Uint32Array | undefined;
 
   /**
    * @param bucket the bucket's name as in the frames: the Kafka topic, and `{bucket}` of a file name
@@ -155,12 +162,14 @@ export class Batch {
    */
   pick(keep: (index: number, at: number) => boolean): Batch {
     const picked = new Batch(this.bucket, this.budget);
+    const places = this.wantsOutcomes ? new Uint32Array(this.frames) : undefined;
     let at = 0;
     for (let index = 0, mark = 0; index < this.frames; index++) {
       while (index >= this.#markFrames[mark]!) mark++;
       const end = at + PREFIX_BYTES + bodyLength(this.bytes, at);
       if (keep(index, at)) {
         if (this.#origins !== undefined) picked.origin = this.originOf(index);
+        if (places !== undefined) places[picked.frames] = this.placeOf(index);
         picked.append(this.bytes, at, end, 1, this.#markTimes[mark]!);
       }
       at = end;
@@ -168,7 +177,14 @@ export class Batch {
     this.#picked++;
     picked.#origin = this;
     picked.#draw = this.draw;
+    picked.#places = places;
+    picked.wantsOutcomes = this.wantsOutcomes;
     return picked;
+  }
+
+  /** Of a batch that wants outcomes: the index of frame `index` in the batch that it was first picked from. */
+  placeOf(index: number): number {
+    return this.#places === undefined ? index : this.#places[index]!;
   }
 
   /**
@@ -179,6 +195,8 @@ export class Batch {
   share(isReported = false): Batch {
     const share = new Batch(this.bucket, this.budget, this.retain());
     if (isReported) [share.#origins, share.#originsLength] = [this.#origins, this.#originsLength];
+    share.#places = this.#places;
+    share.wantsOutcomes = this.wantsOutcomes;
     this.#picked++;
     share.#origin = this;
     return share;

@@ -1,6 +1,7 @@
 // The contract of a stream: where batches end. Kafka and files keep it, and support/streamContract.ts holds each of
 // them to it.
 import type { Batch } from '../frames/batch.js';
+import type { SettledRange } from './outcome.js';
 
 /** How the frames of a written batch ended; the sum is the batch's number of frames. */
 export interface Settled {
@@ -9,6 +10,8 @@ export interface Settled {
   readonly rejected: number;
   /** Frames that can't be delivered, and that nothing keeps: only with REJECTED_FULL=drop. Missing: none. */
   readonly discarded?: number;
+  /** The same by ranges of frames, of a batch that wants it (`Batch.wantsOutcomes`) and of no other. */
+  readonly ranges?: readonly SettledRange[];
 }
 
 export type DeliveryErrorCode =

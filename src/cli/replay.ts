@@ -173,16 +173,11 @@ async function replayAll(
   for (const file of files) {
     if (options.stop.hasStopped()) break;
     try {
-      const before = options.target.discarded;
       const outcome = await replayFile(file, options);
       frames += outcome.frames;
       if (!outcome.isWhole) isDone = false;
       if (options.isRemoving && !options.isDry && !options.stop.hasStopped())
-        await remove(
-          file,
-          { ...outcome, mayGo: outcome.mayGo && options.target.discarded === before },
-          options,
-        );
+        await remove(file, outcome, options);
     } catch (error) {
       progress.say(`kahe replay: ${file.path}: ${(error as Error).message}`);
       isDone = false;

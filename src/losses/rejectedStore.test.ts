@@ -281,6 +281,22 @@ describe('RejectedStore: full', () => {
     expect(errors()).toHaveLength(1);
   });
 
+  it('who waits already is not told again with each one that comes', async () => {
+    const store = open(10);
+    let told = 0;
+    const fates = origins.open(() => told++);
+    const bytes = encodeFrame('a', null, 'x');
+    const one = { bytes, start: 0, end: bytes.length, frames: 1, bucket: 'a', reason: 'r' };
+    const from = new Map([[fates.id, 1]]);
+    const first = store.reject({ ...one, from });
+    await store.flush();
+    expect([told, store.problem === undefined]).toEqual([1, false]);
+    const others = Array.from({ length: 100 }, () => store.reject({ ...one, from: new Map() }));
+    expect(told).toBe(1);
+    await store.close();
+    expect(await Promise.all([first, ...others])).toEqual(Array.from({ length: 101 }, () => 'discarded'));
+  });
+
   it('an offer is refused and stays with its giver; it is taken when there is room for just that', async () => {
     const store = open(1_000);
     reject(store, 'first', 'a'.repeat(500));

@@ -179,7 +179,7 @@ export class RejectedStore implements RejectedFrames {
       else if (isGivenUp && (waiting.mayWait || !this.#isClosed)) this.#discard(waiting);
       else waiting.resolve('refused');
     }
-    this.#options.origins?.changed(this.#waiting.map(({ from }) => from));
+    this.#options.origins?.changed(rejections.map(({ from }) => from));
   }
 
   #discard(waiting: Waiting): void {

@@ -509,5 +509,12 @@ describe('REJECTED', () => {
       ) as string,
     });
     expect(parseFrames(await readFile(join(place.folder, 'f.bckstm')))).toHaveLength(300);
+
+    // What the first run could not keep, the second one does not take for delivered.
+    expect(await replay(place, '--remove', 'f.bckstm')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/f\.bckstm: \d+ frames of it were discarded .*--again/) as string,
+    });
+    expect(parseFrames(await readFile(join(place.folder, 'f.bckstm')))).toHaveLength(300);
   });
 });

@@ -100,16 +100,21 @@ class FileReplay {
       isDry || survey.frames === 0 || stop.hasStopped() ? undefined : await this.#send(from, survey);
     const isBehind = survey.end.wholeBytes > from.position;
     if (!isDry && survey.frames === 0 && isBehind && !stop.hasStopped())
-      await this.#note({ position: survey.end.wholeBytes, frames: from.frames });
+      await this.#note({ ...from, position: survey.end.wholeBytes });
     const frames = isDry ? survey.frames : (safe?.frames ?? from.frames) - from.frames;
     this.#tell(from, survey, frames);
     const isSent = !isDry && !stop.hasStopped() && frames === survey.frames;
     const isWhole =
       survey.end.tornBytes === 0 && survey.damages.length === 0 && survey.bad === 0 && survey.tooLarge === 0;
+    const discarded = (safe ?? from).discarded ?? 0;
+    if (!isDry && discarded > 0)
+      progress.say(
+        `${this.#file.path}: ${framesText(discarded)} of it ${plural(discarded, 'was', 'were')} discarded (REJECTED_FULL=drop), and ${plural(discarded, 'is', 'are')} only here; make room in REJECTED, and send it again with --again`,
+      );
     return {
       frames,
-      isWhole: isWhole && (isDry || isSent),
-      mayGo: isSent && isWhole && survey.ofOtherBuckets === 0,
+      isWhole: isWhole && (isDry || (isSent && discarded === 0)),
+      mayGo: isSent && isWhole && discarded === 0 && survey.ofOtherBuckets === 0,
       noteKeeper: this.#keeper,
       bytes: this.#window.size,
     };

@@ -23,6 +23,8 @@ export interface ReplayNote extends NoteOwner {
   /** Behind the last frame that is safe. */
   readonly position: number;
   readonly frames: number;
+  /** Of these, frames that nothing keeps: the file must stay. */
+  readonly discarded?: number;
   /** Of the file's first bytes, for an inode may be used again. */
   readonly head: { readonly bytes: number; readonly sha256: string };
 }
@@ -78,15 +80,23 @@ function parse(text: string): ReplayNote | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { version, device, inode, target, buckets, size, position, frames, head } = value as Record<
-    string,
-    unknown
-  >;
+  const {
+    version,
+    device,
+    inode,
+    target,
+    buckets,
+    size,
+    position,
+    frames,
+    discarded = 0,
+    head,
+  } = value as Record<string, unknown>;
   const { bytes, sha256 } = (head ?? {}) as Record<string, unknown>;
   const isSound =
     version === VERSION &&
     [device, inode, target, sha256].every((text) => typeof text === 'string') &&
-    [size, position, frames, bytes].every(isCount) &&
+    [size, position, frames, discarded, bytes].every(isCount) &&
     (buckets === null || (Array.isArray(buckets) && buckets.every((bucket) => typeof bucket === 'string')));
   return isSound ? (value as ReplayNote) : undefined;
 }

@@ -12,6 +12,8 @@ import type { FileWindow } from '../../frames/fileWindow.js';
 export interface Position {
   readonly position: number;
   readonly frames: number;
+  /** Of these, frames that the target has taken and nothing keeps. */
+  readonly discarded?: number;
 }
 
 export interface TransferOptions {
@@ -46,6 +48,8 @@ const GRACE_MS = 3_000;
 export class Transfer {
   readonly #options: TransferOptions;
   #safe: Position;
+  /** What the target had discarded before: of other files. */
+  readonly #discardedBefore: number;
   /** Since when nothing has moved although something should. */
   #sinceMs: number;
   #tries = 0;
@@ -53,11 +57,17 @@ export class Transfer {
   constructor(options: TransferOptions) {
     this.#options = options;
     this.#safe = options.from;
+    this.#discardedBefore = options.target.discarded;
     this.#sinceMs = options.clock.now();
   }
 
   get safe(): Position {
     return this.#safe;
+  }
+
+  get #discarded(): number {
+    const { from, target } = this.#options;
+    return (from.discarded ?? 0) + target.discarded - this.#discardedBefore;
   }
 
   /**
@@ -132,7 +142,12 @@ export class Transfer {
       last.end - this.#safe.position,
       landed.reduce((sum, each) => sum + each.frames, 0),
     ];
-    this.#safe = { position: last.end, frames: this.#safe.frames + frames };
+    const discarded = this.#discarded;
+    this.#safe = {
+      position: last.end,
+      frames: this.#safe.frames + frames,
+      ...(discarded === 0 ? {} : { discarded }),
+    };
     this.#sinceMs = this.#options.clock.now();
     if (this.#tries > 0) this.#options.say(`${this.#options.target.name}: it is back, and it goes on`);
     this.#tries = 0;

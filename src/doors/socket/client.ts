@@ -155,7 +155,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       case 'fates':
         return this.#onFates();
       case 'flushed':
-        return this.#resume('answers');
+        return this.#onFlushed();
       case 'pause':
         return this.#pause('memory');
       case 'stopReading':
@@ -282,6 +282,11 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     if (!this.#fates.isKept) this.#holdIfUnkept();
   }
 
+  #onFlushed(): void {
+    this.#resume('answers');
+    this.#answer();
+  }
+
   #onFates(): void {
     this.#holdIfUnkept();
     this.#answer();
@@ -358,13 +363,15 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
 
   /**
    * Answers questions in their order, as far as they can be answered: a frame that was rejected is safe once
-   * it is kept.
+   * it is kept. What the client does not read is not made either: thousands of reports, each with its
+   * reasons, would fill the memory.
    */
   #answer(): void {
     const { socket } = this.#options;
     while (
       this.#questions.length > 0 &&
       this.#fates.isKept &&
+      !this.#pausedFor.has('answers') &&
       this.#answered.delete(this.#questions[0]!.receipt)
     ) {
       const question = this.#questions.shift()!;

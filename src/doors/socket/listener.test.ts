@@ -638,6 +638,26 @@ describe('Client: receipts', () => {
     peer.socket.resume();
     await until(() => bench.manager.fences.length > before);
   });
+
+  test('thousands of reports that nobody reads: no more are made than the kernel holds', async () => {
+    const peer = await bench.connect();
+    await peer.write(framesOf('a', numbered(0, 62)));
+    await until(() => bench.manager.messages.length === 62);
+    for (const name of numbered(0, 62))
+      bench.origins.ended(new Map([[bench.manager.origins[0]!, 1]]), 'rejected', name.padEnd(300, 'x'));
+    peer.socket.pause();
+    const reports = 2_000;
+    void peer.write(Buffer.concat(Array.from({ length: reports }, () => encodeFrame('', 'kahe?', ''))));
+    await until(() => bench.manager.fences.length === reports);
+    await quiet();
+    expect(bench.counts.receipts).toBeLessThan(200);
+    peer.socket.removeAllListeners('data');
+    let bytes = 0;
+    peer.socket.on('data', (chunk: Buffer) => (bytes += chunk.length)).resume();
+    await until(() => bench.counts.receipts === reports && bytes > reports * 62 * 300);
+    await quiet();
+    expect([bytes % reports, bench.counts.awaited]).toEqual([0, 0]);
+  });
 });
 
 describe('Listener: the pace of reading', () => {

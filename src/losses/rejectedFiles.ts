@@ -139,14 +139,23 @@ export class RejectedFiles {
   }
 
   /**
-   * Is the pair full, or of another day? Was it removed by somebody, so that what is written to it would be
-   * gone at its close? Or is it being replayed, as the note beside it says: what is rejected again stays out
+   * Is the pair full, or of another day? Was it removed or moved away by somebody? Or is it being replayed, as the note beside it says: what is rejected again stays out
    * of what is sent.
    */
-  async #isDone({ frames, frameBytes, reasonBytes, day, path }: Pair, today: string): Promise<boolean> {
-    if (frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || (await frames.facts()).names === 0)
+  async #isDone(pair: Pair, today: string): Promise<boolean> {
+    const { frameBytes, reasonBytes, day, path } = pair;
+    if (frameBytes + reasonBytes >= ROTATE_BYTES || day !== today || !(await this.#isInPlace(pair)))
       return true;
     return (await factsIfThere(this.#options.fs, replayNoteOf(path))) !== undefined;
+  }
+
+  /**
+   * What is written to a file that somebody removed is gone at its close; one that somebody moved may have
+   * been copied or sent by now.
+   */
+  async #isInPlace({ frames, path }: Pair): Promise<boolean> {
+    const [own, there] = [await frames.facts(), await factsIfThere(this.#options.fs, path)];
+    return there?.device === own.device && there.inode === own.inode;
   }
 
   async #open(day: string): Promise<Pair> {
@@ -171,7 +180,7 @@ export class RejectedFiles {
     await pair.frames.datasync();
     await pair.reasons.datasync();
     // By somebody who has replayed what it held before: then nobody would ever see these frames.
-    if ((await pair.frames.facts()).names === 0) throw new Error('somebody removed it while it was written');
+    if (!(await this.#isInPlace(pair))) throw new Error('somebody removed it while it was written');
     pair.frameBytes += frames.length;
     pair.reasonBytes += reasons.length;
     this.#totalBytes = (this.#totalBytes ?? 0) + frames.length + reasons.length;

@@ -1,3 +1,4 @@
+import { readFileSync, renameSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -356,6 +357,39 @@ describe('RejectedStore: full', () => {
       0,
       2,
       [{ outcome: 'rejected', reason: 'r', frames: 2 }],
+    ]);
+  });
+
+  it('a file that somebody moves away gets nothing more, also when it is just being written', async () => {
+    const store = open();
+    const moved = join(root, 'moved.bckstm');
+    const moveAway = async (): Promise<void> => {
+      const [name] = (await kept()).names.filter((other) => other.endsWith('.bckstm'));
+      renameSync(join(path, name!), moved);
+    };
+    reject(store, 'r', 'a');
+    await store.flush();
+    await moveAway();
+    reject(store, 'r', 'b');
+    await store.flush();
+    expect([messagesIn(await readFile(moved)), (await kept()).messages]).toEqual([['a'], ['b']]);
+
+    const [name] = (await readdir(path)).filter(
+      (other) => other.endsWith('.bckstm') && readFileSync(join(path, other)).length > 0,
+    );
+    disk.fail({
+      call: 'datasync',
+      path: /bckstm$/,
+      times: 1,
+      onCall: () => renameSync(join(path, name!), moved),
+    });
+    reject(store, 'r', 'c');
+    await store.flush();
+    await later(store);
+    expect([messagesIn(await readFile(moved)), (await kept()).messages, ends]).toEqual([
+      ['b'],
+      ['c'],
+      ['r kept', 'r kept', 'r kept'],
     ]);
   });
 

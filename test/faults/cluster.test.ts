@@ -3,8 +3,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { newTopicName } from '../../support/daemonBuckets.js';
 import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
 import { describeTopic } from '../../support/kafkaTopics.js';
+import { range } from '../../support/daemon.js';
 import { sized } from './oracle.js';
-import { BATCH, PARTITIONS, Stage, arrangements } from './stage.js';
+import { WINDOW } from './senders.js';
+import { BATCH, PARTITIONS, Stage, arrangements, type LedPartition } from './stage.js';
 
 let kafka: KafkaServer;
 
@@ -29,6 +31,12 @@ async function newTopics(replicationFactor: number): Promise<string[]> {
       config: { 'min.insync.replicas': '2' },
     });
   return topics;
+}
+
+async function partitionsOf(topic: string, count: number): Promise<LedPartition[]> {
+  return Promise.all(
+    range(0, count).map(async (partition) => ({ partition, node: await kafka.leaderOf(topic, partition) })),
+  );
 }
 
 describe('three brokers', () => {
@@ -85,6 +93,45 @@ describe('three brokers', () => {
       // each time.
       const inFlight = 3 * PARTITIONS * BATCH;
       await stage.close({ duplicatesAtMost: inFlight, keylessDisorderedAtMost: inFlight });
+    },
+  );
+
+  test.each(arrangements('spool', 'spool and backup with replay'))(
+    'of which one is away that alone has one partition of four, and Kahe is killed meanwhile: the three others go on: %s',
+    async (arrangement) => {
+      const topic = newTopicName('cluster-four');
+      await kafka.createTopic(topic, { partitions: 4, replicationFactor: 1 });
+      const partitions = await partitionsOf(topic, 4);
+      // Of four on three brokers, two are alone.
+      const { node } = partitions.find(
+        ({ node }) => partitions.filter((other) => other.node === node).length === 1,
+      )!;
+      const others = partitions.filter((other) => other.node !== node);
+      const stage = await Stage.underLoad({
+        fault: 'one partition of four without a leader, and Kahe killed meanwhile (kill -9)',
+        arrangement,
+        bootstrap: kafka.bootstrap,
+        topics: [topic],
+        moreOpenFiles: 3,
+      });
+      await node.kill();
+      await stage.fails();
+      const kills = sized(1, 10);
+      for (let kill = 0; kill < kills; kill++) {
+        await stage.sends(500);
+        await stage.deliversTo(others);
+        await stage.restarts();
+        await stage.sends(500);
+        await stage.deliversTo(others);
+      }
+      await node.start();
+      if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
+      const inFlight = kills * WINDOW * BATCH;
+      await stage.close({
+        runs: kills,
+        duplicatesAtMost: inFlight,
+        keylessDisorderedAtMost: inFlight,
+      });
     },
   );
 });

@@ -32,7 +32,20 @@ import {
   smallDisk,
   untilSpoolEmpty,
 } from './machines.js';
-import { BATCH, BUCKET, WINDOW, bySender, judge, note, randomOf, record } from './senders.js';
+import {
+  BATCH,
+  BUCKET,
+  WINDOW,
+  bySender,
+  judge,
+  note,
+  randomOf,
+  record,
+  senders,
+  sentBy,
+  sum,
+  type Sender,
+} from './senders.js';
 import { isFull } from './sizes.js';
 
 const { bootstrap } = inject('kafka');
@@ -383,6 +396,44 @@ describe('a file system without fsync', () => {
       });
     },
     60_000,
+  );
+
+  test.each(['EINVAL', 'ENOTSUP'])(
+    '%s, killed under load again and again: the spool and the files lose nothing, and EIO is an error still',
+    async (code) => {
+      const lives = isFull ? 20 : 2;
+      const eio: readonly PlannedFault[] = ['spool', 'data'].map((place) => {
+        return { call: 'datasync', code: 'EIO', path: `/${place}/`, after: 20, times: 1 };
+      });
+      const [folder, env] = [await daemonFolder(), { SPOOL: './spool', SPOOL_SYNC: 'always' }];
+      const buckets = bucketsTo(fileStream('data', { sizeRotate: '200KB' }));
+      const random = randomOf(20_310);
+      const all: Sender[] = [];
+      for (const life of range(0, lives)) {
+        const faults = [...eio, ...without(['sync', 'datasync'], code)];
+        const daemon = await launchOnBadDisk({ buckets, env, folder }, faults);
+        await isUp(daemon);
+        const own = await senders(daemon, `life${life}`, random);
+        all.push(...own);
+        for (const place of ['spool', 'data'])
+          await daemon.line(new RegExp(`(WARN|ERROR) .*/${place}.*: EIO`));
+        const before = sum(own.map(({ receipted }) => receipted));
+        await daemon.until(
+          'receipts behind the errors',
+          () => sum(own.map(({ receipted }) => receipted)) > before + random(500),
+        );
+        await daemon.kill9();
+        await Promise.all(own.map(({ ended }) => ended));
+      }
+      const last = await launchOnBadDisk({ buckets, env, folder }, without(['sync', 'datasync'], code));
+      await untilSpoolEmpty(last);
+      expect(await last.stop()).toMatchObject({ code: 0 });
+      const repeated = judge(all, bySender(await last.files('data')), code);
+      expect(repeated).toBeLessThanOrEqual(2 * lives * WINDOW * BATCH);
+      const figures = { runs: lives, sent: sentBy(all), duplicated: repeated };
+      record(`no fsync (${code}) and an EIO among it, and the daemon is killed there`, 'spool', figures);
+    },
+    240_000,
   );
 });
 

@@ -82,15 +82,18 @@ export async function endOffset(bootstrap: string, topic: string): Promise<numbe
   for (const { leader, partitionId: partition } of topicMetadata[0]?.partitionMetadata ?? []) {
     const node = brokers.find(({ nodeId }) => nodeId === leader);
     if (node === undefined) throw new Error(`${topic}-${partition} has no leader now`);
-    const request = { topics: [{ topic, partitions: [{ partition, timestamp: LATEST }] }] };
-    const { responses } = (await withBroker(`${node.host}:${node.port}`, (broker) =>
-      broker.listOffsets(request),
-    )) as Offsets;
-    sum += responses
-      .flatMap(({ partitions }) => partitions)
-      .reduce((all, { offset }) => all + Number(offset), 0);
+    sum += await partitionEnd(`${node.host}:${node.port}`, topic, partition);
   }
   return sum;
+}
+
+/** How many messages a partition ever got. @param address of its leader, who alone knows */
+export async function partitionEnd(address: string, topic: string, partition: number): Promise<number> {
+  const request = { topics: [{ topic, partitions: [{ partition, timestamp: LATEST }] }] };
+  const { responses } = (await withBroker(address, (broker) => broker.listOffsets(request))) as Offsets;
+  return responses
+    .flatMap(({ partitions }) => partitions)
+    .reduce((all, { offset }) => all + Number(offset), 0);
 }
 const LATEST = '-1';
 

@@ -21,6 +21,7 @@ import type { Workload } from './workload.js';
 
 export {
   endOffset,
+  partitionEnd,
   findInFiles,
   findInKafka,
   readRejections,

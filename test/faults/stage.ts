@@ -5,11 +5,13 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { PIECE_BYTES } from '../../src/streams/backup/pieceReader.js';
-import { filesOf, startDaemon, type TestDaemon } from '../../support/daemon.js';
+import { filesOf, startDaemon, type DaemonOptions, type TestDaemon } from '../../support/daemon.js';
+import type { KafkaNode } from '../../support/kafkaNode.js';
 import { fileStream, kafkaStream } from '../../support/daemonBuckets.js';
 import {
   appendRecord,
   endOffset,
+  partitionEnd,
   isFull,
   judge,
   Workload,
@@ -62,6 +64,12 @@ export interface StageOptions {
   readonly moreOpenFiles?: number;
 }
 
+/** A partition and its leader. */
+export interface LedPartition {
+  readonly partition: number;
+  readonly node: KafkaNode;
+}
+
 export interface Ending extends Partial<Omit<JudgeOptions, 'workloads' | 'daemon' | 'bootstrap'>> {
   /** How often the fault happened. Default 1. */
   readonly runs?: number;
@@ -79,9 +87,12 @@ const LOOP_FILE = 'event-loop.json';
 
 export class Stage {
   readonly #options: StageOptions;
-  readonly daemon: TestDaemon;
+  daemon: TestDaemon;
   readonly workload: Workload;
+  /** Daemons that were killed. */
+  readonly #earlier: TestDaemon[] = [];
   #openFiles = 0;
+  #peakRssBytes = 0;
   #recoverMs: number | undefined;
 
   private constructor(options: StageOptions, daemon: TestDaemon) {
@@ -92,13 +103,7 @@ export class Stage {
 
   /** The daemon runs, and nothing was sent yet. */
   static async open(options: StageOptions): Promise<Stage> {
-    return new Stage(
-      options,
-      await startDaemon({
-        buckets: bucketsOf(options),
-        env: { ...envOf(options), NODE_OPTIONS: `--import ${LOOP_WATCH}`, KAHE_LOOP_FILE: LOOP_FILE },
-      }),
-    );
+    return new Stage(options, await startDaemon(daemonOf(options)));
   }
 
   /**
@@ -117,6 +122,16 @@ export class Stage {
     await this.workload.start(this.daemon);
   }
 
+  /** kill -9 under load; the next daemon starts in the same folder, and new clients write to it. */
+  async restarts(): Promise<void> {
+    const killed = this.daemon;
+    this.#peakRssBytes = Math.max(this.#peakRssBytes, killed.peakRssBytes);
+    await killed.kill9();
+    this.#earlier.push(killed);
+    this.daemon = await startDaemon({ ...daemonOf(this.#options), folder: killed.folder });
+    await this.load();
+  }
+
   /** Resolves when so many more frames were taken from the clients. */
   async sends(more: number): Promise<void> {
     await this.workload.sends(this.daemon, more, DEADLINE_MS);
@@ -130,11 +145,29 @@ export class Stage {
   /** Resolves when each topic has got something more than it has now. */
   async delivers(topics: readonly string[] = this.#options.topics): Promise<void> {
     const from = this.#options.readFrom ?? this.#options.bootstrap;
+    await this.#getMore(
+      `each of ${topics.join(', ')}`,
+      topics.map((topic) => () => endOffset(from, topic)),
+    );
+  }
+
+  /** As delivers, of partitions of the one topic, of which others may have no leader. */
+  async deliversTo(partitions: readonly LedPartition[]): Promise<void> {
+    const [topic] = this.#options.topics as [string];
+    const ends = partitions.map(
+      ({ node, partition }) =>
+        () =>
+          partitionEnd(node.address, topic, partition),
+    );
+    await this.#getMore(`each of the ${ends.length} partitions of ${topic}`, ends);
+  }
+
+  async #getMore(where: string, endsOf: readonly (() => Promise<number>)[]): Promise<void> {
     // Not there for a moment, as a topic or a leader may be, is as good as nothing.
-    const ends = () => Promise.all(topics.map((topic) => endOffset(from, topic).catch(() => undefined)));
+    const ends = () => Promise.all(endsOf.map((end) => end().catch(() => undefined)));
     let before: (number | undefined)[] | undefined;
     await this.daemon.until(
-      `more in each of ${topics.join(', ')}`,
+      `more in ${where}`,
       async () => {
         const now = await ends();
         if (now.includes(undefined)) return false;
@@ -187,13 +220,14 @@ export class Stage {
     const { daemon, workload } = this;
     await workload.end({ asks: !isStuck });
     if (!isStuck) await this.#settles();
-    const peakRssMb = Math.round(daemon.peakRssBytes / MB);
+    const peakRssMb = Math.round(Math.max(this.#peakRssBytes, daemon.peakRssBytes) / MB);
     const exit = await daemon.stop();
     const inFlight = topics.length * PARTITIONS * BATCH;
     const replayed = this.hasReplay ? topics.length * PIECE : 0;
     const verdict = await judge({
       workloads: [workload],
       daemon,
+      earlier: this.#earlier,
       topics,
       bootstrap: this.#options.readFrom ?? this.#options.bootstrap,
       duplicatesAtMost: runs * (inFlight + replayed),
@@ -277,6 +311,13 @@ function bucketsOf({ arrangement, bootstrap, topics, settings = {}, batch = BATC
   return {
     streamsConfigs: { kafka: kafkaStream(bootstrap, { ...HASTY, ...settings }, backup) },
     buckets: topics.map((id) => ({ id, streams: ['kafka'], batch, batchTimeout: 50 })),
+  };
+}
+
+function daemonOf(options: StageOptions): DaemonOptions {
+  return {
+    buckets: bucketsOf(options),
+    env: { ...envOf(options), NODE_OPTIONS: `--import ${LOOP_WATCH}`, KAHE_LOOP_FILE: LOOP_FILE },
   };
 }
 

@@ -15,8 +15,11 @@ export interface Rules {
    * with a key never may.
    */
   readonly keylessDisorderedAtMost?: number;
-  /** Frames that must be in REJECTED and nowhere else; no other one may be there. Default: none. */
-  readonly mustBeRejected?: (frame: Frame) => boolean;
+  /**
+   * Frames that must be in REJECTED and nowhere else (true), must not be there (false), or may be
+   * (undefined: not for the test to say). Default: none must.
+   */
+  readonly mustBeRejected?: (frame: Frame) => boolean | undefined;
   /** Frames that may be missing, for the test itself destroyed them (a topic was deleted). Default: none. */
   readonly mayBeGone?: (sender: string, number: number, bucket: string) => boolean;
 }
@@ -177,7 +180,9 @@ class Comparison {
 
   #checkRejection(found: Frame, place: Place): void {
     const isRejected = place === 'rejected';
-    if (isRejected === (this.#rules.mustBeRejected?.(found) ?? false)) return;
+    const { mustBeRejected = () => false } = this.#rules;
+    const must = mustBeRejected(found);
+    if (must === undefined || must === isRejected) return;
     this.#counts.misjudged += this.#note(
       isRejected ? 'rejected for no reason' : 'not rejected',
       found.message.slice(0, 40),

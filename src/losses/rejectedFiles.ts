@@ -139,8 +139,8 @@ export class RejectedFiles {
   }
 
   /**
-   * Is the pair full, or of another day? Was it removed or moved away by somebody? Or is it being replayed, as the note beside it says: what is rejected again stays out
-   * of what is sent.
+   * Is the pair full, or of another day? Was it removed or moved away by somebody? Or is it being replayed,
+   * as the note beside it says: what is rejected again stays out of what is sent.
    */
   async #isDone(pair: Pair, today: string): Promise<boolean> {
     const { frameBytes, reasonBytes, day, path } = pair;

@@ -96,7 +96,12 @@ describe('three brokers', () => {
     },
   );
 
-  test.each(arrangements('spool', 'spool and backup with replay'))(
+  // With a spool and no backup the others get 16 batches, no more: what waits for its partition fills the
+  // window of its stream.
+  const goingOn = arrangements('spool and backup with replay').filter(
+    (arrangement) => arrangement !== 'spool',
+  );
+  test.each(goingOn)(
     'of which one is away that alone has one partition of four, and Kahe is killed meanwhile: the three others go on: %s',
     async (arrangement) => {
       const topic = newTopicName('cluster-four');

@@ -199,6 +199,30 @@ describe('bindSocket', () => {
     expect(readdirSync(folder)).toEqual(['kahe.sock']);
   });
 
+  test('a live daemon is left alone, too, by a process that has no descriptor left to ask with', async () => {
+    await bind();
+    const { ino } = statSync(path);
+    const child = start(`
+      import { execFileSync } from 'node:child_process';
+      import { openSync } from 'node:fs';
+      import { bindSocket } from ${JSON.stringify(BIND)};
+      execFileSync('prlimit', ['--pid', String(process.pid), '--nofile=64:64']);
+      try { for (;;) openSync('/dev/null'); } catch {}
+      bindSocket({ setting: 'SOCKET', path: ${JSON.stringify(path)}, mode: 0o660, groupId: undefined }).catch(
+        (error) => process.send({ is: error.message }),
+      );
+    `);
+    try {
+      expect(await next(child)).toBe(
+        `SOCKET: it can't be found out whether a daemon listens on ${path}: EMFILE; remove it if none does, or choose another path`,
+      );
+    } finally {
+      child.kill();
+    }
+    expect(statSync(path).ino).toBe(ino);
+    expect(await connects()).toBe(true);
+  });
+
   test('a regular file is refused, and stays as it is', async () => {
     writeFileSync(path, 'precious');
     await expect(bind()).rejects.toThrow(ConfigError);

@@ -96,7 +96,12 @@ async function staleAt({ path, setting }: SocketPlace): Promise<Stats | undefine
   if (found === undefined) return undefined;
   if (!found.isSocket())
     throw new ConfigError(`${setting}: ${path} exists and is no socket; move it away or choose another path`);
-  switch (await answerOf(path)) {
+  const answer = await answerOf(path);
+  switch (answer) {
+    // Nobody is there, or it has gone meanwhile.
+    case 'ECONNREFUSED':
+    case 'ENOENT':
+      break;
     case 'EAGAIN':
     case undefined:
       throw new AlreadyRunningError(
@@ -109,6 +114,11 @@ async function staleAt({ path, setting }: SocketPlace): Promise<Stats | undefine
     case 'EPROTOTYPE':
       throw new ConfigError(
         `${setting}: another program listens on ${path}, which is a socket of another kind; stop it, or choose another path`,
+      );
+    // As EMFILE, when this process has no descriptor left to ask with: that says nothing of who listens.
+    default:
+      throw new ConfigError(
+        `${setting}: it can't be found out whether a daemon listens on ${path}: ${answer}; remove it if none does, or choose another path`,
       );
   }
   if (isOthers(path, found.uid))

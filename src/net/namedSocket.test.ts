@@ -1,6 +1,7 @@
 // A socket whose file goes while its server lives: it is bound again, who is connected or waits stays, and
 // what is not ours is left alone.
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -20,6 +21,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { asNobody } from '../../support/asNobody.js';
 import { FakeClock } from '../../support/fakeClock.js';
 import { Log } from '../log/log.js';
 import type { BoundSocket } from './boundSocket.js';
@@ -239,6 +241,42 @@ test('its folder is removed: it is bound again as soon as the folder is there', 
   await until(() => bound.problem === undefined);
   expect(await answer()).toBe('hello');
 });
+
+test.each([
+  [
+    'is closed to us',
+    (run: string) => chmodSync(run, 0),
+    /^ERROR SOCKET: can't make PATH\.lock: EACCES: .*; it belongs to .*mode 0000\. Until then/,
+  ],
+  [
+    'is a file now',
+    (run: string) => {
+      renameSync(run, `${run}.kept`);
+      writeFileSync(run, '');
+    },
+    /^ERROR SOCKET: can't make PATH\.lock: ENOTDIR: .*; the folder must exist and be writable\. Until then/,
+  ],
+] as const)(
+  'its folder %s: that is said once, and the end comes all the same',
+  async (_what, close, says) => {
+    const run = join(folder, 'run');
+    path = join(run, 'kahe.sock');
+    chmodSync(folder, 0o777);
+    await asNobody(async () => {
+      mkdirSync(run);
+      const bound = await bind();
+      close(run);
+      await until(() => lines.length > 0);
+      clock.advance(1_000);
+      for (let turn = 0; turn < 20; turn++) await nextTurn();
+      expect(lines).toEqual([expect.stringMatching(says)]);
+      expect(bound.problem).toContain('the folder must exist and be writable');
+      bound.unlink();
+      bound.close();
+      expect(clock.timers).toBe(0);
+    });
+  },
+);
 
 test('it is moved away and back: it leads here again', async () => {
   const bound = await bind();

@@ -98,7 +98,10 @@ class NamedSocket implements BoundSocket {
   }
 
   #lost(log: Log): void {
-    this.#problem = `${this.#name} ${this.#found() === 'nothing' ? 'is gone' : 'is another file now'}`;
+    const found = this.#found();
+    // Binding it again says why.
+    if (found === 'hidden') return;
+    this.#problem = `${this.#name} ${found === 'nothing' ? 'is gone' : 'is another file now'}`;
     log.warn(
       `${this.#problem}: something has removed the socket's file, such as a cleaner of old files. Kahe binds it again; open connections go on`,
     );
@@ -128,10 +131,15 @@ class NamedSocket implements BoundSocket {
     }
   }
 
-  #found(): 'nothing' | 'ours' | 'another' {
-    const found = lstatSync(this.#place.path, { throwIfNoEntry: false });
-    if (found === undefined) return 'nothing';
-    return found.dev === this.#file?.dev && found.ino === this.#file.ino ? 'ours' : 'another';
+  /** `hidden`: its folder lets nobody look. */
+  #found(): 'nothing' | 'ours' | 'another' | 'hidden' {
+    try {
+      const found = lstatSync(this.#place.path, { throwIfNoEntry: false });
+      if (found === undefined) return 'nothing';
+      return found.dev === this.#file?.dev && found.ino === this.#file.ino ? 'ours' : 'another';
+    } catch {
+      return 'hidden';
+    }
   }
 
   get #name(): string {

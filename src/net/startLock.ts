@@ -10,7 +10,9 @@ export type Unlock = () => void;
 
 /** A starter holds the lock for milliseconds; one older than this is of a starter that died. */
 const STALE_MS = 10_000;
-const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY', 'ENOTDIR']);
+const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY']);
+/** Another user's lock in a folder like /tmp, and a file in the lock's place; also what a folder says that is none. */
+const TAKEN_IF_THERE: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTDIR']);
 
 /**
  * Those that this process holds: any other lock with its number is of an earlier process, as in a container,
@@ -111,12 +113,18 @@ function isHolderDead(path: string): boolean {
   }
 }
 
-/** Another user's lock in a folder like /tmp gives no way: EPERM. */
 function isTaken(error: unknown, path: string): boolean {
-  return (
-    TAKEN.has(errnoOf(error)) ||
-    (errnoOf(error) === 'EPERM' && lstatSync(path, { throwIfNoEntry: false }) !== undefined)
-  );
+  const code = errnoOf(error);
+  return TAKEN.has(code) || (TAKEN_IF_THERE.has(code) && isThere(path));
+}
+
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function ownerHint(error: unknown, folder: string): string {

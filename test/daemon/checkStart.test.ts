@@ -51,6 +51,11 @@ describe('a start that fails', () => {
       { SOCKET: '/sys/kernel/kahe.sock' },
       /SOCKET: .*\/sys\/kernel.*must exist and be writable/,
     ],
+    [
+      'the socket lies in what is no folder',
+      { SOCKET: './buckets.json/kahe.sock' },
+      /SOCKET: can't make .*kahe\.sock\.lock: ENOTDIR: .*; the folder must exist and be writable/,
+    ],
     ["the socket's path is too long", { SOCKET: `/tmp/${'k'.repeat(103)}` }, /SOCKET: .*has 108 bytes/],
     [
       "a file is in the socket's place",

@@ -9,7 +9,7 @@ import { Log } from '../src/log/log.js';
 import { MemoryBudget } from '../src/memory/memoryBudget.js';
 import { Cluster } from '../src/kafka/cluster.js';
 import { KafkaStream } from '../src/streams/kafka/kafkaStream.js';
-import { Permits } from '../src/streams/kafka/permits.js';
+import { Semaphore } from '../src/streams/kafka/semaphore.js';
 import { Sender } from '../src/streams/kafka/sender.js';
 import { parseKafkaSettings, type KafkaSettings } from '../src/config/kafka/settings.js';
 import { DeliveryError, type Settled } from '../src/streams/stream.js';
@@ -60,7 +60,7 @@ export class KafkaWorkbench {
       messages: framesIn(Buffer.from(bytes.slice(start, end))).map(({ message }) => message),
     });
   });
-  readonly #permits = new Permits(2);
+  readonly #semaphore = new Semaphore(2);
   readonly #clusters = new Map<string, { readonly cluster: Cluster; readonly sender: Sender }>();
   readonly #streams: KafkaStream[] = [];
   readonly #clock: Clock;
@@ -85,7 +85,7 @@ export class KafkaWorkbench {
       sender,
       budget,
       rejected,
-      permits: this.#permits,
+      semaphore: this.#semaphore,
       log,
       watch,
       clock: this.#clock,

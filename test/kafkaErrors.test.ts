@@ -5,16 +5,16 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { ERROR_CODES, errorName, verdictOf, type Verdict } from '../src/kafka/errorCodes.js';
+import { ERROR_CODES, errorName, actionFor, type ErrorAction } from '../src/kafka/errorCodes.js';
 import { firstTable, quoted, section } from './docs/markdown.js';
 import { KAFKA_CLASSES, fetchKafka } from '../support/kafkaNode.js';
 
-const WORDS: Readonly<Record<Verdict, string>> = {
+const WORDS: Readonly<Record<ErrorAction, string>> = {
   delivered: 'delivered',
-  again: 'again',
-  later: 'later',
-  person: 'by a person',
-  never: 'never',
+  retry: 'again',
+  retryLater: 'later',
+  waitForTopic: 'by a person',
+  split: 'never',
 };
 const page = readFileSync(path.resolve(import.meta.dirname, '../docs/kafka-errors.md'), 'utf8');
 
@@ -42,21 +42,21 @@ test('the page has a row for each code, with what becomes of it and what a perso
     advice,
   ]);
   expect(rows).toEqual(
-    ERROR_CODES.map(({ code, name, verdict, advice }) => [
+    ERROR_CODES.map(({ code, name, action, advice }) => [
       code,
       name,
-      WORDS[verdict],
+      WORDS[action],
       advice === '' ? '–' : advice,
     ]),
   );
 });
 
 test('what a person can do stands beside what waits for a person, and what was rejected, alone', () => {
-  for (const { name, verdict, advice } of ERROR_CODES)
-    expect([name, advice !== '']).toEqual([name, verdict === 'person' || verdict === 'never']);
+  for (const { name, action, advice } of ERROR_CODES)
+    expect([name, advice !== '']).toEqual([name, action === 'waitForTopic' || action === 'split']);
 });
 
 test('a code that Kafka did not have yet is tried again', () => {
   const unknown = Math.max(...ERROR_CODES.map(({ code }) => code)) + 1;
-  expect([verdictOf(unknown), errorName(unknown)]).toEqual(['again', `error code ${unknown}`]);
+  expect([actionFor(unknown), errorName(unknown)]).toEqual(['retry', `error code ${unknown}`]);
 });

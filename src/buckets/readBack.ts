@@ -2,7 +2,7 @@
 // but not for ever.
 import type { Clock } from '../clock.js';
 import { errnoOf } from '../disk/fileSystem.js';
-import { explained, isPassing } from '../disk/ioAdvice.js';
+import { explained, isTransient } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
 import type { Spool } from '../spool/spool.js';
@@ -49,7 +49,7 @@ export async function readBack(
 }
 
 function isWorthAnotherTry(error: unknown, tries: number): boolean {
-  return errnoOf(error) !== 'ENOENT' && (isPassing(error) || tries < TRIES);
+  return errnoOf(error) !== 'ENOENT' && (isTransient(error) || tries < TRIES);
 }
 
 function giveUp(path: string, error: unknown, log: Log): ReadBack {

@@ -9,7 +9,7 @@ import { plural } from '../plural.js';
 import type { KafkaBroker } from '../config/kafka/brokerList.js';
 import { Cluster, type TopicLayout } from '../kafka/cluster.js';
 import { KafkaFailure } from '../kafka/failure.js';
-import { Link } from '../kafka/link.js';
+import { BrokerConnection } from '../kafka/brokerConnection.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
 import { targetsOf } from './checkPlaces.js';
 import { type Probed, failure, ok, warning } from './probed.js';
@@ -125,7 +125,7 @@ async function probeBroker(
   }: { readonly nodeId: number; readonly broker: KafkaBroker; readonly leads: readonly string[] | undefined },
 ): Promise<Problem | undefined> {
   try {
-    await withinDeadline(cluster.link(nodeId));
+    await withinDeadline(cluster.connection(nodeId));
     return undefined;
   } catch (error) {
     const told = `node ${nodeId} of the cluster says that it is ${nameOf(broker)} (its advertised.listeners): ${messageOf(error)}`;
@@ -147,8 +147,8 @@ function otherServers({ bootstrapServers }: KafkaSettings, cluster: Cluster): re
 /** Others of bootstrap.servers work. @returns undefined: this one too */
 async function probeServer(server: KafkaBroker, settings: KafkaSettings): Promise<Problem | undefined> {
   try {
-    const link = await withinDeadline(Link.open(server, settings, QUIET));
-    link.destroy(new KafkaFailure('CONNECTION', 'it was a check'));
+    const connection = await withinDeadline(BrokerConnection.open(server, settings, QUIET));
+    connection.destroy(new KafkaFailure('CONNECTION', 'it was a check'));
     return undefined;
   } catch (error) {
     return {

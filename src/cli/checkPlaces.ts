@@ -17,7 +17,7 @@ import { tryToBind } from '../net/bind.js';
 import { groupId } from '../net/names.js';
 import { trySpool } from '../spool/trial.js';
 import { compressorFor } from '../streams/kafka/compression.js';
-import { Permits } from '../streams/kafka/permits.js';
+import { Semaphore } from '../streams/kafka/semaphore.js';
 import { isListenedAt, madeBySystemd } from '../systemd/units.js';
 import type { Io } from './io.js';
 import { type Probed, failure, ok, warning } from './probed.js';
@@ -158,7 +158,7 @@ async function tryCodecs(buckets: BucketsConfig): Promise<Probed[]> {
       const { compressionCodec, compressionLevel } = target.settings;
       try {
         await (
-          await compressorFor(compressionCodec, compressionLevel, new Permits(1))
+          await compressorFor(compressionCodec, compressionLevel, new Semaphore(1))
         )(SAMPLE);
         return undefined;
       } catch (error) {

@@ -219,7 +219,7 @@ export class Daemon {
       spool: this.#early.spool,
       rejected: this.#rejected,
       discards: this.#discards.counts,
-      kafka: this.#streams.kafkaFigures,
+      kafka: this.#streams.brokerStats,
       buckets: this.#looks.snapshots,
       unreachable: this.unreachable,
       eventLoopDelay: this.#parts.admin?.eventLoopDelay,

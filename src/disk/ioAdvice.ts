@@ -23,12 +23,12 @@ export function explained(error: unknown): string {
 }
 
 /** What keeps a file from being read or written just now and has nothing to do with the file. */
-export function isPassing(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR'].includes(errnoOf(error) ?? '');
 }
 
 /** Errors at start that only a person mends; any other may pass, as a full disk may. */
-export function needsAPerson(error: unknown): boolean {
+export function needsOperator(error: unknown): boolean {
   return ['EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(
     errnoOf(error) ?? '',
   );

@@ -6,7 +6,7 @@ export const LATENCY_BOUNDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ] as const;
 
-export class BrokerFigures {
+export class BrokerCounters {
   /** Produce requests that were sent, and the bytes of their record batches. */
   requests = 0;
   bytes = 0;
@@ -38,18 +38,18 @@ export class BrokerFigures {
   }
 }
 
-export class KafkaFigures {
-  readonly #brokers = new Map<string, BrokerFigures>();
+export class BrokerStats {
+  readonly #brokers = new Map<string, BrokerCounters>();
 
   /** By `host:port`. */
-  get brokers(): ReadonlyMap<string, Readonly<BrokerFigures>> {
+  get brokers(): ReadonlyMap<string, Readonly<BrokerCounters>> {
     return this.#brokers;
   }
 
-  of({ host, port }: { readonly host: string; readonly port: number }): BrokerFigures {
+  of({ host, port }: { readonly host: string; readonly port: number }): BrokerCounters {
     const name = `${host}:${port}`;
-    let figures = this.#brokers.get(name);
-    if (figures === undefined) this.#brokers.set(name, (figures = new BrokerFigures()));
-    return figures;
+    let counters = this.#brokers.get(name);
+    if (counters === undefined) this.#brokers.set(name, (counters = new BrokerCounters()));
+    return counters;
   }
 }

@@ -6,8 +6,13 @@ import type { Log } from '../log/log.js';
 import type { KafkaBroker } from '../config/kafka/brokerList.js';
 import { errorText } from './errorCodes.js';
 import { KafkaFailure } from './failure.js';
-import { KafkaFigures } from './brokerStats.js';
-import { Link, type LinkSettings, type Metadata, type TopicMetadata } from './link.js';
+import { BrokerStats } from './brokerStats.js';
+import {
+  BrokerConnection,
+  type ConnectionSettings,
+  type Metadata,
+  type TopicMetadata,
+} from './brokerConnection.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
 
 export interface TopicLayout {
@@ -16,7 +21,7 @@ export interface TopicLayout {
   readonly fetchedAtMs: number;
 }
 
-export type ClusterSettings = LinkSettings &
+export type ClusterSettings = ConnectionSettings &
   Pick<KafkaSettings, 'bootstrapServers' | 'clusterKey' | 'retryBackoffMs' | 'retryBackoffMaxMs'>;
 
 interface Waiter {
@@ -41,11 +46,11 @@ export class Cluster {
   readonly #clock: Clock;
   #nodes: ReadonlyMap<number, KafkaBroker> = new Map();
   readonly #layouts = new Map<string, TopicLayout>();
-  readonly #links = new Map<number, Promise<Link>>();
+  readonly #connections = new Map<number, Promise<BrokerConnection>>();
   /**
    * Metadata has a connection of its own: on one that produces, a broker lets it wait for acknowledgements.
    */
-  #metadataLink: Link | undefined;
+  #metadataConnection: BrokerConnection | undefined;
   #nextBootstrap = 0;
   #wanted = new Map<string, Waiter[]>();
   #isAsking = false;
@@ -57,7 +62,7 @@ export class Cluster {
     settings: ClusterSettings,
     log: Log,
     clock: Clock,
-    readonly figures = new KafkaFigures(),
+    readonly stats = new BrokerStats(),
   ) {
     this.#settings = settings;
     this.#log = log;
@@ -97,7 +102,7 @@ export class Cluster {
       ...holds.map((hold) => (hold === undefined || hold.failure.code === 'AUTH' ? 0 : this.#leftMs(hold))),
     );
     // A timer may end a millisecond before the clock says so.
-    if (waitMs > 0 && this.#metadataLink?.isOpen !== true)
+    if (waitMs > 0 && this.#metadataConnection?.isOpen !== true)
       await new Promise<void>((resolve) => void this.#clock.after(waitMs + 1, resolve));
     return this.refresh(topic);
   }
@@ -106,24 +111,24 @@ export class Cluster {
    * The connection to a node, made when there is none.
    * @throws {KafkaFailure}
    */
-  async link(nodeId: number): Promise<Link> {
-    const known = this.#links.get(nodeId);
+  async connection(nodeId: number): Promise<BrokerConnection> {
+    const known = this.#connections.get(nodeId);
     if (known !== undefined) {
-      const link = await known;
-      if (link.isOpen) return link;
-      if (this.#links.get(nodeId) === known) {
-        this.#links.delete(nodeId);
+      const connection = await known;
+      if (connection.isOpen) return connection;
+      if (this.#connections.get(nodeId) === known) {
+        this.#connections.delete(nodeId);
         this.#refreshLedBy(nodeId);
       }
-      return this.link(nodeId);
+      return this.connection(nodeId);
     }
     const broker = this.#nodes.get(nodeId);
     if (broker === undefined)
       throw new KafkaFailure('CONNECTION', `node ${nodeId} is not part of the cluster just now`);
     const opening = this.#open(broker);
-    this.#links.set(nodeId, opening);
+    this.#connections.set(nodeId, opening);
     opening.catch(() => {
-      if (this.#links.get(nodeId) === opening) this.#links.delete(nodeId);
+      if (this.#connections.get(nodeId) === opening) this.#connections.delete(nodeId);
     });
     return opening;
   }
@@ -132,13 +137,13 @@ export class Cluster {
   close(): void {
     this.#isClosed = true;
     const why = new KafkaFailure('CONNECTION', 'the cluster was closed');
-    this.#metadataLink?.destroy(why);
-    for (const link of this.#links.values())
-      link.then(
+    this.#metadataConnection?.destroy(why);
+    for (const connection of this.#connections.values())
+      connection.then(
         (open) => open.destroy(why),
         () => undefined,
       );
-    this.#links.clear();
+    this.#connections.clear();
   }
 
   async #ask(): Promise<void> {
@@ -157,9 +162,9 @@ export class Cluster {
   }
 
   async #fetch(topics: readonly string[]): Promise<Metadata> {
-    if (this.#metadataLink?.isOpen !== true) this.#metadataLink = await this.#openAny();
+    if (this.#metadataConnection?.isOpen !== true) this.#metadataConnection = await this.#openAny();
     try {
-      return await this.#metadataLink.metadata(topics);
+      return await this.#metadataConnection.metadata(topics);
     } catch (error) {
       // It lets us in and then says nothing: the next try is another's.
       this.#nextBootstrap++;
@@ -214,24 +219,24 @@ export class Cluster {
       const now = nodes.get(nodeId);
       if (now === undefined || (now.host === host && now.port === port)) continue;
       const why = new KafkaFailure('CONNECTION', `node ${nodeId} has moved to ${now.host}:${now.port}`);
-      this.#links.get(nodeId)?.then(
-        (link) => link.destroy(why),
+      this.#connections.get(nodeId)?.then(
+        (connection) => connection.destroy(why),
         () => undefined,
       );
-      this.#links.delete(nodeId);
+      this.#connections.delete(nodeId);
     }
   }
 
   /** A connection to whichever broker answers first, bootstrap servers and known nodes in turn. */
-  async #openAny(): Promise<Link> {
+  async #openAny(): Promise<BrokerConnection> {
     const brokers = this.#brokers();
     const failures: KafkaFailure[] = [];
     for (let i = 0; i < brokers.length; i++) {
       const broker = brokers[(this.#nextBootstrap + i) % brokers.length]!;
       try {
-        const link = await this.#open(broker);
+        const connection = await this.#open(broker);
         this.#nextBootstrap += i;
-        return link;
+        return connection;
       } catch (error) {
         failures.push(error as KafkaFailure);
       }
@@ -243,38 +248,38 @@ export class Cluster {
     return unique([...this.#settings.bootstrapServers, ...this.#nodes.values()]);
   }
 
-  async #open(broker: KafkaBroker): Promise<Link> {
+  async #open(broker: KafkaBroker): Promise<BrokerConnection> {
     this.#refuseIfClosed();
     const name = `${broker.host}:${broker.port}`;
     const held = this.#backOff.get(name);
     // Answering with the last failure is as good as a new one, and costs the broker nothing.
     if (held !== undefined && this.#leftMs(held) > 0) throw held.failure;
     try {
-      const link = await Link.open(broker, this.#settings, this.#log);
-      this.#refuseIfClosed(link);
+      const connection = await BrokerConnection.open(broker, this.#settings, this.#log);
+      this.#refuseIfClosed(connection);
       this.#backOff.delete(name);
-      this.#count(link);
+      this.#count(connection);
       this.#log.debug(`connected to ${name}`);
-      return link;
+      return connection;
     } catch (error) {
       const failure = error as KafkaFailure;
-      this.figures.of(broker).failed(failure.code);
+      this.stats.of(broker).failed(failure.code);
       this.#holdBack(name, failure, held?.waitMs ?? 0);
       throw failure;
     }
   }
 
-  #count(link: Link): void {
-    const figures = this.figures.of(link.broker);
-    figures.opened++;
-    figures.open++;
-    link.onClosed(() => figures.open--);
+  #count(connection: BrokerConnection): void {
+    const counters = this.stats.of(connection.broker);
+    counters.opened++;
+    counters.open++;
+    connection.onClosed(() => counters.open--);
   }
 
-  #refuseIfClosed(link?: Link): void {
+  #refuseIfClosed(connection?: BrokerConnection): void {
     if (!this.#isClosed) return;
     const why = new KafkaFailure('CONNECTION', 'the cluster was closed');
-    link?.destroy(why);
+    connection?.destroy(why);
     throw why;
   }
 

@@ -3,29 +3,30 @@
 // itself ever takes it off the way to its topic. A code that is not here is tried again.
 
 /**
- * What an error means for the record batch that it came for: `again` the same bytes, as soon as who leads has
- * been looked up · `later` likewise, after the longest wait · `person` likewise, and it concerns the topic as
- * a whole: no time changes it, somebody must · `never` some frame of it will never do: it is sent in halves,
- * until what is refused is one frame, which is rejected.
+ * What is done with the record batch that an error came for.
+ * `retry`: the same bytes, as soon as the leader has been looked up.
+ * `retryLater`: the same bytes, after the longest wait.
+ * `waitForTopic`: retried too, but the error concerns the topic as a whole: somebody must change it.
+ * `split`: some frame can never be delivered. Halves are sent, until what is refused is one frame: it is rejected.
  */
-export type Verdict = 'delivered' | 'again' | 'later' | 'person' | 'never';
+export type ErrorAction = 'delivered' | 'retry' | 'retryLater' | 'waitForTopic' | 'split';
 
 export interface ErrorCode {
   readonly code: number;
   /** As Kafka has it: `MESSAGE_TOO_LARGE`. */
   readonly name: string;
-  readonly verdict: Verdict;
+  readonly action: ErrorAction;
   /** What a person can do about it; '' for what passes by itself. */
   readonly advice: string;
 }
 
 export const INVALID_TIMESTAMP = 32;
 
-const PASSING: Readonly<Record<'delivered' | 'again' | 'later', string>> = {
+const TRANSIENT: Readonly<Record<'delivered' | 'retry' | 'retryLater', string>> = {
   delivered: '0 NONE',
-  later: `
+  retryLater: `
     20 NOT_ENOUGH_REPLICAS_AFTER_APPEND 56 KAFKA_STORAGE_ERROR 89 THROTTLING_QUOTA_EXCEEDED`,
-  again: `
+  retry: `
     -1 UNKNOWN_SERVER_ERROR 1 OFFSET_OUT_OF_RANGE 2 CORRUPT_MESSAGE 4 INVALID_FETCH_SIZE 5 LEADER_NOT_AVAILABLE
     6 NOT_LEADER_OR_FOLLOWER 7 REQUEST_TIMED_OUT 8 BROKER_NOT_AVAILABLE 9 REPLICA_NOT_AVAILABLE 11 STALE_CONTROLLER_EPOCH
     12 OFFSET_METADATA_TOO_LARGE 13 NETWORK_EXCEPTION 14 COORDINATOR_LOAD_IN_PROGRESS 15 COORDINATOR_NOT_AVAILABLE
@@ -52,7 +53,7 @@ const PASSING: Readonly<Record<'delivered' | 'again' | 'later', string>> = {
 };
 
 /** By what a person can do. It concerns every frame of the topic, so they wait. */
-const FOR_A_PERSON: Readonly<Record<string, string>> = {
+const OF_THE_TOPIC: Readonly<Record<string, string>> = {
   'make the topic, or set allow.auto.create.topics': '3 UNKNOWN_TOPIC_OR_PARTITION',
   'no client may write to a topic of this name: give the bucket another one': '17 INVALID_TOPIC_EXCEPTION',
   'set acks to all': '21 INVALID_REQUIRED_ACKS',
@@ -90,15 +91,15 @@ const OF_A_FRAME: Readonly<Record<string, string>> = {
 
 /** Source: kafka.apache.org/protocol#protocol_error_codes; a test compares it with Kafka's own. */
 export const ERROR_CODES: readonly ErrorCode[] = [
-  ...Object.entries(PASSING).flatMap(([verdict, codes]) => rows(codes, verdict as Verdict, '')),
-  ...Object.entries(FOR_A_PERSON).flatMap(([advice, codes]) => rows(codes, 'person', advice)),
-  ...Object.entries(OF_A_FRAME).flatMap(([advice, codes]) => rows(codes, 'never', advice)),
+  ...Object.entries(TRANSIENT).flatMap(([action, codes]) => rows(codes, action as ErrorAction, '')),
+  ...Object.entries(OF_THE_TOPIC).flatMap(([advice, codes]) => rows(codes, 'waitForTopic', advice)),
+  ...Object.entries(OF_A_FRAME).flatMap(([advice, codes]) => rows(codes, 'split', advice)),
 ].sort((a, b) => a.code - b.code);
 
 const BY_CODE: ReadonlyMap<number, ErrorCode> = new Map(ERROR_CODES.map((row) => [row.code, row]));
 
-export function verdictOf(errorCode: number): Verdict {
-  return BY_CODE.get(errorCode)?.verdict ?? 'again';
+export function actionFor(errorCode: number): ErrorAction {
+  return BY_CODE.get(errorCode)?.action ?? 'retry';
 }
 
 /** The error's name for people, as `MESSAGE_TOO_LARGE`. */
@@ -109,14 +110,14 @@ export function errorName(errorCode: number): string {
 /** Its name, and what a person can do about it, when frames wait for that. */
 export function errorText(errorCode: number): string {
   const row = BY_CODE.get(errorCode);
-  return row?.verdict === 'person' ? `${row.name} (${row.advice})` : errorName(errorCode);
+  return row?.action === 'waitForTopic' ? `${row.name} (${row.advice})` : errorName(errorCode);
 }
 
-function rows(codes: string, verdict: Verdict, advice: string): ErrorCode[] {
+function rows(codes: string, action: ErrorAction, advice: string): ErrorCode[] {
   return [...codes.matchAll(/(-?\d+) (\w+)/g)].map(([, code, name]) => ({
     code: Number(code),
     name: name!,
-    verdict,
+    action,
     advice,
   }));
 }

@@ -15,7 +15,7 @@ import type { BucketKey } from '../frames/bucketName.js';
 import { ConfigError } from '../errors.js';
 import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
-import { explained, isDiskFull, needsAPerson } from '../disk/ioAdvice.js';
+import { explained, isDiskFull, needsOperator } from '../disk/ioAdvice.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../memory/readTurns.js';
@@ -179,7 +179,7 @@ export class Spool {
     try {
       await proveWritable(this.#fs, path, 0);
     } catch (error) {
-      if (needsAPerson(error)) throw error;
+      if (needsOperator(error)) throw error;
       this.#log.warn(
         `${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or mend the disk`,
       );

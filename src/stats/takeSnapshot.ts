@@ -8,7 +8,7 @@ import type { RejectedStore } from '../losses/rejectedStore.js';
 import type { SocketCounts } from '../doors/socket/client.js';
 import type { Spool } from '../spool/spool.js';
 import { type Account } from '../streams/account.js';
-import { type KafkaFigures, LATENCY_BOUNDS } from '../kafka/brokerStats.js';
+import { type BrokerStats, LATENCY_BOUNDS } from '../kafka/brokerStats.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
 import { added, bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
 import { processFigures } from './processFigures.js';
@@ -26,7 +26,7 @@ export interface SnapshotParts {
   readonly spool: Spool | undefined;
   readonly rejected: RejectedStore;
   readonly discards: readonly Readonly<DiscardCount>[];
-  readonly kafka: KafkaFigures;
+  readonly kafka: BrokerStats;
   readonly buckets: readonly BucketSnapshot[];
   readonly eventLoopDelay: EventLoopDelay | undefined;
   readonly reloads: ReloadFigures | undefined;

@@ -8,9 +8,9 @@ import type { FileSettings } from '../config/fileSettings.js';
 import { FileStream } from './file/fileStream.js';
 import type { DiscardedFile } from './file/ownFiles.js';
 import { Cluster } from '../kafka/cluster.js';
-import { KafkaFigures } from '../kafka/brokerStats.js';
+import { BrokerStats } from '../kafka/brokerStats.js';
 import { KafkaStream } from './kafka/kafkaStream.js';
-import { Permits } from './kafka/permits.js';
+import { Semaphore } from './kafka/semaphore.js';
 import { Sender } from './kafka/sender.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
 import type { Stream } from './stream.js';
@@ -44,12 +44,12 @@ export interface StreamMakerParts {
 export class StreamMaker {
   readonly #clusters = new Map<string, { cluster: Cluster; sender: Sender; users: number }>();
 
-  readonly #permits: Permits;
+  readonly #semaphore: Semaphore;
   /** Of all clusters. */
-  readonly kafkaFigures = new KafkaFigures();
+  readonly brokerStats = new BrokerStats();
 
   constructor(readonly parts: StreamMakerParts) {
-    this.#permits = new Permits(parts.maxCpus);
+    this.#semaphore = new Semaphore(parts.maxCpus);
   }
 
   make(config: StreamConfig | BackupConfig, place: StreamPlace): Stream {
@@ -73,7 +73,7 @@ export class StreamMaker {
       sender: shared.sender,
       budget,
       rejected,
-      permits: this.#permits,
+      semaphore: this.#semaphore,
       log,
       clock,
       onClosed,
@@ -84,7 +84,7 @@ export class StreamMaker {
   #share(settings: KafkaSettings): { cluster: Cluster; sender: Sender } {
     let shared = this.#clusters.get(settings.clusterKey);
     if (shared === undefined) {
-      const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock, this.kafkaFigures);
+      const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock, this.brokerStats);
       this.#clusters.set(settings.clusterKey, (shared = { cluster, sender: new Sender(cluster), users: 0 }));
     }
     shared.users++;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { parseMetrics } from '../../../support/adminDoor.js';
 import { bucketSnapshot, snapshot, streamSnapshot } from '../../../support/snapshots.js';
 import { newAccount } from '../../streams/account.js';
-import { BrokerFigures, LATENCY_BOUNDS } from '../../kafka/brokerStats.js';
+import { BrokerCounters, LATENCY_BOUNDS } from '../../kafka/brokerStats.js';
 import { Metrics } from './metrics.js';
 import type { BrokerSnapshot, Snapshot } from '../snapshot.js';
 
@@ -10,7 +10,7 @@ const metrics = new Metrics();
 const of = async (shown: Snapshot): Promise<Map<string, number>> => parseMetrics(await metrics.text(shown));
 
 function broker(latenciesMs: readonly number[]): BrokerSnapshot {
-  const figures = new BrokerFigures();
+  const figures = new BrokerCounters();
   for (const ms of latenciesMs) figures.answered(ms);
   figures.failed('TIMEOUT');
   const { requests, recordBatches, bytes, latency, latencySumSeconds, open, opened } = figures;

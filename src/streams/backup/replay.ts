@@ -4,7 +4,7 @@
 // put there, or put in the place of one, is left alone. Frames of a partition that is away are kept in the
 // backup, in the place of the file that they were read from, before it counts as sent; the others go on.
 import type { ReadTurns } from '../../memory/readTurns.js';
-import { explained, isPassing } from '../../disk/ioAdvice.js';
+import { explained, isTransient } from '../../disk/ioAdvice.js';
 import type { OpenFile } from '../../disk/fileSystem.js';
 import type { Batch } from '../../frames/batch.js';
 import type { Log } from '../../log/log.js';
@@ -284,7 +284,7 @@ export class Replay implements BackupReplay {
     } catch (error) {
       await this.#leaveFile();
       if (
-        isPassing(error) ||
+        isTransient(error) ||
         !(await this.#options.backup.own.isThere()) ||
         ++this.#failedReads < READS_TRIED
       )

@@ -10,7 +10,7 @@ import { checkTemplate } from './fileName.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import type { FileSystem } from '../../disk/fileSystem.js';
 import { syncing } from '../../disk/syncing.js';
-import { explained, needsAPerson } from '../../disk/ioAdvice.js';
+import { explained, needsOperator } from '../../disk/ioAdvice.js';
 import { FilesInUse, OwnFiles } from './ownFiles.js';
 import type { DiscardedFile, OwnFile } from './ownFiles.js';
 import { KeptFrames } from './keptFrames.js';
@@ -131,7 +131,7 @@ export class FileStream implements Stream {
     try {
       await this.#files.load();
     } catch (error) {
-      if (needsAPerson(error))
+      if (needsOperator(error))
         throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, {
           cause: error,
         });

@@ -604,7 +604,7 @@ describe('KafkaStream: the deadline', () => {
     expect((await write(stream, 'one', numbered(5))).settled.delivered).toBe(5);
   });
 
-  it.each(ERROR_CODES.filter(({ verdict }) => verdict === 'person'))(
+  it.each(ERROR_CODES.filter(({ action }) => action === 'waitForTopic'))(
     '$name is REFUSED then, says what to do, and nothing is dropped',
     async ({ name, code, advice }) => {
       cluster.always.Produce = { kind: 'error', code };
@@ -885,7 +885,7 @@ describe('KafkaStream: little memory', () => {
     expect(own.budget.takeEncoded(1e9)).toBe(true);
   });
 
-  it('closes at once while lanes wait for room', async () => {
+  it('closes at once while queues wait for room', async () => {
     const own = new KafkaWorkbench({ limitBytes: 200_000 });
     cluster.setTopic(
       'wide',

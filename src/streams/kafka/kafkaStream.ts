@@ -1,5 +1,5 @@
-// A bucket's way to its Kafka topic. A batch is spread over lanes, one a partition; it is settled when all
-// its parts are. When a lane's deadline passes and other partitions can be written, its partition is away:
+// A bucket's way to its Kafka topic. A batch is spread over queues, one a partition; it is settled when all
+// its parts are. When a queue's deadline passes and other partitions can be written, its partition is away:
 // its frames are handed back, and only those. Otherwise the stream has failed: nothing more is sent, and
 // every write hands back what was not delivered, in order.
 import { plural } from '../../plural.js';
@@ -13,10 +13,11 @@ import { type RejectedEnd, type RejectedFrames, cantBeKept } from '../../losses/
 import type { StreamWatch } from '../streamStats.js';
 import { AwayPartitions } from './awayPartitions.js';
 import type { Cluster, TopicLayout } from '../../kafka/cluster.js';
-import { type Compress, CompressionGauge, codecId, compressorFor } from './compression.js';
+import { AdaptiveCompression } from './adaptiveCompression.js';
+import { type Compress, codecId, compressorFor } from './compression.js';
 import { KafkaFailure } from '../../kafka/failure.js';
-import { Lane, type LaneFailure } from './lane.js';
-import type { Permits } from './permits.js';
+import { PartitionQueue, type PartitionFailure } from './partitionQueue.js';
+import type { Semaphore } from './semaphore.js';
 import { partitionerNamed } from './partitioner.js';
 import { addIndexes, keylessOf, partitionBatch, rangeOf } from './partitioning.js';
 import type { FramePlace, FrameRange } from './recordBatch.js';
@@ -41,7 +42,7 @@ export interface KafkaStreamOptions {
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
   /** For compressing on libuv's threads; shared by all streams. */
-  readonly permits: Permits;
+  readonly semaphore: Semaphore;
   readonly log: Log;
   readonly clock: Clock;
   readonly random?: () => number;
@@ -89,10 +90,10 @@ export class KafkaStream implements Stream {
   readonly depth = 8;
   readonly #options: KafkaStreamOptions;
   readonly #random: () => number;
-  readonly #lanes = new Map<number, Lane>();
+  readonly #queues = new Map<number, PartitionQueue>();
   #encoder: RecordEncoder | undefined;
   #compress: Compress | undefined;
-  readonly #gauge = new CompressionGauge();
+  readonly #adaptive = new AdaptiveCompression();
   #writes: Write[] = [];
   #failure: StreamFailure | undefined;
   readonly #away: AwayPartitions;
@@ -132,7 +133,7 @@ export class KafkaStream implements Stream {
     this.#compress =
       compressionCodec === 'none'
         ? undefined
-        : await compressorFor(compressionCodec, compressionLevel, this.#options.permits);
+        : await compressorFor(compressionCodec, compressionLevel, this.#options.semaphore);
     this.#encoder = recordEncoder();
     this.#isOpen = true;
   }
@@ -173,8 +174,8 @@ export class KafkaStream implements Stream {
     }
     if (this.#writes.length > 0)
       throw new Error('answers to what was sent before the failure are still awaited');
-    // Lanes of a failed stream hold nothing; new ones start with no history.
-    this.#lanes.clear();
+    // Queues of a failed stream hold nothing; new ones start with no history.
+    this.#queues.clear();
     this.#failure = undefined;
     this.#away.reset(away);
   }
@@ -184,7 +185,7 @@ export class KafkaStream implements Stream {
     const { cluster, topic } = this.#options;
     const nodes = [...new Set(leaders)].filter((leader) => leader !== NO_LEADER);
     const problems = await Promise.all(
-      nodes.map(async (node) => cluster.link(node).then(() => undefined, whyUnreached)),
+      nodes.map(async (node) => cluster.connection(node).then(() => undefined, whyUnreached)),
     );
     const why = new Map(nodes.map((node, i) => [node, problems[i]]));
     why.set(NO_LEADER, nodes.length > 0 ? 'it has no leader' : `no partition of topic ${topic} has a leader`);
@@ -250,7 +251,7 @@ export class KafkaStream implements Stream {
   }
 
   #push(write: Write, partition: number, range: FrameRange): void {
-    this.#lane(partition).push({
+    this.#queue(partition).push({
       range,
       onDelivered: (frames) => {
         this.#deliveredMs = this.#options.clock.now();
@@ -273,11 +274,11 @@ export class KafkaStream implements Stream {
     return others[draw % others.length] ?? drawn;
   }
 
-  #lane(partition: number): Lane {
-    const known = this.#lanes.get(partition);
+  #queue(partition: number): PartitionQueue {
+    const known = this.#queues.get(partition);
     if (known !== undefined) return known;
     const { settings, topic, budget, clock } = this.#options;
-    const lane = new Lane({
+    const queue = new PartitionQueue({
       ...settings,
       topic,
       partition,
@@ -293,7 +294,7 @@ export class KafkaStream implements Stream {
       encoder: this.#encoder!,
       codecId: codecId(settings.compressionCodec),
       compress: this.#compress,
-      gauge: this.#gauge,
+      adaptive: this.#adaptive,
       budget,
       clock,
       random: this.#random,
@@ -302,45 +303,45 @@ export class KafkaStream implements Stream {
         this.#doOthersGoOn(failed, failure)
           ? this.#putAway(failed, failure.message)
           : this.#fail(failure, false),
-      onQuiet: () => this.#finishFailing(),
+      onIdle: () => this.#finishFailing(),
       onRetry: (reason) => this.#logRetry(reason),
       onRetimed: (frames) => this.#onRetimed(frames),
     });
-    this.#lanes.set(partition, lane);
-    return lane;
+    this.#queues.set(partition, queue);
+    return queue;
   }
 
   /**
-   * Brings a lane to the node that leads it; who that is, is asked again when the last answer was doubtful.
+   * Brings a queue to the node that leads it; who that is, is asked again when the last answer was doubtful.
    */
-  #offer(lane: Lane, refresh: boolean): void {
+  #offer(queue: PartitionQueue, refresh: boolean): void {
     const { cluster, sender, topic } = this.#options;
-    const leader = refresh ? undefined : cluster.layout(topic)?.leaders[lane.partition];
-    if (leader !== undefined && leader >= 0) return sender.offer(leader, lane);
+    const leader = refresh ? undefined : cluster.layout(topic)?.leaders[queue.partition];
+    if (leader !== undefined && leader >= 0) return sender.offer(leader, queue);
     cluster.refresh(topic).then(
       (layout) => {
-        const found = layout.leaders[lane.partition];
-        if (found === undefined && lane.isSending) this.#onPartitionGone(lane, layout);
+        const found = layout.leaders[queue.partition];
+        if (found === undefined && queue.isSending) this.#onPartitionGone(queue, layout);
         else if (found === undefined) return;
-        else if (found >= 0) sender.offer(found, lane);
+        else if (found >= 0) sender.offer(found, queue);
         else
-          lane.settle(new KafkaFailure('CONNECTION', `${topic}[${lane.partition}] has no leader just now`));
+          queue.settle(new KafkaFailure('CONNECTION', `${topic}[${queue.partition}] has no leader just now`));
       },
       (failure: unknown) =>
-        lane.settle(
+        queue.settle(
           failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure)),
         ),
     );
   }
 
   /** The topic was made anew with fewer partitions: what is not delivered is spread over those there are. */
-  #onPartitionGone(lane: Lane, layout: TopicLayout): void {
-    const name = `${this.#options.topic}[${lane.partition}]`;
+  #onPartitionGone(queue: PartitionQueue, layout: TopicLayout): void {
+    const name = `${this.#options.topic}[${queue.partition}]`;
     this.#options.log.warn(
       `${name} is no more, the topic has ${layout.leaders.length} ${plural(layout.leaders.length, 'partition')} now: its frames go to those`,
     );
     this.#fail({ code: 'REFUSED', message: `${name} is no more` }, false);
-    lane.settle(new KafkaFailure('TOPIC', `${name} is no more`));
+    queue.settle(new KafkaFailure('TOPIC', `${name} is no more`));
   }
 
   #refreshIfOld(layout: TopicLayout): void {
@@ -408,7 +409,7 @@ export class KafkaStream implements Stream {
    * Is it this partition alone that can't be written? Something of the topic was written meanwhile, or the
    * cluster says that others can be.
    */
-  #doOthersGoOn({ partition }: Lane, { code, sinceMs, isAnswered }: LaneFailure): boolean {
+  #doOthersGoOn({ partition }: PartitionQueue, { code, sinceMs, isAnswered }: PartitionFailure): boolean {
     const layout = this.#options.cluster.layout(this.#options.topic);
     if (code !== 'UNREACHABLE' || this.#failure !== undefined || layout === undefined) return false;
     const { leaders, fetchedAtMs } = layout;
@@ -420,14 +421,14 @@ export class KafkaStream implements Stream {
       : (isToldOf || isAnswered) && this.#deliveredMs > sinceMs;
   }
 
-  #putAway(lane: Lane, reason: string): void {
+  #putAway(queue: PartitionQueue, reason: string): void {
     const { log, cluster, topic } = this.#options;
-    this.#away.add(lane.partition, reason);
-    this.#lanes.delete(lane.partition);
+    this.#away.add(queue.partition, reason);
+    this.#queues.delete(queue.partition);
     log.warn(
-      `${topic}[${lane.partition}] is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`,
+      `${topic}[${queue.partition}] is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`,
     );
-    const left = leftIn([lane]);
+    const left = leftIn([queue]);
     const layout = cluster.layout(topic)!;
     for (const write of [...this.#writes]) {
       const indexes = left.get(write.batch);
@@ -507,8 +508,8 @@ export class KafkaStream implements Stream {
     if (this.#failure === undefined || atOnce) this.#failure = failure;
     this.#layoutSearch?.timer?.cancel();
     this.#layoutSearch = undefined;
-    for (const lane of this.#lanes.values()) lane.stop();
-    if (atOnce || (this.#offered === 0 && ![...this.#lanes.values()].some((lane) => lane.isSending)))
+    for (const queue of this.#queues.values()) queue.stop();
+    if (atOnce || (this.#offered === 0 && ![...this.#queues.values()].some((queue) => queue.isSending)))
       this.#handBackAll(this.#failure);
   }
 
@@ -517,8 +518,8 @@ export class KafkaStream implements Stream {
   }
 
   #handBackAll(failure: StreamFailure): void {
-    const left = leftIn(this.#lanes.values());
-    this.#lanes.clear();
+    const left = leftIn(this.#queues.values());
+    this.#queues.clear();
     for (const write of this.#writes.splice(0))
       this.#handBack(write, new Set([...(left.get(write.batch) ?? []), ...(write.away ?? [])]), failure);
     for (const run of this.#onQuiet.splice(0)) run();
@@ -558,11 +559,11 @@ function settledOf({ delivered, rejected, discarded }: Write): Settled {
   return { delivered, rejected, ...(discarded === 0 ? {} : { discarded }) };
 }
 
-/** By batch, which of its frames these lanes have not delivered; they hold nothing any more. */
-function leftIn(lanes: Iterable<Lane>): Map<Batch, Set<number>> {
+/** By batch, which of its frames these queues have not delivered; they hold nothing any more. */
+function leftIn(queues: Iterable<PartitionQueue>): Map<Batch, Set<number>> {
   const left = new Map<Batch, Set<number>>();
-  for (const lane of lanes) {
-    for (const { range } of lane.takeBack()) {
+  for (const queue of queues) {
+    for (const { range } of queue.takeBack()) {
       const indexes = left.get(range.batch) ?? new Set<number>();
       left.set(range.batch, indexes);
       addIndexes(indexes, range);

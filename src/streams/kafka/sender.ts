@@ -4,11 +4,11 @@
 import type { Cluster } from '../../kafka/cluster.js';
 import { errorName } from '../../kafka/errorCodes.js';
 import { KafkaFailure } from '../../kafka/failure.js';
-import type { BrokerFigures } from '../../kafka/brokerStats.js';
+import type { BrokerCounters } from '../../kafka/brokerStats.js';
 import type { PartitionAnswer, PartitionRecords } from '../../kafka/produceRequest.js';
 
 /** A record batch, encoded once and never again: a retry sends the same bytes. */
-export interface Frozen {
+export interface EncodedBatch {
   readonly records: Buffer;
   readonly frames: number;
 }
@@ -16,7 +16,7 @@ export interface Frozen {
 export type Outcome = { readonly errorCode: number } | KafkaFailure;
 
 /** One partition of one stream, as the sender sees it. */
-export interface Lane {
+export interface SendingQueue {
   readonly topic: string;
   readonly partition: number;
   readonly acks: -1 | 0 | 1;
@@ -24,19 +24,19 @@ export interface Lane {
   /** How long the next try may take. */
   deadlineMs(): number;
   /**
-   * The record batch to send next. Undefined: nothing just now; should there be something later, the lane
+   * The record batch to send next. Undefined: nothing just now; should there be something later, the queue
    * offers itself again.
    */
-  freeze(): Promise<Frozen | undefined>;
-  /** How the try ended. The lane offers itself again when it has more. */
+  encode(): Promise<EncodedBatch | undefined>;
+  /** How the try ended. The queue offers itself again when it has more. */
   settle(outcome: Outcome): void;
 }
 
 const REQUESTS_IN_FLIGHT = 5;
-const LANES_PER_REQUEST = 64;
+const PARTITIONS_PER_REQUEST = 64;
 const BYTES_PER_REQUEST = 2 * 1024 * 1024;
-/** So many lanes encode at the same time: their codecs may run on several threads. */
-const LANES_FREEZING = 4;
+/** So many queues encode at the same time: their codecs may run on several threads. */
+const QUEUES_ENCODING = 4;
 
 /** All senders of one cluster, by node. */
 export class Sender {
@@ -44,16 +44,16 @@ export class Sender {
 
   constructor(readonly cluster: Cluster) {}
 
-  /** Says that the lane has something for this node. */
-  offer(nodeId: number, lane: Lane): void {
+  /** Says that the queue has something for this node. */
+  offer(nodeId: number, queue: SendingQueue): void {
     let node = this.#nodes.get(nodeId);
     if (node === undefined) this.#nodes.set(nodeId, (node = new NodeSender(nodeId, this.cluster)));
-    node.offer(lane);
+    node.offer(queue);
   }
 }
 
 class NodeSender {
-  readonly #ready: Lane[] = [];
+  readonly #ready: SendingQueue[] = [];
   #inFlight = 0;
   #isGathering = false;
 
@@ -62,8 +62,8 @@ class NodeSender {
     readonly cluster: Cluster,
   ) {}
 
-  offer(lane: Lane): void {
-    this.#ready.push(lane);
+  offer(queue: SendingQueue): void {
+    this.#ready.push(queue);
     this.#schedule();
   }
 
@@ -74,139 +74,142 @@ class NodeSender {
     queueMicrotask(() => void this.#sendReady());
   }
 
-  /** One request is put together after the other, or each would travel with one lane. */
+  /** One request is put together after the other, or each would travel with one queue. */
   async #sendReady(): Promise<void> {
     while (this.#ready.length > 0 && this.#inFlight < REQUESTS_IN_FLIGHT) {
-      const parcels = await this.#gather();
-      if (parcels.length > 0) void this.#send(parcels);
+      const parts = await this.#gather();
+      if (parts.length > 0) void this.#send(parts);
     }
     this.#isGathering = false;
   }
 
-  async #gather(): Promise<readonly Parcel[]> {
-    const parcels: Parcel[] = [];
-    const taken: Lane[] = [];
+  async #gather(): Promise<readonly RequestPart[]> {
+    const parts: RequestPart[] = [];
+    const taken: SendingQueue[] = [];
     let bytes = 0;
-    while (taken.length < LANES_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
-      const lanes = this.#takeFitting(taken);
-      if (lanes.length === 0) break;
-      taken.push(...lanes);
-      for (const parcel of await Promise.all(lanes.map(packed))) {
-        if (parcel === undefined) continue;
-        parcels.push(parcel);
-        bytes += parcel.records.length;
+    while (taken.length < PARTITIONS_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
+      const queues = this.#takeFitting(taken);
+      if (queues.length === 0) break;
+      taken.push(...queues);
+      for (const part of await Promise.all(queues.map(packed))) {
+        if (part === undefined) continue;
+        parts.push(part);
+        bytes += part.records.length;
       }
     }
-    return parcels;
+    return parts;
   }
 
   /**
-   * The next lanes that may share a request with these: the same acks, and other partitions (two streams may
+   * The next queues that may share a request with these: the same acks, and other partitions (two streams may
    * feed one topic).
    */
-  #takeFitting(taken: readonly Lane[]): readonly Lane[] {
-    const lanes: Lane[] = [];
-    for (let i = 0; i < this.#ready.length && lanes.length < LANES_FREEZING;) {
-      const lane = this.#ready[i]!;
-      const acks = (taken[0] ?? lanes[0] ?? lane).acks;
-      const isFitting = lane.acks === acks && ![...taken, ...lanes].some((other) => samePlace(other, lane));
-      if (isFitting) lanes.push(...this.#ready.splice(i, 1));
+  #takeFitting(taken: readonly SendingQueue[]): readonly SendingQueue[] {
+    const queues: SendingQueue[] = [];
+    for (let i = 0; i < this.#ready.length && queues.length < QUEUES_ENCODING;) {
+      const queue = this.#ready[i]!;
+      const acks = (taken[0] ?? queues[0] ?? queue).acks;
+      const isFitting =
+        queue.acks === acks && ![...taken, ...queues].some((other) => samePlace(other, queue));
+      if (isFitting) queues.push(...this.#ready.splice(i, 1));
       else i++;
     }
-    return lanes;
+    return queues;
   }
 
-  async #send(parcels: readonly Parcel[]): Promise<void> {
+  async #send(parts: readonly RequestPart[]): Promise<void> {
     this.#inFlight++;
-    const outcome = await this.#exchange(parcels);
+    const outcome = await this.#exchange(parts);
     this.#inFlight--;
-    for (const { lane } of parcels)
-      lane.settle(outcome instanceof KafkaFailure ? outcome : answerFor(lane, outcome));
+    for (const { queue } of parts)
+      queue.settle(outcome instanceof KafkaFailure ? outcome : answerFor(queue, outcome));
     if (this.#ready.length > 0) this.#schedule();
   }
 
-  async #exchange(parcels: readonly Parcel[]): Promise<readonly PartitionAnswer[] | KafkaFailure> {
-    const lanes = parcels.map(({ lane }) => lane);
-    const deadlineMs = Math.min(...lanes.map((lane) => lane.deadlineMs()));
+  async #exchange(parts: readonly RequestPart[]): Promise<readonly PartitionAnswer[] | KafkaFailure> {
+    const queues = parts.map(({ queue }) => queue);
+    const deadlineMs = Math.min(...queues.map((queue) => queue.deadlineMs()));
     // T16: the broker gives up well before we do, so that its answer, and not the end of our patience, says
     // what became of the records.
     const timeoutMs = Math.min(
-      ...lanes.map((lane) => lane.requestTimeoutMs),
+      ...queues.map((queue) => queue.requestTimeoutMs),
       Math.ceil((deadlineMs * 2) / 3),
     );
-    const { acks } = lanes[0]!;
+    const { acks } = queues[0]!;
     try {
-      const link = await this.cluster.link(this.nodeId);
+      const connection = await this.cluster.connection(this.nodeId);
       const answers = await counted(
-        this.cluster.figures.of(link.broker),
-        parcels,
-        link.produce({ acks, timeoutMs, topics: byTopic(parcels) }, deadlineMs),
+        this.cluster.stats.of(connection.broker),
+        parts,
+        connection.produce({ acks, timeoutMs, topics: byTopic(parts) }, deadlineMs),
       );
-      return acks === 0 ? lanes.map(({ topic, partition }) => ({ topic, partition, errorCode: 0 })) : answers;
+      return acks === 0
+        ? queues.map(({ topic, partition }) => ({ topic, partition, errorCode: 0 }))
+        : answers;
     } catch (error) {
       return error instanceof KafkaFailure ? error : new KafkaFailure('PROTOCOL', String(error));
     }
   }
 }
 
-interface Parcel {
-  readonly lane: Lane;
+interface RequestPart {
+  readonly queue: SendingQueue;
   readonly records: Buffer;
 }
 
-async function packed(lane: Lane): Promise<Parcel | undefined> {
+async function packed(queue: SendingQueue): Promise<RequestPart | undefined> {
   try {
-    const frozen = await lane.freeze();
-    return frozen && { lane, records: frozen.records };
+    const encoded = await queue.encode();
+    return encoded && { queue, records: encoded.records };
   } catch (error) {
-    lane.settle(
-      new KafkaFailure('PROTOCOL', `${lane.topic}[${lane.partition}] can't be encoded: ${String(error)}`),
+    queue.settle(
+      new KafkaFailure('PROTOCOL', `${queue.topic}[${queue.partition}] can't be encoded: ${String(error)}`),
     );
     return undefined;
   }
 }
 
-function samePlace(a: Lane, b: { readonly topic: string; readonly partition: number }): boolean {
+function samePlace(a: SendingQueue, b: { readonly topic: string; readonly partition: number }): boolean {
   return a.topic === b.topic && a.partition === b.partition;
 }
 
-/** One request, with what became of it, in the figures of its broker. */
+/** One request, with what became of it, in the counters of its broker. */
 async function counted(
-  figures: BrokerFigures,
-  parcels: readonly Parcel[],
+  counters: BrokerCounters,
+  parts: readonly RequestPart[],
   request: Promise<readonly PartitionAnswer[]>,
 ): Promise<readonly PartitionAnswer[]> {
   const sinceMs = performance.now();
-  figures.sent(
-    parcels.length,
-    parcels.reduce((sum, { records }) => sum + records.length, 0),
+  counters.sent(
+    parts.length,
+    parts.reduce((sum, { records }) => sum + records.length, 0),
   );
   try {
     const answers = await request;
-    figures.answered(performance.now() - sinceMs);
-    for (const { errorCode } of answers) if (errorCode !== 0) figures.failed(errorName(errorCode));
+    counters.answered(performance.now() - sinceMs);
+    for (const { errorCode } of answers) if (errorCode !== 0) counters.failed(errorName(errorCode));
     return answers;
   } catch (error) {
-    figures.failed(error instanceof KafkaFailure ? error.code : 'PROTOCOL');
+    counters.failed(error instanceof KafkaFailure ? error.code : 'PROTOCOL');
     throw error;
   }
 }
 
 /** T2b: only an answer for this very partition counts. */
-function answerFor(lane: Lane, answers: readonly PartitionAnswer[]): Outcome {
-  const answer = answers.find((candidate) => samePlace(lane, candidate));
+function answerFor(queue: SendingQueue, answers: readonly PartitionAnswer[]): Outcome {
+  const answer = answers.find((candidate) => samePlace(queue, candidate));
   return (
     answer ??
-    new KafkaFailure('PROTOCOL', `the broker's answer says nothing of ${lane.topic}[${lane.partition}]`)
+    new KafkaFailure('PROTOCOL', `the broker's answer says nothing of ${queue.topic}[${queue.partition}]`)
   );
 }
 
-function byTopic(parcels: readonly Parcel[]): { topic: string; partitions: PartitionRecords[] }[] {
+function byTopic(parts: readonly RequestPart[]): { topic: string; partitions: PartitionRecords[] }[] {
   const topics = new Map<string, PartitionRecords[]>();
-  for (const { lane, records } of parcels) {
-    const partitions = topics.get(lane.topic) ?? [];
-    partitions.push({ partition: lane.partition, records });
-    topics.set(lane.topic, partitions);
+  for (const { queue, records } of parts) {
+    const partitions = topics.get(queue.topic) ?? [];
+    partitions.push({ partition: queue.partition, records });
+    topics.set(queue.topic, partitions);
   }
   return [...topics].map(([topic, partitions]) => ({ topic, partitions }));
 }

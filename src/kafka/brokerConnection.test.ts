@@ -5,14 +5,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../support/fakeBroker.js';
 import { KafkaWorkbench, settingsOf, type LibrdkafkaSettings } from '../../support/kafkaWorkbench.js';
 import { KafkaFailure } from './failure.js';
-import { Link } from './link.js';
+import { BrokerConnection } from './brokerConnection.js';
 import { produceBody } from './produceRequest.js';
 import { HEADER_BYTES, putHeader, roomFor } from '../streams/kafka/recordBatch.js';
 import { recordEncoder } from '../streams/kafka/recordEncoder.js';
 
 let cluster: FakeCluster;
 let bench: KafkaWorkbench;
-const links: Link[] = [];
+const connections: BrokerConnection[] = [];
 
 beforeEach(async () => {
   cluster = await startFakeCluster(2, { one: [1], two: [2, -1, 1] });
@@ -20,7 +20,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const link of links.splice(0)) link.destroy(new KafkaFailure('CONNECTION', 'the test is over'));
+  for (const connection of connections.splice(0))
+    connection.destroy(new KafkaFailure('CONNECTION', 'the test is over'));
   await expect.poll(() => cluster.openConnections).toBe(0);
   await cluster.close();
   expect(cluster.problems).toEqual([]);
@@ -29,14 +30,14 @@ afterEach(async () => {
 async function open(
   port = Number(cluster.bootstrap.split(',')[0]!.split(':')[1]),
   settings: LibrdkafkaSettings = {},
-): Promise<Link> {
-  const link = await Link.open(
+): Promise<BrokerConnection> {
+  const connection = await BrokerConnection.open(
     { host: '127.0.0.1', port },
     settingsOf({ 'bootstrap.servers': 'unused', 'socket.timeout.ms': 500, ...settings }),
     bench.log,
   );
-  links.push(link);
-  return link;
+  connections.push(connection);
+  return connection;
 }
 
 function recordBatch(...messages: string[]): Buffer {
@@ -94,9 +95,9 @@ describe('a produce request', () => {
 
   it('several topics and partitions arrive, and each has its answer', async () => {
     cluster.setTopic('many', [1, 1, 2]);
-    const link = await open();
+    const connection = await open();
     const partitions = [0, 1, 2].map((partition) => ({ partition, records: recordBatch(`p${partition}`) }));
-    const answers = await link.produce(
+    const answers = await connection.produce(
       { acks: -1, timeoutMs: 100, topics: [...produceOne().topics, { topic: 'many', partitions }] },
       1000,
     );
@@ -118,10 +119,10 @@ describe('a produce request', () => {
       'many',
       Array.from({ length: 50 }, (_, i) => (i % 3 === 0 ? 2 : 1)),
     );
-    const link = await open();
+    const connection = await open();
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, partition) =>
-        link.produce(
+        connection.produce(
           {
             acks: -1,
             timeoutMs: 100,
@@ -142,29 +143,29 @@ describe('a produce request', () => {
 
   it('fails with TIMEOUT, and all others on that connection with it', async () => {
     cluster.script.Produce.push({ kind: 'swallow' }, { kind: 'swallow' });
-    const link = await open();
+    const connection = await open();
     const [first, second] = await Promise.allSettled([
-      link.produce(produceOne(), 50),
-      link.produce(produceOne(), 10_000),
+      connection.produce(produceOne(), 50),
+      connection.produce(produceOne(), 10_000),
     ]);
     for (const outcome of [first, second])
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'TIMEOUT' } });
-    expect(link.isOpen).toBe(false);
-    await expect(link.produce(produceOne(), 1000)).rejects.toMatchObject({ code: 'TIMEOUT' });
-    await expect(link.metadata(['one'])).rejects.toBeInstanceOf(KafkaFailure);
+    expect(connection.isOpen).toBe(false);
+    await expect(connection.produce(produceOne(), 1000)).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(connection.metadata(['one'])).rejects.toBeInstanceOf(KafkaFailure);
   });
 
   it('fails with CONNECTION when the broker closes', async () => {
     cluster.script.Produce.push({ kind: 'close' });
-    const link = await open();
-    await expect(link.produce(produceOne(), 1000)).rejects.toMatchObject({ code: 'CONNECTION' });
-    expect(link.isOpen).toBe(false);
+    const connection = await open();
+    await expect(connection.produce(produceOne(), 1000)).rejects.toMatchObject({ code: 'CONNECTION' });
+    expect(connection.isOpen).toBe(false);
   });
 
   it('an idle connection that the broker closes is no longer open', async () => {
-    const link = await open();
+    const connection = await open();
     cluster.resetConnections();
-    await expect.poll(() => link.isOpen).toBe(false);
+    await expect.poll(() => connection.isOpen).toBe(false);
   });
 });
 

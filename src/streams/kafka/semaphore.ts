@@ -1,7 +1,7 @@
 // So many at the same time and no more: keeps compression on libuv's threads within MAXCPUS, and leaves
 // threads free for files.
 
-export class Permits {
+export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 

@@ -1,4 +1,4 @@
-// One partition's lane by itself: whose time counts, and what is told when nothing of it is sent any more.
+// One partition's queue by itself: whose time counts, and what is told when nothing of it is sent any more.
 // What arrives: kafkaStream.test.ts.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../support/fakeBroker.js';
@@ -7,9 +7,9 @@ import { batchOf } from '../../../support/frames.js';
 import { decodeRecordBatch } from '../../../support/recordBatchDecoder.js';
 import type { Batch } from '../../frames/batch.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
-import { CompressionGauge } from './compression.js';
+import { AdaptiveCompression } from './adaptiveCompression.js';
 import { KafkaFailure } from '../../kafka/failure.js';
-import { Lane, type LaneOptions, type Part } from './lane.js';
+import { PartitionQueue, type PartitionQueueOptions, type Part } from './partitionQueue.js';
 import { partitionBatch } from './partitioning.js';
 import { partitionerNamed } from './partitioner.js';
 import { recordEncoder } from './recordEncoder.js';
@@ -22,7 +22,7 @@ const THROTTLED = 89;
 
 let clock: FakeClock;
 let budget: MemoryBudget;
-let lane: Lane;
+let queue: PartitionQueue;
 let offers: number;
 let quiets: number;
 let retries: string[];
@@ -36,11 +36,11 @@ beforeEach(() => {
   budget = new MemoryBudget(64 * 1024 * 1024);
   [offers, quiets, delivered, retimed] = [0, 0, 0, 0];
   [retries, failures, batches] = [[], [], []];
-  lane = newLane();
+  queue = newQueue();
 });
 
-function newLane(other: Partial<LaneOptions> = {}): Lane {
-  return new Lane({
+function newQueue(other: Partial<PartitionQueueOptions> = {}): PartitionQueue {
+  return new PartitionQueue({
     topic: 'orders',
     partition: 0,
     acks: -1,
@@ -55,13 +55,13 @@ function newLane(other: Partial<LaneOptions> = {}): Lane {
     encoder: recordEncoder(),
     codecId: 0,
     compress: undefined,
-    gauge: new CompressionGauge(),
+    adaptive: new AdaptiveCompression(),
     budget,
     clock,
     random: () => 0.5,
     offer: () => offers++,
     onFailed: (_, { code, message }) => failures.push(`${code}: ${message}`),
-    onQuiet: () => quiets++,
+    onIdle: () => quiets++,
     onRetry: (reason) => retries.push(reason),
     onRetimed: (frames) => (retimed += frames),
     ...other,
@@ -81,25 +81,25 @@ function part(...messages: string[]): Part {
 }
 
 async function sent(): Promise<string[]> {
-  const frozen = await lane.freeze();
-  return decodeRecordBatch(frozen!.records).records.map(({ value }) => value!.toString());
+  const encoded = await queue.encode();
+  return decodeRecordBatch(encoded!.records).records.map(({ value }) => value!.toString());
 }
 
-describe('Lane', () => {
+describe('PartitionQueue', () => {
   test('each record batch has all of message.timeout.ms, whatever was sent before it', async () => {
     let tries = 0;
     for (const message of ['a', 'b']) {
-      lane.push(part(message));
+      queue.push(part(message));
       for (const passedMs of [0, MESSAGE_TIMEOUT_MS - 1_000]) {
         expect(offers).toBe(++tries);
         expect(await sent()).toEqual([message]);
         clock.advance(passedMs);
-        lane.settle(new KafkaFailure('CONNECTION', 'the connection broke'));
+        queue.settle(new KafkaFailure('CONNECTION', 'the connection broke'));
         clock.advance(passedMs === 0 ? FIRST_BACK_OFF_MS : LONGEST_BACK_OFF_MS);
       }
       expect(offers).toBe(++tries);
       expect(await sent()).toEqual([message]);
-      lane.settle({ errorCode: 0 });
+      queue.settle({ errorCode: 0 });
       clock.advance(3_600_000);
     }
     expect([delivered, retries, failures]).toEqual([2, Array(4).fill('the connection broke'), []]);
@@ -111,27 +111,27 @@ describe('Lane', () => {
       [THROTTLED, LONGEST_BACK_OFF_MS],
       [STORAGE_ERROR, LONGEST_BACK_OFF_MS],
     ] as const) {
-      lane.push(part('a'));
+      queue.push(part('a'));
       await sent();
       const before = offers;
-      lane.settle({ errorCode });
+      queue.settle({ errorCode });
       clock.advance(waitMs - 1);
       expect([errorCode, offers]).toEqual([errorCode, before]);
       clock.advance(1);
       expect([errorCode, offers]).toEqual([errorCode, before + 1]);
       await sent();
-      lane.settle({ errorCode: 0 });
+      queue.settle({ errorCode: 0 });
     }
     expect([delivered, failures]).toEqual([3, []]);
   });
 
   test('a refused time of sending stays for a minute, for a clock that is ahead; then it becomes a new one', async () => {
-    lane = newLane({ messageTimeoutMs: Infinity });
-    lane.push(part('a'));
+    queue = newQueue({ messageTimeoutMs: Infinity });
+    queue.push(part('a'));
     const timesSent = async (): Promise<number> =>
-      decodeRecordBatch((await lane.freeze())!.records).records[0]!.timestamp;
+      decodeRecordBatch((await queue.encode())!.records).records[0]!.timestamp;
     const refuse = (): void => {
-      lane.settle({ errorCode: ErrorCode.invalidTimestamp });
+      queue.settle({ errorCode: ErrorCode.invalidTimestamp });
       clock.advance(LONGEST_BACK_OFF_MS);
     };
     await timesSent();
@@ -144,41 +144,41 @@ describe('Lane', () => {
       expect(sentMs === firstMs || sentMs - firstMs > 60_000).toBe(true);
     }
     expect(await timesSent()).toBeGreaterThan(firstMs);
-    lane.settle({ errorCode: 0 });
+    queue.settle({ errorCode: 0 });
     expect([delivered, retimed, failures]).toEqual([1, 1, []]);
   });
 
   test('when its time is over it says so, with the last reason, and gives back all, in order', async () => {
     const [first, second] = [part('a'), part('b')];
-    lane.push(first);
-    lane.push(second);
+    queue.push(first);
+    queue.push(second);
     expect(await sent()).toEqual(['a']);
     clock.advance(MESSAGE_TIMEOUT_MS);
-    lane.settle({ errorCode: ErrorCode.notEnoughReplicas });
+    queue.settle({ errorCode: ErrorCode.notEnoughReplicas });
     expect([retries, failures]).toEqual([
       [],
       [
         `UNREACHABLE: orders[0]: NOT_ENOUGH_REPLICAS; tried for ${MESSAGE_TIMEOUT_MS} ms (message.timeout.ms)`,
       ],
     ]);
-    expect(lane.takeBack().map(({ part: left }) => left)).toEqual([first, second]);
+    expect(queue.takeBack().map(({ part: left }) => left)).toEqual([first, second]);
   });
 
   test('offered and not taken when its stream fails: it sends nothing, and says that it is quiet', async () => {
     const only = part('a');
-    lane.push(only);
-    lane.stop();
-    expect([lane.isSending, quiets]).toEqual([true, 0]);
-    expect(await lane.freeze()).toBeUndefined();
-    expect([lane.isSending, quiets]).toEqual([false, 1]);
-    expect(lane.takeBack().map(({ part: left }) => left)).toEqual([only]);
+    queue.push(only);
+    queue.stop();
+    expect([queue.isSending, quiets]).toEqual([true, 0]);
+    expect(await queue.encode()).toBeUndefined();
+    expect([queue.isSending, quiets]).toEqual([false, 1]);
+    expect(queue.takeBack().map(({ part: left }) => left)).toEqual([only]);
   });
 
   test('stopped while it waits for its next try, it is not offered again', async () => {
-    lane.push(part('a'));
+    queue.push(part('a'));
     await sent();
-    lane.settle(new KafkaFailure('CONNECTION', 'the connection broke'));
-    lane.takeBack();
+    queue.settle(new KafkaFailure('CONNECTION', 'the connection broke'));
+    queue.takeBack();
     expect(clock.timers).toBe(0);
     clock.advance(LONGEST_BACK_OFF_MS);
     expect(offers).toBe(1);

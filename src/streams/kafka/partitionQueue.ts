@@ -1,11 +1,12 @@
 // One partition of one stream: its frames in order, at most one record batch of them on its way, and what to
-// do with each answer. A record batch is frozen when it is first sent; a retry sends the same bytes, of this
+// do with each answer. A record batch is encoded once, when it is first sent; a retry sends the same bytes, of this
 // partition alone.
 import type { Clock, Timer } from '../../clock.js';
 import { pooledSize } from '../../memory/bufferPool.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
-import type { Compress, CompressionGauge } from './compression.js';
-import { INVALID_TIMESTAMP, errorName, errorText, verdictOf } from '../../kafka/errorCodes.js';
+import type { AdaptiveCompression } from './adaptiveCompression.js';
+import type { Compress } from './compression.js';
+import { INVALID_TIMESTAMP, errorName, errorText, actionFor } from '../../kafka/errorCodes.js';
 import { KafkaFailure } from '../../kafka/failure.js';
 import {
   type FramePlace,
@@ -17,7 +18,7 @@ import {
   skipFrames,
 } from './recordBatch.js';
 import type { RecordEncoder } from './recordEncoder.js';
-import type { Frozen, Lane as SendingLane, Outcome } from './sender.js';
+import type { EncodedBatch, Outcome, SendingQueue } from './sender.js';
 
 /** Frames of one written batch that go to one partition. */
 export interface Part {
@@ -30,7 +31,7 @@ export interface Part {
   readonly onRejected: (frame: FramePlace, reason: string) => void;
 }
 
-export interface LaneOptions {
+export interface PartitionQueueOptions {
   readonly topic: string;
   readonly partition: number;
   readonly acks: -1 | 0 | 1;
@@ -45,26 +46,26 @@ export interface LaneOptions {
   readonly encoder: RecordEncoder;
   readonly codecId: number;
   readonly compress: Compress | undefined;
-  /** Shared by the stream's lanes. */
-  readonly gauge: CompressionGauge;
+  /** Shared by the stream's queues. */
+  readonly adaptive: AdaptiveCompression;
   readonly budget: MemoryBudget;
   readonly clock: Clock;
   readonly random: () => number;
   /**
-   * Offers the lane to the sender of the node that leads; called when there is something to send, and not
+   * Offers the queue to the sender of the node that leads; called when there is something to send, and not
    * again before it is settled.
    */
-  readonly offer: (lane: Lane, refresh: boolean) => void;
+  readonly offer: (queue: PartitionQueue, refresh: boolean) => void;
   /** The deadline has passed. */
-  readonly onFailed: (lane: Lane, failure: LaneFailure) => void;
+  readonly onFailed: (queue: PartitionQueue, failure: PartitionFailure) => void;
   /** Nothing is on its way any more: told after each answer. */
-  readonly onQuiet: () => void;
+  readonly onIdle: () => void;
   readonly onRetry: (reason: string) => void;
   /** So many frames were delivered with the time of sending. */
   readonly onRetimed: (frames: number) => void;
 }
 
-export interface LaneFailure {
+export interface PartitionFailure {
   readonly code: 'UNREACHABLE' | 'REFUSED';
   readonly message: string;
   /** When the trying began that was in vain. */
@@ -75,7 +76,7 @@ export interface LaneFailure {
 
 interface Flight {
   readonly part: Part;
-  readonly frozen: Frozen;
+  readonly encoded: EncodedBatch;
   /** The times of its first and its last frame. */
   readonly firstMs: number;
   readonly lastMs: number;
@@ -96,8 +97,8 @@ const ONE_TIME_MS = 1_000;
  */
 const FRESH_MS = 60_000;
 
-export class Lane implements SendingLane {
-  readonly #options: LaneOptions;
+export class PartitionQueue implements SendingQueue {
+  readonly #options: PartitionQueueOptions;
   #queue: Part[] = [];
   #flight: Flight | undefined;
   /**
@@ -111,7 +112,7 @@ export class Lane implements SendingLane {
   #timer: Timer | undefined;
   #isStopping = false;
 
-  constructor(options: LaneOptions) {
+  constructor(options: PartitionQueueOptions) {
     this.#options = options;
   }
 
@@ -143,13 +144,13 @@ export class Lane implements SendingLane {
     return Math.min(this.#options.socketTimeoutMs, Math.max(leftMs, SHORTEST_TRY_MS));
   }
 
-  async freeze(): Promise<Frozen | undefined> {
+  async encode(): Promise<EncodedBatch | undefined> {
     if (this.#isStopping && this.#flight === undefined) {
       this.#leaveUnsent();
       return undefined;
     }
     if (this.#flight === undefined && !(await this.#encodeNext(false))) this.#waitForRoom();
-    return this.#flight?.frozen;
+    return this.#flight?.encoded;
   }
 
   settle(outcome: Outcome): void {
@@ -164,7 +165,7 @@ export class Lane implements SendingLane {
     } else {
       this.#judge(outcome.errorCode);
     }
-    this.#options.onQuiet();
+    this.#options.onIdle();
   }
 
   /** Sends nothing more. What is on its way may still be answered: see `isSending`. */
@@ -200,7 +201,7 @@ export class Lane implements SendingLane {
 
   /**
    * Holds up nobody meanwhile: not the sender, for the room may be that of retries which it is still to send,
-   * and not the stream, should it fail, for the room may be that of its own lanes.
+   * and not the stream, should it fail, for the room may be that of its own queues.
    */
   #waitForRoom(): void {
     if (this.#isStopping) return this.#leaveUnsent();
@@ -222,7 +223,7 @@ export class Lane implements SendingLane {
   #leaveUnsent(): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
-    this.#options.onQuiet();
+    this.#options.onIdle();
   }
 
   /** False: there is no room to encode into just now. */
@@ -249,7 +250,7 @@ export class Lane implements SendingLane {
   }
 
   async #encode(part: Part, need: number): Promise<Flight> {
-    const { maxFrames, encoder, codecId, compress, gauge, budget, clock } = this.#options;
+    const { maxFrames, encoder, codecId, compress, adaptive, budget, clock } = this.#options;
     const range = part.isRetimed === true ? { ...part.range, timeMs: clock.now() } : part.range;
     const out = budget.scratch(need);
     const encoded = encoder.encode(range, out, HEADER_BYTES, need, maxFrames);
@@ -267,10 +268,10 @@ export class Lane implements SendingLane {
     const plainEnd = HEADER_BYTES + encoded.length;
     let [buffer, end, codec] = [out, plainEnd, 0];
     const plain = out.subarray(HEADER_BYTES, plainEnd);
-    if (compress !== undefined && (await gauge.isWorthTrying(plain, compress))) {
+    if (compress !== undefined && (await adaptive.isWorthTrying(plain, compress))) {
       const result = compress(plain);
       const compressed = result instanceof Promise ? await result : result;
-      if (gauge.wasWorthIt(encoded.length, compressed.length)) {
+      if (adaptive.wasWorthIt(encoded.length, compressed.length)) {
         [end, codec] = [HEADER_BYTES + compressed.length, codecId];
         // What came out smaller, as it nearly always does, goes where the plain records were: the codec is
         // done with them.
@@ -283,7 +284,7 @@ export class Lane implements SendingLane {
     const { frames, firstTimestampMs: firstMs, lastTimestampMs: lastMs } = encoded;
     return {
       part,
-      frozen: { records, frames },
+      encoded: { records, frames },
       firstMs,
       lastMs,
       rest,
@@ -296,16 +297,16 @@ export class Lane implements SendingLane {
     const where = `${this.topic}[${this.partition}]`;
     if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps)
       return this.#replaceTimes(`${where}: ${errorText(errorCode)}`);
-    switch (verdictOf(errorCode)) {
+    switch (actionFor(errorCode)) {
       case 'delivered':
         return this.#delivered();
-      case 'again':
+      case 'retry':
         return this.#retry('UNREACHABLE', `${where}: ${errorName(errorCode)}`);
-      case 'later':
+      case 'retryLater':
         return this.#retryLater(`${where}: ${errorName(errorCode)}`);
-      case 'person':
+      case 'waitForTopic':
         return this.#retry('REFUSED', `${where}: ${errorText(errorCode)}`);
-      case 'never':
+      case 'split':
         return this.#split(`${where}: ${errorName(errorCode)}`);
     }
   }
@@ -313,8 +314,8 @@ export class Lane implements SendingLane {
   #delivered(): void {
     const flight = this.#flight!;
     this.#endFlight(flight, true);
-    if (flight.part.isRetimed === true) this.#options.onRetimed(flight.frozen.frames);
-    flight.part.onDelivered(flight.frozen.frames);
+    if (flight.part.isRetimed === true) this.#options.onRetimed(flight.encoded.frames);
+    flight.part.onDelivered(flight.encoded.frames);
     this.#queue.unshift(...restOf(flight));
     this.#goOn();
   }
@@ -362,7 +363,7 @@ export class Lane implements SendingLane {
   }
 
   /**
-   * Grows with each try, with jitter so that many lanes don't come back at the same moment, and never past
+   * Grows with each try, with jitter so that many queues don't come back at the same moment, and never past
    * the deadline.
    */
   #backOffMs(): number {
@@ -374,7 +375,7 @@ export class Lane implements SendingLane {
   /** Too large, or bad somewhere: halves are sent on their own, until what is refused is one frame. */
   #split(reason: string): void {
     const flight = this.#flight!;
-    const isOne = flight.frozen.frames === 1;
+    const isOne = flight.encoded.frames === 1;
     this.#putInPlaceOf(flight, isOne ? [] : halvesOf(flight));
     if (isOne) flight.part.onRejected(firstPlace(flight.part.range), reason);
     this.#goOn();
@@ -406,15 +407,15 @@ export class Lane implements SendingLane {
   }
 }
 
-function sentOf({ part, frozen }: Flight): Part {
-  return { ...part, range: firstOf(part.range, frozen.frames) };
+function sentOf({ part, encoded }: Flight): Part {
+  return { ...part, range: firstOf(part.range, encoded.frames) };
 }
 
-function halvesOf({ part, frozen }: Flight): readonly Part[] {
-  const half = frozen.frames >> 1;
+function halvesOf({ part, encoded }: Flight): readonly Part[] {
+  const half = encoded.frames >> 1;
   return [
     { ...part, range: firstOf(part.range, half) },
-    { ...part, range: firstOf(skipFrames(part.range, half), frozen.frames - half) },
+    { ...part, range: firstOf(skipFrames(part.range, half), encoded.frames - half) },
   ];
 }
 

@@ -7,7 +7,7 @@ import { KafkaFailure } from './failure.js';
 import type { KafkaSecurity, SecurityProtocol } from '../config/kafka/securitySettings.js';
 
 /** How far a connection has come. */
-export type LinkStage =
+export type ConnectionStage =
   /** The connection is being made, and then its TLS. */
   | 'connecting'
   /** The broker was asked for its versions. */
@@ -19,8 +19,8 @@ export type LinkStage =
   | 'metadata'
   | 'open';
 
-export interface LinkFacts {
-  readonly stage: LinkStage;
+export interface ConnectionFacts {
+  readonly stage: ConnectionStage;
   readonly host: string;
   readonly port: number;
   readonly security: KafkaSecurity;
@@ -29,7 +29,7 @@ export interface LinkFacts {
 /**
  * Whatever kafkajs has thrown becomes a KafkaFailure by what caused it (T6): its `retriable` is not asked.
  */
-export function linkFailure(error: unknown, facts: LinkFacts): KafkaFailure {
+export function connectionFailure(error: unknown, facts: ConnectionFacts): KafkaFailure {
   if (error instanceof KafkaFailure) return error;
   const name = brokerName(facts);
   for (
@@ -59,7 +59,7 @@ export function linkFailure(error: unknown, facts: LinkFacts): KafkaFailure {
 }
 
 /** The broker has ended the connection, without a reason. */
-export function closedByBroker(facts: LinkFacts): KafkaFailure {
+export function closedByBroker(facts: ConnectionFacts): KafkaFailure {
   const hint = closedHint(facts);
   return new KafkaFailure(
     'CONNECTION',
@@ -68,7 +68,7 @@ export function closedByBroker(facts: LinkFacts): KafkaFailure {
 }
 
 /** What came first, if it is surely not Kafka. */
-export function strangeAnswer(first: Buffer, facts: LinkFacts): KafkaFailure | undefined {
+export function strangeAnswer(first: Buffer, facts: ConnectionFacts): KafkaFailure | undefined {
   const { protocol } = facts.security;
   const isTls = (first[0] === 0x15 || first[0] === 0x16) && first[1] === 3;
   const said = /^[\x20-\x7e]{4,40}/.exec(first.toString('latin1'))?.[0];
@@ -82,11 +82,11 @@ export function strangeAnswer(first: Buffer, facts: LinkFacts): KafkaFailure | u
       );
 }
 
-function brokerName({ host, port }: LinkFacts): string {
+function brokerName({ host, port }: ConnectionFacts): string {
   return `broker ${host}:${port}`;
 }
 
-function closedHint({ stage, security: { protocol, tls } }: LinkFacts): string | undefined {
+function closedHint({ stage, security: { protocol, tls } }: ConnectionFacts): string | undefined {
   if (stage === 'versions' && tls === undefined)
     return `instead of telling its versions: is it TLS that it listens for? ${withTls(protocol)}`;
   if (stage === 'metadata' && protocol === 'plaintext')
@@ -108,7 +108,7 @@ function withoutSasl(protocol: SecurityProtocol): string {
   return `security.protocol is ${protocol}; without a login it is ${protocol === 'sasl_ssl' ? 'ssl' : 'plaintext'}`;
 }
 
-function refusedLogin(cause: Error, facts: LinkFacts): KafkaFailure {
+function refusedLogin(cause: Error, facts: ConnectionFacts): KafkaFailure {
   const { username = '', mechanism = 'PLAIN' } = facts.security.sasl ?? {};
   const why = cause.message.replace(/^SASL [\w -]+ authentication failed: /, '');
   return new KafkaFailure(
@@ -127,7 +127,7 @@ const OF_NO_KNOWN_AUTHORITY: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /** What the socket itself says. */
-export function socketFailure(error: Error, facts: LinkFacts): KafkaFailure {
+export function socketFailure(error: Error, facts: ConnectionFacts): KafkaFailure {
   const name = brokerName(facts);
   const problem = facts.security.tls === undefined ? undefined : tlsProblem(error, facts);
   return problem === undefined
@@ -135,7 +135,10 @@ export function socketFailure(error: Error, facts: LinkFacts): KafkaFailure {
     : new KafkaFailure('PROTOCOL', `${name} ${problem}`);
 }
 
-function tlsProblem(error: Error, { host, stage, security: { protocol } }: LinkFacts): string | undefined {
+function tlsProblem(
+  error: Error,
+  { host, stage, security: { protocol } }: ConnectionFacts,
+): string | undefined {
   const code = errnoOf(error);
   if (OF_NO_KNOWN_AUTHORITY.has(code))
     return `shows a certificate that no authority known here has signed (${reasonOf(error)}): name the file with its CA's certificate in ssl.ca.location`;

@@ -1,7 +1,6 @@
-// One connection to one broker. The one file that knows kafkajs: it makes the connection, TLS and SASL, and
-// speaks metadata; Produce goes past its encoder, from our own bytes. kafkajs 2.2.4 is frozen and pinned, and
-// its traps are guarded here, each under its number.
-import { createRequire } from 'node:module';
+// One connection to one broker. kafkajs makes the connection, TLS and SASL, and speaks metadata; Produce goes
+// past its encoder, from our own bytes. The traps of kafkajs are guarded here, each under its number:
+// docs/kafkajs-traps.md.
 import * as net from 'node:net';
 import * as tls from 'node:tls';
 import type { Log } from '../log/log.js';
@@ -10,13 +9,24 @@ import { messageOf } from '../errors.js';
 import { dial } from './dial.js';
 import { KafkaFailure } from './failure.js';
 import {
-  type LinkFacts,
-  type LinkStage,
+  type ApiVersions,
+  type Connection,
+  type Lookup,
+  type Protocol,
+  type RawMetadata,
+  type RawProduceAnswer,
+  type RequestHead,
+  type VersionRange,
+  kafkajs,
+} from './kafkajs.js';
+import {
+  type ConnectionFacts,
+  type ConnectionStage,
   closedByBroker,
-  linkFailure,
+  connectionFailure,
   socketFailure,
   strangeAnswer,
-} from './linkProblem.js';
+} from './connectionProblem.js';
 import { type PartitionAnswer, type ProduceRequest, produceBody } from './produceRequest.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
 import type { KafkaTls } from '../config/kafka/tlsSettings.js';
@@ -33,7 +43,7 @@ export interface Metadata {
   readonly topics: readonly TopicMetadata[];
 }
 
-export type LinkSettings = Pick<
+export type ConnectionSettings = Pick<
   KafkaSettings,
   'clientId' | 'security' | 'socketTimeoutMs' | 'socketConnectionSetupTimeoutMs' | 'allowAutoCreateTopics'
 >;
@@ -41,21 +51,21 @@ export type LinkSettings = Pick<
 const KEEP_ALIVE_MS = 60_000;
 const OLDEST_PRODUCE_VERSION = 3;
 
-export class Link {
+export class BrokerConnection {
   readonly #connection: Connection;
-  readonly #settings: LinkSettings;
+  readonly #settings: ConnectionSettings;
   #lookup: Lookup | undefined;
   /** The TCP connection, and what is spoken on: the same without TLS. */
   #wire: net.Socket | undefined;
   #socket: net.Socket | undefined;
   readonly #dialling = new AbortController();
-  #stage: LinkStage = 'connecting';
+  #stage: ConnectionStage = 'connecting';
   #closedBy: KafkaFailure | undefined;
   readonly #onClosed = new Set<(why: KafkaFailure) => void>();
 
   private constructor(
     readonly broker: KafkaBroker,
-    settings: LinkSettings,
+    settings: ConnectionSettings,
     log: Log,
   ) {
     this.#settings = settings;
@@ -93,10 +103,10 @@ export class Link {
    * Connects, learns the broker's versions and logs in.
    * @throws {KafkaFailure} and leaves nothing open
    */
-  static async open(broker: KafkaBroker, settings: LinkSettings, log: Log): Promise<Link> {
-    const link = new Link(broker, settings, log);
-    await link.#within(settings.socketConnectionSetupTimeoutMs, 'the connection', link.#setUp());
-    return link;
+  static async open(broker: KafkaBroker, settings: ConnectionSettings, log: Log): Promise<BrokerConnection> {
+    const connection = new BrokerConnection(broker, settings, log);
+    await connection.#within(settings.socketConnectionSetupTimeoutMs, 'the connection', connection.#setUp());
+    return connection;
   }
 
   get isOpen(): boolean {
@@ -177,7 +187,7 @@ export class Link {
     return why;
   }
 
-  get #facts(): LinkFacts {
+  get #facts(): ConnectionFacts {
     const { host, port } = this.broker;
     return { host, port, stage: this.#stage, security: this.#settings.security };
   }
@@ -333,7 +343,7 @@ export class Link {
     try {
       return await Promise.race([work, closed]);
     } catch (error) {
-      throw this.destroy(linkFailure(error, this.#facts));
+      throw this.destroy(connectionFailure(error, this.#facts));
     } finally {
       clearTimeout(timer);
       this.#onClosed.delete(tell);
@@ -387,75 +397,3 @@ function readMetadata(raw: RawMetadata): Metadata {
   });
   return { nodes: new Map(raw.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }])), topics };
 }
-
-// The part of kafkajs that is used, typed by hand: its types cover the public API alone.
-
-interface RequestHead {
-  readonly apiKey: number;
-  readonly apiVersion: number;
-  readonly apiName: string;
-}
-interface Protocol {
-  readonly request: RequestHead;
-  readonly response: { decode(raw: Buffer): Promise<unknown>; parse(decoded: unknown): Promise<unknown> };
-}
-interface VersionRange {
-  readonly minVersion: number;
-  readonly maxVersion: number;
-}
-type ApiVersions = Readonly<Record<number, VersionRange>>;
-interface Definitions {
-  protocol(choice: { version: number }): (args: object) => Protocol;
-}
-type Lookup = (apiKey: number, definitions: Definitions) => (args: object) => Protocol;
-interface RequestQueue {
-  readonly pending: readonly unknown[];
-  push(request: object): void;
-  rejectAll(error: Error): void;
-  destroy(): void;
-  maybeThrottle(throttleMs: number | null): void;
-  scheduleCheckPendingRequests(): void;
-}
-interface Connection {
-  connectionStatus: string;
-  readonly requestQueue: RequestQueue;
-  connect(): Promise<unknown>;
-  authenticate(): Promise<void>;
-  isAuthenticated(): boolean;
-  processData(data: Buffer): void;
-  send(exchange: Protocol): Promise<unknown>;
-  nextCorrelationId(): number;
-  setVersions(versions: ApiVersions): void;
-  setSupportAuthenticationProtocol(isSupported: boolean): void;
-}
-interface RawMetadata {
-  readonly brokers: readonly { nodeId: number; host: string; port: number }[];
-  readonly topicMetadata: readonly {
-    topic: string;
-    topicErrorCode: number;
-    partitionMetadata: readonly { partitionId: number; leader: number }[];
-  }[];
-}
-interface RawProduceAnswer {
-  readonly topics: readonly {
-    topicName: string;
-    partitions: readonly { partition: number; errorCode: number }[];
-  }[];
-  readonly clientSideThrottleTime?: number;
-}
-interface ConnectionOptions {
-  readonly socketFactory: (options: { onConnect: () => void }) => net.Socket;
-  readonly [option: string]: unknown;
-}
-
-const require = createRequire(import.meta.url);
-const kafkajs = {
-  Connection: require('kafkajs/src/network/connection') as new (options: ConnectionOptions) => Connection,
-  requests: (require('kafkajs/src/protocol/requests') as { requests: Record<string, Definitions> }).requests,
-  lookup: (require('kafkajs/src/protocol/requests') as { lookup: (versions: ApiVersions) => Lookup }).lookup,
-  apiKeys: require('kafkajs/src/protocol/requests/apiKeys') as Record<string, number>,
-  createLogger: (require('kafkajs/src/loggers') as { createLogger: (options: object) => unknown })
-    .createLogger,
-  LOG_EVERYTHING: 5,
-  LOG_NOTHING: 0,
-};

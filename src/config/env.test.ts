@@ -257,6 +257,10 @@ describe('values', () => {
     expect(problemsOf('MAXMEMORY=16MB\nMAXFRAME=5MB')).toEqual([
       '.env.dev.local: MAXFRAME: "5MB" is over a quarter of MAXMEMORY (16MB); make it 4MB or less, or MAXMEMORY more',
     ]);
+    expect(load('MAXMEMORY=2GB\nMAXFRAME=256MB').maxFrameBytes).toBe(256 * MB);
+    expect(problemsOf('MAXMEMORY=2GB\nMAXFRAME=257MB')).toEqual([
+      '.env.dev.local: MAXFRAME: "257MB" is too large; at most 256MB, because a longer frame in a file counts as damage',
+    ]);
     expect(problemsOf('MAXFRAME=1000')).toEqual([
       '.env.dev.local: MAXFRAME: "1000" is too small; at least 1KB',
     ]);

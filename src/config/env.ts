@@ -3,6 +3,7 @@
 import { resolve } from 'node:path';
 import { parse } from 'dotenv';
 import { ConfigError } from '../errors.js';
+import { LONGEST_BODY } from '../frames/walk.js';
 import { LOG_FORMATS, type LogFormat } from '../log/formats.js';
 import { LOG_LEVELS, type LogLevel } from '../log/log.js';
 import { type AdminPlace, type TcpPlace, parseAdminPlaces, parseTcpPlace } from './adminPlace.js';
@@ -249,6 +250,10 @@ function readMaxFrame(variables: Variables, maxMemoryBytes: number): number {
     'MAXFRAME',
     (text) => {
       const bytes = parseSize(text, { minBytes: 1024 });
+      if (bytes > LONGEST_BODY)
+        throw new ConfigError(
+          `${describeValue(text)} is too large; at most ${formatSize(LONGEST_BODY)}, because a longer frame in a file counts as damage`,
+        );
       if (bytes <= most) return bytes;
       throw new ConfigError(
         `${describeValue(text)} is over a quarter of MAXMEMORY (${formatSize(maxMemoryBytes)}); make it ${formatSize(most)} or less, or MAXMEMORY more`,

@@ -61,9 +61,11 @@ export interface CheckpointSays {
   readonly isWhole: boolean;
 }
 
+export const NOTHING_SAID: CheckpointSays = { timeMs: 0, frames: 0, isWhole: false };
+
 /** As readCheckpoint, of a piece that is known by its CRC32C alone: it need not be in memory. */
 export function readCheckpointBehind(pieceCrc: number, checkpoint: Buffer): CheckpointSays {
-  if (checkpoint.length !== CHECKPOINT_BYTES) return { timeMs: 0, frames: 0, isWhole: false };
+  if (checkpoint.length !== CHECKPOINT_BYTES) return NOTHING_SAID;
   return {
     timeMs: Number(checkpoint.readBigUInt64LE(TIME_AT)),
     frames: checkpoint.readUInt32LE(FRAMES_AT),

@@ -1,10 +1,11 @@
 // A file as bytes that may be asked for anywhere, of which a piece at a time is in memory. For tools: it
 // reads at once, and waits for the disk.
 import { readSync } from 'node:fs';
+import type { FrameSource } from './walk.js';
 
 const BLOCK_BYTES = 1024 * 1024;
 
-export class FileWindow {
+export class FileWindow implements FrameSource {
   readonly #space = Buffer.allocUnsafeSlow(BLOCK_BYTES);
   #block = this.#space.subarray(0, 0);
   #start = 0;
@@ -15,11 +16,23 @@ export class FileWindow {
     readonly size: number,
   ) {}
 
+  get bytes(): Buffer {
+    return this.#block;
+  }
+
   /** The bytes from `offset` on: at least `least`, unless the file ends before. Good until the next call. */
   at(offset: number, least: number): Buffer {
+    const index = this.locate(offset, least);
+    return this.#block.subarray(index);
+  }
+
+  locate(offset: number, least: number): number {
     const end = this.#start + this.#block.length;
-    if (offset >= this.#start && Math.min(offset + least, this.size) <= end)
-      return this.#block.subarray(offset - this.#start);
+    if (offset < this.#start || Math.min(offset + least, this.size) > end) this.#read(offset, least);
+    return offset - this.#start;
+  }
+
+  #read(offset: number, least: number): void {
     const length = Math.max(0, Math.min(Math.max(BLOCK_BYTES, least), this.size - offset));
     const block = length <= BLOCK_BYTES ? this.#space.subarray(0, length) : Buffer.allocUnsafeSlow(length);
     let got = 0;
@@ -30,6 +43,5 @@ export class FileWindow {
     }
     this.#block = block.subarray(0, got);
     this.#start = offset;
-    return this.#block;
   }
 }

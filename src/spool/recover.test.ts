@@ -13,6 +13,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { framesOf, messagesIn } from '../../support/frames.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { encodeFrame } from '../frames/frame.js';
+import { scanFrames } from '../frames/scan.js';
+import { inMemory } from '../frames/walk.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { FailingDisk } from '../../support/failingDisk.js';
@@ -100,6 +102,18 @@ async function recover(
   expect(budget.heldBytes).toBe(0);
   const aside = new Map(names('damaged').map((name) => [name, readFileSync(join(folder, 'damaged', name))]));
   return { ...rest, messages, times: until.map((frames, i) => [frames, times[i]!]), aside };
+}
+
+/** As `kahe inspect` and `kahe replay` find them. */
+function messagesInWholePieces(bytes: Buffer): string[] {
+  const sound: Buffer[] = [];
+  let piece: Buffer[] = [];
+  for (const entry of scanFrames(inMemory(bytes))) {
+    if (entry.kind === 'frame') piece.push(bytes.subarray(entry.offset, entry.offset + entry.bytes));
+    if (entry.kind === 'checkpoint' && entry.isWhole) sound.push(...piece);
+    if (entry.kind === 'checkpoint' || entry.kind === 'damage') piece = [];
+  }
+  return messagesIn(Buffer.concat(sound));
 }
 
 function names(of: string): string[] {
@@ -285,6 +299,16 @@ describe('recoverSegment', () => {
       messages: PIECES[0]!.messages,
       damagedBytes: bounds[3]! - bounds[1]!,
     });
+  });
+
+  test('kahe inspect and the daemon agree on what is whole, whatever was damaged', async () => {
+    const whole = Buffer.concat([...PIECES, ...WITH_FORGERY].map(pieceBytes));
+    for (let seed = 1; seed <= 150; seed++) {
+      const bytes = Buffer.from(whole);
+      for (const at of [seed * 7919, seed * seed * 104_729].slice(0, 1 + (seed % 2)))
+        bytes[at % bytes.length]! ^= 1 + (seed % 255);
+      expect((await recover(bytes)).messages).toEqual(messagesInWholePieces(bytes));
+    }
   });
 
   test('an empty file, and one of nothing but noise, hold nothing', async () => {

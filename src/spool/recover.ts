@@ -4,15 +4,10 @@
 import { basename, dirname, join } from 'node:path';
 import { Batch } from '../frames/batch.js';
 import { NOBODY, UNKNOWN } from '../frames/origins.js';
-import { CHECKPOINT_BYTES, findCheckpoint, readCheckpoint } from '../frames/checkpoint.js';
-import {
-  MIN_BODY_BYTES,
-  PREFIX_BYTES,
-  bodyLength,
-  bucketOf,
-  judgeBody,
-  sameBucket,
-} from '../frames/frame.js';
+import { CHECKPOINT_BYTES } from '../frames/checkpoint.js';
+import { PREFIX_BYTES, bucketOf } from '../frames/frame.js';
+import { type Piece, endOfDamage, wholePiece } from '../frames/pieces.js';
+import { inMemory } from '../frames/walk.js';
 import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
@@ -41,12 +36,6 @@ export interface RecoveredSegment {
 interface Extent {
   readonly start: number;
   readonly end: number;
-}
-
-/** Frames from `start` to `end`, where their checkpoint stands. */
-interface Piece extends Extent {
-  readonly timeMs: number;
-  readonly frames: number;
 }
 
 /** A frame's length and its bucket. */
@@ -106,72 +95,29 @@ function batchOf(
   return batch;
 }
 
-/** What is whole, what is damaged, and where the torn end starts. */
+/** What is whole, what is damaged, and where the torn end starts: see frames/pieces.ts. */
 function divide(bytes: Buffer): {
   readonly pieces: readonly Piece[];
   readonly damages: Extent[];
   readonly tornAt: number;
 } {
+  const source = inMemory(bytes);
   const pieces: Piece[] = [];
   const damages: Extent[] = [];
+  let like: Buffer | undefined;
   for (let at = 0; ;) {
-    const piece = wholePiece(bytes, at, pieces[0]);
+    const piece = wholePiece(source, at, like);
     if (piece !== undefined) {
       pieces.push(piece);
+      like ??= bytes.subarray(piece.start);
       at = piece.end + CHECKPOINT_BYTES;
       continue;
     }
-    const end = endOfDamage(bytes, at, pieces[0]);
+    const end = endOfDamage(source, at, like).at;
     if (end === at) return { pieces, damages, tornAt: at };
     damages.push({ start: at, end });
     at = end;
   }
-}
-
-/**
- * The piece from `start` to its checkpoint; undefined: what stands there is not as it was written. Frames are
- * looked into, so that bytes which only look like a piece (a message may hold anything) get no further than
- * this.
- */
-function wholePiece(bytes: Buffer, start: number, first: Piece | undefined): Piece | undefined {
-  let frames = 0;
-  let end = start;
-  for (
-    let next = endOfFrame(bytes, end, first?.start ?? start);
-    next > 0;
-    next = endOfFrame(bytes, end, first?.start ?? start)
-  ) {
-    frames++;
-    end = next;
-  }
-  if (frames === 0) return undefined;
-  const checkpoint = readCheckpoint(bytes, start, end);
-  return checkpoint.isWhole && checkpoint.frames === frames
-    ? { start, end, frames, timeMs: checkpoint.timeMs }
-    : undefined;
-}
-
-/** Where the frame at `at` ends; -1: there is no sound one of the bucket that the frame at `like` has. */
-function endOfFrame(bytes: Buffer, at: number, like: number): number {
-  if (at + PREFIX_BYTES + MIN_BODY_BYTES > bytes.length) return -1;
-  const length = bodyLength(bytes, at);
-  const end = at + PREFIX_BYTES + length;
-  if (length < MIN_BODY_BYTES || end > bytes.length) return -1;
-  return judgeBody(bytes, at, length) === 'frame' && sameBucket(bytes, like, bytes, at) ? end : -1;
-}
-
-/**
- * Where the next whole piece starts, or else where the last checkpoint ends; `start`: no checkpoint follows.
- * A length may be what is damaged, so checkpoints are looked for byte by byte; one may also stand in a
- * message, and then no whole piece follows it.
- */
-function endOfDamage(bytes: Buffer, start: number, first: Piece | undefined): number {
-  let end = start;
-  for (let at = findCheckpoint(bytes, start); at >= 0; at = findCheckpoint(bytes, at + 1)) {
-    end = at + CHECKPOINT_BYTES;
-    if (wholePiece(bytes, end, first) !== undefined) return end;
-  }
-  return end;
 }
 
 /** What a segment's first frame says its bucket is, unchecked; undefined: it is too short. */

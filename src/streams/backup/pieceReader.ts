@@ -3,7 +3,8 @@
 // into: one that can't be as it was written goes no further.
 import { type OpenFile, readFully } from '../../disk/fileSystem.js';
 import { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, judgeBody, MIN_BODY_BYTES } from '../../frames/frame.js';
+import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import { type Found, FrameWalk, LONGEST_BODY, inMemory, isWhole } from '../../frames/walk.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import type { ArrivalReader } from '../file/arrivalTimes.js';
 
@@ -33,8 +34,6 @@ export interface PieceSource {
 }
 
 export const PIECE_BYTES = 1024 * 1024;
-/** Longer than any frame that a client may send. */
-const LONGEST_BODY = 256 * 1024 * 1024;
 
 /**
  * @param at where it starts in the file, and behind how many frames
@@ -67,45 +66,36 @@ async function readBytes({ file, space }: PieceSource, from: number, length: num
 class PieceMaker {
   readonly #source: PieceSource;
   readonly #bytes: Buffer;
+  readonly #walk: FrameWalk;
   readonly #firstFrame: number;
   readonly #bad: Buffer[] = [];
   #batch: Batch | undefined;
-  #frames = 0;
-  #at = 0;
-  #isDamagedBehind = false;
 
   constructor(source: PieceSource, bytes: Buffer, firstFrame: number) {
     this.#source = source;
     this.#bytes = bytes;
+    this.#walk = new FrameWalk(inMemory(bytes));
     this.#firstFrame = firstFrame;
   }
 
   /** Takes runs of sound frames that came at the same time, to the last whole one. */
   async take(): Promise<void> {
-    for (;;) {
-      const { start, frames, untilFrame } = {
-        start: this.#at,
-        frames: this.#frames,
-        untilFrame: await this.#sameTimeUntil(),
-      };
-      let kind = this.#look();
-      while (kind === 'sound' && this.#firstFrame + this.#frames < untilFrame) {
-        this.#pass();
-        kind = this.#look();
-      }
-      this.#append(start, this.#frames - frames);
-      if (kind === 'end') return;
-      if (kind === 'bad') this.#passBad();
+    const walk = this.#walk;
+    while (walk.frames < this.#source.mostFrames) {
+      const untilFrame = await this.#sameTimeUntil();
+      const found = this.#takeRun(Math.min(untilFrame - this.#firstFrame, this.#source.mostFrames));
+      if (!isWhole(found)) return;
+      if (found !== 'frame') this.#takeBad();
     }
   }
 
   end(): Piece {
     return {
       batch: this.#batch,
-      bytes: this.#at,
-      frames: this.#frames,
+      bytes: this.#walk.at,
+      frames: this.#walk.frames,
       bad: this.#bad,
-      isDamagedBehind: this.#isDamagedBehind,
+      isDamagedBehind: this.#walk.found === 'no length',
     };
   }
 
@@ -113,34 +103,29 @@ class PieceMaker {
   async #sameTimeUntil(): Promise<number> {
     const { times } = this.#source;
     if (times === undefined) return Infinity;
-    await times.skipTo(this.#firstFrame + this.#frames);
+    await times.skipTo(this.#firstFrame + this.#walk.frames);
     return times.until;
   }
 
-  /** What stands next. */
-  #look(): 'sound' | 'bad' | 'end' {
-    if (this.#at + PREFIX_BYTES > this.#bytes.length || this.#frames >= this.#source.mostFrames) return 'end';
-    const length = bodyLength(this.#bytes, this.#at);
-    this.#isDamagedBehind = length < MIN_BODY_BYTES || length > LONGEST_BODY;
-    if (this.#isDamagedBehind || this.#at + PREFIX_BYTES + length > this.#bytes.length) return 'end';
-    return judgeBody(this.#bytes, this.#at, length) === 'frame' ? 'sound' : 'bad';
+  /** Returns what stands behind the run, or its last frame where it ends because it has `most`. */
+  #takeRun(most: number): Found {
+    const walk = this.#walk;
+    const [start, before] = [walk.at, walk.frames];
+    while (walk.frames < most && walk.look() === 'frame') walk.pass();
+    if (walk.frames > before) this.#append(start, walk.frames - before);
+    return walk.found;
   }
 
-  #pass(): void {
-    this.#at += PREFIX_BYTES + bodyLength(this.#bytes, this.#at);
-    this.#frames++;
-  }
-
-  #passBad(): void {
-    const start = this.#at;
-    this.#pass();
-    this.#bad.push(Buffer.from(this.#bytes.subarray(start, this.#at)));
+  /** A checkpoint is no frame that Kahe writes to a backup. */
+  #takeBad(): void {
+    const start = this.#walk.at;
+    this.#walk.pass();
+    this.#bad.push(Buffer.from(this.#bytes.subarray(start, this.#walk.at)));
   }
 
   #append(start: number, frames: number): void {
-    if (frames === 0) return;
     const { bucket, budget, times, fallbackMs } = this.#source;
     this.#batch ??= new Batch(bucket, budget, this.#bytes.length - start);
-    this.#batch.append(this.#bytes, start, this.#at, frames, times?.timeMs ?? fallbackMs);
+    this.#batch.append(this.#bytes, start, this.#walk.at, frames, times?.timeMs ?? fallbackMs);
   }
 }

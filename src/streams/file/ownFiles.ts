@@ -23,8 +23,8 @@ import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
 import { shortHash } from '../../disk/names.js';
 import { makeFolders } from '../../disk/folders.js';
 import { PREFIX_BYTES } from '../../frames/frame.js';
+import { type WholeFrames, countWhole } from '../../frames/walk.js';
 import { plural } from '../../plural.js';
-import { walkFrames } from './frameWalk.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
 import { Journal } from './journal.js';
 import type { JournalContent, OwnFile } from './journal.js';
@@ -374,10 +374,10 @@ export class OwnFiles {
     return aside;
   }
 
-  async #walk(path: string, size: number): ReturnType<typeof walkFrames> {
+  async #walk(path: string, size: number): Promise<WholeFrames> {
     const handle = await this.#options.fs.open(path, READ_FILE);
     try {
-      return await walkFrames(handle, size);
+      return await countWhole(handle, size);
     } finally {
       await handle.close();
     }
@@ -396,25 +396,25 @@ export class OwnFiles {
     }
     const walk = await this.#walk(path, facts.size);
     if (walk.tail === 'half a frame') {
-      const aside = (await this.#mayHoldMore(file, walk.wholeBytes))
-        ? await this.#keepEnd(file, walk.wholeBytes, facts.size)
+      const aside = (await this.#mayHoldMore(file, walk.bytes))
+        ? await this.#keepEnd(file, walk.bytes, facts.size)
         : undefined;
-      await cut(fs, path, walk.wholeBytes);
+      await cut(fs, path, walk.bytes);
       log.warn(
-        `${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.wholeBytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`,
+        `${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.bytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`,
       );
       if (aside !== undefined)
         log.error(
           `${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`,
         );
-    } else if (walk.tail === 'damage') {
+    } else if (walk.tail === 'no length') {
       log.error(
-        `${path} is damaged behind byte ${walk.wholeBytes} (whole frames before: ${walk.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`,
+        `${path} is damaged behind byte ${walk.bytes} (whole frames before: ${walk.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`,
       );
     }
     [file.frames, file.bytes, file.open] = [
       walk.frames,
-      walk.tail === 'damage' ? facts.size : walk.wholeBytes,
+      walk.tail === 'no length' ? facts.size : walk.bytes,
       false,
     ];
     if (file.bytes > 0) return;

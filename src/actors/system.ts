@@ -164,13 +164,13 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
       this.#state = 'starting';
       this.#mailbox.putBack(messages);
       this.log.error(
-        `failed, starts again in ${this.#backOffMs} ms with what it held: ${text}; this is a fault in Kahe, please report it`,
+        `failed, starts again in ${this.#backOffMs} ms with what it held: ${text}; this is a bug in Kahe, please report it`,
       );
       this.clock.after(this.#backOffMs, () => this.#replace());
       this.#backOffMs = Math.min(this.#backOffMs * 2, BACK_OFF_MS.most);
     } else {
       this.#state = 'stopped';
-      this.log.error(`failed and ends: ${text}; this is a fault in Kahe, please report it`);
+      this.log.error(`failed and ends: ${text}; this is a bug in Kahe, please report it`);
       this.supervise({ error, undelivered: messages.filter((m): m is M => m !== PILL) });
       this.#markStopped();
     }

@@ -59,7 +59,7 @@ export class AdminServer {
       (request, response) => void this.#onRequest(request, response),
     );
     this.http.timeout = IDLE_TIMEOUT_MS;
-    // Who sends what is no HTTP, or leaves in the middle of it, is no concern of anyone.
+    // A client that sends no HTTP, or leaves in the middle of it, concerns nobody.
     this.http.on('clientError', (_error, socket) => socket.destroy());
     this.http.maxConnections = MOST_CONNECTIONS;
   }
@@ -79,10 +79,10 @@ export class AdminServer {
       send(request, response, await this.#answer(request));
     } catch (error) {
       this.#options.log.error(
-        `${request.url ?? ''} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`,
+        `${request.url ?? ''} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a bug in Kahe, please report it`,
       );
       if (!response.headersSent)
-        send(request, response, { status: 500, type: TEXT, body: 'a fault in Kahe: see its log\n' });
+        send(request, response, { status: 500, type: TEXT, body: 'a bug in Kahe: see its log\n' });
     }
   }
 

@@ -139,7 +139,7 @@ export class Bucket extends Actor<BucketMessage> {
     this.#lasting.limiter = limiter;
     const fail = (error: unknown): void =>
       this.#context.log.error(
-        `a reload failed here: ${String(error)}; this is a fault in Kahe, please report it, and restart the daemon`,
+        `a reload failed here: ${String(error)}; this is a bug in Kahe, please report it, and restart the daemon`,
       );
     void Promise.all([this.#streams.turnTo(streams), turned])
       .catch(fail)

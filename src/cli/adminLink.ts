@@ -138,7 +138,7 @@ function configuredPlaces(io: Io): readonly AdminPlace[] {
   } catch (error) {
     if (error instanceof ConfigError)
       throw new NoDaemonError(
-        `where the daemon is can't be found out; say --admin PLACE, or mend this:\n${error.message}`,
+        `where the daemon is can't be found out; say --admin PLACE, or fix this:\n${error.message}`,
       );
     throw error;
   }

@@ -12,7 +12,7 @@ import type { Io } from './io.js';
 const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
 const SHELLS = Object.keys(SCRIPTS) as (keyof typeof SCRIPTS)[];
 
-/** Who presses a key does not wait longer. */
+/** A person who presses a key does not wait longer. */
 const DEADLINE_MS = 1_000;
 
 /** @param commands asked for when it runs: this command is one of them */

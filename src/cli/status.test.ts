@@ -164,7 +164,7 @@ describe('where the daemon is', () => {
     [
       "the configuration can't be read",
       'ADMIN=here',
-      /say --admin PLACE, or mend this:\n.*ADMIN: "here" is no address and no path/,
+      /say --admin PLACE, or fix this:\n.*ADMIN: "here" is no address and no path/,
     ],
   ])('%s: exit code 3, and what to do', async (_what, env, says) => {
     await writeFile(join(folder, '.env.dev.local'), env);

@@ -42,7 +42,7 @@ async function top(line: CommandLine, io: Io): Promise<number> {
   const view = new TopView(sort);
   const face = isScreen(io) ? new LiveFace(io, view, () => stop.abort()) : new PlainFace(io, view);
   try {
-    // Who can't be asked at all is told at once; later it is waited for.
+    // A daemon that can't be asked at all is reported at once; later it is waited for.
     view.take(await link.look(stop.signal));
     face.open();
     for (let look = 0; look < count; look++) {

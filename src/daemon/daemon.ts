@@ -48,16 +48,16 @@ export interface DaemonParts {
   readonly reloads?: () => ReloadFigures;
 }
 
-/** What is made before the daemon, for it takes time. */
+/** What is made before the daemon, because it takes time. */
 interface EarlyParts {
   readonly clock: Clock;
   readonly fs: FileSystem;
   readonly budget: MemoryBudget;
   readonly turns: ReadTurns;
   readonly spool: Spool | undefined;
-  /** Segments of an earlier life, by bucket. */
+  /** Segments of a previous run, by bucket. */
   readonly left: Map<BucketKey, readonly LeftSegment[]>;
-  /** Backups of an earlier life. */
+  /** Backups of a previous run. */
   readonly leftBackups: readonly LeftBackup[];
 }
 
@@ -117,7 +117,7 @@ export class Daemon {
     this.#startedAtMs = clock.now();
     this.taps = new Taps((error) =>
       log.error(
-        `looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`,
+        `looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a bug in Kahe, please report it`,
       ),
     );
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.

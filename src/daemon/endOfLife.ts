@@ -18,7 +18,7 @@ export function endOfLife(log: Log): Promise<{ reason: string; exitCode: number 
     for (const fault of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(fault, (error: unknown) => {
         log.fatal(
-          `${fault}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a fault in Kahe, please report it`,
+          `${fault}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a bug in Kahe, please report it`,
         );
         resolve({ reason: 'a fault', exitCode: 1 });
       });

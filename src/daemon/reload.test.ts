@@ -153,7 +153,7 @@ describe('Reloads', () => {
     bench.fault = new Error('oh');
     bench.reloads.ask();
     await bench.go();
-    expect(bench.lines[0]).toMatch(/^ERROR \| SIGHUP: this is a fault in Kahe, please report it: Error: oh/);
+    expect(bench.lines[0]).toMatch(/^ERROR \| SIGHUP: this is a bug in Kahe, please report it: Error: oh/);
     bench.fault = undefined;
     bench.reloads.ask();
     await bench.go();

@@ -62,7 +62,7 @@ export class Reloads {
 
   ask(): void {
     if (this.#state === 'closed')
-      return this.#options.log.info('SIGHUP: passed over, for the daemon is being stopped');
+      return this.#options.log.info('SIGHUP: passed over, because the daemon is being stopped');
     this.#isAsked = true;
     if (this.#state === 'idle') void this.#run();
   }
@@ -117,7 +117,7 @@ export class Reloads {
     const lines = isMistake
       ? error.message.split('\n')
       : [
-          `this is a fault in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+          `this is a bug in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
         ];
     this.#failures++;
     this.#problem = lines[0]!;

@@ -93,7 +93,7 @@ export class Floods implements LogWriter {
   }
 }
 
-/** Who asks for TRACE or DEBUG wants each line. */
+/** With TRACE or DEBUG each line is wanted. */
 function isFoldable({ level, isUnfolded }: LogEntry): boolean {
   return !isUnfolded && rank(level) >= rank('INFO');
 }

@@ -8,7 +8,7 @@ export interface LogEntry {
   readonly level: LogLevel;
   /** Milliseconds since the epoch. */
   readonly timeMs: number;
-  /** Who says it, as `/bucket.requests/stream.kafka_01`; '' for the daemon as a whole. */
+  /** The part that says it, as `/bucket.requests/stream.kafka_01`; '' for the daemon as a whole. */
   readonly path: string;
   /** One line, without control characters; so is `path`. */
   readonly text: string;

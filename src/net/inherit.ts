@@ -54,7 +54,7 @@ class InheritedSockets implements BoundSocket {
     this.#timer = clock.every(LOOK_MS, () => this.#look(files, log));
   }
 
-  /** Who connects from then on waits for the next daemon. */
+  /** A client that connects from then on waits for the next daemon. */
   unlink(): void {
     this.#timer?.cancel();
     for (const server of this.#servers) server.close();

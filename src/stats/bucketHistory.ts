@@ -36,7 +36,7 @@ export class Looks<Look extends BucketLook> {
 
   get snapshots(): readonly BucketSnapshot[] {
     const looks = [...this.#byName.values()];
-    // Who shows only so many shows those that a person has named.
+    // A reader that shows only so many shows those that a person has named.
     const each = [
       ...looks.filter(({ isOnDemand }) => !isOnDemand),
       ...looks.filter(({ isOnDemand }) => isOnDemand),
@@ -58,7 +58,7 @@ export class Looks<Look extends BucketLook> {
 
   #fold(name: string): void {
     const { streams, ...rest } = bucketSnapshot(this.#byName.get(name)!);
-    // In whichever mode a stream has ended, it is in none now that anybody must mend.
+    // In whichever mode a stream has ended, it is in none now that anybody must fix.
     const look = { ...rest, streams: streams.map((stream) => ({ ...stream, mode: 'normal' as const })) };
     this.#byName.delete(name);
     this.#ended.delete(name);

@@ -75,7 +75,7 @@ export class Tails {
     const tail = new Tail(response, options, this.#clock);
     const takeOff = taps.put(bucket, (batch) => tail.look(batch));
     this.#open.add(tail);
-    // Who leaves in the middle of a line is no concern.
+    // A client that leaves in the middle of a line concerns nobody.
     response.on('error', () => undefined);
     response.on('close', () => {
       takeOff();

@@ -213,7 +213,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     if (++this.#badFrames === 1) {
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
       this.#context.log.warn(
-        `bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)`,
+        `bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; fix the program that sends it (docs/protocol.md has the layout)`,
       );
     }
     void rejected.reject({
@@ -270,7 +270,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       if (!(error instanceof FrameError)) throw error;
       return this.#loseFraming(
         error.message,
-        'mend the program that sends it (docs/protocol.md has the layout), or raise MAXFRAME',
+        'fix the program that sends it (docs/protocol.md has the layout), or raise MAXFRAME',
       );
     }
     const isAnother = this.#reader.halves !== halvesBefore;
@@ -292,7 +292,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     this.#answer();
   }
 
-  /** Who brings frames that must be rejected and can't be kept is not read on; others go on. */
+  /** A connection that brings frames to be rejected that can't be kept is not read on; others go on. */
   #holdIfUnkept(): void {
     const isHeld =
       !this.#fates.isKept &&
@@ -376,7 +376,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     ) {
       const question = this.#questions.shift()!;
       this.#options.counts.awaited--;
-      // Who asks and does not read the answers is not read either.
+      // A client that asks and does not read the answers is not read either.
       if (socket.destroyed) continue;
       this.#options.counts.receipts++;
       if (!socket.write(answerTo(question, this.#fates))) this.#pause('answers');

@@ -291,7 +291,7 @@ describe('Client: frames', () => {
       ]),
     });
     expect(bench.logged('WARN')).toEqual([
-      '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted; mend the program that sends it (docs/protocol.md has the layout)',
+      '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted; fix the program that sends it (docs/protocol.md has the layout)',
     ]);
     expect(peer.isClosed).toBe(false);
   });

@@ -37,7 +37,7 @@ export interface ListenerOptions {
   readonly maxFrameBytes: number;
   readonly counts: SocketCounts;
   readonly pacer: ReadPacer;
-  /** Who comes when so many are there is turned away; default: see mostConnections. */
+  /** With so many connections, a further one is turned away; default: see mostConnections. */
   readonly maxConnections?: number;
   /** At the end: how long clients are read at most. */
   readonly drainMs: number;

@@ -315,7 +315,7 @@ describe('Client: frames', () => {
         lostFraming: 1,
       });
       expect(bench.logged('WARN')[0]).toMatch(
-        /^\/socket\/client\.1 connection closed: a frame .*; before it 2 whole frames are kept, 0 bytes of a half frame are not; mend the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/,
+        /^\/socket\/client\.1 connection closed: a frame .*; before it 2 whole frames are kept, 0 bytes of a half frame are not; fix the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/,
       );
       expect(bench.connections()).toBe(1);
     },

@@ -120,6 +120,30 @@ test('the backup fails too: its frames wait in order, the others go on, until it
   expect([bench.actor.mode, bench.account.backedUp, bench.account.queued]).toEqual(['backup', 9, 0]);
 });
 
+test('a backup that fails is asked again, also when REJECTED had no room some time before', async () => {
+  const bench = await Bench.opened();
+  bench.tell('0:a');
+  bench.primary.fail('REJECTED has no room', 'REJECTED');
+  await turn();
+  await bench.advance(1_000);
+  bench.primary.answerProbe();
+  await turn();
+  await deliver(bench);
+  bench.primary.goAway(1);
+  bench.tell('1:a');
+  await turn();
+  bench.backup.fail();
+  await turn();
+  expect(bench.actor.mode).toBe('error');
+  await bench.advance(1_000);
+  bench.primary.answerProbe();
+  await turn();
+  bench.backup.answerProbe();
+  await turn();
+  await deliver(bench);
+  expect([bench.actor.mode, bench.backup.delivered]).toEqual(['backup', ['1:a']]);
+});
+
 test('a slow backup: no more of them are held than it can soon take', async () => {
   const bench = await Bench.opened();
   bench.primary.goAway(1);

@@ -595,6 +595,25 @@ describe('StreamActor: what connections hear', () => {
       }),
     ).toMatchObject({ slicedOut: 2 });
   });
+
+  test('that frames were sliced out, once, though they were given back and came again', async () => {
+    let n = 0;
+    expect(
+      await heard(
+        { hasBackup: false, slice: 0.5, random: () => (n++ % 2 === 0 ? 0 : 0.9) },
+        async (bench) => {
+          bench.tell('a', 'b', 'c', 'd');
+          bench.primary.fail();
+          await turn();
+          bench.ref.tell({ kind: 'giveBack' });
+          await bench.advance(1_000);
+          bench.primary.answerProbe();
+          await turn();
+          bench.primary.deliver();
+        },
+      ),
+    ).toMatchObject({ slicedOut: 2 });
+  });
 });
 
 describe('StreamActor: the end', () => {

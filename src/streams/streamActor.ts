@@ -366,6 +366,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#waiting = this.#takeAll();
     this.#next = undefined;
     this.#isBackupAway = false;
+    if (next.mode !== 'error') this.#awaitsRejected = false;
     this.#catchUp.forgetWhatWasSaid();
     const isPartial = next.mode === 'normal' && this.#options.primary.away !== undefined;
     if (isPartial) this.#show('partial', this.#awayReason);
@@ -554,7 +555,8 @@ export class StreamActor extends Actor<StreamMessage> {
    */
   #giveBack(): void {
     if (this.#mode !== 'error' || this.#next !== undefined || this.#context.self.state === 'draining') return;
-    while (this.#waiting.length > 0 && giveBack(this.#waiting.at(-1)!, this.#options.account)) {
+    const { account, origins } = this.#options;
+    while (this.#waiting.length > 0 && giveBack(this.#waiting.at(-1)!, account, origins)) {
       this.#waiting.pop();
       this.#hasGivenBack = true;
     }

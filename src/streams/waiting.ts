@@ -2,7 +2,7 @@
 // first written, so that until then, and again when nothing of it was settled, it can be given back to its
 // bucket as if it had never come.
 import type { Batch } from '../frames/batch.js';
-import { type Origins, without } from '../frames/origins.js';
+import { type FramesByOrigin, type Origins, without } from '../frames/origins.js';
 import { type Account, book, move } from './account.js';
 
 export interface Waiting {
@@ -10,12 +10,14 @@ export interface Waiting {
   readonly isSliced: boolean;
   /** How many frames came; undefined once some of them are settled. */
   readonly came: number | undefined;
+  /** Of those that the slice left out: on which connections they came. */
+  readonly slicedOut: FramesByOrigin | undefined;
 }
 
 /** Frames that were accepted just now. */
 export function accepted(batch: Batch, account: Account): Waiting {
   book(account, batch.frames, 'queued');
-  return { batch, isSliced: false, came: batch.frames };
+  return { batch, isSliced: false, came: batch.frames, slicedOut: undefined };
 }
 
 export interface Slicing {
@@ -32,20 +34,26 @@ export function sliced(waiting: Waiting, account: Account, { slice, random, orig
   const { batch, isSliced, came } = waiting;
   if (isSliced || slice === 1) return waiting;
   const kept = batch.pick(() => random() < slice);
-  origins?.ended(without(batch.origins, kept.origins), 'slicedOut');
+  const slicedOut = origins && without(batch.origins, kept.origins);
+  origins?.ended(slicedOut, 'slicedOut');
   batch.release();
   move(account, batch.frames - kept.frames, 'queued', 'slicedOut');
-  return { batch: kept, isSliced: true, came };
+  return { batch: kept, isSliced: true, came, slicedOut };
 }
 
 /** What a write has handed back: the batch itself when it settled nothing. */
-export function handedBack({ batch, isSliced, came }: Waiting, undelivered: Batch): Waiting {
-  return { batch: undelivered, isSliced, came: undelivered === batch ? came : undefined };
+export function handedBack(what: Waiting, undelivered: Batch): Waiting {
+  return { ...what, batch: undelivered, came: undelivered === what.batch ? what.came : undefined };
 }
 
 /** As if it had never come. @returns false: some of it is settled, and it stays */
-export function giveBack({ batch, came }: Waiting, account: Account): boolean {
+export function giveBack(
+  { batch, came, slicedOut }: Waiting,
+  account: Account,
+  origins: Origins | undefined,
+): boolean {
   if (came === undefined) return false;
+  origins?.comeAgain(slicedOut, 'slicedOut');
   move(account, came - batch.frames, 'slicedOut', 'queued');
   book(account, -came, 'queued');
   batch.giveUp();

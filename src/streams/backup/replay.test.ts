@@ -674,6 +674,43 @@ describe('Replay: a part of the primary is away', () => {
     expect(await bench.names()).toEqual([]);
   });
 
+  test('however often it is looked for, its frames lie in no more files than their bytes need', async () => {
+    const life = await Life.start(bench, { maxFiles: 3 });
+    life.primary.awayLanes.add(1);
+    for (let from = 0; from < 100; from += 10) {
+      await life.backUp(numbered(from, from + 10));
+      life.replay.rewind();
+      await life.replay.send(0);
+      expect(await bench.names()).toHaveLength(1);
+    }
+    expect(bench.discarded).toEqual([]);
+    life.primary.awayLanes.clear();
+    life.replay.rewind();
+    await life.replay.send(0);
+    expect(of([1], life.primary.delivered)).toEqual(of([1], numbered(0, 100)));
+    life.expectBalance();
+  });
+
+  test('what is left of a piece gives its memory back when another file takes its place', async () => {
+    const life = await Life.start(bench, { sizeRotateBytes: 1 });
+    await life.backUp(numbered(0, 12));
+    await life.backUp(numbered(12, 24));
+    life.primary.awayLanes.add(1).add(2);
+    // Of the first file something is kept, and of the second a part is sent and the rest is not kept.
+    bench.disk.fail({ call: 'datasync', code: 'ENOSPC', after: 1, times: 1, path: /orders/ });
+    await expect(life.replay.send(0)).rejects.toThrow('frames of');
+    // What was kept goes first, and of that a part is sent.
+    life.primary.awayLanes.clear();
+    life.primary.left = 4;
+    life.replay.rewind();
+    await expect(life.replay.send(0)).rejects.toThrow('nothing answers');
+    life.primary.left = Infinity;
+    await life.replay.send(0);
+    for (const lane of [0, 1, 2])
+      expect([...new Set(of([lane], life.primary.delivered))]).toEqual(of([lane], numbered(0, 24)));
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
   test('maxFiles takes no file for the one that keeps them, nor that one while it is written', async () => {
     const life = await Life.start(bench, { sizeRotateBytes: 1, maxFiles: 2 });
     await life.backUp(numbered(0, 10));

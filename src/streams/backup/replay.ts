@@ -44,6 +44,10 @@ interface Read {
   readonly batch: Batch | undefined;
 }
 
+interface Rest extends Read {
+  readonly file: OwnFile;
+}
+
 /** The file that is being sent. */
 interface Current {
   readonly file: OwnFile;
@@ -58,7 +62,7 @@ export class Replay implements BackupReplay {
   readonly #options: ReplayOptions;
   #current: Current | undefined;
   /** A piece of which the primary has had a part, and what it has not had. */
-  #rest: { readonly file: OwnFile; readonly piece: Piece; readonly batch: Batch | undefined } | undefined;
+  #rest: Rest | undefined;
   readonly #kept: KeptFrames;
   #running: { readonly enoughBytes: number; readonly done: Promise<void> } | undefined;
   #isStopping = false;
@@ -139,6 +143,12 @@ export class Replay implements BackupReplay {
     }
   }
 
+  /** Of another file, before which one was sent again, the piece is then sent once more. */
+  #keepRest(rest: Rest): void {
+    this.#forgetRest();
+    this.#rest = rest;
+  }
+
   #forgetRest(): void {
     this.#rest?.batch?.release();
     this.#rest = undefined;
@@ -153,7 +163,10 @@ export class Replay implements BackupReplay {
   async #sendPiece(file: OwnFile): Promise<void> {
     const rest = this.#rest?.file === file ? this.#rest : undefined;
     const { piece, batch } = rest ?? (await this.#readPaced(file)) ?? {};
-    if (rest !== undefined) this.#rest = undefined;
+    if (rest !== undefined) {
+      this.#rest = undefined;
+      this.#options.backup.own.protect(file);
+    }
     if (piece === undefined) return;
     if (batch !== undefined) await this.#write(file, piece, { batch, isWhole: rest === undefined });
     await this.#rejectBad(file, piece);
@@ -185,7 +198,7 @@ export class Replay implements BackupReplay {
       // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one
       // each.
       if (isWhole && undelivered === batch) await this.#forgetPiece(batch);
-      else this.#rest = { file, piece, batch: undelivered };
+      else this.#keepRest({ file, piece, batch: undelivered });
       throw problem;
     } finally {
       batch.release();
@@ -235,7 +248,7 @@ export class Replay implements BackupReplay {
     move(account, piece.bad.length - refused.length - discarded, 'backedUp', 'rejected');
     move(account, discarded, 'backedUp', 'discarded');
     if (refused.length === 0) return;
-    this.#rest = { file, piece: { ...piece, bad: refused }, batch: undefined };
+    this.#keepRest({ file, piece: { ...piece, bad: refused }, batch: undefined });
     throw new Error(cantBeKept(rejected));
   }
 

@@ -19,7 +19,9 @@ export interface KeptFramesOptions {
 export class KeptFrames {
   readonly #options: KeptFramesOptions;
   readonly #files = new Set<Readonly<OwnFile>>();
-  #open: { readonly file: BatchFile; readonly before: OwnFile } | undefined;
+  #open: BatchFile | undefined;
+  /** What `#open` writes, once it is made. */
+  #own: OwnFile | undefined;
   /** Being written. */
   #batch: Batch | undefined;
 
@@ -60,11 +62,12 @@ export class KeptFrames {
     const open = this.#open;
     this.#open = undefined;
     const { files, times, log } = this.#options;
-    await open?.file
-      .close()
+    this.#own = undefined;
+    await open
+      ?.close()
       .catch((error: unknown) =>
         log.warn(
-          `${String(open.file.path)} can't be closed: ${String(error)}; the next start finds out what is in it`,
+          `${String(open.path)} can't be closed: ${String(error)}; the next start finds out what is in it`,
         ),
       );
     await times?.close();
@@ -72,10 +75,15 @@ export class KeptFrames {
   }
 
   async #fileBefore(before: OwnFile): Promise<BatchFile> {
-    if (this.#open !== undefined && (this.#open.before !== before || (await this.#open.file.isGone())))
+    if (this.#open !== undefined && (!this.#isRightBefore(before) || (await this.#open.isGone())))
       await this.finish();
-    this.#open ??= { file: this.#newFile(before), before };
-    return this.#open.file;
+    return (this.#open ??= this.#newFile(before));
+  }
+
+  /** Whatever was between them is sent: or each file, however small, would leave one. */
+  #isRightBefore(before: OwnFile): boolean {
+    const { files } = this.#options.files;
+    return this.#own !== undefined && files[files.indexOf(before) - 1] === this.#own;
   }
 
   #newFile(before: OwnFile): BatchFile {
@@ -85,6 +93,7 @@ export class KeptFrames {
         openNext: async () => {
           const opened = await files.openNext(before);
           this.#files.add(opened.file);
+          this.#own = opened.file;
           files.protect(opened.file, 'kept');
           return opened;
         },

@@ -135,6 +135,20 @@ describe('KafkaStream: one partition is away', () => {
     expect(appended(1)).toEqual([]);
   });
 
+  test('writes that waited for a leader go on in their order, also behind one that is all for what is away', async () => {
+    const stream = await opened();
+    cluster.moveLeader('three', 1, -1);
+    expect(texts(await write(stream, keyed(FIRST)))).toEqual(of(1, FIRST));
+    for (const partition of [0, 2]) cluster.moveLeader('three', partition, -1);
+    await expect(stream.probe()).rejects.toThrow('no partition of topic three has a leader');
+    const to = (partition: number, message: string): Frame => ({ key: KEYS[partition]!, message });
+    const writing = [[to(1, 'away')], [to(0, 'a')], [to(0, 'b')]].map((frames) => write(stream, frames));
+    for (const partition of [0, 2]) cluster.moveLeader('three', partition, 1);
+    const outcomes = await Promise.all(writing);
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(['AWAY', undefined, undefined]);
+    expect(appended(0)).toEqual([...of(0, FIRST), 'a', 'b']);
+  });
+
   test('all are away: the stream has failed; a probe finds the one that is back, and goes on with it alone', async () => {
     cluster.setTopic('three', [1, 2, 2]);
     const stream = await opened();

@@ -231,7 +231,8 @@ export class KafkaStream implements Stream {
     const layout = this.#options.cluster.layout(this.#options.topic);
     if (layout === undefined || !layout.leaders.some((leader) => leader >= 0)) return this.#findLayout();
     this.#refreshIfOld(layout);
-    for (const write of this.#writes) if (!write.isAssigned) this.#assign(write, layout);
+    // One whose frames are all for what is away ends at once.
+    for (const write of this.#writes.filter(({ isAssigned }) => !isAssigned)) this.#assign(write, layout);
   }
 
   #assign(write: Write, layout: TopicLayout): void {

@@ -1,6 +1,7 @@
 // `kahe send`, as it is typed, against a daemon that answers what it is told to.
 import { chmodSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { open, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -208,6 +209,22 @@ describe('kahe send: a frame for each line', () => {
     expect(await running).toBe(0);
     expect([answering.messages, io.outText]).toEqual([['one', 'two'], '2 frames: 2 delivered\n']);
     expect(io.errText).toContain('SIGINT: what was read is sent');
+  });
+
+  test('SIGINT in the middle of a file: what was read is sent, and it ends with 1', async () => {
+    const answering = await listen();
+    const fifo = join(folder, 'lines');
+    execFileSync('mkfifo', [fifo]);
+    const io = new FakeIo({ cwd: folder, env: { SOCKET: join(folder, 'it.sock') } });
+    const running = runCommand(commandNamed('send'), ['orders', '--file', fifo], io);
+    const writer = await open(fifo, 'w');
+    await writer.write('one\ntwo\nhal');
+    await vi.waitUntil(() => answering.messages.length === 2);
+    io.stop();
+    await writer.close();
+    expect(await running).toBe(1);
+    expect([answering.messages, io.outText]).toEqual([['one', 'two'], '2 frames: 2 delivered\n']);
+    expect(io.errText).toContain('the file was not read to its end; what follows was not sent');
   });
 
   test('the daemon goes away and comes back: what it has not confirmed is sent again', async () => {

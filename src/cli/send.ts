@@ -39,7 +39,7 @@ export const sendCommand: Command = {
     'kahe send users - -K : --file users.txt',
   ],
   exitCodes: {
-    0: 'all frames are safe, and none was rejected',
+    0: 'all frames are safe, and none is known to be rejected',
     1: 'some were rejected or discarded, or are not confirmed',
     2: 'a wrong command line',
   },
@@ -51,6 +51,8 @@ const DEFAULT_WAIT_S = 5;
 const DEFAULT_TIMEOUT_S = 60;
 
 interface Sending {
+  /** A file has an end; what is typed or piped ends when a signal says so. */
+  readonly isFile: boolean;
   readonly place: DaemonPlace;
   readonly io: Io;
   readonly waitMs: number;
@@ -95,6 +97,7 @@ function sendingOf(line: CommandLine, io: Io, file: string | undefined): Sending
   return {
     place: daemonPlace(line, io),
     io,
+    isFile: file !== undefined,
     waitMs: (line.text('wait') === '0' ? 0 : (line.number('wait') ?? DEFAULT_WAIT_S)) * 1000,
     timeoutMs: (line.number('timeout') ?? DEFAULT_TIMEOUT_S) * 1000,
     progress: new Progress({
@@ -154,7 +157,7 @@ async function addLines(
   delivery: Delivery,
   keyed: Keyed,
   input: Readable,
-  { place, io, progress }: Sending,
+  { place, io, progress, isFile }: Sending,
 ): Promise<boolean> {
   let isAll = true;
   const stop = new AbortController();
@@ -184,6 +187,10 @@ async function addLines(
     }
   } finally {
     forget();
+  }
+  if (isFile && stop.signal.aborted) {
+    isAll = false;
+    progress.say('kahe send: the file was not read to its end; what follows was not sent');
   }
   return isAll;
 }

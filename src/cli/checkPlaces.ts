@@ -9,8 +9,9 @@ import { bindAdmin } from '../net/place.js';
 import { type AdminPlace, describePlace } from '../config/adminPlace.js';
 import type { BackupConfig, BucketsConfig, StreamConfig } from '../config/buckets.js';
 import type { Environment } from '../config/env.js';
-import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
+import { type FileSystem, errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import { explained, isDiskFull } from '../disk/ioAdvice.js';
+import { syncing } from '../disk/syncing.js';
 import { tryFolder } from '../disk/trial.js';
 import { AlreadyRunningError, messageOf } from '../errors.js';
 import { tryToBind } from '../net/bind.js';
@@ -22,32 +23,53 @@ import { isListenedAt, madeBySystemd } from '../systemd/units.js';
 import type { Io } from './io.js';
 import { type Probed, failure, ok, warning } from './probed.js';
 
+/** @param fs another than the real disk, for tests */
 export async function tryPlaces(
   environment: Environment,
   buckets: BucketsConfig,
   env: Io['env'],
+  fs = nodeFileSystem,
 ): Promise<readonly Probed[]> {
   const socket = await trySocket(environment, env);
   const isRunning = socket.says === SOMEBODY_LISTENS;
   const admin: Probed[] = [];
   for (const place of environment.admin) admin.push(await tryAdmin(place, isRunning, env));
-  const { spool, rejected } = environment;
-  const folders = [
+  const folders = foldersOf(environment, buckets).map((folder) =>
+    tried(folder, env, ruledBy(folder, fs), (ruled) =>
+      folder.isSpool ? trySpool(ruled, folder.path, isRunning) : tryFolder(ruled, folder.path),
+    ),
+  );
+  return [socket, ...admin, ...(await Promise.all(folders)), ...(await tryCodecs(buckets))];
+}
+
+interface Folder {
+  readonly what: string;
+  readonly path: string;
+  readonly isSynced: boolean;
+  readonly isSpool?: true;
+}
+
+function foldersOf({ spool, rejected }: Environment, buckets: BucketsConfig): readonly Folder[] {
+  return [
     ...(spool === undefined
       ? []
-      : [
-          tried(`SPOOL, folder ${spool.path}`, spool.path, env, () =>
-            trySpool(nodeFileSystem, spool.path, isRunning),
-          ),
-        ]),
-    tried(`REJECTED, folder ${rejected.path}`, rejected.path, env, () =>
-      tryFolder(nodeFileSystem, rejected.path),
-    ),
-    ...[...fileFolders(buckets)].map(([folder, uses]) =>
-      tried(`${uses.join(', ')}, folder ${folder}`, folder, env, () => tryFolder(nodeFileSystem, folder)),
-    ),
+      : [{ what: 'SPOOL', path: spool.path, isSynced: spool.sync !== 'never', isSpool: true as const }]),
+    { what: 'REJECTED', path: rejected.path, isSynced: rejected.isSynced },
+    ...fileFolders(buckets),
   ];
-  return [socket, ...admin, ...(await Promise.all(folders)), ...(await tryCodecs(buckets))];
+}
+
+interface RuledDisk {
+  readonly fs: FileSystem;
+  /** What the daemon would warn of. */
+  readonly warnings: readonly string[];
+}
+
+/** With the syncs that the daemon has there: one that it does without is no failure. */
+function ruledBy({ path, isSynced }: Folder, fs: FileSystem): RuledDisk {
+  const warnings: string[] = [];
+  const log = { warn: (text: string) => void warnings.push(text) };
+  return { fs: syncing(fs, { place: path, isSynced, log }), warnings };
 }
 
 /** Streams and their backups, each with what it is called. */
@@ -73,14 +95,20 @@ export function userText(): string {
     : `tried as ${username} (${uid}): run it as the user of the daemon`;
 }
 
-/** By folder: whose files go there. */
-function fileFolders(buckets: BucketsConfig): ReadonlyMap<string, readonly string[]> {
-  const uses = new Map<string, string[]>();
+/** Each once, with whose files go there. */
+function fileFolders(buckets: BucketsConfig): readonly Folder[] {
+  const found = new Map<string, Folder>();
   for (const { name, target } of targetsOf(buckets)) {
-    if (target.type === 'file')
-      uses.set(target.settings.path, [...(uses.get(target.settings.path) ?? []), name]);
+    if (target.type !== 'file') continue;
+    const { path, fsync } = target.settings;
+    const other = found.get(path);
+    found.set(path, {
+      what: other === undefined ? name : `${other.what}, ${name}`,
+      path,
+      isSynced: fsync || other?.isSynced === true,
+    });
   }
-  return uses;
+  return [...found.values()];
 }
 
 const SOMEBODY_LISTENS = 'somebody listens there: a daemon that is running, or systemd for it';
@@ -119,22 +147,24 @@ async function tryAdmin(place: AdminPlace, isRunning: boolean, env: Io['env']): 
 }
 
 async function tried(
-  what: string,
-  folder: string,
+  { what: name, path }: Folder,
   env: Io['env'],
-  attempt: () => Promise<string>,
+  { fs, warnings }: RuledDisk,
+  attempt: (fs: FileSystem) => Promise<string>,
 ): Promise<Probed> {
+  const what = `${name}, folder ${path}`;
   try {
-    const there = await attempt();
+    const there = await attempt(fs);
+    if (warnings[0] !== undefined) return warning(what, warnings[0]);
     return ok(
       what,
-      there === folder
+      there === path
         ? 'it can be written'
         : `it is not there yet; it can be made, because ${there} can be written`,
     );
   } catch (error) {
     if (isDiskFull(error)) return warning(what, explained(error));
-    return isMadeBySystemd(folder, env) ? ok(what, MADE_BY_SYSTEMD) : failure(what, explained(error));
+    return isMadeBySystemd(path, env) ? ok(what, MADE_BY_SYSTEMD) : failure(what, explained(error));
   }
 }
 

@@ -280,6 +280,16 @@ describe('values', () => {
   });
 
   test.each([
+    ['0060', '0660'],
+    ['000', '0600'],
+    ['0466', '0666'],
+  ])('SOCKET_MODE %s is refused: after a kill its owner could not take the socket over', (text, better) => {
+    expect(problemsOf(`SOCKET_MODE=${text}`)).toEqual([
+      `.env.dev.local: SOCKET_MODE: "${text}" does not let the socket's owner write, so the next start could not find out whether this one still runs; write "${better}"`,
+    ]);
+  });
+
+  test.each([
     ['33', 33],
     ['www-data', 'www-data'],
     ['0', 0],

@@ -216,11 +216,19 @@ function readSocket(variables: Variables, cwd: string): Environment['socket'] {
   };
 }
 
+/** A start that finds the socket asks whether somebody listens there, and for that it must be allowed to write. */
+const OWNER_WRITES = 0o200;
+
 function parseMode(text: string): number {
   const digits = /^(?:0|0o)?([0-7]{3})$/.exec(text)?.[1];
   if (digits === undefined)
     throw new ConfigError(`${describeValue(text)} is not a file mode; write three octal digits ("0660")`);
-  return Number.parseInt(digits, 8);
+  const mode = Number.parseInt(digits, 8);
+  if ((mode & OWNER_WRITES) !== 0) return mode;
+  const better = (mode | 0o600).toString(8).padStart(4, '0');
+  throw new ConfigError(
+    `${describeValue(text)} does not let the socket's owner write, so the next start could not find out whether this one still runs; write "${better}"`,
+  );
 }
 
 function parseGroup(text: string): string | number {

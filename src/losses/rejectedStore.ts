@@ -56,6 +56,7 @@ const RETRY_MS = 1_000;
 
 export class RejectedStore implements RejectedFrames {
   readonly #options: RejectedOptions;
+  readonly #fs: FileSystem;
   readonly #files: RejectedFiles;
   readonly #report: RejectedReport;
   #waiting: Waiting[] = [];
@@ -67,10 +68,8 @@ export class RejectedStore implements RejectedFrames {
 
   constructor(options: RejectedOptions) {
     this.#options = options;
-    this.#files = new RejectedFiles({
-      ...options,
-      fs: syncing(options.fs ?? nodeFileSystem, { ...options, place: options.path }),
-    });
+    this.#fs = syncing(options.fs ?? nodeFileSystem, { ...options, place: options.path });
+    this.#files = new RejectedFiles({ ...options, fs: this.#fs });
     this.#report = new RejectedReport(options.log, options.clock);
   }
 
@@ -90,13 +89,15 @@ export class RejectedStore implements RejectedFrames {
 
   /** At the start: says now what would otherwise be seen with the first frame that is rejected. */
   async prove(): Promise<void> {
-    const { fs = nodeFileSystem, path, log } = this.#options;
+    const { path, log, whenFull } = this.#options;
     try {
-      await tryFolder(fs, path);
+      await tryFolder(this.#fs, path);
     } catch (error) {
-      log.error(
-        `${path} (REJECTED) can't be written: ${explained(error)}; as long as that is so, a connection that sends a frame which must be rejected is not read on`,
-      );
+      const fate =
+        whenFull === 'hold'
+          ? 'a connection that sends a frame which must be rejected is not read on'
+          : 'frames that must be rejected are discarded (REJECTED_FULL=drop)';
+      log.error(`${path} (REJECTED) can't be written: ${explained(error)}; as long as that is so, ${fate}`);
     }
   }
 

@@ -4,7 +4,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { runCli } from '../../support/cliProcess.js';
 import { daemonFolder, launchDaemon, startDaemon } from '../../support/daemon.js';
@@ -113,6 +113,61 @@ describe('a start that fails', () => {
     expect(await first.stop()).toMatchObject({ code: 0 });
   });
 });
+
+describe('a start that goes well, with a REJECTED that', () => {
+  test.each([
+    [
+      "can't be written",
+      '/sys/kernel',
+      /^E\w+: .*; (let the user Kahe runs as write there|that file system is read-only.*)$/,
+    ],
+    ["can't be made", '/proc/kahe/rejected', /^E\w+: .*\/proc\//],
+    ['is a file', './buckets.json', /buckets\.json is not a folder; move it away$/],
+    ['lies below a file', './buckets.json/rejected', /buckets\.json is not a folder; move it away$/],
+  ])('%s: the check fails with the words of the daemon', async (_what, path, says) => {
+    const folder = await daemonFolder();
+    const env = { SOCKET: './kahe.sock', REJECTED: path };
+    const daemon = await startDaemon({ buckets: TO_FILES, folder, env });
+    const line = await daemon.line(
+      /\(REJECTED\) can't be written: .*; as long as that is so, a connection .* is not read on/,
+    );
+    const [, reason] = /can't be written: (.*); as long as/.exec(line)!;
+    expect(reason).toMatch(says);
+    const { code, out } = await runCli(['check'], { cwd: folder, env });
+    expect(code).toBe(1);
+    expect(withoutProbe(out)).toContain(
+      `FAIL REJECTED, folder ${resolve(folder, path)}: ${withoutProbe(reason!)}\n`,
+    );
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('is missing and can be made: neither says a word against it', async () => {
+    const folder = await daemonFolder();
+    const env = { SOCKET: './kahe.sock', REJECTED: './not/yet/there' };
+    const daemon = await startDaemon({ buckets: TO_FILES, folder, env });
+    const { code, out } = await runCli(['check'], { cwd: folder, env });
+    expect(out).toContain(
+      `ok   REJECTED, folder ${join(folder, 'not/yet/there')}: it is not there yet; it can be made, because ${folder} can be written\n`,
+    );
+    expect(code).toBe(0);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(daemon.linesLike(/REJECTED/)).toEqual([]);
+  });
+
+  test("can't be written, and REJECTED_FULL=drop: the daemon says what becomes of frames then", async () => {
+    const env = { REJECTED: './buckets.json', REJECTED_FULL: 'drop' };
+    const daemon = await startDaemon({ buckets: TO_FILES, env });
+    expect(await daemon.line(/\(REJECTED\) can't be written/)).toMatch(
+      /; as long as that is so, frames that must be rejected are discarded \(REJECTED_FULL=drop\)$/,
+    );
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  });
+});
+
+/** The file that is tried to be made has a random name. */
+function withoutProbe(text: string): string {
+  return text.replace(/\.kahe-probe-\w+/g, 'PROBE');
+}
 
 describe("a start that goes well, with a stream that can't work", () => {
   test("a file where the files' folder should be", async () => {

@@ -43,3 +43,13 @@ export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.message || (error as NodeJS.ErrnoException).code || error.name;
 }
+
+/** An error that should never be: all that helps to find the bug. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** What a person is told of it. */
+export function asBug(error: unknown): string {
+  return `${stackOf(error)}; this is a bug in Kahe, please report it`;
+}

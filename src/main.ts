@@ -7,7 +7,7 @@ import { UsageError } from './cli/command.js';
 import { COMMANDS, commandNamed, overview, runCommand } from './cli/commands.js';
 import { processIo } from './cli/io.js';
 import { run } from './daemon/run.js';
-import { AlreadyRunningError, ConfigError } from './errors.js';
+import { AlreadyRunningError, ConfigError, stackOf } from './errors.js';
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {
   switch (name) {
@@ -37,9 +37,7 @@ function explain(error: unknown): number {
     return 2;
   }
   const isKnown = error instanceof ConfigError || error instanceof AlreadyRunningError;
-  process.stderr.write(
-    `kahe: ${isKnown ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
+  process.stderr.write(`kahe: ${isKnown ? error.message : stackOf(error)}\n`);
   return error instanceof AlreadyRunningError ? 3 : 1;
 }
 

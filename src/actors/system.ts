@@ -1,6 +1,7 @@
 // The actor system: mailboxes, supervision with back-off, poison pills, paths. There is no task per message:
 // a tell to an idle actor runs on the teller's stack, one to a busy actor waits in its mailbox, and what a
 // busy actor tells back to its teller waits likewise.
+import { asBug } from '../errors.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log/log.js';
 import type { Actor, ActorContext, ActorRef, ActorState, Supervision } from './actor.js';
@@ -152,7 +153,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
   }
 
   #fail(message: M | typeof PILL, error: unknown): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const text = asBug(error);
     const waiting = this.#takeWaiting();
     // The successor is what this actor was before it is told more; one that was draining drains again, once
     // all is told.
@@ -163,14 +164,12 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (this.supervise === 'restart') {
       this.#state = 'starting';
       this.#mailbox.putBack(messages);
-      this.log.error(
-        `failed, starts again in ${this.#backOffMs} ms with what it held: ${text}; this is a bug in Kahe, please report it`,
-      );
+      this.log.error(`failed, starts again in ${this.#backOffMs} ms with what it held: ${text}`);
       this.clock.after(this.#backOffMs, () => this.#replace());
       this.#backOffMs = Math.min(this.#backOffMs * 2, BACK_OFF_MS.most);
     } else {
       this.#state = 'stopped';
-      this.log.error(`failed and ends: ${text}; this is a bug in Kahe, please report it`);
+      this.log.error(`failed and ends: ${text}`);
       this.supervise({ error, undelivered: messages.filter((m): m is M => m !== PILL) });
       this.#markStopped();
     }

@@ -1,5 +1,6 @@
 // The admin door (ADMIN): metrics, health and a status page over HTTP, to be read and no more. Nothing that
 // is asked here can take the daemon down, nor does the daemon wait for it when it ends.
+import { asBug } from '../errors.js';
 import {
   createServer,
   type IncomingMessage,
@@ -78,9 +79,7 @@ export class AdminServer {
     try {
       send(request, response, await this.#answer(request));
     } catch (error) {
-      this.#options.log.error(
-        `${request.url ?? ''} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a bug in Kahe, please report it`,
-      );
+      this.#options.log.error(`${request.url ?? ''} failed: ${asBug(error)}`);
       if (!response.headersSent)
         send(request, response, { status: 500, type: TEXT, body: 'a bug in Kahe: see its log\n' });
     }

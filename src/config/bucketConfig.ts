@@ -2,6 +2,7 @@
 // them can take.
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
+import { TOPIC_RULE, isTopicName } from '../frames/bucketName.js';
 import { didYouMean } from './didYouMean.js';
 import type { Problems } from './problems.js';
 import { type RateLimitConfig, checkBackups, parseRateLimit } from './rateLimit.js';
@@ -82,11 +83,6 @@ export function parseDefaultBucket(
   return checkBucket(defaultBucketSchema, raw, path, streamIds, problems);
 }
 
-/** Kafka's rule for the names of topics. */
-export function isTopicName(name: string): boolean {
-  return /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..';
-}
-
 function checkBucket(
   schema: typeof bucketSchema | typeof defaultBucketSchema,
   raw: unknown,
@@ -148,9 +144,7 @@ function checkTopic(
 ): void {
   if (typeof id !== 'string' || id === '' || isTopicName(id)) return;
   if (!Array.isArray(streams) || !streams.some((stream) => streamIds.kafka.has(String(stream)))) return;
-  report(
-    `${describeValue(id)} is not a valid Kafka topic: 1 to 249 of a-z A-Z 0-9 . _ -, and not "." or ".."`,
-  );
+  report(`${describeValue(id)} is not a valid Kafka topic: ${TOPIC_RULE}, and not "." or ".."`);
 }
 
 function parseId(value: unknown): string {

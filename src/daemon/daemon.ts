@@ -1,4 +1,5 @@
 // The daemon: which parts there are, and the order in which they start and stop. Nothing else.
+import { asBug } from '../errors.js';
 import type { ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
 import { BucketManager } from '../buckets/bucketManager.js';
@@ -115,11 +116,7 @@ export class Daemon {
     const { clock, fs, budget, leftBackups } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
-    this.taps = new Taps((error) =>
-      log.error(
-        `looking at frames failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a bug in Kahe, please report it`,
-      ),
-    );
+    this.taps = new Taps((error) => log.error(`looking at frames failed: ${asBug(error)}`));
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const origins = new Origins();
     const discards = (this.#discards = new Discards(log.at('/discards'), clock));

@@ -1,4 +1,5 @@
 // When the process is to end: at a signal, or at a bug that nobody caught.
+import { asBug } from '../errors.js';
 import type { Log } from '../log/log.js';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
@@ -17,9 +18,7 @@ export function endOfLife(log: Log): Promise<{ reason: string; exitCode: number 
     }
     for (const fault of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(fault, (error: unknown) => {
-        log.fatal(
-          `${fault}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}; this is a bug in Kahe, please report it`,
-        );
+        log.fatal(`${fault}: ${asBug(error)}`);
         resolve({ reason: 'a fault', exitCode: 1 });
       });
     }

@@ -5,7 +5,7 @@ import type { ReloadFigures } from '../stats/snapshot.js';
 import { type BucketsConfig, loadBuckets } from '../config/buckets.js';
 import { changesBetween, describeChanges } from '../config/changes.js';
 import { type Environment, type EnvironmentSource, loadEnvironment } from '../config/env.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, stackOf } from '../errors.js';
 import type { Log } from '../log/log.js';
 
 export interface ReloadsOptions {
@@ -116,9 +116,7 @@ export class Reloads {
     const isMistake = error instanceof ConfigError;
     const lines = isMistake
       ? error.message.split('\n')
-      : [
-          `this is a bug in Kahe, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-        ];
+      : [`this is a bug in Kahe, please report it: ${stackOf(error)}`];
     this.#failures++;
     this.#problem = lines[0]!;
     for (const line of lines) log.error(`SIGHUP: ${line}`);

@@ -12,11 +12,17 @@ export function bucketName(key: BucketKey): string {
   return Buffer.from(key, 'latin1').toString();
 }
 
-/** Why no bucket can have this name, if none can. Topics: org.apache.kafka.common.internals.Topic. */
+/** Kafka's rule for the names of topics: org.apache.kafka.common.internals.Topic. */
+export function isTopicName(name: string): boolean {
+  return /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..';
+}
+
+/** That rule in words. */
+export const TOPIC_RULE = '1 to 249 of a-z A-Z 0-9 . _ -';
+
+/** Why no bucket can have this name, if none can. */
 export function refuseName(key: BucketKey, feedsKafka: boolean): string | undefined {
   if (keyOf(bucketName(key)) !== key) return 'the bucket name is not UTF-8';
   if (!feedsKafka) return undefined;
-  if (!/^[a-zA-Z0-9._-]{1,249}$/.test(key) || key === '.' || key === '..')
-    return 'the bucket name is no valid topic: 1 to 249 of a-z A-Z 0-9 . _ -';
-  return undefined;
+  return isTopicName(key) ? undefined : `the bucket name is no valid topic: ${TOPIC_RULE}`;
 }

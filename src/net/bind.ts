@@ -3,12 +3,13 @@
 // else refused. Exactly one of several starters wins.
 import { once } from 'node:events';
 import { type Stats, chmodSync, chownSync, lstatSync, rmSync, statSync, unlinkSync } from 'node:fs';
-import { createConnection, createServer, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { checkSocketPath } from '../config/socketPath.js';
 import { errnoOf } from '../disk/fileSystem.js';
 import { AlreadyRunningError, ConfigError, messageOf } from '../errors.js';
 import { takeLock } from './startLock.js';
+import { answerOf } from './answer.js';
 import { whose } from './whose.js';
 
 export interface SocketPlace {
@@ -144,20 +145,6 @@ function takeAway({ path, setting }: SocketPlace): void {
         `${setting}: nobody listens on ${path}, and it can't be taken over: ${messageOf(error)}; it ${whose(path)}: remove it, or choose another path`,
       );
   }
-}
-
-/**
- * Undefined: somebody takes connections there. EAGAIN: and has so many that there is no room for one more.
- */
-function answerOf(path: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const probe = createConnection(path);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(undefined);
-    });
-    probe.once('error', (error) => resolve(errnoOf(error) ?? 'unknown'));
-  });
 }
 
 /** All in one turn, so that a file that has the name has what it needs a moment later. */

@@ -1,12 +1,12 @@
 // Files that a daemon sends by itself: its spool, and the files of backups with replay "auto" that its
 // journals name. Sent by hand too, they would arrive twice.
 import { readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { join, sep } from 'node:path';
 import { type BucketsConfig, loadBuckets } from '../../config/buckets.js';
 import { type Environment, loadEnvironment } from '../../config/env.js';
 import { backupId } from '../../streams/backup/backupId.js';
 import { NOTES_FOLDER } from '../../streams/file/fileName.js';
+import { parseJournal } from '../../streams/file/journal.js';
 import type { Io } from '../io.js';
 
 export interface Configured {
@@ -52,17 +52,6 @@ export class DaemonsOwn {
   }
 }
 
-/** Does a daemon answer there? */
-export function isAnswering(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createConnection(socket, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-}
-
 function filesOfJournals(path: string, streamIds: readonly string[]): string[] {
   const folder = join(path, NOTES_FOLDER);
   const names = attempt(() => readdirSync(folder)) ?? [];
@@ -72,12 +61,10 @@ function filesOfJournals(path: string, streamIds: readonly string[]): string[] {
 }
 
 function filesOf(journal: string, streamIds: readonly string[]): string[] {
-  const value = JSON.parse(journal) as {
-    readonly streamId?: unknown;
-    readonly files?: readonly { readonly device?: unknown; readonly inode?: unknown }[];
-  };
-  if (!streamIds.includes(String(value.streamId))) return [];
-  return (value.files ?? []).map(({ device, inode }) => `${String(device)}/${String(inode)}`);
+  const { owner, files } = parseJournal(journal) ?? { files: [] };
+  return owner !== undefined && streamIds.includes(owner.streamId)
+    ? files.map(({ device, inode }) => `${device}/${inode}`)
+    : [];
 }
 
 function attempt<T>(read: () => T): T | undefined {

@@ -8,6 +8,7 @@ import { explained } from '../../disk/ioAdvice.js';
 import type { Log } from '../../log/log.js';
 import { backupId, streamOfBackup } from './backupId.js';
 import { NOTES_FOLDER } from '../file/fileName.js';
+import { type ParsedJournal, parseJournal } from '../file/journal.js';
 import { readWholeFile } from '../../disk/wholeFile.js';
 
 export interface LeftBackup {
@@ -64,18 +65,11 @@ export async function findLeftBackups(
 }
 
 /** @returns undefined: it knows of no file, or can't be understood, which its stream will say */
-async function readOwner(
-  fs: FileSystem,
-  journal: string,
-  log: Log,
-): Promise<{ bucket: string; streamId: string; fileNameTemplate: string } | undefined> {
+async function readOwner(fs: FileSystem, journal: string, log: Log): Promise<ParsedJournal['owner']> {
   try {
-    const { bucket, streamId, fileNameTemplate, files } = JSON.parse(
-      await readWholeFile(fs, journal, LONGEST_JOURNAL),
-    ) as Record<string, unknown>;
-    if (typeof bucket !== 'string' || typeof streamId !== 'string' || typeof fileNameTemplate !== 'string')
-      return undefined;
-    return Array.isArray(files) && files.length > 0 ? { bucket, streamId, fileNameTemplate } : undefined;
+    const parsed = parseJournal(await readWholeFile(fs, journal, LONGEST_JOURNAL));
+    if (parsed === undefined) log.debug(`${journal} is no journal of Kahe's`);
+    return parsed !== undefined && parsed.files.length > 0 ? parsed.owner : undefined;
   } catch (error) {
     log.debug(`${journal}: ${explained(error)}`);
     return undefined;

@@ -67,8 +67,8 @@ export class Journal {
   async load(nowMs: number): Promise<JournalContent> {
     const text = await this.#read();
     if (text === undefined) return { files: [], numbers: new Map() };
-    const content = parse(text);
-    if (content !== undefined) return content;
+    const content = parseJournal(text);
+    if (content !== undefined) return { files: content.files, numbers: content.numbers };
     const aside = `${this.#file}.corrupt-${nowMs}`;
     await this.fs.rename(this.#file, aside);
     this.log.warn(
@@ -103,13 +103,15 @@ export class Journal {
   }
 }
 
-function parse(text: string): JournalContent | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+/** What a journal says of its owner, and of its files. */
+export interface ParsedJournal extends JournalContent {
+  /** Undefined: it does not say whose it is. */
+  readonly owner: Omit<JournalOwner, 'path'> | undefined;
+}
+
+/** The one reader of journals. @returns undefined: it is no journal of Kahe's */
+export function parseJournal(text: string): ParsedJournal | undefined {
+  const value = parseJson(text);
   if (!isRecord(value) || value['version'] !== VERSION) return undefined;
   const { files, numbers } = value;
   if (
@@ -121,9 +123,24 @@ function parse(text: string): JournalContent | undefined {
     return undefined;
   // A journal of a version that knew no replay says nothing of what was sent.
   return {
+    owner: ownerOf(value),
     files: files.map((file: OwnFile) => Object.assign({ sentFrames: 0, sentBytes: 0 }, file)),
     numbers: new Map(numbers),
   };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function ownerOf({ fileNameTemplate, bucket, streamId }: Record<string, unknown>): ParsedJournal['owner'] {
+  return typeof fileNameTemplate === 'string' && typeof bucket === 'string' && typeof streamId === 'string'
+    ? { fileNameTemplate, bucket, streamId }
+    : undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -12,6 +12,8 @@ export interface NodePorts {
   readonly plain: number;
   /** What the PLAINTEXT listener tells clients to use. */
   readonly advertised: number;
+  /** The host of that; default 127.0.0.1. */
+  readonly advertisedHost?: string;
   /** Between brokers, and for the harness itself. */
   readonly internal: number;
   readonly controller: number;
@@ -68,11 +70,12 @@ function listeners(own: NodePorts, isSecure: boolean): Record<string, string> {
     ...(isSecure ? secureListeners(own) : []),
   ];
   const advertised = bound.filter(([name]) => name !== 'CONTROLLER');
-  const advertisedPort = (name: string, port: number) => (name === 'PLAINTEXT' ? own.advertised : port);
+  const advertisedAt = (name: string, port: number) =>
+    name === 'PLAINTEXT' ? `${own.advertisedHost ?? '127.0.0.1'}:${own.advertised}` : `127.0.0.1:${port}`;
   return {
     listeners: bound.map(([name, , port]) => `${name}://127.0.0.1:${port}`).join(','),
     'advertised.listeners': advertised
-      .map(([name, , port]) => `${name}://127.0.0.1:${advertisedPort(name, port)}`)
+      .map(([name, , port]) => `${name}://${advertisedAt(name, port)}`)
       .join(','),
     'listener.security.protocol.map': bound.map(([name, protocol]) => `${name}:${protocol}`).join(','),
     'inter.broker.listener.name': 'INTERNAL',

@@ -31,6 +31,8 @@ export interface StartKafkaOptions {
    * front. Default: the real ones.
    */
   readonly advertisedPorts?: readonly number[];
+  /** The name that the PLAINTEXT listeners tell clients to use. Default: 127.0.0.1. */
+  readonly advertisedHost?: string;
   /**
    * The caller never disturbs the broker: when KAFKA_BOOTSTRAP is set, that Kafka is used and none is
    * started. Default false.
@@ -168,13 +170,18 @@ async function configure(
   const certificates = options.security ? await makeCertificates(folder) : undefined;
   const count = options.brokers ?? 1;
   const ports = await choosePorts(count, options.advertisedPorts);
+  const { advertisedHost } = options;
   const id = randomBytes(16);
   // One that starts with "-" would be taken for an option.
   id[0]! &= 0x7f;
   const clusterId = id.toString('base64url');
   const nodes = ports.map((own, index) => {
     const properties = {
-      ...brokerProperties(own, ports, certificates),
+      ...brokerProperties(
+        advertisedHost === undefined ? own : { ...own, advertisedHost },
+        ports,
+        certificates,
+      ),
       ...(options.shared && CALM),
       ...options.properties,
     };

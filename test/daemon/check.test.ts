@@ -99,27 +99,42 @@ test('TLS and login: those that work, and one that is refused, which is tried on
   expect(out).not.toContain('geheim-123');
 });
 
-test('a broker that advertises an address at which nobody is', async () => {
-  const [dead] = await freePorts(1);
-  const server = await startKafka({ advertisedPorts: [dead!] });
-  onTestFinished(() => server.close());
-  await server.createTopic('orders');
-  const folder = await daemonFolder();
-  await writeFile(join(folder, '.env.dev.local'), 'SOCKET=./it.sock');
-  await writeFile(
-    join(folder, 'buckets.json'),
-    JSON.stringify({
-      streamsConfigs: { kafka: kafkaStream(server.bootstrap) },
-      buckets: [{ id: 'orders', streams: ['kafka'] }],
-    }),
-  );
-  const { code, out } = await runCli(['check', '--connect'], { cwd: folder });
-  expect(code).toBe(1);
-  expect(out).toContain(`ok   stream kafka, Kafka ${server.bootstrap}: topic orders has 1 partition\n`);
-  expect(out).toMatch(
-    new RegExp(
-      `^FAIL stream kafka, Kafka ${server.bootstrap}: node 1 of the cluster says that it is 127\\.0\\.0\\.1:${dead} \\(its advertised\\.listeners\\): .*; what it leads of orders can't be delivered$`,
-      'm',
-    ),
-  );
-});
+test.each(['an address at which nobody is', 'a name that nothing here knows'])(
+  'a broker that advertises %s',
+  async (what) => {
+    const [dead] = await freePorts(1);
+    const isName = what.startsWith('a name');
+    const server = await startKafka(
+      isName ? { advertisedHost: 'no-such-host.invalid' } : { advertisedPorts: [dead!] },
+    );
+    onTestFinished(() => server.close());
+    await server.createTopic('orders');
+    const folder = await daemonFolder();
+    await writeFile(join(folder, '.env.dev.local'), 'SOCKET=./it.sock');
+    await writeFile(
+      join(folder, 'buckets.json'),
+      JSON.stringify({
+        streamsConfigs: { kafka: kafkaStream(server.bootstrap) },
+        buckets: [{ id: 'orders', streams: ['kafka'] }],
+      }),
+    );
+    const { code, out } = await runCli(['check', '--connect'], { cwd: folder });
+    expect(code).toBe(1);
+    const advertised = isName
+      ? server.bootstrap.replace('127.0.0.1', 'no-such-host.invalid')
+      : `127.0.0.1:${dead}`;
+    // Without a name server that answers the system says EAI_AGAIN.
+    const why = isName ? '(ENOTFOUND|EAI_AGAIN)' : 'ECONNREFUSED';
+    const says = out
+      .split('\n')
+      .filter((line) => line.includes(` stream kafka, Kafka ${server.bootstrap}: `));
+    expect(says).toEqual([
+      `ok   stream kafka, Kafka ${server.bootstrap}: topic orders has 1 partition`,
+      expect.stringMatching(
+        new RegExp(
+          `^FAIL .*: node 1 of the cluster says that it is ${advertised} \\(its advertised\\.listeners\\): broker ${advertised} can't be reached: .*${why}.*; what it leads of orders can't be delivered$`,
+        ),
+      ),
+    ]);
+  },
+);

@@ -8,7 +8,7 @@ import type { Segment } from '../spool/segment.js';
 import type { Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import { endOfFrame } from '../frames/frame.js';
 import { NOBODY } from '../frames/origins.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import type { Admission, BucketMessage, BucketSettings, PendingFence } from './messages.js';
@@ -277,7 +277,7 @@ function cutRun(
   let end = start;
   let count = 0;
   while (count < fit.frames) {
-    const next = end + PREFIX_BYTES + bodyLength(chunk, end);
+    const next = endOfFrame(chunk, end);
     // An empty batch takes one frame of any size.
     if (next - start > fit.bytes && !(fit.isEmpty && count === 0)) break;
     end = next;

@@ -15,7 +15,7 @@ import type { ReadTurns } from '../memory/readTurns.js';
 import type { Discards } from '../losses/discards.js';
 import type { Batch } from '../frames/batch.js';
 import type { Origins } from '../frames/origins.js';
-import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import { countFrames } from '../frames/frame.js';
 import { BackupOverflow } from './limit/backupOverflow.js';
 import { BucketLimit, LaterOverflow } from './limit/bucketLimit.js';
 import type { Limiter, Overflow } from './limit/limiter.js';
@@ -312,8 +312,7 @@ export class BucketMaker {
 
   /** Streams count these as queued, or have had them: twice is better than never. */
   #keepAside({ bucket, bytes, length: end }: Batch, start: number, reason: string): void {
-    let frames = 0;
-    for (let at = start; at < end; at += PREFIX_BYTES + bodyLength(bytes, at)) frames++;
+    const frames = countFrames(bytes, start, end);
     void this.#parts.rejected.reject({ bytes, start, end, frames, bucket, reason });
   }
 

@@ -4,7 +4,7 @@
 // picked from it are settled too.
 import { crc32c } from '@node-rs/crc32';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
-import { PREFIX_BYTES, bodyLength } from './frame.js';
+import { endOfFrame } from './frame.js';
 import { type FramesByOrigin, NOBODY } from './origins.js';
 
 const FIRST_CAPACITY_BYTES = 4096;
@@ -166,7 +166,7 @@ export class Batch {
     let at = 0;
     for (let index = 0, mark = 0; index < this.frames; index++) {
       while (index >= this.#markFrames[mark]!) mark++;
-      const end = at + PREFIX_BYTES + bodyLength(this.bytes, at);
+      const end = endOfFrame(this.bytes, at);
       if (keep(index, at)) {
         if (this.#origins !== undefined) picked.origin = this.originOf(index);
         if (places !== undefined) places[picked.frames] = this.placeOf(index);

@@ -28,6 +28,28 @@ export function bodyLength(bytes: Uint8Array, at: number): number {
 }
 
 /**
+ * Where the frame at `at` ends. These three are for bytes that are known to be whole frames, as in a batch; of
+ * others walk.ts says what stands there. The frame reader and the encoders of record batches step by
+ * themselves, because they read each word once.
+ */
+export function endOfFrame(bytes: Uint8Array, at: number): number {
+  return at + PREFIX_BYTES + bodyLength(bytes, at);
+}
+
+/** Where the first `frames` frames from `start` on end. */
+export function endOfFrames(bytes: Uint8Array, start: number, frames: number): number {
+  let end = start;
+  for (let i = 0; i < frames; i++) end = endOfFrame(bytes, end);
+  return end;
+}
+
+export function countFrames(bytes: Uint8Array, start: number, end: number): number {
+  let frames = 0;
+  for (let at = start; at < end; at = endOfFrame(bytes, at)) frames++;
+  return frames;
+}
+
+/**
  * What is asked about frames: `safe` once they can't be lost any more, or `settled` once every stream is done
  * with them.
  */

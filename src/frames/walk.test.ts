@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { OpenFile } from '../disk/fileSystem.js';
 import { encodeCheckpoint } from './checkpoint.js';
-import { encodeFrame } from './frame.js';
+import { countFrames, encodeFrame, endOfFrames } from './frame.js';
 import { type ScanEntry, scanFrames } from './scan.js';
 import {
   FrameWalk,
@@ -163,6 +163,19 @@ describe('FrameWalk', () => {
       { numRuns: 200 },
     );
   });
+});
+
+test('frames that are known to be whole are counted, and passed over, one by one', () => {
+  fc.assert(
+    fc.property(fc.array(frame, { maxLength: 12 }), fc.nat(12), (frames, some) => {
+      const first = Math.min(some, frames.length);
+      const bytes = Buffer.concat([Buffer.from('xx'), ...frames]);
+      const end = endOfFrames(bytes, 2, first);
+      expect(end).toBe(2 + Buffer.concat(frames.slice(0, first)).length);
+      expect(countFrames(bytes, end, bytes.length)).toBe(frames.length - first);
+    }),
+    { numRuns: 100 },
+  );
 });
 
 function ends(whole: string): number {

@@ -3,7 +3,7 @@
 import { dirname } from 'node:path';
 import type { Batch } from '../frames/batch.js';
 import { CHECKPOINT_BYTES, encodeCheckpoint } from '../frames/checkpoint.js';
-import { PREFIX_BYTES, bodyLength } from '../frames/frame.js';
+import { endOfFrames } from '../frames/frame.js';
 import { refuseLink } from '../disk/folders.js';
 import {
   FILE_MODE,
@@ -81,9 +81,7 @@ export class SegmentFile {
     const timeMs = times[mark]!;
     if (times[last]! - timeMs <= SPREAD_MS) return { until: batch.frames, length: batch.length, timeMs };
     while (times[mark + 1]! - timeMs <= SPREAD_MS) mark++;
-    let length = this.length;
-    for (let frame = this.frames; frame < until[mark]!; frame++)
-      length += PREFIX_BYTES + bodyLength(batch.bytes, length);
+    const length = endOfFrames(batch.bytes, this.length, until[mark]! - this.frames);
     return { until: until[mark]!, length, timeMs };
   }
 

@@ -1,7 +1,7 @@
 // Chooses which frames of a batch are shown, so that they are no more than so many a second on the whole:
 // spread over the batch, each frame with the same chance.
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import { endOfFrame } from '../../frames/frame.js';
 
 export interface SamplerOptions {
   /** Frames a second; may be less than 1. After a quiet second as many at once. */
@@ -55,7 +55,7 @@ export class Sampler {
 
 function fitting({ bytes, length }: Batch, key: Buffer): number {
   let count = 0;
-  for (let at = 0; at < length; at = endOf(bytes, at)) if (hasKey(bytes, at, key)) count++;
+  for (let at = 0; at < length; at = endOfFrame(bytes, at)) if (hasKey(bytes, at, key)) count++;
   return count;
 }
 
@@ -67,15 +67,15 @@ function pick(
 ): Sample['chosen'] {
   const chosen: { at: number; index: number }[] = [];
   let fits = 0;
-  for (let at = 0, index = 0; at < length && chosen.length < wanted.length; at = endOf(bytes, at), index++) {
+  for (
+    let at = 0, index = 0;
+    at < length && chosen.length < wanted.length;
+    at = endOfFrame(bytes, at), index++
+  ) {
     if (key !== undefined && !hasKey(bytes, at, key)) continue;
     if (fits++ === wanted[chosen.length]) chosen.push({ at, index });
   }
   return chosen;
-}
-
-function endOf(bytes: Buffer, at: number): number {
-  return at + PREFIX_BYTES + bodyLength(bytes, at);
 }
 
 function hasKey(bytes: Buffer, at: number, key: Buffer): boolean {

@@ -4,7 +4,7 @@
 import type { Writable } from 'node:stream';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, bucketOf } from '../../frames/frame.js';
+import { bucketOf, endOfFrame } from '../../frames/frame.js';
 import { type FrameJson, frameJson } from '../../frames/frameText.js';
 import { Sampler, type SamplerOptions } from './sampler.js';
 
@@ -90,7 +90,7 @@ function frameLine(batch: Batch, at: number, index: number): FrameLine {
   const bucket = bucketOf(bytes, at);
   const keyAt = at + 6 + bucket.length;
   const messageAt = keyAt + bytes[keyAt - 1]!;
-  const size = at + PREFIX_BYTES + bodyLength(bytes, at) - messageAt;
+  const size = endOfFrame(bytes, at) - messageAt;
   const message = bytes.subarray(messageAt, messageAt + Math.min(size, MOST_MESSAGE_BYTES));
   return {
     kind: 'frame',

@@ -3,7 +3,7 @@
 import type { Admission, Within } from '../messages.js';
 import type { Run } from '../../intake/run.js';
 import type { Receipt } from '../../intake/receipt.js';
-import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import { endOfFrames } from '../../frames/frame.js';
 import type { Gate } from './gate.js';
 import type { LimitReport } from './limitReport.js';
 
@@ -27,7 +27,7 @@ export class Limiter implements Admission {
   admit(run: Run): Within {
     const frames = this.gate.admit(run.frames);
     if (frames === run.frames) return run;
-    const end = endOf(run, frames);
+    const end = endOfFrames(run.chunk, run.start, frames);
     const { kind, bucket, chunk, nowMs, budget, origin } = run;
     const over = run.frames - frames;
     // Not the run's own bytes any more: who got the whole run ends it.
@@ -54,11 +54,4 @@ export class Limiter implements Admission {
     await this.overflow.stop();
     this.report.close();
   }
-}
-
-/** Where the first `frames` frames of a run end. */
-function endOf({ chunk, start }: Run, frames: number): number {
-  let end = start;
-  for (let i = 0; i < frames; i++) end += PREFIX_BYTES + bodyLength(chunk, end);
-  return end;
 }

@@ -7,7 +7,7 @@ import type { StreamConfig } from '../../config/buckets.js';
 import type { Environment } from '../../config/env.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, bucketOf } from '../../frames/frame.js';
+import { bucketOf, endOfFrame } from '../../frames/frame.js';
 import type { Log } from '../../log/log.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { plural } from '../../plural.js';
@@ -127,7 +127,7 @@ export class StreamTarget implements Target {
     const batches = new Map<string, Batch>();
     const nowMs = this.#parts.clock.now();
     for (let at = 0; at < bytes.length;) {
-      const end = at + PREFIX_BYTES + bodyLength(bytes, at);
+      const end = endOfFrame(bytes, at);
       const key = bucketOf(bytes, at).toString('latin1');
       let batch = batches.get(key);
       if (batch === undefined) batches.set(key, (batch = new Batch(bucketName(key), this.#budget)));

@@ -3,7 +3,7 @@
 // into: one that can't be as it was written goes no further.
 import { type OpenFile, readFully } from '../../disk/fileSystem.js';
 import { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import { PREFIX_BYTES, endOfFrame } from '../../frames/frame.js';
 import { type Found, FrameWalk, LONGEST_BODY, inMemory, isWhole } from '../../frames/walk.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import type { ArrivalReader } from '../file/arrivalTimes.js';
@@ -53,7 +53,7 @@ export async function readPiece(
 /** At least one whole frame, if there is one. */
 async function readWhole(source: PieceSource, from: number, end: number): Promise<Buffer> {
   const bytes = await readBytes(source, from, Math.min(PIECE_BYTES, end - from));
-  const needed = bytes.length >= PREFIX_BYTES ? PREFIX_BYTES + bodyLength(bytes, 0) : 0;
+  const needed = bytes.length >= PREFIX_BYTES ? endOfFrame(bytes, 0) : 0;
   if (needed <= bytes.length || needed > LONGEST_BODY || from + needed > end) return bytes;
   return readBytes(source, from, needed);
 }

@@ -42,6 +42,9 @@ test.each([
   '{"sasl.password": "a\\\n geh"eim"}',
   '{"ssl.key.pem": "-----BEGIN PRIVATE KEY-----\\\n\\\n geheim"x}',
   '{"sasl.password": "geheim" "b": 1}',
+  '{"sasl.password": // the one, or the other,\n  "geheim" "b": 1}',
+  '{"sasl.password":\n  // the one,\n\n  /* not the other */\n  "geheim" "b": 1}',
+  '{"sasl.password"\n  : "geheim" "b": 1}',
 ])('a line that may hold a secret is not shown: %j', (text) => {
   const message = mistake(text);
   expect(message).toMatch(/^b\.json: line \d, column \d+: invalid character '[^']*'$/);

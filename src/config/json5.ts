@@ -37,12 +37,14 @@ function shown(text: string, lineNumber: number, columnNumber: number | undefine
   return `: ${plain(last(before))}»${plain(marked)}«${plain(first(behind))}`.trimEnd();
 }
 
-/** The value of a setting may be in the line behind it, and a text goes on behind a "\\" at the end. */
+/**
+ * A value may stand lines behind its setting, with comments in between, and a text goes on behind a "\\" at
+ * the end: only what ends a value, or begins a list or an object, is surely the end of what came before.
+ */
 function mayBeSecret(lines: readonly string[], at: number): boolean {
   for (let i = at; i >= 0; i--) {
     if (MAY_BE_SECRET.test(lines[i]!)) return true;
-    const before = lines[i - 1]?.trimEnd() ?? '';
-    if (before !== '' && !/[:\\]$/.test(before)) return false;
+    if (/[,{}[\]]\s*$/.test((lines[i - 1] ?? '').replace(/\/\/.*/, ''))) return false;
   }
   return false;
 }

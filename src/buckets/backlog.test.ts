@@ -190,7 +190,7 @@ class Life {
   /** A closed batch of these messages, and its twin. */
   add(...messages: string[]): void {
     const batch = new Batch(BUCKET, this.budget);
-    const twin = this.spool?.twin(batch);
+    const twin = this.spool?.newSegment(batch);
     for (const message of messages) {
       const frame = encodeFrame(BUCKET, null, message);
       batch.append(frame, 0, frame.length, 1, this.clock.now());

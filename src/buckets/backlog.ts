@@ -8,7 +8,7 @@ import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { plural } from '../plural.js';
 import type { Segment } from '../spool/segment.js';
-import type { SettledNotes } from '../spool/settledNotes.js';
+import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
 import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
 import { Conditions } from './conditions.js';
@@ -38,7 +38,7 @@ export interface BacklogOptions {
   readonly streams: readonly BacklogStream[];
   readonly spool: Spool | undefined;
   /** What earlier lives have noted of this bucket; with a spool. */
-  readonly notes: SettledNotes | undefined;
+  readonly notes: StreamCheckpoints | undefined;
   readonly budget: MemoryBudget;
   readonly log: Log;
   readonly clock: Clock;

@@ -186,7 +186,7 @@ export class Bucket extends Actor<BucketMessage> {
   #openBatch(): Batch {
     const batch = new Batch(this.#options.name, this.#options.budget, this.#lastBatchBytes);
     this.#setOpen(batch);
-    this.#twin = this.#options.spool?.twin(batch);
+    this.#twin = this.#options.spool?.newSegment(batch);
     this.#startTimeout(batch);
     return batch;
   }

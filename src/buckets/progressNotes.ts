@@ -1,19 +1,19 @@
 // When one stream of a bucket is ahead of another, how far it is must outlive the daemon, or it would get all
 // that again: it is noted then.
-import type { SettledNotes } from '../spool/settledNotes.js';
+import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
 import type { Entries } from './entries.js';
 import { type Entry, pathOf } from './entry.js';
 import type { Taker } from './taker.js';
 
 export class ProgressNotes {
-  readonly #notes: SettledNotes;
+  readonly #notes: StreamCheckpoints;
   readonly #entries: Entries;
   readonly #takers: readonly Taker[];
   /** By stream's id: the place up to which it is noted to have settled all. */
   readonly #noted = new Map<string, number>();
   #isStopped = false;
 
-  constructor(notes: SettledNotes, entries: Entries, takers: readonly Taker[]) {
+  constructor(notes: StreamCheckpoints, entries: Entries, takers: readonly Taker[]) {
     this.#notes = notes;
     this.#entries = entries;
     this.#takers = takers;

@@ -45,7 +45,7 @@ export interface Environment {
     readonly isSynced: boolean;
     readonly whenFull: RejectedFull;
   };
-  /** Where open batches have a twin on disk; undefined: there is no spool. */
+  /** Where open batches have a segment on disk; undefined: there is no spool. */
   readonly spool:
     | {
         readonly path: string;

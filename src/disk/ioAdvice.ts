@@ -27,7 +27,7 @@ export function isTransient(error: unknown): boolean {
   return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR'].includes(errnoOf(error) ?? '');
 }
 
-/** Errors at start that only a person mends; any other may pass, as a full disk may. */
+/** Errors at start that only a person fixes; any other may pass, as a full disk may. */
 export function needsOperator(error: unknown): boolean {
   return ['EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(
     errnoOf(error) ?? '',

@@ -1,4 +1,4 @@
-// Reads a segment of an earlier life. What stands between two checkpoints is whole or it is not: whole pieces
+// Reads a segment of a previous run. What stands between two checkpoints is whole or it is not: whole pieces
 // become one batch with their times of arrival, a damaged piece is put aside, and what is behind the last
 // checkpoint was never said to be safe.
 import { basename, dirname, join } from 'node:path';

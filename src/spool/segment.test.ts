@@ -361,7 +361,7 @@ describe('Segment', () => {
     expect(found!.times).toEqual(Array.from({ length: 10 }, (_, i) => [2 * (i + 1), startMs + 200 * i]));
   });
 
-  test('a symlink in the place of its folder is not followed: clients wait until it is mended', async () => {
+  test('a symlink in the place of its folder is not followed: clients wait until it is fixed', async () => {
     await nodeFileSystem.makeFolder(join(folder, 'elsewhere'), { parents: true });
     symlinkSync(join(folder, 'elsewhere'), join(folder, 'orders'));
     const twin = bench.twin();

@@ -1,4 +1,4 @@
-// The twin of a batch on disk: a file that grows with it, one write for all that came since the last one, a
+// The segment of a batch: a file on disk that grows with it, one write for all that came since the last one, a
 // checkpoint behind each. What is below `safeBytes` outlives a crash of the process, and with a sync a crash
 // of the machine. It stays so whatever the disk does: after a failure all goes to a new file, and the old one
 // is kept until the new one has as much. A segment is not written before the bucket's last one is, so that a
@@ -257,7 +257,7 @@ export class Segment {
       this.#isInTrouble = true;
       this.#options.onTrouble(true);
       this.#options.log.error(
-        `${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on that disk, or mend it`,
+        `${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on that disk, or repair it`,
       );
     }
     this.#options.onError?.(error);

@@ -110,13 +110,13 @@ interface ModelFrame {
 interface ModelBatch {
   readonly frames: ModelFrame[];
   readonly batch: Batch | undefined;
-  readonly twin: Segment | undefined;
+  readonly segment: Segment | undefined;
   readonly left: LeftSegment | undefined;
   isSealed: boolean;
   isSettled: boolean;
   /** A byte of its file was changed: what it holds may be lost in part. */
   isRotten: boolean;
-  /** Of its frames, so many were promised to outlive a power cut in an earlier life. */
+  /** Of its frames, so many were promised to outlive a power cut in a previous run. */
   readonly lastingBefore: number;
 }
 
@@ -166,7 +166,7 @@ class Life {
       open = {
         frames: [],
         batch,
-        twin: this.spool.twin(batch),
+        segment: this.spool.newSegment(batch),
         left: undefined,
         isSealed: false,
         isSettled: false,
@@ -181,14 +181,14 @@ class Life {
       batch.append(frame, 0, frame.length, 1, this.clock.now());
       open.frames.push({ message, until: batch.length });
     }
-    open.twin!.grow();
+    open.segment!.grow();
   }
 
   seal(bucketIndex: number): void {
     const open = this.openOf(bucketIndex);
     if (open === undefined) return;
     open.isSealed = true;
-    open.twin!.seal();
+    open.segment!.seal();
   }
 
   /** Its frames are delivered: memory goes, and the file. */
@@ -197,7 +197,7 @@ class Life {
     for (const one of due.slice(0, count)) {
       one.isSettled = true;
       one.batch?.release();
-      this.removals.push(one.twin?.remove() ?? this.spool.remove(one.left!));
+      this.removals.push(one.segment?.remove() ?? this.spool.remove(one.left!));
     }
   }
 
@@ -282,10 +282,10 @@ class Model {
   /** A receipt comes only when all of it is in a file, or it is settled. */
   #ask(bucketIndex: number): void {
     const newest = this.life.batches[bucketIndex]!.at(-1);
-    if (newest?.twin === undefined || newest.isSettled) return;
+    if (newest?.segment === undefined || newest.isSettled) return;
     const until = newest.batch!.length;
     const { life } = this;
-    newest.twin.whenSafe(until, () =>
+    newest.segment.whenSafe(until, () =>
       expect(newest.isSettled || safeBytes(newest) >= until || life !== this.life).toBe(true),
     );
   }
@@ -300,7 +300,7 @@ class Model {
     bytes[at % bytes.length]! ^= mask;
     const stem = stemOf(path);
     for (const one of this.life.batches.flat())
-      if (stemOf(one.twin?.path ?? one.left!.path) === stem) one.isRotten = true;
+      if (stemOf(one.segment?.path ?? one.left!.path) === stem) one.isRotten = true;
   }
 
   async #crash({ isPowerCut, seed, backMs }: Extract<Action, { kind: 'crash' }>): Promise<void> {
@@ -323,10 +323,10 @@ class Model {
     life.failing.heal();
     life.disk.capacity = Infinity;
     BUCKETS.forEach((_, i) => life.seal(i));
-    const twins = life.batches
+    const segments = life.batches
       .flat()
-      .flatMap(({ twin, isSettled }) => (twin === undefined || isSettled ? [] : [twin]));
-    await life.until('all is complete', () => twins.every((twin) => twin.isComplete));
+      .flatMap(({ segment, isSettled }) => (segment === undefined || isSettled ? [] : [segment]));
+    await life.until('all is complete', () => segments.every((segment) => segment.isComplete));
     let isTidy = false;
     void Promise.all(life.removals).then(() => (isTidy = true));
     await life.until('what is settled is gone', () => isTidy);
@@ -343,7 +343,7 @@ class Model {
       batches.map((one): Promised => ({
         ...one,
         frames: [...one.frames],
-        path: one.twin?.path ?? one.left!.path,
+        path: one.segment?.path ?? one.left!.path,
         promised: promisedFrames(one, before.sync, why),
         lasting: lastingFrames(one, before.sync),
       })),
@@ -372,7 +372,7 @@ class Model {
     return {
       frames: messages.map((message) => ({ message, until: 0 })),
       batch: undefined,
-      twin: undefined,
+      segment: undefined,
       left: segment,
       isSealed: true,
       isSettled: false,
@@ -400,7 +400,7 @@ class Model {
       'what was safe',
     ).toEqual([]);
     if (why === 'power' && this.life.sync !== 'always') return;
-    // What an earlier life had written and not synced, and was not promised, a power cut may take from before
+    // What a previous run had written and not synced, and was not promised, a power cut may take from before
     // what this one has synced.
     const all = unsettled
       .filter(({ left }) => why !== 'power' || left === undefined)
@@ -443,20 +443,20 @@ function stemOf(path: string): string {
   return path.replace(/(\.\d+)?\.bckstm$/, '');
 }
 
-function safeBytes({ twin }: ModelBatch): number {
-  return twin?.safeBytes ?? 0;
+function safeBytes({ segment }: ModelBatch): number {
+  return segment?.safeBytes ?? 0;
 }
 
 function promisedFrames(one: ModelBatch, sync: SpoolSync, why: Ending): number {
   if (why === 'power') return lastingFrames(one, sync);
-  if (why === 'end' || one.twin === undefined) return one.frames.length;
+  if (why === 'end' || one.segment === undefined) return one.frames.length;
   return one.frames.filter(({ until }) => until <= safeBytes(one)).length;
 }
 
 /** How many of its frames a power cut may not take. */
 function lastingFrames(one: ModelBatch, sync: SpoolSync): number {
-  if (one.twin === undefined) return one.lastingBefore;
-  if (sync === 'batch') return one.twin.isComplete ? one.frames.length : 0;
+  if (one.segment === undefined) return one.lastingBefore;
+  if (sync === 'batch') return one.segment.isComplete ? one.frames.length : 0;
   return sync === 'always' ? one.frames.filter(({ until }) => until <= safeBytes(one)).length : 0;
 }
 

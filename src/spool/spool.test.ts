@@ -30,7 +30,7 @@ let disk: FailingDisk;
 let clock: FakeClock;
 let budget: MemoryBudget;
 let lines: string[];
-let twins: Segment[];
+let segments: Segment[];
 
 beforeEach(() => {
   folder = join(mkdtempSync(join(tmpdir(), 'kahe-spool-')), 'spool');
@@ -38,12 +38,12 @@ beforeEach(() => {
   clock = new FakeClock();
   budget = new MemoryBudget(64 * 1024 * 1024);
   lines = [];
-  twins = [];
+  segments = [];
 });
 
 afterEach(async () => {
   disk.heal();
-  await Promise.all(twins.map((twin) => twin.remove()));
+  await Promise.all(segments.map((segment) => segment.remove()));
   rmSync(join(folder, '..'), { recursive: true });
 });
 
@@ -60,19 +60,19 @@ function makeSpool(maxBytes = 1e9, sync: SpoolSync = 'never'): Spool {
   );
 }
 
-/** A closed batch with its twin. */
-function twinOf(
+/** A closed batch with its segment. */
+function segmentOf(
   spool: Spool,
   bucket: string,
   messages: readonly string[],
-): { readonly batch: Batch; readonly twin: Segment } {
+): { readonly batch: Batch; readonly segment: Segment } {
   const batch = new Batch(bucket, budget);
   const bytes = framesOf(bucket, messages);
   batch.append(bytes, 0, bytes.length, messages.length, clock.now());
-  const twin = spool.twin(batch);
-  twins.push(twin);
-  twin.seal();
-  return { batch, twin };
+  const segment = spool.newSegment(batch);
+  segments.push(segment);
+  segment.seal();
+  return { batch, segment };
 }
 
 async function until(what: string, isSo: () => boolean): Promise<void> {
@@ -80,9 +80,9 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
 }
 
 async function written(spool: Spool, bucket: string, ...messages: string[]): Promise<Segment> {
-  const { twin } = twinOf(spool, bucket, messages);
-  await until('it is complete', () => twin.isComplete);
-  return twin;
+  const { segment } = segmentOf(spool, bucket, messages);
+  await until('it is complete', () => segment.isComplete);
+  return segment;
 }
 
 /** By bucket, what was found, read. */
@@ -246,7 +246,7 @@ describe('Spool', () => {
     await all.pop()!.remove();
     expect(spool.bytes).toBeLessThan(19_000);
     expect(budget.isOver).toBe(false);
-    // What an earlier life has left counts too.
+    // What a previous run has left counts too.
     const next = makeSpool(5_000);
     const left = [...(await next.open()).values()].flat();
     expect(budget.isOver).toBe(true);
@@ -259,15 +259,15 @@ describe('Spool', () => {
     const spool = makeSpool();
     await spool.open();
     disk.fail({ call: 'write', code: 'ENOSPC' });
-    const [a, b] = [twinOf(spool, 'a', ['1']), twinOf(spool, 'b', ['1'])];
+    const [a, b] = [segmentOf(spool, 'a', ['1']), segmentOf(spool, 'b', ['1'])];
     await until(
       'clients wait',
       () => budget.isOver && lines.filter((line) => line.includes("can't be written")).length === 2,
     );
-    await a.twin.remove();
+    await a.segment.remove();
     expect(budget.isOver).toBe(true);
     disk.heal();
-    await until('it is complete', () => b.twin.isComplete);
+    await until('it is complete', () => b.segment.isComplete);
     expect(budget.isOver).toBe(false);
   });
 
@@ -353,16 +353,16 @@ describe('Spool', () => {
   test("a segment that can't be removed is told and counted, and goes when it can", async () => {
     const spool = makeSpool();
     await spool.open();
-    const twin = await written(spool, 'orders', '1');
+    const segment = await written(spool, 'orders', '1');
     const { bytes } = spool;
     disk.fail({ call: 'unlink', code: 'EIO' });
-    await twin.remove();
+    await segment.remove();
     expect(lines.join()).toContain("can't be removed");
-    expect([spool.bytes, existsSync(twin.path)]).toEqual([bytes, true]);
+    expect([spool.bytes, existsSync(segment.path)]).toEqual([bytes, true]);
     disk.heal();
     clock.advance(10_000);
     await until('it is gone', () => spool.bytes === 0);
-    expect(existsSync(twin.path)).toBe(false);
+    expect(existsSync(segment.path)).toBe(false);
     expect(clock.timers).toBe(0);
   });
 });

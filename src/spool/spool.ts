@@ -24,7 +24,7 @@ import { plural } from '../plural.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Removals } from './removals.js';
 import { Segment } from './segment.js';
-import { NOTES_FILE, SettledNotes } from './settledNotes.js';
+import { NOTES_FILE, StreamCheckpoints } from './streamCheckpoints.js';
 
 export interface SpoolSettings {
   readonly path: string;
@@ -46,7 +46,7 @@ export interface SpoolFigures {
   readonly failingSegments: number;
 }
 
-/** A segment of an earlier life, not read yet. */
+/** A segment of a previous run, not read yet. */
 export interface LeftSegment {
   readonly path: string;
   readonly bytes: number;
@@ -89,7 +89,7 @@ export class Spool {
   #sequence = 0;
   #lastTimeMs = 0;
   readonly #turns: ReadTurns;
-  readonly #notes = new Map<BucketKey, SettledNotes>();
+  readonly #notes = new Map<BucketKey, StreamCheckpoints>();
   /** Each says which of its segments could go first. */
   readonly #holders = new Set<() => Droppable | undefined>();
   readonly #whenFailing = new Set<() => void>();
@@ -137,7 +137,7 @@ export class Spool {
   }
 
   /**
-   * What an earlier life has left, by bucket, in the order of the batches. Only names, sizes and the first
+   * What a previous run has left, by bucket, in the order of the batches. Only names, sizes and the first
    * frame are looked at, so that a start with a large backlog is quick.
    * @throws {ConfigError} the folder can't be made, read or written
    */
@@ -181,7 +181,7 @@ export class Spool {
     } catch (error) {
       if (needsOperator(error)) throw error;
       this.#log.warn(
-        `${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or mend the disk`,
+        `${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or repair the disk`,
       );
     }
   }
@@ -235,14 +235,14 @@ export class Spool {
   }
 
   /** What is noted of a bucket's streams. */
-  notes(bucket: string): SettledNotes {
+  notes(bucket: string): StreamCheckpoints {
     const notes = this.#notes.get(keyOf(bucket)) ?? this.#newNotes(bucket);
     this.#notes.delete(keyOf(bucket));
     return notes;
   }
 
-  #newNotes(bucket: string): SettledNotes {
-    return new SettledNotes({
+  #newNotes(bucket: string): StreamCheckpoints {
+    return new StreamCheckpoints({
       folder: join(this.#settings.path, folderOf(bucket)),
       fs: this.#fs,
       clock: this.#clock,
@@ -270,8 +270,8 @@ export class Spool {
     return () => this.#whenFailing.delete(run);
   }
 
-  /** The twin of a batch that was just opened. */
-  twin(batch: Batch): Segment {
+  /** The segment of a batch that was just opened. */
+  newSegment(batch: Batch): Segment {
     const { bucket } = batch;
     const folder = join(this.#settings.path, folderOf(bucket));
     // A clock that was set back must not put a batch before those that came earlier.
@@ -324,7 +324,7 @@ export class Spool {
     return { ...read, batch: undefined, mayGo: false };
   }
 
-  /** Takes a segment of an earlier life away: all its frames are settled. */
+  /** Takes a segment of a previous run away: all its frames are settled. */
   async remove(segment: LeftSegment): Promise<void> {
     try {
       await unlinkIfThere(this.#fs, segment.path);

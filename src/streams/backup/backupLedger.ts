@@ -31,7 +31,7 @@ export class BackupLedger {
 
   /**
    * So many frames were found in the files of the current one: those that no account knows yet came from an
-   * earlier life.
+   * previous run.
    */
   found(frames: number): void {
     const known = this.#elsewhere.get(this.#current) ?? 0;

@@ -51,7 +51,7 @@ export class CatchUp {
   get whatWasLeft(): string {
     const { isKnown, leftFrames } = this.#parts.replay!;
     return isKnown
-      ? `an earlier life of the daemon has left ${leftFrames} ${plural(leftFrames, 'frame')} in the backup, which ${plural(leftFrames, 'goes', 'go')} first`
+      ? `a previous run has left ${leftFrames} ${plural(leftFrames, 'frame')} in the backup, which ${plural(leftFrames, 'goes', 'go')} first`
       : "what the backup holds can't be found out yet, and it goes first";
   }
 

@@ -1,4 +1,4 @@
-// Backups that earlier lives have left for buckets which are only made on demand: such a bucket may get no
+// Backups that previous runs have left for buckets which are only made on demand: such a bucket may get no
 // frame for days, and what lies in its backup is to be sent all the same. The journals in the backups'
 // folders say whose they are.
 import { join } from 'node:path';

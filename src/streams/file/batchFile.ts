@@ -134,7 +134,7 @@ export class BatchFile {
   async #shut({ file, handle }: { readonly file: OwnFile; readonly handle: OpenFile }): Promise<void> {
     const { files, log } = this.#options;
     // A suspect stays `open` in the journal: its frames are counted when it matters, and a cut-off end is
-    // mended at the next start.
+    // fixed at the next start.
     file.open = !this.isSound;
     const isEmpty = this.isSound && this.#safeBytes === 0;
     this.#state = 'closed';

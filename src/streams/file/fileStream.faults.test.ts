@@ -83,7 +83,7 @@ describe('FileStream: one call fails', () => {
     expect(await bench.messages('orders-2')).toEqual(['torn']);
     await expect(bench.messages('orders')).rejects.toThrow('half a frame at 18 of 23');
 
-    // The next start mends it.
+    // The next start fixes it.
     bench.disk.heal();
     await stream.close({ deadlineMs: 1000 });
     const next = await bench.opened();

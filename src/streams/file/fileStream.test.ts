@@ -231,7 +231,7 @@ describe('FileStream: rotation and names', () => {
     expect(await bench.messages('orders')).toEqual(['b']);
   });
 
-  it('says at the start what a person must mend', async () => {
+  it('says at the start what a person must fix', async () => {
     await writeFile(inOut(), 'no folder');
     await expect(bench.stream().open()).rejects.toThrow(/file_01.*out can't be used/);
     await rm(inOut());

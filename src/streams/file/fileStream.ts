@@ -135,7 +135,7 @@ export class FileStream implements Stream {
         throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, {
           cause: error,
         });
-      const advice = error instanceof FilesInUse ? '' : ': make room, or mend the disk';
+      const advice = error instanceof FilesInUse ? '' : ': make room, or repair the disk';
       log.warn(
         `${path} can't be written now: ${explained(error)}; it is tried with the first batch${advice}`,
       );

@@ -42,7 +42,7 @@ export interface DiscardedFile {
   readonly bytes: number;
   readonly openedMs: number;
   /**
-   * It was there when the stream was opened: an earlier life of the daemon wrote it, or a predecessor of the
+   * It was there when the stream was opened: a previous run wrote it, or a predecessor of the
    * stream.
    */
   readonly isOld: boolean;
@@ -58,7 +58,7 @@ export interface OwnFilesOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly onDiscard: (discarded: DiscardedFile) => void;
-  /** Told once, of the frames in the files that earlier lives have left, without those that were sent. */
+  /** Told once, of the frames in the files that previous runs have left, without those that were sent. */
   readonly onFound?: (frames: number) => void;
   /** When the frames of each file came; undefined: nobody will ask. */
   readonly times?: ArrivalTimes | undefined;
@@ -127,9 +127,9 @@ export class OwnFiles {
     const content = await this.#journal.load(this.#options.clock.now());
     for (const file of content.files.filter(({ open }) => open)) {
       // One that can't be looked at now must not keep the others from being used.
-      await this.#mend(file, content).catch((error: unknown) =>
+      await this.#repair(file, content).catch((error: unknown) =>
         this.#options.log.error(
-          `${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: mend that, and restart`,
+          `${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: fix that, and restart`,
         ),
       );
     }
@@ -383,7 +383,7 @@ export class OwnFiles {
     }
   }
 
-  async #mend(file: OwnFile, content: JournalContent): Promise<void> {
+  async #repair(file: OwnFile, content: JournalContent): Promise<void> {
     const { fs, log } = this.#options;
     const path = this.pathOf(file);
     const facts = await factsIfThere(fs, path);

@@ -9,7 +9,7 @@ import { explained } from '../disk/ioAdvice.js';
 import type { Log } from '../log/log.js';
 import { readWholeFile, replaceWholeFile } from '../disk/wholeFile.js';
 
-export interface SettledNotesParts {
+export interface StreamCheckpointsParts {
   readonly folder: string;
   readonly fs: FileSystem;
   readonly clock: Clock;
@@ -20,20 +20,20 @@ export const NOTES_FILE = 'settled.json';
 const PACE_MS = 200;
 const LONGEST_FILE = 64 * 1024;
 
-export class SettledNotes {
-  readonly #parts: SettledNotesParts;
+export class StreamCheckpoints {
+  readonly #parts: StreamCheckpointsParts;
   #notes = new Map<string, string>();
   #isChanged = false;
   #timer: Timer | undefined;
   #work: Promise<void> = Promise.resolve();
   #isInTrouble = false;
 
-  constructor(parts: SettledNotesParts) {
+  constructor(parts: StreamCheckpointsParts) {
     this.#parts = parts;
   }
 
   /**
-   * What an earlier life has noted.
+   * What a previous run has noted.
    * @param newestPath the newest segment that is there: a note of a newer one may be of another time; should
    * it be of this one, frames come twice
    */

@@ -7,25 +7,19 @@ import type { Clock } from '../../clock.js';
 import type { Log } from '../../log/log.js';
 import { NOTES_FOLDER, expandTemplate } from './fileName.js';
 import {
-  CHANGE_FILE,
   FILE_MODE,
   NEW_FILE,
   READ_FILE,
   errnoOf,
   factsIfThere,
-  readFully,
   unlinkIfThere,
-  writeWhole,
 } from '../../disk/fileSystem.js';
-import type { FileFacts, FileSystem, OpenFile } from '../../disk/fileSystem.js';
+import type { FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
-import { shortHash } from '../../disk/names.js';
 import { makeFolders } from '../../disk/folders.js';
-import { PREFIX_BYTES } from '../../frames/frame.js';
-import { type WholeFrames, countWhole } from '../../frames/walk.js';
-import { plural } from '../../plural.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
+import { isStillOurs, repairFile } from './fileRepair.js';
 import { Journal } from './journal.js';
 import type { JournalContent, OwnFile } from './journal.js';
 
@@ -77,7 +71,6 @@ export class FilesInUse extends Error {
  * forgotten.
  */
 const MOST_NUMBERS = 1000;
-const COPY_BYTES = 256 * 1024;
 
 export class OwnFiles {
   readonly #options: OwnFilesOptions;
@@ -125,18 +118,24 @@ export class OwnFiles {
   async #load(): Promise<JournalContent> {
     this.#lock ??= await this.#lockJournal();
     const content = await this.#journal.load(this.#options.clock.now());
-    for (const file of content.files.filter(({ open }) => open)) {
-      // One that can't be looked at now must not keep the others from being used.
-      await this.#repair(file, content).catch((error: unknown) =>
-        this.#options.log.error(
-          `${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: fix that, and restart`,
-        ),
-      );
-    }
+    for (const file of content.files.filter(({ open }) => open)) await this.#repair(file, content);
     this.#content = content;
     this.#found = new Set(content.files);
     this.#options.onFound?.(this.unsent.frames);
     return content;
+  }
+
+  async #repair(file: OwnFile, content: JournalContent): Promise<void> {
+    const { path, bucket, fs, log } = this.#options;
+    try {
+      const isKept = await repairFile(file, { path, bucket, fs, log });
+      if (!isKept) content.files = content.files.filter((other) => other !== file);
+    } catch (error) {
+      // One that can't be looked at now must not keep the others from being used.
+      log.error(
+        `${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: fix that, and restart`,
+      );
+    }
   }
 
   async #lockJournal(): Promise<Unlock> {
@@ -334,110 +333,6 @@ export class OwnFiles {
       log.warn(
         `${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`,
       );
-  }
-
-  /** Half a frame names its bucket once. */
-  async #mayHoldMore(file: OwnFile, from: number): Promise<boolean> {
-    const { fs, bucket } = this.#options;
-    const handle = await fs.open(this.pathOf(file), READ_FILE);
-    try {
-      const bytes = Buffer.alloc(COPY_BYTES);
-      const end = bytes.subarray(0, await readFully(handle, bytes, from));
-      const name = Buffer.from(bucket);
-      return end.indexOf(Buffer.concat([Buffer.from([name.length]), name]), PREFIX_BYTES + 1) >= 0;
-    } finally {
-      await handle.close();
-    }
-  }
-
-  /** For a person to look at. */
-  async #keepEnd(file: OwnFile, from: number, to: number): Promise<string> {
-    const { fs, path } = this.#options;
-    const aside = join(path, NOTES_FOLDER, `${shortHash(file.name)}.${from}.cut`);
-    await unlinkIfThere(fs, aside);
-    const [source, target] = [
-      await fs.open(this.pathOf(file), READ_FILE),
-      await fs.open(aside, NEW_FILE, FILE_MODE),
-    ];
-    try {
-      const bytes = Buffer.allocUnsafe(COPY_BYTES);
-      for (let at = from; at < to;) {
-        const got = await source.read(bytes, at);
-        if (got === 0) break;
-        await writeWhole(target, bytes.subarray(0, got));
-        at += got;
-      }
-    } finally {
-      await source.close();
-      await target.close();
-    }
-    return aside;
-  }
-
-  async #walk(path: string, size: number): Promise<WholeFrames> {
-    const handle = await this.#options.fs.open(path, READ_FILE);
-    try {
-      return await countWhole(handle, size);
-    } finally {
-      await handle.close();
-    }
-  }
-
-  async #repair(file: OwnFile, content: JournalContent): Promise<void> {
-    const { fs, log } = this.#options;
-    const path = this.pathOf(file);
-    const facts = await factsIfThere(fs, path);
-    if (facts === undefined || !isStillOurs(file, facts)) {
-      log.warn(
-        `${path}, which was open when the daemon ended, is ${facts === undefined ? 'not there any more' : 'another file now'}: it is not ours any more`,
-      );
-      content.files = content.files.filter((other) => other !== file);
-      return;
-    }
-    const walk = await this.#walk(path, facts.size);
-    if (walk.tail === 'half a frame') {
-      const aside = (await this.#mayHoldMore(file, walk.bytes))
-        ? await this.#keepEnd(file, walk.bytes, facts.size)
-        : undefined;
-      await cut(fs, path, walk.bytes);
-      log.warn(
-        `${path} ended in half a frame, as after a crash: cut from ${facts.size} to ${walk.bytes} bytes, ${walk.frames} ${plural(walk.frames, 'frame')}`,
-      );
-      if (aside !== undefined)
-        log.error(
-          `${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`,
-        );
-    } else if (walk.tail === 'no length') {
-      log.error(
-        `${path} is damaged behind byte ${walk.bytes} (whole frames before: ${walk.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`,
-      );
-    }
-    [file.frames, file.bytes, file.open] = [
-      walk.frames,
-      walk.tail === 'no length' ? facts.size : walk.bytes,
-      false,
-    ];
-    if (file.bytes > 0) return;
-    await unlinkIfThere(fs, path);
-    content.files = content.files.filter((other) => other !== file);
-  }
-}
-
-/**
- * Inodes are used again, so of a closed file the size must be right too. The device is not asked: its number
- * may change when it is mounted again, or at a restart of the machine.
- */
-function isStillOurs(file: OwnFile, facts: FileFacts): boolean {
-  return facts.kind === 'file' && facts.inode === file.inode && (file.open || facts.size === file.bytes);
-}
-
-async function cut(fs: FileSystem, path: string, length: number): Promise<void> {
-  const handle = await fs.open(path, CHANGE_FILE);
-  try {
-    await handle.truncate(length);
-    await handle.datasync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -5,7 +5,7 @@
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
 import { basename, dirname, join } from 'node:path';
-import type { Clock, Timer } from '../clock.js';
+import type { Clock } from '../clock.js';
 import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
@@ -15,7 +15,7 @@ import type { BucketKey } from '../frames/bucketName.js';
 import { ConfigError } from '../errors.js';
 import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
-import { explained, isDiskFull, needsOperator } from '../disk/ioAdvice.js';
+import { explained, needsOperator } from '../disk/ioAdvice.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../memory/readTurns.js';
@@ -23,8 +23,11 @@ import { syncing } from '../disk/syncing.js';
 import { plural } from '../plural.js';
 import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
 import { Removals } from './removals.js';
+import { type Droppable, SpoolRoom } from './room.js';
 import { Segment } from './segment.js';
 import { NOTES_FILE, StreamCheckpoints } from './streamCheckpoints.js';
+
+export type { Droppable } from './room.js';
 
 export interface SpoolSettings {
   readonly path: string;
@@ -52,25 +55,9 @@ export interface LeftSegment {
   readonly bytes: number;
 }
 
-/** A segment that may be thrown away when the spool is full. */
-export interface Droppable {
-  readonly path: string;
-  /** Resolves when it is gone. */
-  drop(): Promise<void>;
-}
-
 const SEGMENT_NAME = /^(\d{13})-\d{8}(?:\.\d+)?\.bckstm$/;
 /** NAME_MAX is 255, and a bucket's name may be as long before it is made safe. */
 const LONGEST_NAME = 235;
-/** Space must have come back by so much before clients go on, or they would stop and go with each batch. */
-const RESUME_SHARE = 0.95;
-/** So much goes at a time, at least: room for a few batches. */
-const DROP_BYTES = 4 * 1024 * 1024;
-/**
- * A disk that was full is written to again after a second (segment.ts): only if that did not help, more has
- * to go.
- */
-const AGAIN_MS = 1_500;
 /** Files that are looked at at a time. */
 const AT_ONCE = 16;
 
@@ -82,20 +69,12 @@ export class Spool {
   readonly #budget: MemoryBudget;
   /** The last segment of each bucket that has one. */
   readonly #last = new Map<string, Segment>();
-  #bytes = 0;
-  #inTrouble = 0;
-  #isFull = false;
-  #hasNoSpace = false;
   #sequence = 0;
   #lastTimeMs = 0;
   readonly #turns: ReadTurns;
   readonly #notes = new Map<BucketKey, StreamCheckpoints>();
-  /** Each says which of its segments could go first. */
-  readonly #holders = new Set<() => Droppable | undefined>();
-  readonly #whenFailing = new Set<() => void>();
-  #dropping: Promise<void> | undefined;
+  readonly #room: SpoolRoom;
   readonly #removals: Removals;
-  #again: Timer | undefined;
   #unlock: (() => void) | undefined;
 
   constructor(
@@ -118,22 +97,24 @@ export class Spool {
     this.#clock = parts.clock;
     this.#budget = parts.budget;
     this.#turns = parts.turns;
+    this.#room = new SpoolRoom(settings, parts);
     this.#removals = new Removals({
       fs: this.#fs,
       clock: this.#clock,
       log: this.#log,
-      onGone: (bytes) => this.#resize(-bytes),
+      onGone: (bytes) => this.#room.resize(-bytes),
     });
   }
 
   /** Bytes of all segments. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#room.bytes;
   }
 
   get figures(): SpoolFigures {
     const { path, maxBytes } = this.#settings;
-    return { path, bytes: this.#bytes, maxBytes, isFull: this.#isFull, failingSegments: this.#inTrouble };
+    const { bytes, isFull, failingSegments } = this.#room;
+    return { path, bytes, maxBytes, isFull, failingSegments };
   }
 
   /**
@@ -169,7 +150,7 @@ export class Spool {
 
   /** The end: another daemon may have it. */
   close(): void {
-    this.#again?.cancel();
+    this.#room.close();
     this.#removals.close();
     this.#unlock?.();
   }
@@ -255,19 +236,17 @@ export class Spool {
    * the way to end it.
    */
   onFull(oldest: () => Droppable | undefined): () => void {
-    this.#holders.add(oldest);
-    return () => this.#holders.delete(oldest);
+    return this.#room.onFull(oldest);
   }
 
   /** The disk does not take all segments just now. */
   get isFailing(): boolean {
-    return this.#inTrouble > 0;
+    return this.#room.failingSegments > 0;
   }
 
   /** Called each time when that begins. Returns the way to end it. */
   onFailing(run: () => void): () => void {
-    this.#whenFailing.add(run);
-    return () => this.#whenFailing.delete(run);
+    return this.#room.onFailing(run);
   }
 
   /** The segment of a batch that was just opened. */
@@ -286,9 +265,9 @@ export class Spool {
         fs: this.#fs,
         clock: this.#clock,
         log: this.#log,
-        onSize: (bytes) => this.#resize(bytes),
-        onTrouble: (isInTrouble) => this.#trouble(isInTrouble),
-        onError: (error) => this.#noteError(error),
+        onSize: (bytes) => this.#room.resize(bytes),
+        onTrouble: (isInTrouble) => this.#room.trouble(isInTrouble),
+        onError: (error) => this.#room.noteError(error),
         onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
         onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
       },
@@ -328,7 +307,7 @@ export class Spool {
   async remove(segment: LeftSegment): Promise<void> {
     try {
       await unlinkIfThere(this.#fs, segment.path);
-      this.#resize(-segment.bytes);
+      this.#room.resize(-segment.bytes);
     } catch (error) {
       this.#removals.failed(segment.path, segment.bytes, error);
     }
@@ -345,7 +324,7 @@ export class Spool {
         ({ kind, size }, i) => kind === 'file' && segments.push({ path: paths[i]!, bytes: size }),
       );
     }
-    this.#resize(segments.reduce((sum, { bytes }) => sum + bytes, 0));
+    this.#room.resize(segments.reduce((sum, { bytes }) => sum + bytes, 0));
     const lastTimeMs = Number(SEGMENT_NAME.exec(names.at(-1) ?? '')?.[1] ?? 0);
     this.#lastTimeMs = Math.max(this.#lastTimeMs, lastTimeMs + 1);
     return segments;
@@ -360,75 +339,6 @@ export class Spool {
       if (errnoOf(error) !== 'ENOTEMPTY')
         this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
     }
-  }
-
-  #resize(bytes: number): void {
-    this.#bytes += bytes;
-    const { maxBytes } = this.#settings;
-    if (!this.#isFull && this.#bytes > maxBytes) {
-      this.#isFull = true;
-      const what = this.#mayDrop
-        ? 'the oldest batches are discarded (SPOOL_FULL=drop-oldest)'
-        : 'clients wait until batches are delivered';
-      const advice = "see which stream doesn't deliver, or raise SPOOL_MAX";
-      this.#log.warn(`the spool is full (${this.#bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}; ${advice}`);
-    } else if (this.#isFull && this.#bytes <= maxBytes * RESUME_SHARE) {
-      this.#isFull = false;
-      this.#log.info('the spool has room again: clients go on');
-    }
-    if (this.#isFull) this.#dropSoon();
-    this.#block();
-  }
-
-  #trouble(isInTrouble: boolean): void {
-    this.#inTrouble += isInTrouble ? 1 : -1;
-    if (this.#inTrouble === 0) this.#hasNoSpace = false;
-    this.#block();
-    if (isInTrouble && this.#inTrouble === 1) for (const run of this.#whenFailing) run();
-  }
-
-  /** Throwing away what is safe helps against a disk that is full, and against nothing else. */
-  #noteError(error: unknown): void {
-    this.#hasNoSpace = isDiskFull(error);
-    if (this.#hasNoSpace) this.#dropSoon();
-  }
-
-  get #needsRoom(): boolean {
-    return this.#isFull || this.#hasNoSpace;
-  }
-
-  get #mayDrop(): boolean {
-    return this.#settings.whenFull === 'drop-oldest';
-  }
-
-  /**
-   * Makes room for what comes. Where nothing can go, for streams have it all in their hands, clients wait.
-   */
-  #dropSoon(): void {
-    if (!this.#mayDrop || this.#dropping !== undefined) return;
-    this.#again?.cancel();
-    this.#dropping = this.#dropOldest().finally(() => {
-      this.#dropping = undefined;
-      // What streams have in their hands now they may give back a little later.
-      if (this.#needsRoom) this.#again = this.#clock.after(AGAIN_MS, () => this.#dropSoon());
-    });
-  }
-
-  async #dropOldest(): Promise<void> {
-    // After the code that is running, which may be just adding what is too much.
-    await Promise.resolve();
-    const enoughBytes = Math.min(this.#settings.maxBytes * RESUME_SHARE, this.#bytes - DROP_BYTES);
-    while (this.#bytes > enoughBytes && this.#needsRoom) {
-      const candidates = [...this.#holders].map((oldest) => oldest()).filter((found) => found !== undefined);
-      candidates.sort((a, b) => (basename(a.path) < basename(b.path) ? -1 : 1));
-      const before = this.#bytes;
-      await candidates[0]?.drop();
-      if (this.#bytes >= before) return;
-    }
-  }
-
-  #block(): void {
-    this.#budget.setBlocked(this.#isFull || this.#inTrouble > 0);
   }
 }
 

@@ -1,27 +1,19 @@
 // The files a stream made, and no others: only these are ever counted against `maxFiles`, cut or removed. A
 // file stands in the journal before it gets its first frame, so a crash leaves no file with frames that
 // nobody knows.
-import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log/log.js';
-import { NOTES_FOLDER, expandTemplate } from './fileName.js';
-import {
-  FILE_MODE,
-  NEW_FILE,
-  READ_FILE,
-  errnoOf,
-  factsIfThere,
-  unlinkIfThere,
-} from '../../disk/fileSystem.js';
+import { NOTES_FOLDER } from './fileName.js';
+import { READ_FILE, factsIfThere, unlinkIfThere } from '../../disk/fileSystem.js';
 import type { FileSystem, OpenFile } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import { type Unlock, lockInFolder } from '../../disk/folderLock.js';
 import { makeFolders } from '../../disk/folders.js';
 import type { ArrivalTimes } from './arrivalTimes.js';
 import { isStillOurs, repairFile } from './fileRepair.js';
-import { Journal } from './journal.js';
-import type { JournalContent, OwnFile } from './journal.js';
+import { Journal, type JournalContent, type OwnFile } from './journal.js';
+import { createFile, nextName } from './newFile.js';
 
 export type { OwnFile } from './journal.js';
 
@@ -65,12 +57,6 @@ export interface OwnFilesOptions {
 export class FilesInUse extends Error {
   override readonly name = 'FilesInUse';
 }
-
-/**
- * Names whose numbers are remembered. One with {ts} or {rand} never comes again, so the oldest may be
- * forgotten.
- */
-const MOST_NUMBERS = 1000;
 
 export class OwnFiles {
   readonly #options: OwnFilesOptions;
@@ -217,7 +203,7 @@ export class OwnFiles {
   async openNext(before?: OwnFile): Promise<{ readonly file: OwnFile; readonly handle: OpenFile }> {
     const content = await this.load();
     if (before === undefined) await this.#makeRoom(content);
-    const { name, handle } = await this.#create(content);
+    const { name, handle } = await createFile(this.#options, content.numbers);
     const { fs, path, clock } = this.#options;
     let made: OwnFile | undefined;
     try {
@@ -263,32 +249,9 @@ export class OwnFiles {
   /** The folder the next file comes to, made. */
   async nextFolder(): Promise<string> {
     const { fs, path } = this.#options;
-    const folder = dirname(this.#nextName().numbered(1));
+    const folder = dirname(nextName(this.#options).numbered(1));
     await makeFolders(fs, path, folder);
     return join(path, folder);
-  }
-
-  #nextName(): ReturnType<typeof expandTemplate> {
-    const { fileNameTemplate, bucket, clock } = this.#options;
-    return expandTemplate(fileNameTemplate, { bucket, hostname: hostname(), nowMs: clock.now() });
-  }
-
-  async #create({ numbers }: JournalContent): Promise<{ name: string; handle: OpenFile }> {
-    const { fs, path } = this.#options;
-    const next = this.#nextName();
-    const base = next.numbered(1);
-    await makeFolders(fs, path, dirname(base));
-    for (let number = (numbers.get(base) ?? 0) + 1; ; number++) {
-      const name = next.numbered(number);
-      try {
-        const handle = await fs.open(join(path, name), NEW_FILE, FILE_MODE);
-        remember(numbers, base, number);
-        return { name, handle };
-      } catch (error) {
-        // Somebody's file, or a symlink: never opened, never touched. The next number then.
-        if (errnoOf(error) !== 'EEXIST') throw error;
-      }
-    }
   }
 
   async #makeRoom(content: JournalContent): Promise<void> {
@@ -334,10 +297,4 @@ export class OwnFiles {
         `${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`,
       );
   }
-}
-
-function remember(numbers: Map<string, number>, base: string, number: number): void {
-  numbers.delete(base);
-  numbers.set(base, number);
-  if (numbers.size > MOST_NUMBERS) numbers.delete(numbers.keys().next().value!);
 }

@@ -128,7 +128,6 @@ export class StreamActorBench {
   stuck = 0;
   readonly gaveBack: string[] = [];
   stopAtMs = Infinity;
-  nearEndBytes: number | undefined;
   actor!: StreamActor;
 
   private constructor(found: readonly string[], hasBackup: boolean) {
@@ -142,7 +141,6 @@ export class StreamActorBench {
           primary: this.primary,
           backup: hasBackup ? this.backup : undefined,
           replay: hasBackup ? this.replay : undefined,
-          nearEndBytes: () => this.nearEndBytes,
           slice: 1,
           retryMs: 10_000,
           errorRetryMs: 1_000,

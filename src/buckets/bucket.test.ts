@@ -21,11 +21,6 @@ import { Taps } from './taps.js';
 const KEY = 'orders';
 
 /** Keeps batches until the test lets them go. */
-const noLimit = (): { limiter: undefined; turned: Promise<void> } => ({
-  limiter: undefined,
-  turned: Promise.resolve(),
-});
-
 class HoldingStream extends Actor<StreamMessage> {
   readonly batches: string[][] = [];
   readonly arrivals: Batch['arrivals'][] = [];
@@ -588,19 +583,24 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     let taken = 0;
     bench.failsToTurn = true;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
     await turn();
     expect(taken).toBe(1);
     expect(
       bench.lines.filter((line) => line.includes('a reload failed here: Error: it does not turn')),
     ).toHaveLength(1);
-    const fails = (): never => {
-      throw new Error('no limit can be made');
+    const breaks = {
+      admit: (run: Run): Run => run,
+      close: (): void => {
+        breaks.close = () => undefined;
+        throw new Error('the log is gone');
+      },
     };
-    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: fails, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: breaks, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
     bench.clock.advance(60_000);
     await turn();
-    expect(taken).toBe(2);
+    expect(taken).toBe(3);
     bench.run(...numbered(0, 3));
     bench.clock.advance(500);
     expect(bench.stream.batches).toEqual([numbered(0, 3)]);
@@ -611,7 +611,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     bench.run(...numbered(0, 5));
     let taken = 0;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
     expect([bench.stream.batches, bench.turnedTo]).toEqual([[numbered(0, 5)], [[]]]);
     await turn();
     expect(taken).toBe(1);
@@ -629,7 +629,7 @@ describe('Bucket: is configured otherwise', () => {
         kind: 'configure',
         settings: { ...settings, idle },
         streams: [],
-        turnLimit: noLimit,
+        limiter: undefined,
         onTaken: () => undefined,
       });
     configure({ afterMs: 1_000, tell: (key) => void bench.idle.push(key) });
@@ -646,7 +646,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     await bench.stop();
     let taken = 0;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], turnLimit: noLimit, onTaken: () => taken++ });
+    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
     expect([taken, bench.turnedTo]).toEqual([1, []]);
   });
 });

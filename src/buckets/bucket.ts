@@ -10,8 +10,9 @@ import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { endOfFrame } from '../frames/frame.js';
 import { NOBODY } from '../frames/origins.js';
+import type { Limiter } from './limit/limiter.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
-import type { Admission, BucketMessage, BucketSettings, PendingFence } from './messages.js';
+import type { BucketMessage, BucketSettings, PendingFence } from './messages.js';
 import { type Run, endRun, ownRun } from '../intake/run.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
@@ -40,7 +41,7 @@ export interface LastingParts {
   readonly streams: Streams;
   readonly backlog: Backlog;
   /** Undefined: the bucket takes whatever comes. */
-  limiter?: Admission | undefined;
+  limiter?: Pick<Limiter, 'admit' | 'close'> | undefined;
 }
 
 export class Bucket extends Actor<BucketMessage> {
@@ -121,7 +122,8 @@ export class Bucket extends Actor<BucketMessage> {
   override drain(): void {
     this.#idleTimer?.cancel();
     this.#close();
-    void Promise.all([this.#finish(), this.#lasting.limiter?.stop()]).then(() => this.#context.drained());
+    this.#lasting.limiter?.close();
+    void this.#finish().then(() => this.#context.drained());
   }
 
   async #finish(): Promise<void> {
@@ -129,21 +131,19 @@ export class Bucket extends Actor<BucketMessage> {
     await this.#backlog.end();
   }
 
-  #configure({ settings, streams, turnLimit, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
+  #configure({ settings, streams, limiter, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
     if (this.#context.self.state === 'draining') return onTaken();
     // What came until now is for the streams that there were, and may be over a limit that is less now.
     this.#close();
     this.#options = { ...this.#options, ...settings };
     this.#watchIdle();
-    const { limiter, turned } = turnLimit();
+    this.#lasting.limiter?.close();
     this.#lasting.limiter = limiter;
     const fail = (error: unknown): void =>
       this.#context.log.error(
         `a reload failed here: ${String(error)}; this is a bug in Kahe, please report it, and restart the daemon`,
       );
-    void Promise.all([this.#streams.turnTo(streams), turned])
-      .catch(fail)
-      .then(onTaken);
+    void this.#streams.turnTo(streams).catch(fail).then(onTaken);
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */
@@ -234,7 +234,6 @@ export class Bucket extends Actor<BucketMessage> {
    * so for as long as the batch is open too.
    */
   #fence(receipt: Receipt): void {
-    this.#lasting.limiter?.fence(receipt);
     if (receipt.level === 'safe' && this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
     const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
     if (until <= this.#backlog.settled) receipt.letGo();

@@ -5,7 +5,7 @@ import type { BucketLook } from './bucketRecord.js';
 import { Backlog } from './backlog.js';
 import type { LastingParts } from './bucket.js';
 import { BucketStreams } from './bucketStreams.js';
-import type { BucketMessage, TurnedLimit } from './messages.js';
+import type { BucketMessage } from './messages.js';
 import { type Run, originsOf } from '../intake/run.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Clock } from '../clock.js';
@@ -16,14 +16,11 @@ import type { Discards } from '../losses/discards.js';
 import type { Batch } from '../frames/batch.js';
 import type { Origins } from '../frames/origins.js';
 import { countFrames } from '../frames/frame.js';
-import { BackupOverflow } from './limit/backupOverflow.js';
-import { BucketLimit, LaterOverflow } from './limit/bucketLimit.js';
-import type { Limiter, Overflow } from './limit/limiter.js';
-import { type Limit, makeLimiter, paceOfBackup } from './limit/makeLimiter.js';
-import { RejectOverflow } from './limit/rejectOverflow.js';
-import { SurplusLedger } from './limit/surplusLedger.js';
-import { TurningPace } from './limit/turningPace.js';
-import { ERROR_RETRY_MS, LiveStream, RETRY_MS, type StreamRecord } from './bucketStream.js';
+import { Excess } from './limit/excess.js';
+import { LimitReport } from './limit/limitReport.js';
+import { Limiter } from './limit/limiter.js';
+import { RateWindow } from './limit/rateWindow.js';
+import { LiveStream, type StreamRecord } from './bucketStream.js';
 import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { plural } from '../plural.js';
@@ -31,7 +28,7 @@ import type { RejectedStore } from '../losses/rejectedStore.js';
 import type { LeftSegment, Spool } from '../spool/spool.js';
 import { makeStreamParts } from '../streams/streamParts.js';
 import { newAccount } from '../streams/account.js';
-import { BackupLedger, backupPlace } from '../streams/backup/backupLedger.js';
+import { BackupLedger } from '../streams/backup/backupLedger.js';
 import type { StreamMaker } from '../streams/streamFactory.js';
 import type { LeftOverEnd } from '../streams/streamOptions.js';
 import { StreamWatch } from '../streams/streamStats.js';
@@ -71,10 +68,7 @@ export interface KnownBucket extends BucketLook {
 
 /** What outlives a bucket's actor that fails. */
 export interface BucketParts extends LastingParts {
-  readonly key: BucketKey;
-  readonly context: ActorContext<BucketMessage>;
   readonly streams: BucketStreams;
-  limiter: BucketLimit | undefined;
 }
 
 /**
@@ -82,8 +76,6 @@ export interface BucketParts extends LastingParts {
  * them no more.
  */
 const STREAMS_END_MS = 5_000;
-/** How long what was over a limit may take to reach the backups, when the limit is changed. */
-const LIMIT_END_MS = 5_000;
 
 export class BucketMaker {
   readonly #parts: BucketMakerParts;
@@ -124,10 +116,6 @@ export class BucketMaker {
             context,
             record: this.recordOf(look, config),
             makeParts: (...of) => this.#makeParts(look, ...of),
-            framesPerSecond: () =>
-              look.limit?.config.over === 'backup'
-                ? (look.limit.config.frames * 1000) / look.limit.config.perMs
-                : undefined,
             after,
             told,
             stopAtMs,
@@ -146,110 +134,34 @@ export class BucketMaker {
     for (const segment of left.get(key) ?? []) backlog.addLeft(segment);
     // Once: a bucket may end, and come again.
     left.delete(key);
-    const parts: BucketParts = { key, context, streams, backlog, limiter: undefined };
-    void this.turnLimit(look, place, parts);
-    return parts;
+    return { streams, backlog, limiter: this.limiterOf(look, place, context.log) };
   }
 
-  /** The limit of the bucket is now as its look says. */
-  turnLimit(look: KnownBucket, place: Place, parts: BucketParts): TurnedLimit {
-    const limiter = (parts.limiter ??= look.limit && new BucketLimit());
-    if (limiter === undefined) return { limiter, turned: Promise.resolve() };
-    look.surplus?.endWithin(
-      LIMIT_END_MS,
-      'the rate limit of its bucket was changed, and the backup could not be written',
-    );
-    const turned = limiter.turn((after) => this.#limiterOf(look, place, parts, after));
-    for (const { pace } of look.streams) pace.turn();
-    if (look.limit?.config.over !== 'backup') void turned.then(() => (look.surplus = undefined));
-    return { limiter, turned };
-  }
-
-  /** @param after what of the limit before must have ended first */
-  #limiterOf(
-    look: KnownBucket,
-    place: Place,
-    parts: BucketParts,
-    after: Promise<unknown> | undefined,
-  ): Limiter | undefined {
-    const { limit } = look;
-    const { log, clock } = parts.context;
-    return limit && makeLimiter(limit, this.#overflowOf(limit, look, place, parts, after), log, clock);
-  }
-
-  #overflowOf(
-    limit: Limit,
-    look: KnownBucket,
-    place: Place,
-    parts: BucketParts,
-    after: Promise<unknown> | undefined,
-  ): Overflow {
-    if (limit.config.over === 'reject')
-      return new RejectOverflow(
-        limit.config,
-        look.name,
-        place.streams.map((config) => this.recordOf(look, config).account),
-        this.#parts.rejected,
-      );
-    const make = (): BackupOverflow => (look.surplus = this.#makeSurplus(limit, look, place, parts));
-    return after === undefined ? make() : new LaterOverflow(after, make);
-  }
-
-  #makeSurplus(
-    { gate }: Limit,
-    look: KnownBucket,
-    { bucket, streams }: Place,
-    { key, context }: BucketParts,
-  ): BackupOverflow {
-    const { budget, maker, rejected, discards, turns, clock, stopAtMs, log } = this.#parts;
-    return new BackupOverflow(context, {
-      ...bucket,
-      key,
-      name: look.name,
-      budget,
-      gate,
-      streams: streams.map((config) => {
-        const { account, surplus: ledger, watch } = this.recordOf(look, config);
-        return { config, account, ledger, watch };
-      }),
-      shared: { maker, rejected, discards, turns, startedAtMs: this.#startedAtMs },
-      timing: {
-        retryMs: RETRY_MS,
-        errorRetryMs: ERROR_RETRY_MS,
-        stopTimeoutMs: () => stopAtMs() - clock.now(),
-      },
-      onAbandoned: (run, reason) => this.rejectRun(run, look.name, reason),
-      onLeftOver: (batch, reason) => this.#rejectBatch(batch, reason),
-      origins: this.#parts.origins,
-      log,
-      closed: look.surplusClosed,
-      onStay: (stream, frames) =>
-        this.#sayWhatStays(
-          look,
-          streams.find(({ id }) => id === stream)!,
-          frames,
-          context.log,
-        ),
+  /** Undefined: the bucket takes whatever comes. */
+  limiterOf(look: KnownBucket, { bucket, streams }: Place, log: Log): Limiter | undefined {
+    const { rateLimit } = bucket;
+    const { clock, rejected } = this.#parts;
+    if (rateLimit === undefined) {
+      look.limitWindow = undefined;
+      return undefined;
+    }
+    const { frames, perMs } = rateLimit;
+    if (look.limitWindow?.perMs !== perMs) look.limitWindow = new RateWindow(perMs);
+    look.overLimit ??= { reject: 0 };
+    const accounts = streams.map((config) => this.recordOf(look, config).account);
+    return new Limiter({
+      frames,
+      window: look.limitWindow,
+      excess: new Excess(rateLimit, look.name, accounts, rejected),
+      report: new LimitReport(rateLimit, look.overLimit, log, clock),
+      clock,
     });
-  }
-
-  /** Of what was over a limit, when nobody will send it. */
-  #sayWhatStays({ limit, place }: KnownBucket, config: StreamConfig, frames: number, log: Log): void {
-    const { backup } = config;
-    if (frames === 0 || backup?.type !== 'file' || this.#parts.stopAtMs() !== Infinity) return;
-    const isStillThere =
-      limit?.config.over === 'backup' &&
-      place.streams.some((other) => other.id === config.id && backupPlace(other) === backupPlace(config));
-    if (!isStillThere)
-      log.warn(
-        `${frames} ${plural(frames, 'frame that was', 'frames that were')} over the rate limit ${plural(frames, 'stays', 'stay')} in the backup of stream ${config.id} below ${backup.settings.path}, and nobody sends ${plural(frames, 'it', 'them')}: the limit or the backup is not configured as it was; use kahe replay, or configure it so again`,
-      );
   }
 
   #makeParts(
     look: KnownBucket,
     config: StreamConfig,
-    { account, ledger, pace, watch }: StreamRecord,
+    { account, ledger, watch }: StreamRecord,
     log: Log,
   ): ReturnType<typeof makeStreamParts> {
     const { maker, rejected, discards, turns } = this.#parts;
@@ -264,7 +176,6 @@ export class BucketMaker {
       startedAtMs: this.#startedAtMs,
       watch,
       log,
-      pace,
     });
   }
 
@@ -321,15 +232,12 @@ export class BucketMaker {
     const known = look.streams.find((record) => record.id === id);
     if (known !== undefined) return known;
     const account = newAccount();
-    const surplus = new SurplusLedger(account);
     const record: StreamRecord = {
       id,
       type,
       backupType: backup?.type,
       account,
-      ledger: new BackupLedger(account, () => surplus.frames),
-      surplus,
-      pace: new TurningPace(() => look.limit && paceOfBackup(look.limit, id)),
+      ledger: new BackupLedger(account),
       watch: new StreamWatch(() => this.#parts.clock.now()),
       ref: undefined,
       backedUp: () => undefined,

@@ -5,10 +5,9 @@ import { type Account, newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BackedUp } from '../streams/streamParts.js';
 import type { StreamWatch } from '../streams/streamStats.js';
-import type { Backlog, Closed } from './backlog.js';
-import type { BackupOverflow } from './limit/backupOverflow.js';
+import type { Backlog } from './backlog.js';
 import type { LimitCounts } from './limit/limitReport.js';
-import type { Limit } from './limit/makeLimiter.js';
+import type { RateWindow } from './limit/rateWindow.js';
 
 /** One stream of one bucket, to be looked at. */
 export interface StreamLook {
@@ -28,13 +27,13 @@ export interface BucketLook {
   /** Also those that the configuration has no more. */
   readonly streams: readonly StreamLook[];
   backlog: Backlog | undefined;
-  limit: Limit | undefined;
-  /** What is over the limit, on its way to the backups. */
-  surplus: BackupOverflow | undefined;
-  /** Batches of that, also of surpluses that were. */
-  readonly surplusClosed: Closed;
+  /**
+   * What its rate limit has let through lately: a bucket made on demand does not begin with an empty window
+   * each time. Undefined: it has no limit.
+   */
+  limitWindow: RateWindow | undefined;
   /** Frames over this limit, and those before it; undefined: it never had one. */
-  limitCounts: LimitCounts | undefined;
+  overLimit: LimitCounts | undefined;
 }
 
 /** All buckets, by name, also those that have ended. */
@@ -47,7 +46,7 @@ export interface BucketRecords<Look> {
 
 /** Each stream's account, with what its bucket holds for it and has not told it of. */
 export function accountsOf(look: BucketLook): readonly (readonly [StreamLook, Readonly<Account>])[] {
-  const waiting = backlogsOf(look).flatMap((backlog) => backlog.waiting);
+  const waiting = look.backlog?.waiting ?? [];
   return look.streams.map((stream) => {
     const { account } = stream;
     const frames = waiting.reduce((sum, one) => (one.account === account ? sum + one.frames : sum), 0);
@@ -56,8 +55,4 @@ export function accountsOf(look: BucketLook): readonly (readonly [StreamLook, Re
       { ...newAccount(), ...account, received: account.received + frames, queued: account.queued + frames },
     ];
   });
-}
-
-export function backlogsOf({ backlog, surplus }: BucketLook): readonly Backlog[] {
-  return [backlog, surplus?.backlog].filter((found) => found !== undefined);
 }

@@ -11,8 +11,6 @@ import type { Origins } from '../frames/origins.js';
 import type { Log } from '../log/log.js';
 import type { StreamParts } from '../streams/streamParts.js';
 import type { Account } from '../streams/account.js';
-import type { SurplusLedger } from './limit/surplusLedger.js';
-import type { TurningPace } from './limit/turningPace.js';
 import { plural } from '../plural.js';
 import { type BackupLedger, backupPlace } from '../streams/backup/backupLedger.js';
 import { StreamActor } from '../streams/streamActor.js';
@@ -22,8 +20,6 @@ import type { LeftOverEnd, StreamActorOptions } from '../streams/streamOptions.j
 /** What outlives the stream, should it end and come again: its account above all. */
 export interface StreamRecord extends StreamLook {
   readonly ledger: BackupLedger;
-  readonly surplus: SurplusLedger;
-  readonly pace: TurningPace;
 }
 
 export interface LiveStreamOptions {
@@ -34,8 +30,6 @@ export interface LiveStreamOptions {
   /** What must have ended before its files may be opened. */
   readonly after: Promise<unknown>;
   readonly told: Told;
-  /** Of a limit that makes its replay slow; undefined: there is none. */
-  readonly framesPerSecond: () => number | undefined;
   /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
   readonly stopAtMs: () => number;
   /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
@@ -131,7 +125,6 @@ export class LiveStream implements BucketStream {
         record.ledger.turnTo(backupPlace(config));
       },
       slice: config.slice,
-      nearEndBytes: () => this.#nearEndBytes(),
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),
@@ -143,14 +136,6 @@ export class LiveStream implements BucketStream {
       account: record.account,
       watch: record.watch,
     };
-  }
-
-  /** What comes waits for the end of a replay that a limit makes slow: for about a second. */
-  #nearEndBytes(): number | undefined {
-    const perSecond = this.#options.framesPerSecond();
-    const { replay } = this.#form.parts;
-    if (perSecond === undefined || replay === undefined || replay.leftFrames === 0) return undefined;
-    return Math.ceil((replay.leftBytes / replay.leftFrames) * Math.max(1, perSecond));
   }
 
   #turn(): void {

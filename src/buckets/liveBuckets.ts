@@ -1,6 +1,5 @@
 // The buckets as the daemon runs them: which there are, what is to be seen of them, and how they turn to
 // another configuration. What a reload does not change is not touched.
-import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actors/actor.js';
 import { type BucketLook, type BucketRecords, accountsOf } from './bucketRecord.js';
 import {
@@ -12,13 +11,11 @@ import {
 } from './bucketFactory.js';
 import { Bucket } from './bucket.js';
 import { bucketName, keyOf, refuseName } from '../frames/bucketName.js';
-import type { BucketMessage, BucketSettings, ManagerMessage, TurnedLimit } from './messages.js';
+import type { BucketMessage, BucketSettings, ManagerMessage } from './messages.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Taps } from './taps.js';
 import type { BucketConfig, BucketsConfig } from '../config/buckets.js';
 import { bucketChange, wholeBucket } from '../config/changes.js';
-import type { RateLimitConfig } from '../config/rateLimit.js';
-import { type Limit, newLimit } from './limit/makeLimiter.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
 
 export interface LiveBucketsParts extends BucketMakerParts {
@@ -114,10 +111,7 @@ export class LiveBuckets {
     const live: Live = { ref, place, lasting, isTakenOut: false };
     this.#live.set(key, live);
     void ref.stopped.then(() => {
-      if (this.#live.get(key) === live) {
-        this.#live.delete(key);
-        look.surplus = undefined;
-      }
+      if (this.#live.get(key) === live) this.#live.delete(key);
       // At the daemon's end all are told of, each for itself.
       if (live.place.isOnDemand && !this.#live.has(key) && this.#parts.stopAtMs() === Infinity)
         this.#parts.looks.ended(name);
@@ -144,7 +138,6 @@ export class LiveBuckets {
       if (place === undefined) {
         live.isTakenOut = true;
         live.lasting?.streams.takeOut();
-        this.#takeOut(bucketName(key), live.place);
         removed.push(key);
       } else if (
         place.isOnDemand !== live.place.isOnDemand ||
@@ -156,22 +149,16 @@ export class LiveBuckets {
     return { removed, turned: Promise.all(turning) };
   }
 
-  #takeOut(name: string, place: Place): void {
-    const look = this.#lookAt(name, place);
-    look.surplus?.endWithin(this.#parts.stopTimeoutMs, 'the bucket was taken out of the configuration');
-    look.limit = undefined;
-  }
-
   #turn(key: BucketKey, live: Live, place: Place): Promise<void> {
     live.place = place;
     const look = this.#lookAt(bucketName(key), place);
-    const turnLimit = (): TurnedLimit => this.#maker.turnLimit(look, place, live.lasting!);
+    const limiter = this.#maker.limiterOf(look, place, this.#parts.log.at(live.ref.path));
     return new Promise((onTaken) =>
       live.ref.tell({
         kind: 'configure',
         settings: this.#settingsOf(place, look),
         streams: place.streams,
-        turnLimit,
+        limiter,
         onTaken,
       }),
     );
@@ -192,12 +179,9 @@ export class LiveBuckets {
   }
 
   /** Is there a stream that will send it? Otherwise a person must know. */
-  #isMissed({ bucket, stream, journal, isForeign, isSurplus }: LeftBackup): boolean {
+  #isMissed({ bucket, stream, journal, isForeign }: LeftBackup): boolean {
     const config = this.#configOf(keyOf(bucket));
-    const isOurs =
-      !isForeign &&
-      config?.streams.includes(stream) === true &&
-      (!isSurplus || config.rateLimit?.over === 'backup');
+    const isOurs = !isForeign && config?.streams.includes(stream) === true;
     if (!isOurs)
       this.#parts.log.warn(
         `the backup of bucket ${bucket} that ${journal} tells of belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay`,
@@ -224,54 +208,20 @@ export class LiveBuckets {
 
   /** The bucket under this name, as it is now, with all the streams that it ever had. */
   #lookAt(name: string, place: Place): KnownBucket {
-    const {
-      bucket: { rateLimit },
-      isOnDemand,
-      streams,
-    } = place;
+    const { isOnDemand } = place;
     const look = this.#parts.looks.of(name, () => ({
       name,
       place,
       isOnDemand,
       streams: [],
       backlog: undefined,
-      limit: undefined,
-      surplus: undefined,
-      surplusClosed: { batches: 0, frames: 0, bytes: 0 },
-      limitCounts: undefined,
+      limitWindow: undefined,
+      overLimit: undefined,
     }));
     look.isOnDemand = isOnDemand;
     look.place = place;
-    const records = streams.map((config) => this.#maker.recordOf(look, config));
-    if (!isLimitFor(look.limit, rateLimit, streams))
-      look.limit =
-        rateLimit &&
-        newLimit(
-          rateLimit,
-          records,
-          this.#parts.clock,
-          (look.limitCounts ??= { reject: 0, backup: 0 }),
-          look.limit,
-        );
     return look;
   }
-}
-
-/** One that is the same goes on, with what it has counted in its window. */
-function isLimitFor(
-  limit: Limit | undefined,
-  config: RateLimitConfig | undefined,
-  streams: Place['streams'],
-): boolean {
-  if (limit === undefined || config === undefined) return limit === config;
-  return (
-    isDeepStrictEqual(limit.config, config) &&
-    (config.over === 'reject' ||
-      isDeepStrictEqual(
-        limit.streams,
-        streams.map(({ id }) => id),
-      ))
-  );
 }
 
 function byKey({ buckets }: BucketsConfig): ReadonlyMap<BucketKey, BucketConfig> {

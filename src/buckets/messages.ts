@@ -4,6 +4,7 @@ import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Run } from '../intake/run.js';
+import type { Limiter } from './limit/limiter.js';
 import type { Segment } from '../spool/segment.js';
 import type { Receipt } from '../intake/receipt.js';
 
@@ -43,14 +44,13 @@ export type BucketMessage =
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
   /**
-   * It is configured otherwise from now on. `onTaken` is called once, when its streams and its limit go on as
-   * they are now.
+   * It is configured otherwise from now on. `onTaken` is called once, when its streams go on as they are now.
    */
   | {
       readonly kind: 'configure';
       readonly settings: BucketSettings;
       readonly streams: readonly StreamConfig[];
-      readonly turnLimit: () => TurnedLimit;
+      readonly limiter: Pick<Limiter, 'admit' | 'close'> | undefined;
       readonly onTaken: () => void;
     }
   /** What a failed predecessor held. */
@@ -60,28 +60,6 @@ export type BucketMessage =
       readonly twin: Segment | undefined;
       readonly fences: readonly PendingFence[];
     };
-
-/** The beginning of a run. */
-export interface Within {
-  readonly frames: number;
-  readonly end: number;
-}
-
-/** Stands before a bucket, and may let in only a part of what comes: see src/buckets/limit/. */
-export interface Admission {
-  /** What of the run is let in; the rest is dealt with. */
-  admit(run: Run): Within;
-  /** The receipt holds until all that was not let in is safe. */
-  fence(receipt: Receipt): void;
-  /** Resolves when nothing is left here that has not ended somewhere. */
-  stop(): Promise<void>;
-}
-
-export interface TurnedLimit {
-  readonly limiter: Admission | undefined;
-  /** Resolves when nothing is left of the one before. */
-  readonly turned: Promise<void>;
-}
 
 /** What of a bucket may change while it lives. */
 export interface BucketSettings {

@@ -5,7 +5,6 @@ import { Problems } from './problems.js';
 const STREAM_IDS = {
   all: ['kafka_01', 'file_copy'],
   kafka: new Set(['kafka_01']),
-  backedUp: new Set(['kafka_01']),
 };
 
 function read(

@@ -5,7 +5,7 @@ import { ConfigError } from '../errors.js';
 import { TOPIC_RULE, isTopicName } from '../frames/bucketName.js';
 import { didYouMean } from './didYouMean.js';
 import type { Problems } from './problems.js';
-import { type RateLimitConfig, checkBackups, parseRateLimit } from './rateLimit.js';
+import { type RateLimitConfig, parseRateLimit } from './rateLimit.js';
 import { checkObject, readBy } from './schema.js';
 import { parseSize } from './size.js';
 import { describeKind, describeValue, isRecord, parseInteger } from './values.js';
@@ -28,13 +28,10 @@ export interface BucketConfig {
   readonly rateLimit: RateLimitConfig | undefined;
 }
 
-/**
- * The streams that a bucket may name, those of them whose frames reach Kafka, and those that have a backup.
- */
+/** The streams that a bucket may name, and those of them whose frames reach Kafka. */
 export interface StreamIds {
   readonly all: readonly string[];
   readonly kafka: ReadonlySet<string>;
-  readonly backedUp: ReadonlySet<string>;
 }
 
 const KB = 1024;
@@ -93,25 +90,16 @@ function checkBucket(
   const checked = checkObject(schema, raw, path, problems);
   const streams = isRecord(raw) ? raw['streams'] : undefined;
   if (Array.isArray(streams)) checkStreams(streams, `${path}.streams`, streamIds.all, problems);
-  const rateLimit = readRateLimit(raw, path, streamIds, problems);
+  const rateLimit = readRateLimit(raw, path, problems);
   if (checked === undefined) return undefined;
   const { batch, batchTimeout, ...rest } = checked;
   return { ...rest, batchFrames: batch, batchTimeoutMs: batchTimeout, rateLimit };
 }
 
 /** Also when the rest of the entry is wrong, so that one start shows every mistake. */
-function readRateLimit(
-  raw: unknown,
-  path: string,
-  streamIds: StreamIds,
-  problems: Problems,
-): RateLimitConfig | undefined {
+function readRateLimit(raw: unknown, path: string, problems: Problems): RateLimitConfig | undefined {
   if (!isRecord(raw) || raw['rateLimit'] === undefined) return undefined;
-  const rateLimit = parseRateLimit(raw['rateLimit'], `${path}.rateLimit`, problems);
-  if (rateLimit?.over !== 'backup' || !Array.isArray(raw['streams'])) return rateLimit;
-  const known = raw['streams'].filter((id) => typeof id === 'string' && streamIds.all.includes(id));
-  checkBackups(known, streamIds.backedUp, `${path}.rateLimit`, problems);
-  return rateLimit;
+  return parseRateLimit(raw['rateLimit'], `${path}.rateLimit`, problems);
 }
 
 function checkStreams(

@@ -162,14 +162,12 @@ function isFilled(
 
 /** From the raw text, so that a mistake in a stream does not make its buckets look wrong. */
 function streamIdsOf(raw: unknown): StreamIds {
-  if (!isRecord(raw)) return { all: [], kafka: new Set(), backedUp: new Set() };
+  if (!isRecord(raw)) return { all: [], kafka: new Set() };
   const isKafka = (target: unknown): boolean => isRecord(target) && target['type'] === 'kafka';
   const feedsKafka = (stream: unknown): boolean =>
     isKafka(stream) || (isRecord(stream) && isKafka(stream['backup']));
-  const hasBackup = (stream: unknown): boolean => isRecord(stream) && stream['backup'] !== undefined;
-  const those = (are: (stream: unknown) => boolean): ReadonlySet<string> =>
-    new Set(Object.keys(raw).filter((id) => are(raw[id])));
-  return { all: Object.keys(raw), kafka: those(feedsKafka), backedUp: those(hasBackup) };
+  const all = Object.keys(raw);
+  return { all, kafka: new Set(all.filter((id) => feedsKafka(raw[id]))) };
 }
 
 /** Two streams of one bucket that write the same files would rotate and remove each other's. */

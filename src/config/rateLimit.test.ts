@@ -6,7 +6,6 @@ import { Problems } from './problems.js';
 const STREAM_IDS = {
   all: ['kafka', 'files', 'bare'],
   kafka: new Set(['kafka']),
-  backedUp: new Set(['kafka', 'files']),
 };
 
 function read(
@@ -26,8 +25,8 @@ describe('rateLimit', () => {
       limit: { frames: 100, perMs: 1000, over: 'reject' },
       problems: [],
     });
-    expect(read({ frames: 1, perMs: 1, over: 'backup' })).toEqual({
-      limit: { frames: 1, perMs: 1, over: 'backup' },
+    expect(read({ frames: 1, perMs: 1, over: 'reject' })).toEqual({
+      limit: { frames: 1, perMs: 1, over: 'reject' },
       problems: [],
     });
     expect(read(undefined)).toEqual({ limit: undefined, problems: [] });
@@ -41,7 +40,7 @@ describe('rateLimit', () => {
     ['frames', 0, '0 is not a whole number from 1 to 1000000000'],
     ['frames', 1.5, '1.5 is not a whole number from 1 to 1000000000'],
     ['perMs', 86_400_001, '86400001 is not a whole number from 1 to 86400000'],
-    ['over', 'drop', '"drop" is not one of reject, backup'],
+    ['over', 'drop', '"drop" is not one of reject'],
     ['perms', 5, 'unknown; did you mean "perMs"?'],
     ['frame', 5, 'unknown; did you mean "frames"?'],
   ])('%s: %s', (key, value, problem) => {
@@ -59,33 +58,31 @@ describe('rateLimit', () => {
     expect(read(value).problems).toEqual([`buckets[0].rateLimit: ${shown} is not an object`]);
   });
 
-  test('over: "backup" needs a backup in every stream; each that has none is named', () => {
-    const limit = { frames: 100, perMs: 1000, over: 'backup' };
-    expect(read(limit, ['kafka', 'files']).problems).toEqual([]);
-    expect(read(limit, ['kafka', 'bare']).problems).toEqual([
-      'buckets[0].rateLimit.over: "backup" needs a backup in every stream of the bucket, and "bare" has none; give it one, or write "reject"',
-    ]);
-    expect(read({ ...limit, over: 'reject' }, ['bare']).problems).toEqual([]);
-    // A stream that is not there is told once.
-    expect(read(limit, ['kafka', 'kafke']).problems).toEqual([
-      'buckets[0].streams[1]: no stream "kafke" in streamsConfigs; did you mean "kafka"?',
+  const GONE =
+    'rateLimit.over: "backup" is not there any more: frames over the limit go to REJECTED, and kahe replay --rate sends them later; write "reject", or leave it out';
+
+  test('over: "backup" is told with what to do, beside what else is wrong', () => {
+    expect(read({ frames: 100, perMs: 1000, over: 'backup' }).problems).toEqual([`buckets[0].${GONE}`]);
+    expect(read({ frames: 0, perMs: 1000, over: 'backup' }).problems).toEqual([
+      `buckets[0].${GONE}`,
+      'buckets[0].rateLimit.frames: 0 is not a whole number from 1 to 1000000000',
     ]);
   });
 
-  test('defaultBucket has one too, and it is looked for in the streams as they are written', () => {
-    const file = { type: 'file', settings: { path: 'data', fileNameTemplate: '{bucket}.x' } };
-    const config = (backup: object): string =>
+  test('defaultBucket has one too, under the same rule', () => {
+    const config = (over: string): string =>
       JSON.stringify({
-        streamsConfigs: { files: { ...file, ...backup } },
+        streamsConfigs: {
+          files: { type: 'file', settings: { path: 'data', fileNameTemplate: '{bucket}.x' } },
+        },
         buckets: [{ id: 'a', streams: ['files'] }],
-        defaultBucket: { streams: ['files'], rateLimit: { frames: 1, perMs: 1000, over: 'backup' } },
+        defaultBucket: { streams: ['files'], rateLimit: { frames: 1, perMs: 1000, over } },
       });
-    expect(
-      parseBuckets(config({ backup: { ...file, settings: { path: 'backup' } } }), 'b.json').defaultBucket
-        ?.rateLimit,
-    ).toEqual({ frames: 1, perMs: 1000, over: 'backup' });
-    expect(() => parseBuckets(config({}), 'b.json')).toThrow(
-      'b.json: defaultBucket.rateLimit.over: "backup" needs a backup in every stream of the bucket, and "files" has none',
-    );
+    expect(parseBuckets(config('reject'), 'b.json').defaultBucket?.rateLimit).toEqual({
+      frames: 1,
+      perMs: 1000,
+      over: 'reject',
+    });
+    expect(() => parseBuckets(config('backup'), 'b.json')).toThrow(`b.json: defaultBucket.${GONE}`);
   });
 });

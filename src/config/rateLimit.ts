@@ -1,20 +1,18 @@
-// `rateLimit` of a bucket: how many of its frames may come, and where the others go. Promise: what can take
-// them is there.
+// `rateLimit` of a bucket: how many of its frames may come; the others go to REJECTED.
 import { z } from 'zod';
 import type { Problems } from './problems.js';
 import { checkObject, readBy } from './schema.js';
-import { describeValue, parseInteger } from './values.js';
+import { isRecord, parseInteger } from './values.js';
 import { plural } from '../plural.js';
 
-const OVERS = ['reject', 'backup'] as const;
-/** Where the frames over the limit go: to REJECTED, or to the backup of each stream. */
+const OVERS = ['reject'] as const;
+/** Where the frames over the limit go: to REJECTED. */
 export type OverLimit = (typeof OVERS)[number];
 
 export interface RateLimitConfig {
   /** At most so many frames in any `perMs` milliseconds. */
   readonly frames: number;
   readonly perMs: number;
-  /** Default `reject`. */
   readonly over: OverLimit;
 }
 
@@ -26,23 +24,14 @@ const schema = z.strictObject({
 
 /** Undefined when something is wrong with it, which is then in `problems` under `path`. */
 export function parseRateLimit(raw: unknown, path: string, problems: Problems): RateLimitConfig | undefined {
-  return checkObject(schema, raw, path, problems);
-}
-
-/** @param backedUp the streams that have a backup */
-export function checkBackups(
-  streams: readonly unknown[],
-  backedUp: ReadonlySet<string>,
-  path: string,
-  problems: Problems,
-): void {
-  for (const id of streams) {
-    if (typeof id !== 'string' || backedUp.has(id)) continue;
-    problems.add(
-      `${path}.over`,
-      `"backup" needs a backup in every stream of the bucket, and ${describeValue(id)} has none; give it one, or write "reject"`,
-    );
-  }
+  if (!isRecord(raw) || raw['over'] !== 'backup') return checkObject(schema, raw, path, problems);
+  problems.add(
+    `${path}.over`,
+    '"backup" is not there any more: frames over the limit go to REJECTED, and kahe replay --rate sends them later; write "reject", or leave it out',
+  );
+  // So that one start shows every mistake.
+  checkObject(schema, { ...raw, over: 'reject' }, path, problems);
+  return undefined;
 }
 
 /** As people read it: `100 frames in 1000 ms`. */

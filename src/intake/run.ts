@@ -29,7 +29,7 @@ export function ownRun(run: Run): Run {
 }
 
 /** By connection, as those want it who settle frames. */
-export function originsOf({ origin, frames }: Run): FramesByOrigin | undefined {
+export function originsOf({ origin, frames }: Pick<Run, 'origin' | 'frames'>): FramesByOrigin | undefined {
   return origin === undefined ? undefined : new Map([[origin, frames]]);
 }
 

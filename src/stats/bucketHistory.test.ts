@@ -13,10 +13,8 @@ function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
     name,
     isOnDemand: true,
     backlog: undefined,
-    limit: undefined,
-    surplus: undefined,
-    surplusClosed: { batches: 0, frames: 0, bytes: 0 },
-    limitCounts: undefined,
+    limitWindow: undefined,
+    overLimit: undefined,
     streams: [
       {
         id: 'files',

@@ -57,16 +57,16 @@ describe('foldBuckets', () => {
 
   test('frames over rate limits are added up, and a bucket without a limit adds none', () => {
     const limited = (name: string, reject: number) =>
-      bucketSnapshot(name, [streamSnapshot()], { overLimit: { reject, backup: 1 } });
+      bucketSnapshot(name, [streamSnapshot()], { overLimit: { reject } });
     const fold = (...buckets: readonly ReturnType<typeof bucketSnapshot>[]) =>
       foldBuckets([bucketSnapshot('a'), ...buckets], 1)[1]!;
     expect(fold(limited('b', 2), bucketSnapshot('c'), limited('d', 5))).toMatchObject({
       name: '_other',
-      overLimit: { reject: 7, backup: 2 },
+      overLimit: { reject: 7 },
     });
     expect(fold(bucketSnapshot('b'), limited('c', 2))).toMatchObject({
       name: '_other',
-      overLimit: { reject: 2, backup: 1 },
+      overLimit: { reject: 2 },
     });
     expect(fold(bucketSnapshot('b'), bucketSnapshot('c')).overLimit).toBeUndefined();
   });

@@ -97,7 +97,7 @@ function bothStreams(a: StreamSnapshot, b: StreamSnapshot): StreamSnapshot {
   };
 }
 
-export function bothBackups(
+function bothBackups(
   a: StreamSnapshot['backedUp'],
   b: StreamSnapshot['backedUp'],
 ): StreamSnapshot['backedUp'] {

@@ -1,8 +1,7 @@
 // Makes the snapshot, at the moment of asking, from what the daemon's parts count anyway.
 import { hostname } from 'node:os';
-import { type BucketLook, type StreamLook, accountsOf, backlogsOf } from '../buckets/bucketRecord.js';
+import { type BucketLook, type StreamLook, accountsOf } from '../buckets/bucketRecord.js';
 import type { DiscardCount } from '../losses/discards.js';
-import type { SurplusLook } from '../buckets/limit/backupOverflow.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import type { RejectedStore } from '../losses/rejectedStore.js';
 import type { SocketCounts } from '../doors/socket/client.js';
@@ -10,7 +9,7 @@ import type { Spool } from '../spool/spool.js';
 import { type Account } from '../streams/account.js';
 import { type BrokerStats, LATENCY_BOUNDS } from '../kafka/brokerStats.js';
 import type { EventLoopDelay } from './eventLoopDelay.js';
-import { added, bothBackups, foldBuckets, foldDiscards, sumOf } from './fold.js';
+import { foldBuckets, foldDiscards } from './fold.js';
 import { processFigures } from './processFigures.js';
 import { VERSION } from './version.js';
 import type { BucketSnapshot, ReloadFigures, Snapshot, StreamSnapshot } from './snapshot.js';
@@ -71,37 +70,25 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
 }
 
 export function bucketSnapshot(look: BucketLook): BucketSnapshot {
-  const { name, isOnDemand, backlog, limitCounts, surplus, surplusClosed } = look;
-  const backlogs = backlogsOf(look);
-  const held = backlogs.map(({ heldBytes }) => heldBytes);
+  const { name, isOnDemand, backlog, overLimit } = look;
+  const { memory = 0, disk = 0 } = backlog?.heldBytes ?? {};
   return {
     name,
     isOnDemand,
-    closed: added({ batches: 0, frames: 0, bytes: 0, ...backlog?.closed }, surplusClosed),
-    open: {
-      frames: sumOf(backlogs, ({ open }) => open?.frames ?? 0),
-      bytes: sumOf(backlogs, ({ open }) => open?.length ?? 0),
-    },
-    backlog: {
-      batches: sumOf(backlogs, ({ entries }) => entries.length),
-      memoryBytes: sumOf(held, ({ memory }) => memory),
-      diskBytes: sumOf(held, ({ disk }) => disk),
-    },
-    ...(limitCounts === undefined ? {} : { overLimit: { ...limitCounts } }),
-    streams: accountsOf(look).map(([stream, account]) =>
-      streamSnapshot(stream, account, surplus?.looks.get(stream.id)),
-    ),
+    closed: { batches: 0, frames: 0, bytes: 0, ...backlog?.closed },
+    open: { frames: backlog?.open?.frames ?? 0, bytes: backlog?.open?.length ?? 0 },
+    backlog: { batches: backlog?.entries.length ?? 0, memoryBytes: memory, diskBytes: disk },
+    ...(overLimit === undefined ? {} : { overLimit: { ...overLimit } }),
+    streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account)),
   };
 }
 
 function streamSnapshot(
   { id, type, backupType, watch, ref, backedUp }: StreamLook,
   account: Readonly<Account>,
-  surplus: SurplusLook | undefined,
 ): StreamSnapshot {
-  const files = bothBackups(backedUp(), surplus?.backedUp());
-  // A stream that delivers, but whose backup does not take what is over the limit, is in trouble too.
-  const { mode, sinceMs, lastProblem } = surplus?.watch.mode === 'error' ? surplus.watch : watch;
+  const files = backedUp();
+  const { mode, sinceMs, lastProblem } = watch;
   return {
     id,
     type,

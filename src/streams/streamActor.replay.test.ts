@@ -10,28 +10,6 @@ import { newAccount } from './account.js';
 const NUMBERS = Array.from({ length: 12 }, (_, i) => String(i));
 
 describe('StreamActor with a replay', () => {
-  test.each([
-    [MB / 2, MB / 2],
-    [64 * MB, 2 * MB],
-    [undefined, 2 * MB],
-  ])(
-    'a replay that a limit makes slow: what comes waits for no more of it than is said (%d)',
-    async (said, enough) => {
-      const bench = await (await Bench.opened()).backedUp(...NUMBERS);
-      bench.nearEndBytes = said;
-      await bench.primaryIsBack();
-      expect(bench.replay.calls).toEqual([enough]);
-      // So long as more than that is left, what comes joins the backup's end.
-      bench.replay.go(NUMBERS.length - enough / (MB / 2) - 1);
-      bench.tell('new');
-      await turn();
-      bench.backup.deliver();
-      await turn();
-      expect(bench.backup.delivered.at(-1)).toBe('new');
-      bench.expectBalance();
-    },
-  );
-
   test('the primary is back: the backup goes first, what comes joins its end, then the primary has all', async () => {
     const bench = await (await Bench.opened()).backedUp(...NUMBERS);
     await bench.primaryIsBack();

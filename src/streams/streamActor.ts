@@ -73,7 +73,6 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#options = options;
     this.#catchUp = new CatchUp({
       replay: options.replay,
-      nearEndBytes: options.nearEndBytes,
       log: context.log,
       onEnded: (problem) => this.#tellSelf({ kind: 'replayed', problem }),
     });
@@ -301,13 +300,13 @@ export class StreamActor extends Actor<StreamMessage> {
   }
 
   #count({ target, what: { batch } }: Write, outcome: Settled | DeliveryError): void {
-    const { account, primaryCounts = 'delivered', origins } = this.#options;
+    const { account, origins } = this.#options;
     const {
       delivered,
       rejected,
       discarded = 0,
     } = outcome instanceof DeliveryError ? outcome.settled : outcome;
-    const end = target === 'primary' ? primaryCounts : 'backedUp';
+    const end = target === 'primary' ? 'delivered' : 'backedUp';
     move(account, rejected, 'queued', 'rejected');
     move(account, discarded, 'queued', 'discarded');
     move(account, delivered, 'queued', end);

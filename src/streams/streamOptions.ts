@@ -37,13 +37,6 @@ export interface StreamActorOptions {
   readonly onReady?: () => void;
   /** It can't write what it holds, and would give it back. */
   readonly onStuck?: () => void;
-  /** So near the end of the backup new batches wait for the rest of it (catchUp.ts). */
-  readonly nearEndBytes?: () => number | undefined;
-  /**
-   * What the primary has taken: `backedUp` where it is the backup of another stream, `delivered` when this is
-   * not given.
-   */
-  readonly primaryCounts?: 'delivered' | 'backedUp';
   readonly account: Account;
   readonly watch: StreamWatch;
 }

@@ -5,9 +5,8 @@ import type { BackupConfig, StreamConfig } from '../config/buckets.js';
 import type { Discards } from '../losses/discards.js';
 import type { Log } from '../log/log.js';
 import { plural } from '../plural.js';
-import type { Pace } from './backup/pace.js';
 import { Replay } from './backup/replay.js';
-import { backupId, surplusId } from './backup/backupId.js';
+import { backupId } from './backup/backupId.js';
 import { type Account, book, move } from './account.js';
 import type { BackupLedger } from './backup/backupLedger.js';
 import type { DiscardedFile } from './file/ownFiles.js';
@@ -45,21 +44,14 @@ export interface StreamPartsOptions {
   readonly startedAtMs: number;
   readonly watch: StreamWatch;
   readonly log: Log;
-  /** How fast the backup may be sent; undefined: as fast as it can be. */
-  readonly pace?: Pace | undefined;
-  /**
-   * The parts are for what is over the bucket's rate limit, sent at this pace: with files of their own,
-   * beside the stream's.
-   */
-  readonly surplus?: Pace | undefined;
 }
 
 export function makeStreamParts(config: StreamConfig, options: StreamPartsOptions): StreamParts {
-  const { maker, bucket, log, watch, surplus } = options;
+  const { maker, bucket, log, watch } = options;
   const primary = maker.make(config, {
     bucket,
     log,
-    streamId: surplus === undefined ? config.id : surplusId(config.id),
+    streamId: config.id,
     // Delivered they were: these are the files that the reader was to fetch in time.
     onDiscard: ({ file, frames }) =>
       log.warn(
@@ -78,20 +70,8 @@ function makeBackup(
   primary: Stream,
   options: StreamPartsOptions,
 ): Omit<StreamParts, 'primary'> {
-  const {
-    maker,
-    bucket,
-    log,
-    account,
-    ledger,
-    watch,
-    turns,
-    rejected,
-    discards,
-    surplus,
-    pace = surplus,
-  } = options;
-  const streamId = backupId(id, surplus !== undefined);
+  const { maker, bucket, log, account, ledger, watch, turns, rejected, discards } = options;
+  const streamId = backupId(id);
   const isReplayed = config.type === 'file' && config.replay === 'auto';
   const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
   if (config.type !== 'file' || !isReplayed)
@@ -107,7 +87,7 @@ function makeBackup(
     discards.add({ bucket, stream: id, ...lost });
   return withFiles(
     backup,
-    new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log, pace }),
+    new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log }),
   );
 }
 

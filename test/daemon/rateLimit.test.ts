@@ -1,13 +1,12 @@
 // The rate limit of a bucket: what is within it arrives, what is over it is where the configuration says, and
 // the accounts add up.
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { checkAccounts, metricsOf, statusOf } from '../../support/adminDoor.js';
 import { runHere } from '../../support/cliIo.js';
 import {
   daemonFolder,
-  filesOf,
   numberedFrames,
   numbersBySender,
   range,
@@ -15,7 +14,7 @@ import {
   type Frame,
   type TestDaemon,
 } from '../../support/daemon.js';
-import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
+import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../../support/kafkaReader.js';
 import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
@@ -38,11 +37,6 @@ async function shutKafka(): Promise<TcpProxy> {
   proxy.faults.refuse = true;
   onTestFinished(() => proxy.close());
   return proxy;
-}
-
-/** Of a log line, ms since 1970. */
-function timeOf(line: string): number {
-  return Date.parse(`${/\| (\S+ \S+) \|/.exec(line)![1]!.replace(' ', 'T')}Z`);
 }
 
 function numbersOf(frames: readonly Pick<Frame, 'message'>[]): number[] {
@@ -160,270 +154,40 @@ test('each bucket that is made from defaultBucket has a limit of its own', async
   expect(daemon.accounts.get('free/files')).toEqual({ ...ACCOUNT, received: 25, delivered: 25 });
 });
 
-test('backup, manual: what is over the limit is in the backup of each stream, in order, and stays there', async () => {
-  const topic = await newTopic(bootstrap, 'aside');
+test('what a version before has left over a limit in a backup is told, and kahe replay sends it', async () => {
+  const topic = await newTopic(bootstrap, 'left-over-limit');
+  const folder = await daemonFolder();
+  const kafka = kafkaStream(bootstrap, {}, { backup: fileStream('backup') });
   const buckets = {
-    streamsConfigs: {
-      kafka: kafkaStream(bootstrap, {}, { backup: manualBackup('backup') }),
-      files: { ...fileStream('data'), backup: manualBackup('other') },
-      none: { ...fileStream('none'), slice: 0, backup: manualBackup('noBackup') },
-    },
-    buckets: [
-      {
-        id: topic,
-        streams: ['kafka', 'files', 'none'],
-        batchTimeout: 20,
-        rateLimit: { frames: 400, perMs: AN_HOUR_MS, over: 'backup' },
-      },
-    ],
+    streamsConfigs: { kafka },
+    buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20 }],
   };
-  const daemon = await startDaemon({ buckets, env: { ADMIN: './admin.sock', SPOOL: 'spool' } });
-  await sendAll(daemon, topic, 1500);
-  // It is safe there, for the receipt has come.
-  for (const folder of ['backup', 'other'])
-    expect(numbersOf(await daemon.files(folder))).toEqual(range(400, 1500));
-  expect(await numbersInKafka(topic, 400)).toEqual(range(0, 400));
-  const metrics = await metricsOf(join(daemon.folder, 'admin.sock'));
-  expect(metrics.get(`kahe_bucket_rate_limited_frames_total{bucket="${topic}",over="backup"}`)).toBe(1100);
-  expect(metrics.get(`kahe_backup_written_frames_total{bucket="${topic}",stream="kafka"}`)).toBe(1100);
-  expect(metrics.get(`kahe_stream_mode{bucket="${topic}",stream="kafka",mode="normal"}`)).toBe(1);
-  expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(numbersOf(await daemon.files('data'))).toEqual(range(0, 400));
-  expect(await daemon.files('rejected').catch(() => [])).toEqual([]);
-  for (const stream of ['kafka', 'files'])
-    expect(daemon.accounts.get(`${topic}/${stream}`)).toEqual({
-      ...ACCOUNT,
-      received: 1500,
-      delivered: 400,
-      backedUp: 1100,
-    });
-  // A backup gets what its stream would have.
-  expect(daemon.accounts.get(`${topic}/none`)).toEqual({ ...ACCOUNT, received: 1500, slicedOut: 1500 });
-  expect(daemon.linesLike(/ mode /)).toEqual([]);
-}, 60_000);
-
-test('backup, auto: it is sent as the limit leaves room, never faster, in its own order; then no file is left', async () => {
-  const topic = await newTopic(bootstrap, 'evened');
-  const buckets = {
-    streamsConfigs: { kafka: kafkaStream(bootstrap, {}, { backup: fileStream('backup') }) },
-    buckets: [
-      {
-        id: topic,
-        streams: ['kafka'],
-        batchTimeout: 20,
-        rateLimit: { frames: 200, perMs: 500, over: 'backup' },
-      },
-    ],
-  };
-  const daemon = await startDaemon({ buckets, env: { ADMIN: './admin.sock' } });
-  const door = join(daemon.folder, 'admin.sock');
-  const started = performance.now();
-  const client = await daemon.connect();
-  await client.send(numberedFrames(topic, 'a', { count: 1500 }));
-  expect(await client.receipt()).toBe(1500);
-  await daemon.until('all is delivered', async () => {
-    const snapshot = await statusOf(door);
-    checkAccounts(snapshot);
-    return snapshot.buckets[0]!.streams[0]!.account.delivered === 1500;
-  });
-  // In any 500 ms 200 at most: the last of 1500 can't have been let through before the eighth such time
-  // began.
-  expect(performance.now() - started).toBeGreaterThan(7 * 500);
-  await daemon.until(
-    'no backup file is left',
-    async () => (await filesOf(join(daemon.folder, 'backup'))).length === 0,
-  );
-  const found = await numbersInKafka(topic, 1500);
-  const live = (await statusOf(door)).buckets[0]!.overLimit!.backup;
-  expect(live).toBe(1300);
-  expect(found).toEqual(range(0, 1500));
-  expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ ...ACCOUNT, received: 1500, delivered: 1500 });
-}, 60_000);
-
-test('an outage: what was within the limit and what was over it all arrive, each in its order, and not faster than the limit', async () => {
-  const [proxy, topic] = [await shutKafka(), await newTopic(bootstrap, 'limited-outage')];
-  const kafka = kafkaStream(
+  // Its backup is filled, and then bears the name that such files had.
+  const proxy = await shutKafka();
+  const away = kafkaStream(
     `127.0.0.1:${proxy.port}`,
     { 'message.timeout.ms': 500 },
     { backup: fileStream('backup') },
   );
-  const buckets = {
-    streamsConfigs: { kafka },
-    buckets: [
-      {
-        id: topic,
-        streams: ['kafka'],
-        batch: 100,
-        batchTimeout: 20,
-        rateLimit: { frames: 300, perMs: 1000, over: 'backup' },
-      },
-    ],
-  };
-  const daemon = await startDaemon({ buckets, env: { ADMIN: './admin.sock' } });
-  const door = join(daemon.folder, 'admin.sock');
-  const client = await daemon.connect();
-  await client.send(numberedFrames(topic, 'a', { count: 1000 }));
-  expect(await client.receipt()).toBe(1000);
-  await daemon.line(/mode backup/);
-  expect((await statusOf(door)).buckets[0]!.streams[0]!.account).toEqual({
-    ...ACCOUNT,
-    received: 1000,
-    backedUp: 1000,
-  });
-  proxy.faults.refuse = false;
-  const backMs = timeOf(
-    await daemon.line(/the primary is back: 300 frames in the backup are sent to it first/, {
-      deadlineMs: 40_000,
-    }),
-  );
-  const endMs = await daemon.until('all is delivered', async () => {
-    const snapshot = await statusOf(door);
-    checkAccounts(snapshot);
-    return snapshot.buckets[0]!.streams[0]!.account.delivered === 1000 && snapshot.takenAtMs;
-  });
-  // The last of 1000 is let through in the fourth second at the earliest.
-  expect(endMs - backMs).toBeGreaterThan(3 * 1000);
-  await daemon.until(
-    'no backup file is left',
-    async () => (await filesOf(join(daemon.folder, 'backup'))).length === 0,
-  );
-  const found = await numbersInKafka(topic, 1000);
-  expect(found.filter((number) => number < 300)).toEqual(range(0, 300));
-  expect(found.filter((number) => number >= 300)).toEqual(range(300, 1000));
-  expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({ ...ACCOUNT, received: 1000, delivered: 1000 });
-}, 90_000);
-
-test('what a life that was killed has left over the limit, of a bucket made on demand too, the next one sends', async () => {
-  const [topic, folder] = [await newTopic(bootstrap, 'limited-lives'), await daemonFolder()];
-  const bucketsWith = (rateLimit: object): object => ({
-    streamsConfigs: { kafka: kafkaStream(bootstrap, {}, { backup: fileStream('backup') }) },
-    buckets: [{ id: 'other', streams: ['kafka'] }],
-    defaultBucket: { streams: ['kafka'], batchTimeout: 20, rateLimit },
-  });
-  const first = await startDaemon({
-    buckets: bucketsWith({ frames: 100, perMs: AN_HOUR_MS, over: 'backup' }),
-    folder,
-    env: { SPOOL: 'spool' },
-  });
-  await sendAll(first, topic, 700);
-  // What was within the limit is delivered before the end.
-  await numbersInKafka(topic, 100);
-  await first.kill9();
-  expect(numbersOf(await first.files('backup'))).toEqual(range(100, 700));
-
-  const second = await startDaemon({
-    buckets: bucketsWith({ frames: 1000, perMs: 100, over: 'backup' }),
-    folder,
-    env: { SPOOL: 'spool' },
-  });
-  await second.line(
-    /600 frames in the backup are there because of the rate limit, and sent as it leaves room/,
-  );
-  const found = await numbersInKafka(topic, 700);
-  expect([...new Set(found)].sort((a, b) => a - b)).toEqual(range(0, 700));
-  expect(found.filter((number) => number >= 100)).toEqual(range(100, 700));
-  await second.until(
-    'no backup file is left',
-    async () => (await filesOf(join(folder, 'backup'))).length === 0,
-  );
-  expect(await second.stop()).toMatchObject({ code: 0 });
-}, 60_000);
-
-test('a limit that is taken away leaves its files to an operator, and says so', async () => {
-  const [topic, folder] = [await newTopic(bootstrap, 'unlimited'), await daemonFolder()];
-  const bucketsWith = (more: object): object => ({
-    streamsConfigs: { kafka: kafkaStream(bootstrap, {}, { backup: fileStream('backup') }) },
-    buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20, ...more }],
-  });
-  const first = await startDaemon({
-    buckets: bucketsWith({ rateLimit: { frames: 10, perMs: AN_HOUR_MS, over: 'backup' } }),
-    folder,
-  });
-  await sendAll(first, topic, 50);
-  const ran = await runHere(['replay', join(folder, 'backup')], {
-    cwd: folder,
-    env: { SOCKET: first.socketPath },
-  });
-  expect(ran.err).toMatch(
-    /\d+\.bckstm: it is a file of a backup with replay "auto": the running daemon sends it itself; it is left out here/,
-  );
-  await first.stop();
-  expect(first.accounts.get(`${topic}/kafka`)).toEqual({
-    ...ACCOUNT,
-    received: 50,
-    delivered: 10,
-    backedUp: 40,
-  });
-  const second = await startDaemon({ buckets: bucketsWith({}), folder });
+  const first = await startDaemon({ buckets: { ...buckets, streamsConfigs: { kafka: away } }, folder });
+  await sendAll(first, topic, 40);
+  expect(await first.stop()).toMatchObject({ code: 0 });
+  const notes = join(folder, 'backup', '.kahe');
+  for (const name of (await readdir(notes)).filter((each) => each.endsWith('.json'))) {
+    const journal = await readFile(join(notes, name), 'utf8');
+    expect(journal).toContain('"kafka.backup"');
+    await writeFile(join(notes, `over-${name}`), journal.replace('"kafka.backup"', '"kafka.backup.over"'));
+    await rm(join(notes, name));
+  }
+  const second = await startDaemon({ buckets, folder });
   await second.line(
     /WARN .*the backup of bucket .* belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay/,
   );
-  await second.stop();
-  expect(numbersOf(await second.files('backup'))).toEqual(range(10, 50));
+  const ran = await runHere(['replay', join(folder, 'backup')], {
+    cwd: folder,
+    env: { SOCKET: second.socketPath },
+  });
+  expect(ran.err).not.toMatch(/left out/);
+  expect(await numbersInKafka(topic, 40)).toEqual(range(0, 40));
+  expect(await second.stop()).toMatchObject({ code: 0 });
 }, 60_000);
-
-/** With a spool, a hundred frames allowed, and a backup that can't be written. */
-async function startBlocked(env: Readonly<Record<string, string>>): Promise<TestDaemon> {
-  const buckets = {
-    streamsConfigs: { files: { ...fileStream('data'), backup: manualBackup('backup') } },
-    buckets: [
-      {
-        id: 'orders',
-        streams: ['files'],
-        batchTimeout: 20,
-        rateLimit: { frames: 100, perMs: AN_HOUR_MS, over: 'backup' },
-      },
-    ],
-  };
-  const folder = await daemonFolder();
-  await mkdir(join(folder, 'backup'));
-  await writeFile(join(folder, 'backup', 'orders'), 'in the way of the folder');
-  return startDaemon({ buckets, folder, env: { SPOOL: 'spool', ...env } });
-}
-
-test('a backup that can not be written: what is over the limit waits, without a receipt, the stream goes on, and nothing is lost', async () => {
-  const daemon = await startBlocked({ ADMIN: './admin.sock' });
-  const door = join(daemon.folder, 'admin.sock');
-  const client = await daemon.connect();
-  await client.send(numberedFrames('orders', 'a', { count: 500 }));
-  const answer = client.receipt();
-  await daemon.line(/ERROR .*\/bucket\.orders\/over\/stream\.files mode error: .*400 frames wait/);
-  await daemon.untilFiled('data', 100);
-  await daemon.until(
-    'the first are settled',
-    async () => (await statusOf(door)).buckets[0]!.streams[0]!.account.delivered === 100,
-  );
-  expect((await statusOf(door)).buckets[0]!.streams[0]).toMatchObject({
-    mode: 'error',
-    account: { ...ACCOUNT, received: 500, delivered: 100, queued: 400 },
-  });
-  expect(client.answersWaiting).toBe(0);
-  await rm(join(daemon.folder, 'backup', 'orders'));
-  expect(await answer).toBe(500);
-  expect(numbersOf(await daemon.files('backup'))).toEqual(range(100, 500));
-  expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(daemon.accounts.get('orders/files')).toEqual({
-    ...ACCOUNT,
-    received: 500,
-    delivered: 100,
-    backedUp: 400,
-  });
-});
-
-test('… and at the end it is kept in REJECTED', async () => {
-  const daemon = await startBlocked({ STOP_TIMEOUT: '4s' });
-  const client = await daemon.connect();
-  await client.send(numberedFrames('orders', 'a', { count: 500 }));
-  await daemon.line(/mode error: .*400 frames wait/);
-  expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(numbersOf(await daemon.files('data'))).toEqual(range(0, 100));
-  expect(numbersOf(await daemon.files('rejected'))).toEqual(range(100, 500));
-  expect(daemon.accounts.get('orders/files')).toEqual({
-    ...ACCOUNT,
-    received: 500,
-    delivered: 100,
-    rejected: 400,
-  });
-});

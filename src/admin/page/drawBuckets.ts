@@ -91,7 +91,7 @@ function drawBucket(parts, bucket, before, now) {
   parts.arrow(bucketRate(before, now, bucket, (b) => b.closed.frames + b.open.frames), bytes(bucketRate(before, now, bucket, (b) => b.closed.bytes + b.open.bytes)) + '/s');
   const { backlog } = bucket;
   const waits = backlog.batches === 0 ? '' : ' · ' + backlog.batches + (backlog.batches === 1 ? ' batch waits (' : ' batches wait (') + bytes(Math.max(backlog.memoryBytes, backlog.diskBytes)) + ')';
-  const over = bucket.overLimit === undefined ? 0 : bucket.overLimit.reject + bucket.overLimit.backup;
+  const over = bucket.overLimit === undefined ? 0 : bucket.overLimit.reject;
   setText(parts.note, (bucket.isOnDemand ? 'on demand · ' : '') + 'open batch ' + count(bucket.open.frames) + waits + (over === 0 ? '' : ' · ' + count(over) + ' over the rate limit'));
   for (const stream of bucket.streams) {
     if (!parts.streams.has(stream.id)) parts.streams.set(stream.id, makeWay(parts.way, stream));

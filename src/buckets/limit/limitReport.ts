@@ -1,8 +1,7 @@
 // What a bucket's limit kept back, counted, and told in the log: the first frames at once, then what came
 // since, folded into one line now and then, for as long as more comes.
 import type { Clock, Timer } from '../../clock.js';
-import type { OverLimit, RateLimitConfig } from '../../config/rateLimit.js';
-import { rateText } from '../../config/rateLimit.js';
+import { type OverLimit, type RateLimitConfig, rateText } from '../../config/rateLimit.js';
 import type { Log } from '../../log/log.js';
 import { plural } from '../../plural.js';
 
@@ -10,12 +9,6 @@ import { plural } from '../../plural.js';
 export type LimitCounts = Record<OverLimit, number>;
 
 const FOLD_MS = 10_000;
-
-const ADVICE: Readonly<Record<OverLimit, string>> = {
-  reject:
-    'they are kept in REJECTED; let the writers send less, or raise rateLimit.frames, and kahe replay sends what is kept',
-  backup: 'they go to the backup; let the writers send less, or raise rateLimit.frames',
-};
 
 export class LimitReport {
   #fold: Timer | undefined;
@@ -30,8 +23,7 @@ export class LimitReport {
   ) {}
 
   over(frames: number): void {
-    const { over } = this.limit;
-    this.counts[over] += frames;
+    this.counts[this.limit.over] += frames;
     this.#since ??= { ms: this.clock.now(), frames: 0 };
     this.#since.frames += frames;
     // The first ones at once; while that is young, the rest together.
@@ -56,7 +48,7 @@ export class LimitReport {
   #tell({ ms, frames }: { readonly ms: number; readonly frames: number }): void {
     const { limit, counts } = this;
     this.log.warn(
-      `rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: ${ADVICE[limit.over]}`,
+      `rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames, and kahe replay sends what is kept`,
     );
   }
 }

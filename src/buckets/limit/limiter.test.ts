@@ -8,12 +8,13 @@ import type { Run } from '../../intake/run.js';
 import { Log } from '../../log/log.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { newAccount } from '../../streams/account.js';
-import { Gate } from './gate.js';
+import { Excess } from './excess.js';
 import { LimitReport } from './limitReport.js';
 import { Limiter } from './limiter.js';
-import { RejectOverflow } from './rejectOverflow.js';
+import { RateWindow } from './rateWindow.js';
 
 const ZERO = newAccount();
+const CONNECTION = 7;
 
 class Bench {
   readonly clock = new FakeClock();
@@ -22,24 +23,29 @@ class Bench {
   readonly passed: string[] = [];
   readonly rejected: string[] = [];
   readonly reasons = new Set<string>();
+  /** Frames that its connection hears of as rejected. */
+  rejectedOfConnection = 0;
   readonly accounts = [newAccount(), newAccount()];
-  readonly counts = { reject: 0, backup: 0 };
+  readonly counts = { reject: 0 };
   readonly limiter: Limiter;
 
   constructor(frames: number, perMs = 1000) {
     const limit = { frames, perMs, over: 'reject' as const };
-    const rejected = new FakeRejected(({ bytes, start, end, frames: count, bucket, reason }) => {
+    const rejected = new FakeRejected(({ bytes, start, end, frames: count, bucket, reason, from }) => {
       const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
       expect([messages.length, bucket]).toEqual([count, 'orders']);
       this.rejected.push(...messages);
       this.reasons.add(reason);
+      this.rejectedOfConnection += from?.get(CONNECTION) ?? 0;
     });
-    const overflow = new RejectOverflow(limit, 'orders', this.accounts, rejected);
-    this.limiter = new Limiter(
-      new Gate(limit, [], this.clock),
-      overflow,
-      new LimitReport(limit, this.counts, new Log('INFO', (line) => this.lines.push(line)), this.clock),
-    );
+    const log = new Log('INFO', (line) => this.lines.push(line));
+    this.limiter = new Limiter({
+      frames,
+      window: new RateWindow(perMs),
+      excess: new Excess(limit, 'orders', this.accounts, rejected),
+      report: new LimitReport(limit, this.counts, log, this.clock),
+      clock: this.clock,
+    });
   }
 
   run(messages: readonly string[]): void {
@@ -54,6 +60,7 @@ class Bench {
       frames: messages.length,
       nowMs: this.clock.now(),
       budget: this.budget,
+      origin: CONNECTION,
     };
     const within = this.limiter.admit(run);
     const passed = messagesIn(Buffer.from(chunk.subarray(6, within.end)));
@@ -77,11 +84,12 @@ describe('Limiter', () => {
     bench.run(named(7, 2));
     expect(bench.passed).toEqual(named(0, 5));
     expect(bench.rejected).toEqual(named(5, 4));
+    expect(bench.rejectedOfConnection).toBe(4);
     expect([...bench.reasons]).toEqual(['over the rate limit of the bucket: 5 frames in 1000 ms']);
     for (const account of bench.accounts) expect(account).toEqual({ ...ZERO, received: 4, queued: 4 });
     await turn();
     for (const account of bench.accounts) expect(account).toEqual({ ...ZERO, received: 4, rejected: 4 });
-    expect(bench.counts).toEqual({ reject: 4, backup: 0 });
+    expect(bench.counts).toEqual({ reject: 4 });
   });
 
   test('whatever the runs: the first of them pass, all others are rejected, and none is in both', () => {
@@ -118,7 +126,7 @@ describe('Limiter', () => {
     expect(bench.clock.timers).toBe(0);
   });
 
-  test('a longer window is told once in its time, and the end tells the rest', async () => {
+  test('a longer window is told once in its time, and the end tells the rest', () => {
     const bench = new Bench(1, 60_000);
     bench.run(named(0, 2));
     for (let i = 0; i < 5; i++) {
@@ -126,7 +134,7 @@ describe('Limiter', () => {
       bench.run(named(2 + i, 1));
     }
     expect(bench.lines).toHaveLength(1);
-    await bench.limiter.stop();
+    bench.limiter.close();
     expect(bench.lines).toHaveLength(2);
     expect(bench.lines[1]).toContain('rate limit: 5 frames over');
     expect(bench.clock.timers).toBe(0);

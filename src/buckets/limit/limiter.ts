@@ -1,57 +1,49 @@
-// Holds a bucket to its limit: what is over it goes elsewhere before it reaches a batch. It looks at a run
-// once, and into one only where the limit falls.
-import type { Admission, Within } from '../messages.js';
-import type { Run } from '../../intake/run.js';
-import type { Receipt } from '../../intake/receipt.js';
+// Holds a bucket to its limit: what is over it is rejected before it reaches a batch. It looks at a run once,
+// and into one only where the limit falls.
+import type { Clock } from '../../clock.js';
 import { endOfFrames } from '../../frames/frame.js';
-import type { Gate } from './gate.js';
+import type { Run } from '../../intake/run.js';
+import type { Excess } from './excess.js';
 import type { LimitReport } from './limitReport.js';
+import type { RateWindow } from './rateWindow.js';
 
-/** Where the frames over the limit go. */
-export interface Overflow {
-  /** Whole frames; borrowed, as every run. */
-  take(run: Run): void;
-  /** The receipt holds until all that was taken before is safe. */
-  fence(receipt: Receipt): void;
-  /** Resolves when nothing is left here that has not ended somewhere. */
-  stop(): Promise<void>;
+/** The beginning of a run. */
+export interface Within {
+  readonly frames: number;
+  readonly end: number;
 }
 
-export class Limiter implements Admission {
-  constructor(
-    readonly gate: Gate,
-    readonly overflow: Overflow,
-    readonly report: LimitReport,
-  ) {}
+export interface LimiterParts {
+  /** At most so many frames in the time of the window. */
+  readonly frames: number;
+  /** It outlives the limiter: see bucketRecord.ts. */
+  readonly window: RateWindow;
+  readonly excess: Excess;
+  readonly report: LimitReport;
+  readonly clock: Clock;
+}
 
+export class Limiter {
+  readonly #parts: LimiterParts;
+
+  constructor(parts: LimiterParts) {
+    this.#parts = parts;
+  }
+
+  /** How much of the run is within the limit; the rest is rejected. */
   admit(run: Run): Within {
-    const frames = this.gate.admit(run.frames);
+    const { frames: most, window, excess, report, clock } = this.#parts;
+    const frames = window.take(run.frames, most, clock.now());
     if (frames === run.frames) return run;
     const end = endOfFrames(run.chunk, run.start, frames);
-    const { kind, bucket, chunk, nowMs, budget, origin } = run;
     const over = run.frames - frames;
-    // Not the run's own bytes any more: who got the whole run ends it.
-    this.overflow.take({
-      kind,
-      bucket,
-      chunk,
-      start: end,
-      end: run.end,
-      frames: over,
-      nowMs,
-      budget,
-      ...(origin === undefined ? {} : { origin }),
-    });
-    this.report.over(over);
+    excess.reject({ ...run, start: end, frames: over });
+    report.over(over);
     return { frames, end };
   }
 
-  fence(receipt: Receipt): void {
-    this.overflow.fence(receipt);
-  }
-
-  async stop(): Promise<void> {
-    await this.overflow.stop();
-    this.report.close();
+  /** Nothing comes any more: the log gets what it has not been told. */
+  close(): void {
+    this.#parts.report.close();
   }
 }

@@ -5,15 +5,24 @@ import { RateWindow } from './rateWindow.js';
 
 const START_MS = 1_700_000_000_000;
 
+/** That lets the same number through all the time. */
+function windowOf(
+  frames: number,
+  perMs: number,
+): { readonly take: (wanted: number, nowMs: number) => number } {
+  const window = new RateWindow(perMs);
+  return { take: (wanted, nowMs) => window.take(wanted, frames, nowMs) };
+}
+
 describe('RateWindow', () => {
   test('lets exactly as many through as it is told, in one run or in many', () => {
-    expect(new RateWindow(100, 1000).take(250, START_MS)).toBe(100);
-    const window = new RateWindow(100, 1000);
+    expect(windowOf(100, 1000).take(250, START_MS)).toBe(100);
+    const window = windowOf(100, 1000);
     expect([60, 30, 30, 1].map((frames) => window.take(frames, START_MS))).toEqual([60, 30, 10, 0]);
   });
 
   test('what has passed makes room again when it is as old as the window, a 60th later at most', () => {
-    const window = new RateWindow(100, 6000);
+    const window = windowOf(100, 6000);
     window.take(70, START_MS);
     window.take(30, START_MS + 3000);
     expect(window.take(1, START_MS + 6000)).toBe(0);
@@ -23,29 +32,29 @@ describe('RateWindow', () => {
   });
 
   test('two bursts where windows of the clock would meet are still one too many', () => {
-    const window = new RateWindow(100, 1000);
+    const window = windowOf(100, 1000);
     expect(window.take(100, START_MS + 990)).toBe(100);
     expect(window.take(100, START_MS + 1010)).toBe(0);
   });
 
   test('after a long silence there is room for all, and for no more', () => {
-    const window = new RateWindow(100, 1000);
+    const window = windowOf(100, 1000);
     window.take(100, START_MS);
     expect(window.take(300, START_MS + 3_600_000)).toBe(100);
   });
 
   test('a clock that is set back neither opens it nor keeps it closed', () => {
-    const window = new RateWindow(100, 1000);
+    const window = windowOf(100, 1000);
     window.take(100, START_MS);
     expect(window.take(1, START_MS - 3_600_000)).toBe(0);
     expect(window.take(100, START_MS - 3_600_000 + 1020)).toBe(100);
   });
 
-  test('what is noted without asking counts, and there is no room below none', () => {
-    const window = new RateWindow(10, 1000);
-    window.note(25, START_MS);
-    expect([window.room(START_MS), window.used(START_MS), window.take(1, START_MS)]).toEqual([0, 25, 0]);
-    expect(window.room(START_MS + 1020)).toBe(10);
+  test('a smaller number: what was let through before counts, and there is no room below none', () => {
+    const window = new RateWindow(1000);
+    expect(window.take(25, 30, START_MS)).toBe(25);
+    expect([window.take(1, 10, START_MS), window.take(9, 30, START_MS)]).toEqual([0, 5]);
+    expect(window.take(50, 10, START_MS + 1020)).toBe(10);
   });
 
   test('in no interval of its length do more pass; and what it refuses, it has to', () => {
@@ -59,7 +68,7 @@ describe('RateWindow', () => {
         fc.integer({ min: 1, max: 1000 }),
         fc.array(run, { maxLength: 80 }),
         (frames, perMs, runs) => {
-          const window = new RateWindow(frames, perMs);
+          const window = windowOf(frames, perMs);
           const passed: { atMs: number; frames: number }[] = [];
           let nowMs = START_MS;
           for (const { afterMs, frames: wanted } of runs) {

@@ -1,4 +1,4 @@
-// At most `frames` in any `perMs` milliseconds, wherever these begin: a sliding window, in 60 steps. Not
+// At most so many frames in any `perMs` milliseconds, wherever these begin: a sliding window, in 60 steps. Not
 // fixed windows, nor a bucket of tokens: both let twice as many through where two of them meet, and what is
 // behind the limit is to be spared just that. What was counted in a step counts until the whole step is
 // `perMs` old, so room comes back up to a 60th of `perMs` later than it could.
@@ -20,43 +20,18 @@ export class RateWindow {
   #elapsedMs = 0;
   #lastMs: number | undefined;
 
-  /** @param before one of the same length, whose frames count here too */
-  constructor(
-    readonly frames: number,
-    readonly perMs: number,
-    before?: RateWindow,
-  ) {
-    if (before === undefined) return;
-    this.#counts.set(before.#counts);
-    this.#step = before.#step;
-    this.#place = before.#place;
-    this.#used = before.#used;
-    this.#elapsedMs = before.#elapsedMs;
-    this.#lastMs = before.#lastMs;
-  }
+  constructor(readonly perMs: number) {}
 
-  /** How many of `wanted` frames there is room for; these are counted. */
-  take(wanted: number, nowMs: number): number {
-    const taken = Math.min(wanted, this.room(nowMs));
-    this.note(taken, nowMs);
+  /**
+   * How many of `wanted` frames there is room for; these are counted.
+   * @param most so many may pass in `perMs`
+   */
+  take(wanted: number, most: number, nowMs: number): number {
+    this.#advance(nowMs);
+    const taken = Math.min(wanted, Math.max(0, most - this.#used));
+    this.#counts[this.#place]! += taken;
+    this.#used += taken;
     return taken;
-  }
-
-  /** How many frames may come now. */
-  room(nowMs: number): number {
-    return Math.max(0, this.frames - this.used(nowMs));
-  }
-
-  /** Frames that came, whether there was room for them or not. */
-  note(frames: number, nowMs: number): void {
-    this.#advance(nowMs);
-    this.#counts[this.#place]! += frames;
-    this.#used += frames;
-  }
-
-  used(nowMs: number): number {
-    this.#advance(nowMs);
-    return this.#used;
   }
 
   #advance(nowMs: number): void {

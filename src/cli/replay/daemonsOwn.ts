@@ -33,7 +33,7 @@ export class DaemonsOwn {
     this.#backups = new Set(
       Object.values(buckets?.streamsConfigs ?? {}).flatMap(({ id, backup }) => {
         return backup?.type === 'file' && backup.replay === 'auto'
-          ? filesOfJournals(backup.settings.path, [backupId(id), backupId(id, true)])
+          ? filesOfJournals(backup.settings.path, backupId(id))
           : [];
       }),
     );
@@ -52,19 +52,17 @@ export class DaemonsOwn {
   }
 }
 
-function filesOfJournals(path: string, streamIds: readonly string[]): string[] {
+function filesOfJournals(path: string, streamId: string): string[] {
   const folder = join(path, NOTES_FOLDER);
   const names = attempt(() => readdirSync(folder)) ?? [];
   return names
     .filter((name) => name.endsWith('.json'))
-    .flatMap((name) => attempt(() => filesOf(readFileSync(join(folder, name), 'utf8'), streamIds)) ?? []);
+    .flatMap((name) => attempt(() => filesOf(readFileSync(join(folder, name), 'utf8'), streamId)) ?? []);
 }
 
-function filesOf(journal: string, streamIds: readonly string[]): string[] {
+function filesOf(journal: string, streamId: string): string[] {
   const { owner, files } = parseJournal(journal) ?? { files: [] };
-  return owner !== undefined && streamIds.includes(owner.streamId)
-    ? files.map(({ device, inode }) => `${device}/${inode}`)
-    : [];
+  return owner?.streamId === streamId ? files.map(({ device, inode }) => `${device}/${inode}`) : [];
 }
 
 function attempt<T>(read: () => T): T | undefined {

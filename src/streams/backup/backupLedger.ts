@@ -10,11 +10,7 @@ export class BackupLedger {
   readonly #elsewhere = new Map<string, number>();
   #current = '';
 
-  /** @param apart frames among the backed up that are in other files: over a rate limit */
-  constructor(
-    account: Account,
-    readonly apart: () => number = () => 0,
-  ) {
+  constructor(account: Account) {
     this.#account = account;
   }
 
@@ -25,7 +21,7 @@ export class BackupLedger {
   turnTo(backup: string): void {
     this.#elsewhere.delete(this.#current);
     const elsewhere = [...this.#elsewhere.values()].reduce((sum, frames) => sum + frames, 0);
-    this.#elsewhere.set(this.#current, this.#account.backedUp - this.apart() - elsewhere);
+    this.#elsewhere.set(this.#current, this.#account.backedUp - elsewhere);
     this.#current = backup;
   }
 

@@ -12,10 +12,6 @@ export type CatchUpPhase = 'none' | 'sending' | 'resting' | 'last';
 export interface CatchUpParts {
   /** Undefined: nothing is ever sent. */
   readonly replay: BackupReplay | undefined;
-  /**
-   * So near the end of the backup `sending` ends: at most NEAR_END_BYTES, which it is when this says nothing.
-   */
-  readonly nearEndBytes: (() => number | undefined) | undefined;
   readonly log: Log;
   /** A run has ended: with the reason, when it did not come to what it was to. */
   readonly onEnded: (problem: string | undefined) => void;
@@ -115,10 +111,6 @@ export class CatchUp {
 
   /** A replay that throws before it has made a promise fails like any other. */
   async #send(phase: 'sending' | 'last'): Promise<void> {
-    await this.#parts.replay!.send(phase === 'last' ? 0 : this.#nearEndBytes);
-  }
-
-  get #nearEndBytes(): number {
-    return Math.min(this.#parts.nearEndBytes?.() ?? NEAR_END_BYTES, NEAR_END_BYTES);
+    await this.#parts.replay!.send(phase === 'last' ? 0 : NEAR_END_BYTES);
   }
 }

@@ -15,8 +15,6 @@ export interface LeftBackup {
   readonly bucket: string;
   /** The stream whose backup it is. */
   readonly stream: string;
-  /** It holds what was over the rate limit. */
-  readonly isSurplus: boolean;
   readonly journal: string;
   /** No stream of this configuration will send it: another template, or another name. */
   readonly isForeign: boolean;
@@ -38,7 +36,7 @@ export async function findLeftBackups(
 ): Promise<readonly LeftBackup[]> {
   const known = Object.values(streamsConfigs).flatMap(({ id, backup }): Known[] => {
     return backup?.type === 'file' && backup.replay === 'auto'
-      ? [false, true].map((isSurplus) => ({ ...backup.settings, streamId: backupId(id, isSurplus) }))
+      ? [{ ...backup.settings, streamId: backupId(id) }]
       : [];
   });
   const found: LeftBackup[] = [];
@@ -55,10 +53,10 @@ export async function findLeftBackups(
           each.streamId === owner.streamId &&
           each.fileNameTemplate === owner.fileNameTemplate,
       );
-      const backup = streamOfBackup(owner.streamId);
+      const stream = streamOfBackup(owner.streamId);
       // Of a file stream that is no backup, in the same folder.
-      if (backup === undefined) continue;
-      found.push({ bucket: owner.bucket, ...backup, journal: join(folder, name), isForeign });
+      if (stream === undefined) continue;
+      found.push({ bucket: owner.bucket, stream, journal: join(folder, name), isForeign });
     }
   }
   return found;

@@ -29,8 +29,6 @@ export interface PieceSource {
   readonly times: ArrivalReader | undefined;
   /** For frames of which no time is known. */
   readonly fallbackMs: number;
-  /** The piece ends behind so many, at least one. */
-  readonly mostFrames: number;
 }
 
 export const PIECE_BYTES = 1024 * 1024;
@@ -80,10 +78,9 @@ class PieceMaker {
 
   /** Takes runs of sound frames that came at the same time, to the last whole one. */
   async take(): Promise<void> {
-    const walk = this.#walk;
-    while (walk.frames < this.#source.mostFrames) {
+    for (;;) {
       const untilFrame = await this.#sameTimeUntil();
-      const found = this.#takeRun(Math.min(untilFrame - this.#firstFrame, this.#source.mostFrames));
+      const found = this.#takeRun(untilFrame - this.#firstFrame);
       if (!isWhole(found)) return;
       if (found !== 'frame') this.#takeBad();
     }

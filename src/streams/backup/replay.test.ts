@@ -14,7 +14,6 @@ import type { FileStream } from '../file/fileStream.js';
 import { Workbench, messagesIn } from '../../../support/fileWorkbench.js';
 import { DeliveryError, type Settled, type Stream } from '../stream.js';
 import { StreamWatch } from '../streamStats.js';
-import type { Pace } from './pace.js';
 import { Replay } from './replay.js';
 
 const MB = 1024 * 1024;
@@ -74,31 +73,6 @@ class Primary implements Stream {
   }
 }
 
-/** Grants what the test has put there, and then waits. */
-class GrantedPace implements Pace {
-  readonly asked: number[] = [];
-  readonly spent: [granted: number, frames: number][] = [];
-  #letGo: () => void = () => undefined;
-
-  constructor(readonly grants: number[]) {}
-
-  async next(most: number): Promise<number> {
-    this.asked.push(most);
-    const grant = this.grants.shift();
-    if (grant !== undefined) return grant;
-    await new Promise<void>((letGo) => (this.#letGo = letGo));
-    return 0;
-  }
-
-  spend(granted: number, frames: number): void {
-    this.spent.push([granted, frames]);
-  }
-
-  stop(): void {
-    this.#letGo();
-  }
-}
-
 /** A life of the daemon: its backup, and the replay of it. */
 class Life {
   readonly account: Account = newAccount();
@@ -112,7 +86,6 @@ class Life {
   private constructor(
     readonly bench: Workbench,
     readonly backup: FileStream,
-    pace: Pace | undefined,
   ) {
     const { budget, log } = bench;
     this.replay = new Replay({
@@ -125,19 +98,14 @@ class Life {
       watch: this.watch,
       onLost: (lost) => this.lost.push(lost),
       log,
-      pace,
     });
   }
 
-  static async start(
-    bench: Workbench,
-    choice: Parameters<Workbench['stream']>[0] = {},
-    pace?: Pace,
-  ): Promise<Life> {
+  static async start(bench: Workbench, choice: Parameters<Workbench['stream']>[0] = {}): Promise<Life> {
     const found: number[] = [];
     const backup = bench.stream({ ...choice, onFound: (frames) => found.push(frames) });
     await backup.open();
-    const life = new Life(bench, backup, pace);
+    const life = new Life(bench, backup);
     life.account.received = life.account.backedUp = found.reduce((sum, frames) => sum + frames, 0);
     return life;
   }
@@ -201,61 +169,6 @@ describe('Replay', () => {
     expect((await readdir(out('.kahe'))).filter((name) => name.endsWith('.times'))).toEqual([]);
     expect(life.account).toMatchObject({ received: 100, delivered: 100, backedUp: 0 });
     expect([life.replay.leftBytes, life.replay.leftFrames]).toEqual([0, 0]);
-  });
-
-  test('under a pace a piece has no more frames than are granted, and says how many it had', async () => {
-    const pace = new GrantedPace([7, 1, 40, 50]);
-    const life = await Life.start(bench, { sizeRotateBytes: 300 }, pace);
-    for (let i = 0; i < 2; i++) await life.backUp(numbered(i * 30, i * 30 + 30));
-    await life.replay.send(0);
-    expect(life.primary.delivered).toEqual(numbered(0, 60));
-    expect(life.primary.pieces).toHaveLength(4);
-    expect(pace.asked).toEqual([30, 23, 22, 30]);
-    expect(pace.spent).toEqual([
-      [7, 7],
-      [1, 1],
-      [40, 22],
-      [50, 30],
-    ]);
-    expect(await bench.names()).toEqual([]);
-    life.expectBalance();
-  });
-
-  test('a pace that grants nothing holds nobody up who wants to stop; what was sent is noted', async () => {
-    const pace = new GrantedPace([10]);
-    const life = await Life.start(bench, {}, pace);
-    await life.backUp(numbered(0, 30));
-    const sending = life.replay.send(0);
-    while (pace.asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
-    await life.replay.stop();
-    await sending;
-    expect(life.primary.delivered).toEqual(numbered(0, 10));
-    expect(life.replay.leftFrames).toBe(20);
-    life.expectBalance();
-  });
-
-  test('what can not be read, and what is sent once more, uses no more of what was granted', async () => {
-    const pace = new GrantedPace([30, 30]);
-    const life = await Life.start(bench, {}, pace);
-    await life.backUp(numbered(0, 30));
-    const name = await onlyFile();
-    await rename(name, `${name}.away`);
-    await rename(out('.kahe'), out('.kahe-away'));
-    await expect(life.replay.send(1)).rejects.toThrow('the folder of the backup is not there');
-    expect(pace.spent).toEqual([[30, 0]]);
-    await rename(out('.kahe-away'), out('.kahe'));
-    await rename(`${name}.away`, name);
-    life.primary.left = 12;
-    await expect(life.replay.send(1)).rejects.toThrow('nothing answers');
-    life.primary.left = Infinity;
-    await life.replay.send(1);
-    expect(life.primary.delivered).toEqual(numbered(0, 30));
-    expect(pace.spent).toEqual([
-      [30, 0],
-      [30, 30],
-    ]);
-    life.expectBalance();
-    await life.replay.stop();
   });
 
   test('what comes after is written to a new file, and sent too', async () => {

@@ -16,7 +16,6 @@ import type { ArrivalReader } from '../file/arrivalTimes.js';
 import type { FileStream } from '../file/fileStream.js';
 import type { KeptFrames } from '../file/keptFrames.js';
 import type { OwnFile } from '../file/ownFiles.js';
-import type { Pace } from './pace.js';
 import { type Piece, readPiece } from './pieceReader.js';
 
 export interface ReplayOptions {
@@ -34,8 +33,6 @@ export interface ReplayOptions {
     readonly reason: string;
   }) => void;
   readonly log: Log;
-  /** Undefined: as fast as the primary takes it. */
-  readonly pace?: Pace | undefined;
 }
 
 /** What was read to be sent next. */
@@ -116,7 +113,6 @@ export class Replay implements BackupReplay {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
-    this.#options.pace?.stop();
     await this.#running?.done.catch(() => undefined);
     // What of it was sent will be sent once more, in another life.
     this.#forgetRest();
@@ -162,7 +158,7 @@ export class Replay implements BackupReplay {
 
   async #sendPiece(file: OwnFile): Promise<void> {
     const rest = this.#rest?.file === file ? this.#rest : undefined;
-    const { piece, batch } = rest ?? (await this.#readPaced(file)) ?? {};
+    const { piece, batch } = rest ?? (await this.#read(file)) ?? {};
     if (rest !== undefined) {
       this.#rest = undefined;
       this.#options.backup.own.protect(file);
@@ -265,24 +261,10 @@ export class Replay implements BackupReplay {
       );
   }
 
-  /** @returns undefined: the file was passed over, or there is no more time */
-  async #readPaced(file: OwnFile): Promise<Read | undefined> {
-    const { pace } = this.#options;
-    if (pace === undefined) return this.#read(file, Infinity);
-    const granted = await pace.next(Math.max(1, file.frames - file.sentFrames));
-    if (granted === 0) return undefined;
-    let read: Read | undefined;
-    try {
-      return (read = await this.#read(file, granted));
-    } finally {
-      pace.spend(granted, read?.piece.frames ?? 0);
-    }
-  }
-
   /** @returns undefined: the file was passed over */
-  async #read(file: OwnFile, mostFrames: number): Promise<Read | undefined> {
+  async #read(file: OwnFile): Promise<Read | undefined> {
     try {
-      const piece = await this.#options.turns.read((space) => this.#readFrom(file, mostFrames, space));
+      const piece = await this.#options.turns.read((space) => this.#readFrom(file, space));
       this.#failedReads = 0;
       if (piece !== undefined && (piece.bytes > 0 || piece.isDamagedBehind))
         return { piece, batch: piece.batch };
@@ -307,7 +289,7 @@ export class Replay implements BackupReplay {
     return undefined;
   }
 
-  async #readFrom(file: OwnFile, mostFrames: number, space: Buffer): Promise<Piece | undefined> {
+  async #readFrom(file: OwnFile, space: Buffer): Promise<Piece | undefined> {
     const current = await this.#open(file);
     if (current === undefined) return undefined;
     const {
@@ -321,7 +303,6 @@ export class Replay implements BackupReplay {
       budget,
       times: current.times,
       fallbackMs: file.openedMs,
-      mostFrames,
     };
     return readPiece(source, { bytes: file.sentBytes, frames: file.sentFrames }, file.bytes);
   }

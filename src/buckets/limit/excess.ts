@@ -1,14 +1,14 @@
-// `"over": "reject"`: what is over the limit is kept in REJECTED, and counts as rejected in the account of
-// each stream.
-import { type Run, originsOf } from '../../intake/run.js';
+// Frames over the limit of a bucket: they are kept in REJECTED, and count as rejected in the account of each
+// stream. Nothing here holds a receipt: a connection answers once what was rejected is kept (see Client).
 import { type RateLimitConfig, rateText } from '../../config/rateLimit.js';
-import { type Account, book, move } from '../../streams/account.js';
+import { type Run, originsOf } from '../../intake/run.js';
 import type { RejectedFrames } from '../../losses/rejection.js';
-import type { Overflow } from './limiter.js';
+import { type Account, book, move } from '../../streams/account.js';
 
-export class RejectOverflow implements Overflow {
+export class Excess {
   readonly #reason: string;
 
+  /** @param accounts of all streams of the bucket */
   constructor(
     limit: RateLimitConfig,
     readonly bucket: string,
@@ -18,31 +18,23 @@ export class RejectOverflow implements Overflow {
     this.#reason = `over the rate limit of the bucket: ${rateText(limit)}`;
   }
 
-  take(run: Run): void {
-    const { chunk, start, end, frames } = run;
+  /** The end of a run; borrowed, and whoever has the run ends it. */
+  reject(rest: Run): void {
+    const { chunk: bytes, start, end, frames } = rest;
     for (const account of this.accounts) book(account, frames, 'queued');
     void this.rejected
       .reject({
-        bytes: chunk,
+        bytes,
         start,
         end,
         frames,
         bucket: this.bucket,
         reason: this.#reason,
-        from: originsOf(run),
+        from: originsOf(rest),
       })
       .then((ended) => {
         for (const account of this.accounts)
           move(account, frames, 'queued', ended === 'kept' ? 'rejected' : 'discarded');
       });
-  }
-
-  /** Who answers a receipt waits until what was rejected is kept: see Client. */
-  fence(): void {
-    return;
-  }
-
-  stop(): Promise<void> {
-    return Promise.resolve();
   }
 }

@@ -117,7 +117,7 @@ describe.each(sized(['spool'], ['spool', 'no spool, no backup']))('REJECTED is f
 });
 
 describe('kahe replay --remove rejected', () => {
-  const [FRAMES_EACH, ROUNDS, RATE] = sized([1_000, 4, '1k'], [15_000, 20, '5k']);
+  const [FRAMES_EACH, ROUNDS, RATE] = sized([4_000, 4, '20k'], [15_000, 20, '20k']);
   /** What is on its way, of a replay that is killed. */
   const FLIGHT = 10_000;
 
@@ -160,7 +160,7 @@ describe('kahe replay --remove rejected', () => {
             isOver ||
             readdirSync(path.join(folder, 'rejected')).some((name) => name.endsWith('.replay.json')),
         );
-        await pause(random(500));
+        await pause(random(300));
         // In turn the one, the other, both at once.
         if (round % 3 === 1) await restart().then(() => pause(random(500)));
         cli.signal('SIGKILL');

@@ -16,7 +16,7 @@ import { Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import { Backlog } from './backlog.js';
-import type { BacklogStream } from './taker.js';
+import type { BacklogStream } from './streamCursor.js';
 
 const BUCKET = 'orders';
 let folder: string;

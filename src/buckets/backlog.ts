@@ -11,13 +11,13 @@ import type { Segment } from '../spool/segment.js';
 import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
 import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
-import { Conditions } from './conditions.js';
-import { Dropping } from './dropping.js';
+import { Waiters } from './waiters.js';
+import { DropOldest } from './dropOldest.js';
 import { Entries } from './entries.js';
 import { type Entry, isOnDisk, isSettled, newEntry } from './entry.js';
-import { ProgressNotes } from './progressNotes.js';
+import { StreamProgress } from './streamProgress.js';
 import { readBack } from './readBack.js';
-import { type BacklogStream, Taker } from './taker.js';
+import { type BacklogStream, StreamCursor } from './streamCursor.js';
 
 /** Frames that a disk, or the bound on it, has cost a stream. */
 export interface Lost {
@@ -61,17 +61,17 @@ const END_MS = 3_000;
 export class Backlog {
   readonly #options: BacklogOptions;
   /** By number; one that has gone leaves its place to the next that comes. */
-  readonly #takers: Taker[];
+  readonly #cursors: StreamCursor[];
   readonly #window: number;
   readonly #entries = new Entries();
-  readonly #progress: ProgressNotes | undefined;
+  readonly #progress: StreamProgress | undefined;
   /** Entries whose batch is in memory. */
   readonly #inMemory = new Set<Entry>();
   readonly #removals = new Set<Promise<void>>();
   readonly #listening: (() => void)[] = [];
   #isLeaving = false;
   #isEnding = false;
-  readonly #telling = new Conditions();
+  readonly #telling = new Waiters();
   readonly closed: Closed;
   /** The batch that the bucket is filling: for who counts what is held. */
   open: Batch | undefined;
@@ -80,11 +80,11 @@ export class Backlog {
     this.#options = options;
     this.closed = options.closed ?? { batches: 0, frames: 0, bytes: 0 };
     this.#window = options.spool === undefined ? Infinity : WINDOW;
-    this.#takers = options.streams.map((stream) => new Taker(stream, 0));
-    this.#progress = options.notes && new ProgressNotes(options.notes, this.#entries, this.#takers);
+    this.#cursors = options.streams.map((stream) => new StreamCursor(stream, 0));
+    this.#progress = options.notes && new StreamProgress(options.notes, this.#entries, this.#cursors);
     const { spool } = options;
     if (spool === undefined) return;
-    const dropping = new Dropping({
+    const dropping = new DropOldest({
       entries: this.#entries,
       spool,
       discard: (entry) => this.#discard(entry),
@@ -124,7 +124,7 @@ export class Backlog {
    * accounts not yet.
    */
   get waiting(): readonly { readonly account: Account; readonly frames: number }[] {
-    return this.#takers.map(({ stream: { account }, takesMore }, number) => ({
+    return this.#cursors.map(({ stream: { account }, takesMore }, number) => ({
       account,
       frames: this.entries.reduce(
         (sum, { at, frames }) => (at[number] === 'waiting' ? sum + frames : sum),
@@ -143,9 +143,9 @@ export class Backlog {
 
   /** One more stream, for what is added from now on. Returns its number. */
   addStream(added: BacklogStream): number {
-    const left = this.#takers.findIndex(({ isGone, held }) => isGone && held === 0);
-    const number = left === -1 ? this.#takers.length : left;
-    this.#takers[number] = new Taker(added, this.added);
+    const left = this.#cursors.findIndex(({ isGone, held }) => isGone && held === 0);
+    const number = left === -1 ? this.#cursors.length : left;
+    this.#cursors[number] = new StreamCursor(added, this.added);
     for (const entry of this.entries) entry.at[number] = 'settled';
     this.#progress?.note();
     return number;
@@ -153,31 +153,31 @@ export class Backlog {
 
   /** What is added from now on is not for this stream; it goes on being told of what was before. */
   endStream(stream: number): void {
-    this.#takers[stream]!.until = this.added;
+    this.#cursors[stream]!.until = this.added;
   }
 
   /** Resolves when a stream that ends was told of all that is for it, or nobody is told any more: was it? */
   async toldAll(stream: number): Promise<boolean> {
-    const taker = this.#takers[stream]!;
-    await this.#telling.when(() => taker.isToldAll(this.added));
-    return taker.isToldAll(this.added);
+    const cursor = this.#cursors[stream]!;
+    await this.#telling.when(() => cursor.isToldAll(this.added));
+    return cursor.isToldAll(this.added);
   }
 
   /** It has ended, and holds nothing. */
   removeStream(stream: number): void {
-    this.#takers[stream]!.isGone = true;
+    this.#cursors[stream]!.isGone = true;
     this.#leaveSoon();
   }
 
   /** The stream has use for batches again, after it gave some back. */
   ready(stream: number): void {
-    this.#takers[stream]!.isAway = false;
+    this.#cursors[stream]!.isAway = false;
     this.#pump();
   }
 
   /** The stream can't write: if memory is short already, what it holds is wanted back. */
   stuck(stream: number): void {
-    if (this.#options.spool !== undefined && this.#options.budget.isOver) this.#takers[stream]!.giveBack();
+    if (this.#options.spool !== undefined && this.#options.budget.isOver) this.#cursors[stream]!.giveBack();
   }
 
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
@@ -205,7 +205,7 @@ export class Backlog {
   }
 
   #recall(): void {
-    for (const taker of this.#takers) taker.giveBack();
+    for (const cursor of this.#cursors) cursor.giveBack();
   }
 
   /** What lies on disk, and no stream holds, gives its memory up. */
@@ -219,7 +219,7 @@ export class Backlog {
    */
   async handedOver(withinMs: number): Promise<void> {
     if (withinMs > 0) {
-      const told = this.#telling.when(() => this.#takers.every((taker) => taker.isToldAll(this.added)));
+      const told = this.#telling.when(() => this.#cursors.every((cursor) => cursor.isToldAll(this.added)));
       // The bucket may end long before the daemon does, and then there is time without end.
       await (Number.isFinite(withinMs) ? doneWithin(this.#options.clock, withinMs, told) : told);
     }
@@ -263,7 +263,7 @@ export class Backlog {
 
   /** A stream that was taken out will not be there to get it from the spool in the daemon's next life. */
   #sayWhatIsMissed(): void {
-    this.#takers.forEach(({ stream: { id }, takesMore, isGone }, number) => {
+    this.#cursors.forEach(({ stream: { id }, takesMore, isGone }, number) => {
       if (takesMore || isGone) return;
       const missed = this.entries.filter(({ at }) => at[number] === 'waiting');
       if (missed.length > 0)
@@ -278,7 +278,7 @@ export class Backlog {
       parts.left !== undefined && this.#progress?.hasSettled(id, parts.left.path) === true;
     const entry = newEntry({
       ...parts,
-      at: this.#takers.map(({ stream: { id }, takesMore }) =>
+      at: this.#cursors.map(({ stream: { id }, takesMore }) =>
         !takesMore || hasSettled(id) ? 'settled' : 'waiting',
       ),
     });
@@ -296,22 +296,22 @@ export class Backlog {
   }
 
   #pump(): void {
-    this.#takers.forEach((taker, number) => this.#feed(taker, number));
+    this.#cursors.forEach((cursor, number) => this.#feed(cursor, number));
     this.#telling.look();
   }
 
-  #feed(taker: Taker, number: number): void {
-    while (!this.#isEnding && !taker.isAway && this.#mayFeed(taker.held)) {
-      const entry = this.#entries.at(taker.next);
+  #feed(cursor: StreamCursor, number: number): void {
+    while (!this.#isEnding && !cursor.isAway && this.#mayFeed(cursor.held)) {
+      const entry = this.#entries.at(cursor.next);
       if (entry === undefined) return;
       if (entry.at[number] !== 'waiting') {
-        taker.next++;
+        cursor.next++;
         continue;
       }
       if (entry.batch === undefined) return this.#load(entry);
       if (!this.#isSendable(entry)) return;
-      taker.next++;
-      this.#tell(taker, number, entry, entry.batch);
+      cursor.next++;
+      this.#tell(cursor, number, entry, entry.batch);
     }
   }
 
@@ -334,34 +334,34 @@ export class Backlog {
     return this.#options.spool !== undefined && this.#options.budget.isTight;
   }
 
-  #tell(taker: Taker, number: number, entry: Entry, batch: Batch): void {
-    taker.held++;
+  #tell(cursor: StreamCursor, number: number, entry: Entry, batch: Batch): void {
+    cursor.held++;
     entry.heldBy++;
     entry.at[number] = 'told';
-    const share = batch.share(taker === this.#reported);
-    share.onSettled(() => this.#settle(taker, number, entry, share.isGivenUp));
-    taker.stream.ref.tell({ kind: 'batch', batch: share });
+    const share = batch.share(cursor === this.#reported);
+    share.onSettled(() => this.#settle(cursor, number, entry, share.isGivenUp));
+    cursor.stream.ref.tell({ kind: 'batch', batch: share });
   }
 
   /** The stream whose outcomes connections hear: the first that feeds Kafka, or else the first. */
-  get #reported(): Taker | undefined {
-    const takers = this.#takers.filter(({ takesMore }) => takesMore);
-    return takers.find(({ stream: { type } }) => type === 'kafka') ?? takers[0];
+  get #reported(): StreamCursor | undefined {
+    const cursors = this.#cursors.filter(({ takesMore }) => takesMore);
+    return cursors.find(({ stream: { type } }) => type === 'kafka') ?? cursors[0];
   }
 
-  #settle(taker: Taker, number: number, entry: Entry, isGivenUp: boolean): void {
-    taker.held--;
+  #settle(cursor: StreamCursor, number: number, entry: Entry, isGivenUp: boolean): void {
+    cursor.held--;
     entry.heldBy--;
     entry.at[number] = isGivenUp ? 'waiting' : 'settled';
-    if (isGivenUp) this.#takeBack(taker, entry);
+    if (isGivenUp) this.#takeBack(cursor, entry);
     if (entry.heldBy === 0 && !isSettled(entry) && isOnDisk(entry) && this.#isTight()) this.#forget(entry);
     this.#leaveSoon();
   }
 
   /** The stream gets it again, with what follows, once it asks. */
-  #takeBack(taker: Taker, entry: Entry): void {
-    taker.isAway = true;
-    taker.next = Math.min(taker.next, this.#entries.placeOf(entry));
+  #takeBack(cursor: StreamCursor, entry: Entry): void {
+    cursor.isAway = true;
+    cursor.next = Math.min(cursor.next, this.#entries.placeOf(entry));
   }
 
   /**
@@ -382,7 +382,7 @@ export class Backlog {
     const before = this.settled;
     while (this.entries[0] !== undefined && isSettled(this.entries[0])) this.#removeFile(this.#leaveFront());
     // A stream is not fed what has left without it.
-    for (const taker of this.#takers) taker.next = Math.max(taker.next, this.settled);
+    for (const cursor of this.#cursors) cursor.next = Math.max(cursor.next, this.settled);
     this.#progress?.note();
     this.#pump();
     if (this.settled > before) this.#options.onSettled();
@@ -447,11 +447,11 @@ export class Backlog {
   }
 
   #lose({ at, twin, left, batch }: Entry, frames: number, reason: string): void {
-    this.#takers.forEach((taker, number) => {
-      const { id, account } = taker.stream;
+    this.#cursors.forEach((cursor, number) => {
+      const { id, account } = cursor.stream;
       if (at[number] !== 'waiting' || (frames === 0 && left === undefined)) return;
       book(account, frames, 'discarded');
-      if (taker === this.#reported && left === undefined)
+      if (cursor === this.#reported && left === undefined)
         this.#options.origins?.ended(batch?.origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
     });

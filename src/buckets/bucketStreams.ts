@@ -8,7 +8,7 @@ import { stopAll } from '../actors/actor.js';
 import { type Clock, doneWithin } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { Backlog } from './backlog.js';
-import type { BacklogStream } from './taker.js';
+import type { BacklogStream } from './streamCursor.js';
 
 export interface BucketStream extends BacklogStream {
   readonly config: StreamConfig;

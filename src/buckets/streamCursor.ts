@@ -12,7 +12,7 @@ export interface BacklogStream {
   readonly account: Account;
 }
 
-export class Taker {
+export class StreamCursor {
   /** The place of the entry that it is told next. */
   next: number;
   /** Batches that it was told of and has not settled. */

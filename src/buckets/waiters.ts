@@ -5,7 +5,7 @@ interface Awaited {
   readonly resolve: () => void;
 }
 
-export class Conditions {
+export class Waiters {
   #awaited: Awaited[] = [];
   #isOver = false;
 

@@ -3,20 +3,20 @@
 import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
 import type { Entries } from './entries.js';
 import { type Entry, pathOf } from './entry.js';
-import type { Taker } from './taker.js';
+import type { StreamCursor } from './streamCursor.js';
 
-export class ProgressNotes {
+export class StreamProgress {
   readonly #notes: StreamCheckpoints;
   readonly #entries: Entries;
-  readonly #takers: readonly Taker[];
+  readonly #cursors: readonly StreamCursor[];
   /** By stream's id: the place up to which it is noted to have settled all. */
   readonly #noted = new Map<string, number>();
   #isStopped = false;
 
-  constructor(notes: StreamCheckpoints, entries: Entries, takers: readonly Taker[]) {
+  constructor(notes: StreamCheckpoints, entries: Entries, cursors: readonly StreamCursor[]) {
     this.#notes = notes;
     this.#entries = entries;
-    this.#takers = takers;
+    this.#cursors = cursors;
   }
 
   /** Had the stream settled this segment before this life began? */
@@ -30,7 +30,7 @@ export class ProgressNotes {
   }
 
   note(): void {
-    if (this.#isStopped || this.#takers.filter(({ isGone }) => !isGone).length === 1) return;
+    if (this.#isStopped || this.#cursors.filter(({ isGone }) => !isGone).length === 1) return;
     for (const [id, settled] of this.#settledUpTo()) {
       const upTo = this.#foundUpTo(settled);
       if (upTo <= this.#notedUpTo(id)) continue;
@@ -50,7 +50,7 @@ export class ProgressNotes {
    */
   #settledUpTo(): ReadonlyMap<string, number> {
     const places = new Map<string, number>();
-    this.#takers.forEach(({ isGone, stream: { id } }, number) => {
+    this.#cursors.forEach(({ isGone, stream: { id } }, number) => {
       if (isGone) return;
       let upTo = this.#notedUpTo(id);
       while (this.#entries.at(upTo)?.at[number] === 'settled') upTo++;

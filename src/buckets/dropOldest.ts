@@ -13,7 +13,7 @@ export interface DroppingParts {
   readonly onKept: () => void;
 }
 
-export class Dropping {
+export class DropOldest {
   readonly #parts: DroppingParts;
   /** What is in them could not be counted: they don't go uncounted. */
   readonly #uncountable = new Set<Entry>();

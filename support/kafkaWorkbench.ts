@@ -104,7 +104,10 @@ export class KafkaWorkbench {
     let shared = this.#clusters.get(settings.clusterKey);
     if (shared === undefined) {
       const cluster = new Cluster(settings, this.log, this.#clock);
-      this.#clusters.set(settings.clusterKey, (shared = { cluster, sender: new Sender(cluster) }));
+      this.#clusters.set(
+        settings.clusterKey,
+        (shared = { cluster, sender: new Sender(cluster, this.#clock) }),
+      );
     }
     return shared;
   }

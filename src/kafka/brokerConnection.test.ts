@@ -102,10 +102,10 @@ describe('a produce request', () => {
       1000,
     );
     expect(answers).toEqual([
-      { topic: 'one', partition: 0, errorCode: 0 },
-      { topic: 'many', partition: 0, errorCode: 0 },
-      { topic: 'many', partition: 1, errorCode: 0 },
-      { topic: 'many', partition: 2, errorCode: ErrorCode.notLeaderOrFollower },
+      { topic: 'one', partition: 0, errorCode: 0, baseOffset: 0n },
+      { topic: 'many', partition: 0, errorCode: 0, baseOffset: 0n },
+      { topic: 'many', partition: 1, errorCode: 0, baseOffset: 0n },
+      { topic: 'many', partition: 2, errorCode: ErrorCode.notLeaderOrFollower, baseOffset: -1n },
     ]);
     expect(cluster.produced.map((sent) => sent.recordBatch)).toEqual([
       expect.anything(),
@@ -136,7 +136,9 @@ describe('a produce request', () => {
       Array.from({ length: 50 }, (_, partition) => ({
         topic: 'many',
         partition,
-        errorCode: partition % 3 === 0 ? ErrorCode.notLeaderOrFollower : 0,
+        ...(partition % 3 === 0
+          ? { errorCode: ErrorCode.notLeaderOrFollower, baseOffset: -1n }
+          : { errorCode: 0, baseOffset: 0n }),
       })),
     );
   });

@@ -14,7 +14,6 @@ import {
   type Lookup,
   type Protocol,
   type RawMetadata,
-  type RawProduceAnswer,
   type RequestHead,
   type VersionRange,
   kafkajs,
@@ -27,7 +26,12 @@ import {
   socketFailure,
   strangeAnswer,
 } from './connectionProblem.js';
-import { type PartitionAnswer, type ProduceRequest, produceBody } from './produceRequest.js';
+import {
+  type PartitionAnswer,
+  type ProduceRequest,
+  parseProduceResponse,
+  produceBody,
+} from './produceRequest.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
 import type { KafkaTls } from '../config/kafka/tlsSettings.js';
 
@@ -165,11 +169,9 @@ export class BrokerConnection {
       this.#push(protocol.request, produce),
     );
     if (payload === null) return [];
-    const answer = (await protocol.response.decode(payload)) as RawProduceAnswer;
-    this.#connection.requestQueue.maybeThrottle(answer.clientSideThrottleTime ?? null);
-    return answer.topics.flatMap(({ topicName, partitions }) =>
-      partitions.map(({ partition, errorCode }) => ({ topic: topicName, partition, errorCode })),
-    );
+    const { answers, throttleMs } = parseProduceResponse(payload, protocol.request.apiVersion);
+    this.#connection.requestQueue.maybeThrottle(throttleMs ?? null);
+    return answers;
   }
 
   /** Closes at once; what is in flight fails with `why`. Returns it, to throw. */

@@ -21,6 +21,7 @@ export interface ErrorCode {
 }
 
 export const INVALID_TIMESTAMP = 32;
+export const INVALID_RECORD = 87;
 
 const TRANSIENT: Readonly<Record<'delivered' | 'retry' | 'retryLater', string>> = {
   delivered: '0 NONE',

@@ -50,13 +50,6 @@ export interface RawMetadata {
     partitionMetadata: readonly { partitionId: number; leader: number }[];
   }[];
 }
-export interface RawProduceAnswer {
-  readonly topics: readonly {
-    topicName: string;
-    partitions: readonly { partition: number; errorCode: number }[];
-  }[];
-  readonly clientSideThrottleTime?: number;
-}
 export interface ConnectionOptions {
   readonly socketFactory: (options: { onConnect: () => void }) => net.Socket;
   readonly [option: string]: unknown;

@@ -85,7 +85,10 @@ export class StreamMaker {
     let shared = this.#clusters.get(settings.clusterKey);
     if (shared === undefined) {
       const cluster = new Cluster(settings, this.parts.log.at('/kafka'), this.parts.clock, this.brokerStats);
-      this.#clusters.set(settings.clusterKey, (shared = { cluster, sender: new Sender(cluster), users: 0 }));
+      this.#clusters.set(
+        settings.clusterKey,
+        (shared = { cluster, sender: new Sender(cluster, this.parts.clock), users: 0 }),
+      );
     }
     shared.users++;
     return shared;

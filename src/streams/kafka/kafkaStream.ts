@@ -3,26 +3,39 @@
 // its frames are handed back, and only those. Otherwise the stream has failed: nothing more is sent, and
 // every write hands back what was not delivered, in order.
 import { plural } from '../../plural.js';
-import type { Clock, Timer } from '../../clock.js';
+import { type Clock, doneWithin } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 import type { Log } from '../../log/log.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
-import { DeliveryError, type DeliveryErrorCode, type Settled, type Stream } from '../stream.js';
-import { type RejectedEnd, type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
+import type { Settled, Stream } from '../stream.js';
+import { type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
 import type { StreamWatch } from '../streamStats.js';
-import { AwayPartitions } from './awayPartitions.js';
-import type { Cluster, TopicLayout } from '../../kafka/cluster.js';
 import { AdaptiveCompression } from './adaptiveCompression.js';
-import { type Compress, codecId, compressorFor } from './compression.js';
+import { assign, keylessPartition } from './assignment.js';
+import { AwayPartitions } from './awayPartitions.js';
+import { BatchEncoder } from './batchEncoder.js';
+import type { Cluster, TopicLayout } from '../../kafka/cluster.js';
+import { codecId, compressorFor } from './compression.js';
+import { DeliveryNotes } from './deliveryNotes.js';
 import { KafkaFailure } from '../../kafka/failure.js';
-import { PartitionQueue, type PartitionFailure } from './partitionQueue.js';
+import { LayoutSearch, asKafkaFailure, hasLeader } from './layoutSearch.js';
+import type { PartEnd, PartitionFailure, PartitionQueue, QueueStep } from './partitionQueue.js';
+import { PartitionQueues } from './partitionQueues.js';
+import {
+  type BadFrame,
+  PendingWrites,
+  type StreamFailure,
+  type Write,
+  handBack,
+  newWrite,
+} from './pendingWrites.js';
 import type { Semaphore } from './semaphore.js';
-import { partitionerNamed } from './partitioner.js';
-import { addIndexes, keylessOf, partitionBatch, rangeOf } from './partitioning.js';
-import type { FramePlace, FrameRange } from './recordBatch.js';
-import { type RecordEncoder, recordEncoder } from './recordEncoder.js';
-import type { Sender } from './sender.js';
+import { type Partitioner, partitionerNamed } from './partitioner.js';
+import { keylessOf, rangeOf } from './partitioning.js';
+import { type FrameRange, firstPlace } from './recordBatch.js';
+import { recordEncoder } from './recordEncoder.js';
+import { type Outcome, type Sender, cantBeEncoded } from './sender.js';
+import { NO_LEADER, unreachedPartitions } from './unreachedPartitions.js';
 import type { KafkaSettings } from '../../config/kafka/settings.js';
 
 export interface KafkaStreamOptions {
@@ -48,33 +61,6 @@ export interface KafkaStreamOptions {
   readonly random?: () => number;
 }
 
-/** A batch on its way, until every frame of it is settled. */
-interface Write {
-  readonly batch: Batch;
-  unsettled: number;
-  delivered: number;
-  rejected: number;
-  discarded: number;
-  /** Frames, by their place in the batch, that are to be rejected and are not kept yet. */
-  readonly rejecting: Set<number>;
-  isAssigned: boolean;
-  /** Which of its frames are for partitions that are away. */
-  away: Set<number> | undefined;
-  readonly resolve: (settled: Settled) => void;
-  readonly reject: (error: DeliveryError) => void;
-}
-
-interface LayoutSearch {
-  sinceMs: number;
-  tries: number;
-  timer: Timer | undefined;
-}
-
-interface StreamFailure {
-  readonly code: DeliveryErrorCode;
-  readonly message: string;
-}
-
 /**
  * Record batches are cut here before compression: brokers take 1,048,588 bytes by default, some services no
  * request over 1,046,528.
@@ -82,36 +68,33 @@ interface StreamFailure {
 const MAX_RECORDS_BYTES = 1_000_000;
 /** Of `message.max.bytes`, what a request needs besides the records. */
 const REQUEST_OVERHEAD_BYTES = 1_024;
-const LOG_RETRY_EVERY_MS = 10_000;
-/** In place of the node that leads a partition. */
-const NO_LEADER = -1;
 
 export class KafkaStream implements Stream {
   readonly depth = 8;
   readonly #options: KafkaStreamOptions;
-  readonly #random: () => number;
-  readonly #queues = new Map<number, PartitionQueue>();
-  #encoder: RecordEncoder | undefined;
-  #compress: Compress | undefined;
-  readonly #adaptive = new AdaptiveCompression();
-  #writes: Write[] = [];
-  #failure: StreamFailure | undefined;
+  readonly #partitioner: Partitioner;
+  readonly #queues: PartitionQueues;
   readonly #away: AwayPartitions;
+  readonly #writes: PendingWrites;
+  readonly #notes: DeliveryNotes;
+  /** Made by `open`. */
+  #encoder: BatchEncoder | undefined;
+  #layoutSearch: LayoutSearch | undefined;
+  #failure: StreamFailure | undefined;
   /** When a partition, whichever, last took something. */
   #deliveredMs = -Infinity;
-  #layoutSearch: LayoutSearch | undefined;
-  #loggedRetryMs = -Infinity;
-  #hasToldOfTimes = false;
-  #onQuiet: (() => void)[] = [];
-  /** Frames that are being kept with the rejected ones. */
-  #offered = 0;
-  #isOpen = false;
   #isClosed = false;
 
   constructor(options: KafkaStreamOptions) {
+    const { topic, settings, rejected, random = Math.random } = options;
     this.#options = options;
-    this.#random = options.random ?? Math.random;
-    this.#away = new AwayPartitions(options.topic);
+    this.#partitioner = partitionerNamed(settings.partitioner);
+    this.#queues = new PartitionQueues({ topic, settings, random });
+    this.#away = new AwayPartitions(topic);
+    this.#writes = new PendingWrites(rejected, this.#away);
+    const { messageTimeoutMs } = settings;
+    const { watch, log, clock } = options;
+    this.#notes = new DeliveryNotes({ topic, messageTimeoutMs, watch, log, clock });
   }
 
   get away(): string | undefined {
@@ -129,68 +112,64 @@ export class KafkaStream implements Stream {
   }
 
   async open(): Promise<void> {
-    const { compressionCodec, compressionLevel } = this.#options.settings;
-    this.#compress =
+    const { budget, semaphore, settings } = this.#options;
+    const { compressionCodec, compressionLevel, batchNumMessages, batchSizeBytes, messageMaxBytes } =
+      settings;
+    const compress =
       compressionCodec === 'none'
         ? undefined
-        : await compressorFor(compressionCodec, compressionLevel, this.#options.semaphore);
-    this.#encoder = recordEncoder();
-    this.#isOpen = true;
+        : await compressorFor(compressionCodec, compressionLevel, semaphore);
+    const most = Math.min(MAX_RECORDS_BYTES, batchSizeBytes, messageMaxBytes - REQUEST_OVERHEAD_BYTES);
+    this.#encoder = new BatchEncoder({
+      maxFrames: batchNumMessages,
+      maxBytes: Math.max(1, most),
+      encoder: recordEncoder(),
+      codecId: codecId(compressionCodec),
+      compress,
+      adaptive: new AdaptiveCompression(),
+      budget,
+    });
   }
 
   write(batch: Batch): Promise<Settled> {
     return new Promise((resolve, reject) => {
-      const write: Write = {
-        batch,
-        unsettled: batch.frames,
-        delivered: 0,
-        rejected: 0,
-        discarded: 0,
-        rejecting: new Set(),
-        isAssigned: false,
-        away: undefined,
-        resolve,
-        reject,
-      };
-      if (this.#failure !== undefined) return this.#handBack(write, new Set(), this.#failure);
+      const write = newWrite(batch, { resolve, reject });
+      if (this.#failure !== undefined) return handBack(write, new Set(), this.#failure);
       if (batch.frames === 0) return resolve({ delivered: 0, rejected: 0 });
-      this.#writes.push(write);
+      this.#writes.add(write);
       this.#assignWaiting();
     });
   }
 
   async probe(): Promise<void> {
     this.#refuseIfClosed();
-    if (!this.#isOpen) await this.open();
-    if (this.#failure?.code === 'REJECTED' && this.#options.rejected.problem !== undefined)
-      throw new Error(cantBeKept(this.#options.rejected));
-    const { leaders } = await this.#options.cluster.ask(this.#options.topic);
-    const away = await this.#lookForAway(leaders);
+    if (this.#encoder === undefined) await this.open();
+    const { cluster, rejected, topic } = this.#options;
+    if (this.#failure?.code === 'REJECTED' && rejected.problem !== undefined)
+      throw new Error(cantBeKept(rejected));
+    const { leaders } = await cluster.ask(topic);
+    const away = await unreachedPartitions(cluster, topic, leaders);
     this.#refuseIfClosed();
     if (away.size === leaders.length) throw new Error([...new Set(away.values())].join('; '));
     if (this.#failure === undefined) {
       this.#noteAway(away);
       return;
     }
-    if (this.#writes.length > 0)
+    if (!this.#writes.isEmpty)
       throw new Error('answers to what was sent before the failure are still awaited');
     // Queues of a failed stream hold nothing; new ones start with no history.
-    this.#queues.clear();
+    this.#queues.removeAll();
     this.#failure = undefined;
     this.#away.reset(away);
   }
 
-  /** Which partitions can't be written: they have no leader, or one that is not reached. */
-  async #lookForAway(leaders: readonly number[]): Promise<ReadonlyMap<number, string>> {
-    const { cluster, topic } = this.#options;
-    const nodes = [...new Set(leaders)].filter((leader) => leader !== NO_LEADER);
-    const problems = await Promise.all(
-      nodes.map(async (node) => cluster.connection(node).then(() => undefined, whyUnreached)),
-    );
-    const why = new Map(nodes.map((node, i) => [node, problems[i]]));
-    why.set(NO_LEADER, nodes.length > 0 ? 'it has no leader' : `no partition of topic ${topic} has a leader`);
-    const away = leaders.map((leader, partition) => [partition, why.get(leader)] as const);
-    return new Map(away.filter((each): each is readonly [number, string] => each[1] !== undefined));
+  async close({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    if (!this.#writes.isEmpty && deadlineMs > 0)
+      await doneWithin(this.#options.clock, deadlineMs, this.#writes.emptied());
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#fail({ code: 'CLOSED', message: 'the stream was closed before these were acknowledged' }, true);
+    this.#options.onClosed?.();
   }
 
   /**
@@ -198,7 +177,7 @@ export class KafkaStream implements Stream {
    * first.
    */
   #noteAway(away: ReadonlyMap<number, string>): void {
-    if (this.#writes.length === 0)
+    if (this.#writes.isEmpty)
       for (const [partition, reason] of away)
         if (!this.#away.has(partition)) this.#away.add(partition, reason);
     this.#away.found(away);
@@ -208,202 +187,138 @@ export class KafkaStream implements Stream {
     if (this.#isClosed) throw new Error('the stream is closed');
   }
 
-  async close({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
-    if (this.#writes.length > 0 && deadlineMs > 0) await this.#quietWithin(deadlineMs);
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#fail({ code: 'CLOSED', message: 'the stream was closed before these were acknowledged' }, true);
-    this.#options.onClosed?.();
-  }
-
-  #quietWithin(deadlineMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#options.clock.after(deadlineMs, resolve);
-      this.#onQuiet.push(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
-  }
-
   /** Gives the writes that have no partitions yet theirs, as soon as it is known which there are. */
   #assignWaiting(): void {
     const layout = this.#options.cluster.layout(this.#options.topic);
-    if (layout === undefined || !layout.leaders.some((leader) => leader >= 0)) return this.#findLayout();
+    if (layout === undefined || !hasLeader(layout)) return void this.#findLayout();
     this.#refreshIfOld(layout);
-    // One whose frames are all for what is away ends at once.
-    for (const write of this.#writes.filter(({ isAssigned }) => !isAssigned)) this.#assign(write, layout);
-  }
-
-  #assign(write: Write, layout: TopicLayout): void {
-    write.isAssigned = true;
-    const partitioner = partitionerNamed(this.#options.settings.partitioner);
-    const away = new Set<number>();
-    for (const [partition, range] of partitionBatch(
-      write.batch,
-      layout.leaders.length,
-      partitioner,
-      this.#keylessPartition(write, layout),
-    )) {
-      if (this.#away.has(partition)) addIndexes(away, range);
-      else this.#push(write, partition, range);
+    for (const write of this.#writes.unassigned) {
+      write.isAssigned = true;
+      const { ranges, away } = assign(write.batch, layout.leaders, this.#partitioner, this.#away);
+      for (const [partition, range] of ranges) this.#push(partition, range);
+      if (away.size > 0) this.#writes.handBackAway(write, away);
     }
-    if (away.size > 0) this.#handBackAway(write, away);
   }
 
-  #push(write: Write, partition: number, range: FrameRange): void {
-    this.#queue(partition).push({
-      range,
-      onDelivered: (frames) => {
-        this.#deliveredMs = this.#options.clock.now();
-        this.#settle(write, 'delivered', frames);
-      },
-      onRejected: (frame, reason) => this.#reject(write, frame, reason),
-    });
+  /** Asks for the topic's partitions until they are known, or the time for delivering has passed. */
+  async #findLayout(): Promise<void> {
+    if (this.#layoutSearch !== undefined) return;
+    const search = new LayoutSearch(this.#options, this.#notes);
+    this.#layoutSearch = search;
+    const failure = await search.run();
+    if (this.#layoutSearch !== search) return;
+    this.#layoutSearch = undefined;
+    if (failure === undefined) this.#assignWaiting();
+    else this.#fail(failure, false);
   }
 
-  /**
-   * For the keyless frames of one batch, which stay together while the next batch goes elsewhere: the
-   * partition that was drawn, or, while it can't be written, one that can.
-   */
-  #keylessPartition({ batch: { draw } }: Write, { leaders }: TopicLayout): number {
-    const drawn = draw % leaders.length;
-    const canBeWritten = (partition: number): boolean =>
-      leaders[partition]! >= 0 && !this.#away.has(partition);
-    if (canBeWritten(drawn)) return drawn;
-    const others = [...leaders.keys()].filter(canBeWritten);
-    return others[draw % others.length] ?? drawn;
+  #refreshIfOld(layout: TopicLayout): void {
+    const { clock, cluster, log, settings, topic } = this.#options;
+    if (clock.now() - layout.fetchedAtMs < settings.topicMetadataRefreshIntervalMs) return;
+    // What comes of it is seen when it is next looked at; a failure here concerns no frame.
+    cluster.refresh(topic).catch((error: unknown) => log.debug(`metadata stays as it is: ${String(error)}`));
   }
 
-  #queue(partition: number): PartitionQueue {
-    const known = this.#queues.get(partition);
-    if (known !== undefined) return known;
-    const { settings, topic, budget, clock } = this.#options;
-    const queue = new PartitionQueue({
-      ...settings,
-      topic,
-      partition,
-      maxFrames: settings.batchNumMessages,
-      maxBytes: Math.max(
-        1,
-        Math.min(
-          MAX_RECORDS_BYTES,
-          settings.batchSizeBytes,
-          settings.messageMaxBytes - REQUEST_OVERHEAD_BYTES,
-        ),
-      ),
-      encoder: this.#encoder!,
-      codecId: codecId(settings.compressionCodec),
-      compress: this.#compress,
-      adaptive: this.#adaptive,
-      budget,
-      clock,
-      random: this.#random,
-      offer: (offered, refresh) => this.#offer(offered, refresh),
-      onFailed: (failed, failure) =>
-        this.#doOthersGoOn(failed, failure)
-          ? this.#putAway(failed, failure.message)
-          : this.#fail(failure, false),
-      onIdle: () => this.#finishFailing(),
-      onRetry: (reason) => this.#logRetry(reason),
-      onRetimed: (frames) => this.#onRetimed(frames),
-    });
-    this.#queues.set(partition, queue);
-    return queue;
+  #push(partition: number, range: FrameRange): void {
+    const queue = this.#queues.of(partition, this.#encoder!);
+    this.#act(queue, { action: queue.push({ range }, this.#options.clock.now()) });
+  }
+
+  /** Does what a queue says. */
+  #act(queue: PartitionQueue, { action, settled }: QueueStep): void {
+    if (settled !== undefined) this.#settle(queue, settled);
+    switch (action.kind) {
+      case 'offer':
+        return this.#offer(queue, action.refresh);
+      case 'awaitRoom':
+        return void this.#awaitRoom(queue, action.roomBytes);
+      case 'retryAt':
+        this.#notes.retried(action.reason);
+        return this.#retryAt(queue, action.atMs);
+      case 'failed':
+        if (this.#doOthersGoOn(queue, action.failure)) this.#putAway(queue, action.failure.message);
+        else this.#fail(action.failure, false);
+        return;
+      case 'idle':
+    }
+  }
+
+  #settle({ partition }: PartitionQueue, { range, frames, end }: PartEnd): void {
+    const write = this.#writes.of(range.batch)!;
+    if (end.kind === 'rejected')
+      return void this.#reject(write, { place: firstPlace(range), code: end.code, reason: end.reason });
+    this.#deliveredMs = this.#options.clock.now();
+    if (end.isRetimed) this.#notes.retimed(frames);
+    this.#writes.delivered(write, { range, frames, partition, baseOffset: end.baseOffset });
+  }
+
+  async #reject(write: Write, frame: BadFrame): Promise<void> {
+    const end = await this.#writes.reject(write, frame);
+    if (end === 'refused')
+      this.#fail({ code: 'REJECTED', message: cantBeKept(this.#options.rejected) }, false);
+    else if (end !== undefined) this.#finishFailing();
   }
 
   /**
-   * Brings a queue to the node that leads it; who that is, is asked again when the last answer was doubtful.
+   * Brings a queue to the node that leads it; which that is, is asked again when the last answer was doubtful.
    */
   #offer(queue: PartitionQueue, refresh: boolean): void {
     const { cluster, sender, topic } = this.#options;
     const leader = refresh ? undefined : cluster.layout(topic)?.leaders[queue.partition];
-    if (leader !== undefined && leader >= 0) return sender.offer(leader, queue);
-    cluster.refresh(topic).then(
-      (layout) => {
-        const found = layout.leaders[queue.partition];
-        if (found === undefined && queue.isSending) this.#onPartitionGone(queue, layout);
-        else if (found === undefined) return;
-        else if (found >= 0) sender.offer(found, queue);
-        else
-          queue.settle(new KafkaFailure('CONNECTION', `${topic}[${queue.partition}] has no leader just now`));
-      },
-      (failure: unknown) =>
-        queue.settle(
-          failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure)),
-        ),
+    const isLed = leader !== undefined && leader >= 0;
+    void (isLed ? sender.send(leader, queue) : this.#sendToLeader(queue)).then((outcome) =>
+      this.#onOutcome(queue, outcome),
     );
+  }
+
+  async #sendToLeader(queue: PartitionQueue): Promise<Outcome | undefined> {
+    const { cluster, sender, topic } = this.#options;
+    try {
+      const layout = await cluster.refresh(topic);
+      const leader = layout.leaders[queue.partition];
+      if (leader === undefined) return this.#partitionGone(queue, layout.leaders.length);
+      if (leader >= 0) return await sender.send(leader, queue);
+      return new KafkaFailure('CONNECTION', `${queue.name} has no leader just now`);
+    } catch (error) {
+      return asKafkaFailure(error);
+    }
+  }
+
+  #onOutcome(queue: PartitionQueue, outcome: Outcome | undefined): void {
+    const step =
+      outcome === undefined ? { action: queue.unsent() } : queue.settle(outcome, this.#options.clock.now());
+    this.#act(queue, step);
+    this.#finishFailing();
   }
 
   /** The topic was made anew with fewer partitions: what is not delivered is spread over those there are. */
-  #onPartitionGone(queue: PartitionQueue, layout: TopicLayout): void {
-    const name = `${this.#options.topic}[${queue.partition}]`;
-    this.#options.log.warn(
-      `${name} is no more, the topic has ${layout.leaders.length} ${plural(layout.leaders.length, 'partition')} now: its frames go to those`,
-    );
-    this.#fail({ code: 'REFUSED', message: `${name} is no more` }, false);
-    queue.settle(new KafkaFailure('TOPIC', `${name} is no more`));
-  }
-
-  #refreshIfOld(layout: TopicLayout): void {
-    const ageMs = this.#options.clock.now() - layout.fetchedAtMs;
-    if (ageMs < this.#options.settings.topicMetadataRefreshIntervalMs) return;
-    // What comes of it is seen when it is next looked at; a failure here concerns no frame.
-    this.#options.cluster
-      .refresh(this.#options.topic)
-      .catch((error: unknown) => this.#options.log.debug(`metadata stays as it is: ${String(error)}`));
-  }
-
-  /** Asks for the topic's partitions until they are known, or the time for delivering has passed. */
-  #findLayout(): void {
-    if (this.#layoutSearch !== undefined) return;
-    this.#layoutSearch = { sinceMs: this.#options.clock.now(), tries: 0, timer: undefined };
-    this.#searchLayout(this.#layoutSearch);
-  }
-
-  #searchLayout(search: LayoutSearch): void {
-    this.#options.cluster.refresh(this.#options.topic).then(
-      (layout) =>
-        this.#onLayout(
-          search,
-          layout.leaders.some((leader) => leader >= 0)
-            ? undefined
-            : new KafkaFailure('CONNECTION', `no partition of topic ${this.#options.topic} has a leader`),
-        ),
-      (failure: unknown) =>
-        this.#onLayout(
-          search,
-          failure instanceof KafkaFailure ? failure : new KafkaFailure('PROTOCOL', String(failure)),
-        ),
-    );
-  }
-
-  #onLayout(search: LayoutSearch, problem: KafkaFailure | undefined): void {
-    if (search !== this.#layoutSearch) return;
-    if (problem === undefined) {
-      this.#layoutSearch = undefined;
-      return this.#assignWaiting();
+  #partitionGone(queue: PartitionQueue, partitions: number): KafkaFailure {
+    const message = `${queue.name} is no more`;
+    if (queue.isSending) {
+      const now = `the topic has ${partitions} ${plural(partitions, 'partition')} now: its frames go to those`;
+      this.#options.log.warn(`${message}, ${now}`);
+      this.#fail({ code: 'REFUSED', message }, false);
     }
-    const { clock, settings } = this.#options;
-    search.sinceMs = Math.min(search.sinceMs, clock.now());
-    const leftMs = settings.messageTimeoutMs - (clock.now() - search.sinceMs);
-    if (leftMs <= 0) {
-      const code = problem.code === 'AUTH' || problem.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE';
-      return this.#fail(
-        {
-          code,
-          message: `${problem.message}; tried for ${settings.messageTimeoutMs} ms (message.timeout.ms)`,
-        },
-        false,
-      );
-    }
-    this.#logRetry(problem.message);
-    const backOffMs = Math.min(
-      settings.retryBackoffMs * 2 ** search.tries++,
-      settings.retryBackoffMaxMs,
-      leftMs,
+    return new KafkaFailure('TOPIC', message);
+  }
+
+  async #awaitRoom(queue: PartitionQueue, roomBytes: number): Promise<void> {
+    const { budget, clock } = this.#options;
+    await budget.awaitEncoded(roomBytes);
+    const step = await queue.encodeInto(roomBytes, clock.now()).then(
+      (action): QueueStep => ({ action }),
+      (error: unknown) => queue.settle(cantBeEncoded(queue, error), clock.now()),
     );
-    search.timer = clock.after(backOffMs, () => this.#searchLayout(search));
+    this.#act(queue, step);
+    this.#finishFailing();
+  }
+
+  #retryAt(queue: PartitionQueue, atMs: number): void {
+    const { clock } = this.#options;
+    const timer = clock.after(atMs - clock.now(), () =>
+      this.#act(queue, { action: queue.retry(clock.now()) }),
+    );
+    this.#queues.keepTimer(queue, timer);
   }
 
   /**
@@ -417,165 +332,42 @@ export class KafkaStream implements Stream {
     if (!leaders.some((leader, other) => leader >= 0 && other !== partition && !this.#away.has(other)))
       return false;
     const isToldOf = fetchedAtMs > sinceMs;
-    return isToldOf && leaders[partition] === NO_LEADER
-      ? true
-      : (isToldOf || isAnswered) && this.#deliveredMs > sinceMs;
+    if (isToldOf && leaders[partition] === NO_LEADER) return true;
+    return (isToldOf || isAnswered) && this.#deliveredMs > sinceMs;
   }
 
   #putAway(queue: PartitionQueue, reason: string): void {
     const { log, cluster, topic } = this.#options;
     this.#away.add(queue.partition, reason);
-    this.#queues.delete(queue.partition);
+    const left = this.#queues.remove(queue);
     log.warn(
-      `${topic}[${queue.partition}] is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`,
+      `${queue.name} is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`,
     );
-    const left = leftIn([queue]);
-    const layout = cluster.layout(topic)!;
-    for (const write of [...this.#writes]) {
-      const indexes = left.get(write.batch);
-      if (indexes !== undefined) this.#handBackOrMove(write, indexes, layout);
-    }
+    const { leaders } = cluster.layout(topic)!;
+    for (const [batch, indexes] of left) this.#handBackOrMove(this.#writes.of(batch)!, indexes, leaders);
   }
 
   /** Frames without a key need not wait for this partition: they go to another. */
-  #handBackOrMove(write: Write, indexes: Set<number>, layout: TopicLayout): void {
-    const free = keylessOf(write.batch, indexes, partitionerNamed(this.#options.settings.partitioner));
+  #handBackOrMove(write: Write, indexes: Set<number>, leaders: readonly number[]): void {
+    const { batch } = write;
+    const free = keylessOf(batch, indexes, this.#partitioner);
     for (const index of free) indexes.delete(index);
-    if (free.size > 0) this.#push(write, this.#keylessPartition(write, layout), rangeOf(write.batch, free));
-    if (indexes.size > 0) this.#handBackAway(write, indexes);
-  }
-
-  #handBackAway(write: Write, indexes: ReadonlySet<number>): void {
-    write.away = new Set([...(write.away ?? []), ...indexes]);
-    write.unsettled -= indexes.size;
-    if (write.unsettled === 0) this.#end(write);
-  }
-
-  #settle(write: Write, end: 'delivered' | 'rejected' | 'discarded', frames: number): void {
-    write[end] += frames;
-    write.unsettled -= frames;
-    if (write.unsettled === 0) this.#end(write);
-  }
-
-  #end(write: Write): void {
-    this.#writes.splice(this.#writes.indexOf(write), 1);
-    if (write.away === undefined) write.resolve(settledOf(write));
-    else
-      this.#handBack(write, write.away, { code: 'AWAY', message: this.#away.text ?? 'a partition was away' });
-    if (this.#writes.length === 0) for (const run of this.#onQuiet.splice(0)) run();
-  }
-
-  /**
-   * The frame moves to the rejected ones; it is settled when it is there. Its bytes are held until then, also
-   * when the stream is closed meanwhile.
-   */
-  #reject(write: Write, { index, at }: FramePlace, reason: string): void {
-    const { bytes, bucket } = write.batch.retain();
-    const from = new Map([[write.batch.originOf(index), 1]]);
-    write.rejecting.add(index);
-    this.#offered++;
-    void this.#options.rejected
-      .offer({
-        bytes,
-        start: at,
-        end: at + PREFIX_BYTES + bodyLength(bytes, at),
-        frames: 1,
-        bucket,
-        reason,
-        from,
-      })
-      .then((end) => {
-        this.#offered--;
-        this.#onOffered(write, index, end);
-        write.batch.release();
-      });
-  }
-
-  #onOffered(write: Write, index: number, end: RejectedEnd): void {
-    // The stream was closed meanwhile, and has handed it back: it may be kept, and come once more.
-    if (!this.#writes.includes(write)) return;
-    if (end === 'refused') {
-      this.#fail({ code: 'REJECTED', message: cantBeKept(this.#options.rejected) }, false);
-    } else {
-      write.rejecting.delete(index);
-      this.#settle(write, end === 'kept' ? 'rejected' : 'discarded', 1);
-      this.#finishFailing();
-    }
+    if (free.size > 0) this.#push(keylessPartition(batch, leaders, this.#away), rangeOf(batch, free));
+    if (indexes.size > 0) this.#writes.handBackAway(write, indexes);
   }
 
   /** @param atOnce without waiting for what is on its way */
   #fail(failure: StreamFailure, atOnce: boolean): void {
     // Being closed is final, whatever went wrong before.
     if (this.#failure === undefined || atOnce) this.#failure = failure;
-    this.#layoutSearch?.timer?.cancel();
+    this.#layoutSearch?.stop();
     this.#layoutSearch = undefined;
-    for (const queue of this.#queues.values()) queue.stop();
-    if (atOnce || (this.#offered === 0 && ![...this.#queues.values()].some((queue) => queue.isSending)))
-      this.#handBackAll(this.#failure);
+    this.#queues.stop();
+    if (atOnce || !(this.#writes.isRejecting || this.#queues.areSending))
+      this.#writes.handBackAll(this.#queues.removeAll(), this.#failure);
   }
 
   #finishFailing(): void {
     if (this.#failure !== undefined) this.#fail(this.#failure, false);
   }
-
-  #handBackAll(failure: StreamFailure): void {
-    const left = leftIn(this.#queues.values());
-    this.#queues.clear();
-    for (const write of this.#writes.splice(0))
-      this.#handBack(write, new Set([...(left.get(write.batch) ?? []), ...(write.away ?? [])]), failure);
-    for (const run of this.#onQuiet.splice(0)) run();
-  }
-
-  #handBack(write: Write, left: ReadonlySet<number>, failure: StreamFailure): void {
-    const { batch, delivered, rejected, discarded, rejecting } = write;
-    const undelivered =
-      delivered + rejected + discarded === 0
-        ? batch.retain()
-        : batch.pick((index) => left.has(index) || rejecting.has(index));
-    write.reject(new DeliveryError(failure.code, failure.message, undelivered, settledOf(write)));
-  }
-
-  #onRetimed(frames: number): void {
-    const { watch, log, topic } = this.#options;
-    watch?.retimed(frames);
-    if (this.#hasToldOfTimes) return;
-    this.#hasToldOfTimes = true;
-    log.warn(
-      `topic ${topic} refuses the time at which some frames came (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending, and counted (kahe_stream_retimed_frames_total); this is said once`,
-    );
-  }
-
-  #logRetry(reason: string): void {
-    this.#options.watch?.retried(reason);
-    const now = this.#options.clock.now();
-    if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
-    this.#loggedRetryMs = now;
-    this.#options.log.warn(
-      `${reason}; nothing is lost, it is tried again for up to ${this.#options.settings.messageTimeoutMs} ms (message.timeout.ms)`,
-    );
-  }
-}
-
-function settledOf({ delivered, rejected, discarded }: Write): Settled {
-  return { delivered, rejected, ...(discarded === 0 ? {} : { discarded }) };
-}
-
-/** By batch, which of its frames these queues have not delivered; they hold nothing any more. */
-function leftIn(queues: Iterable<PartitionQueue>): Map<Batch, Set<number>> {
-  const left = new Map<Batch, Set<number>>();
-  for (const queue of queues) {
-    for (const { range } of queue.takeBack()) {
-      const indexes = left.get(range.batch) ?? new Set<number>();
-      left.set(range.batch, indexes);
-      addIndexes(indexes, range);
-    }
-  }
-  return left;
-}
-
-/** @throws KafkaFailure what concerns more than this node */
-function whyUnreached(failure: unknown): string {
-  if (failure instanceof KafkaFailure && (failure.code === 'CONNECTION' || failure.code === 'TIMEOUT'))
-    return failure.message;
-  throw failure;
 }

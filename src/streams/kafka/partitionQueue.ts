@@ -1,34 +1,24 @@
-// One partition of one stream: its frames in order, at most one record batch of them on its way, and what to
-// do with each answer. A record batch is encoded once, when it is first sent; a retry sends the same bytes, of this
-// partition alone.
-import type { Clock, Timer } from '../../clock.js';
-import { pooledSize } from '../../memory/bufferPool.js';
-import type { MemoryBudget } from '../../memory/memoryBudget.js';
-import type { AdaptiveCompression } from './adaptiveCompression.js';
-import type { Compress } from './compression.js';
-import { INVALID_TIMESTAMP, errorName, errorText, actionFor } from '../../kafka/errorCodes.js';
-import { KafkaFailure } from '../../kafka/failure.js';
+// One partition of one stream: its frames in order, at most one record batch of them on its way. An answer
+// goes in; what it settled and what to do next come out. Knows no clock: the caller says what time it is. A
+// record batch is encoded when it is first sent; a retry sends the same bytes, of this partition alone.
 import {
-  type FramePlace,
-  type FrameRange,
-  HEADER_BYTES,
-  firstPlace,
-  putHeader,
-  roomFor,
-  skipFrames,
-} from './recordBatch.js';
-import type { RecordEncoder } from './recordEncoder.js';
-import type { EncodedBatch, Outcome, SendingQueue } from './sender.js';
+  INVALID_RECORD,
+  INVALID_TIMESTAMP,
+  actionFor,
+  errorName,
+  errorText,
+} from '../../kafka/errorCodes.js';
+import { KafkaFailure } from '../../kafka/failure.js';
+import type { RejectCode } from '../outcome.js';
+import type { BatchEncoder, EncodedBatch } from './batchEncoder.js';
+import { type FrameRange, skipFrames } from './recordBatch.js';
+import type { Answer, Outcome, SendingQueue } from './sender.js';
 
 /** Frames of one written batch that go to one partition. */
 export interface Part {
   readonly range: FrameRange;
   /** The topic has refused the times at which these frames came: they have that of sending. */
   readonly isRetimed?: boolean;
-  /** Called as frames of the range are settled, in order. */
-  readonly onDelivered: (frames: number) => void;
-  /** One frame that can never be delivered. */
-  readonly onRejected: (frame: FramePlace, reason: string) => void;
 }
 
 export interface PartitionQueueOptions {
@@ -41,28 +31,35 @@ export interface PartitionQueueOptions {
   readonly retryBackoffMs: number;
   readonly retryBackoffMaxMs: number;
   readonly replaceRefusedTimestamps: boolean;
-  readonly maxFrames: number;
-  readonly maxBytes: number;
-  readonly encoder: RecordEncoder;
-  readonly codecId: number;
-  readonly compress: Compress | undefined;
-  /** Shared by the stream's queues. */
-  readonly adaptive: AdaptiveCompression;
-  readonly budget: MemoryBudget;
-  readonly clock: Clock;
+  readonly encoder: BatchEncoder;
   readonly random: () => number;
-  /**
-   * Offers the queue to the sender of the node that leads; called when there is something to send, and not
-   * again before it is settled.
-   */
-  readonly offer: (queue: PartitionQueue, refresh: boolean) => void;
-  /** The deadline has passed. */
-  readonly onFailed: (queue: PartitionQueue, failure: PartitionFailure) => void;
-  /** Nothing is on its way any more: told after each answer. */
-  readonly onIdle: () => void;
-  readonly onRetry: (reason: string) => void;
-  /** So many frames were delivered with the time of sending. */
-  readonly onRetimed: (frames: number) => void;
+}
+
+/** What the caller does next. */
+export type QueueAction =
+  /** Bring the queue to the node that leads the partition; with `refresh` ask first which that is. */
+  | { readonly kind: 'offer'; readonly refresh: boolean }
+  /** Wait until the budget has this room, then call `encodeInto`. */
+  | { readonly kind: 'awaitRoom'; readonly roomBytes: number }
+  /** Call `retry` then. */
+  | { readonly kind: 'retryAt'; readonly atMs: number; readonly reason: string }
+  /** The deadline has passed: take back what is left. */
+  | { readonly kind: 'failed'; readonly failure: PartitionFailure }
+  /** Nothing. */
+  | { readonly kind: 'idle' };
+
+/** How frames of a range ended: its first `frames`. */
+export interface PartEnd {
+  readonly range: FrameRange;
+  readonly frames: number;
+  readonly end:
+    | { readonly kind: 'delivered'; readonly baseOffset: bigint; readonly isRetimed: boolean }
+    | { readonly kind: 'rejected'; readonly code: RejectCode; readonly reason: string };
+}
+
+export interface QueueStep {
+  readonly action: QueueAction;
+  readonly settled?: PartEnd;
 }
 
 export interface PartitionFailure {
@@ -74,17 +71,16 @@ export interface PartitionFailure {
   readonly isAnswered: boolean;
 }
 
+/** The record batch that is on its way, or waits for its next try. */
 interface Flight {
   readonly part: Part;
   readonly encoded: EncodedBatch;
-  /** The times of its first and its last frame. */
-  readonly firstMs: number;
-  readonly lastMs: number;
-  /** What is left of the part behind this record batch. */
-  readonly rest: FrameRange | undefined;
-  /** What the record batch lies in. */
-  readonly buffer: Buffer;
-  readonly budgetBytes: number;
+}
+
+interface Problem {
+  readonly code: 'UNREACHABLE' | 'REFUSED';
+  readonly message: string;
+  readonly isAnswered: boolean;
 }
 
 /** A try takes at least this long before its connection is given up, however near the deadline is. */
@@ -96,21 +92,20 @@ const ONE_TIME_MS = 1_000;
  * is right in a moment.
  */
 const FRESH_MS = 60_000;
+const IDLE: QueueAction = { kind: 'idle' };
 
 export class PartitionQueue implements SendingQueue {
   readonly #options: PartitionQueueOptions;
-  #queue: Part[] = [];
+  readonly #parts: Part[] = [];
   #flight: Flight | undefined;
   /**
-   * `idle`: nothing to send. `offered`: with the sender. `waiting`: for the time of the next try. `stopped`:
-   * sends nothing more.
+   * `idle`: nothing to send. `offered`: with the sender. `noRoom`: for want of room to encode into.
+   * `waiting`: for the time of the next try. `stopping`: with the sender, and the last time. `stopped`: sends
+   * nothing more, answers mean nothing.
    */
-  #state: 'idle' | 'offered' | 'waiting' | 'stopped' = 'idle';
+  #state: 'idle' | 'offered' | 'noRoom' | 'waiting' | 'stopping' | 'stopped' = 'idle';
   #triedSinceMs: number | undefined;
   #tries = 0;
-  #isAnswered = false;
-  #timer: Timer | undefined;
-  #isStopping = false;
 
   constructor(options: PartitionQueueOptions) {
     this.#options = options;
@@ -128,257 +123,194 @@ export class PartitionQueue implements SendingQueue {
   get requestTimeoutMs(): number {
     return this.#options.requestTimeoutMs;
   }
+  get name(): string {
+    return `${this.topic}[${this.partition}]`;
+  }
 
-  /** Is a record batch with the sender, so that its answer must be waited for? */
+  /** Is it with the sender, so that an answer must be waited for? */
   get isSending(): boolean {
-    return this.#state === 'offered';
+    return this.#state === 'offered' || this.#state === 'stopping';
   }
 
-  push(part: Part): void {
-    this.#queue.push(part);
-    if (this.#state === 'idle') this.#offer(false);
+  push(part: Part, nowMs: number): QueueAction {
+    this.#parts.push(part);
+    return this.#state === 'idle' ? this.#offer(nowMs, false) : IDLE;
   }
 
-  deadlineMs(): number {
-    const leftMs = this.#options.messageTimeoutMs - this.#triedForMs();
+  /** How long the next try may take. */
+  deadlineMs(nowMs: number): number {
+    const leftMs = this.#options.messageTimeoutMs - this.#triedForMs(nowMs);
     return Math.min(this.#options.socketTimeoutMs, Math.max(leftMs, SHORTEST_TRY_MS));
   }
 
-  async encode(): Promise<EncodedBatch | undefined> {
-    if (this.#isStopping && this.#flight === undefined) {
-      this.#leaveUnsent();
-      return undefined;
+  async encode(nowMs: number): Promise<EncodedBatch | undefined> {
+    if (this.#flight === undefined && this.#state === 'offered' && this.#parts.length > 0) {
+      const { encoder } = this.#options;
+      const roomBytes = encoder.roomBytes(this.#parts[0]!.range);
+      if (encoder.takeRoom(roomBytes)) await this.#encodeNext(roomBytes, nowMs);
     }
-    if (this.#flight === undefined && !(await this.#encodeNext(false))) this.#waitForRoom();
     return this.#flight?.encoded;
   }
 
-  settle(outcome: Outcome): void {
-    // All was taken back already: should this have arrived, it arrives once more. At least once.
-    if (this.#state === 'stopped') return;
-    this.#isAnswered = !(outcome instanceof KafkaFailure);
-    if (outcome instanceof KafkaFailure) {
-      this.#retry(
-        outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE',
-        outcome.message,
-      );
-    } else {
-      this.#judge(outcome.errorCode);
+  /**
+   * `encode` had nothing to give. For want of room nobody is held up: not the sender, for the room may be that
+   * of retries which it is still to send, and not the stream, should it fail, for the room may be that of its
+   * own partitions.
+   */
+  unsent(): QueueAction {
+    const next = this.#parts[0];
+    if (this.#state !== 'offered' || next === undefined) {
+      this.#state = 'stopped';
+      return IDLE;
     }
-    this.#options.onIdle();
+    this.#state = 'noRoom';
+    return { kind: 'awaitRoom', roomBytes: this.#options.encoder.roomBytes(next.range) };
+  }
+
+  /** The room that it waited for is there, and taken. */
+  async encodeInto(roomBytes: number, nowMs: number): Promise<QueueAction> {
+    // All may have been taken back while this waited.
+    if (this.#state === 'noRoom') await this.#encodeNext(roomBytes, nowMs);
+    else this.#options.encoder.giveRoom(roomBytes);
+    return this.#state === 'noRoom' ? this.#offer(nowMs, false) : IDLE;
+  }
+
+  /** The time of the next try has come. */
+  retry(nowMs: number): QueueAction {
+    return this.#state === 'waiting' ? this.#offer(nowMs, true) : IDLE;
+  }
+
+  /** How the try ended. */
+  settle(outcome: Outcome, nowMs: number): QueueStep {
+    // All was taken back already: should this have arrived, it arrives once more. At least once.
+    if (this.#state === 'stopped') return { action: IDLE };
+    if (!(outcome instanceof KafkaFailure)) return this.#onAnswer(outcome, nowMs);
+    const code = outcome.code === 'AUTH' || outcome.code === 'TOPIC' ? 'REFUSED' : 'UNREACHABLE';
+    return { action: this.#tryAgain({ code, message: outcome.message, isAnswered: false }, nowMs) };
   }
 
   /** Sends nothing more. What is on its way may still be answered: see `isSending`. */
   stop(): void {
-    this.#timer?.cancel();
-    this.#isStopping = true;
-    if (this.#state !== 'offered') this.#state = 'stopped';
+    this.#state = this.isSending ? 'stopping' : 'stopped';
   }
 
   /** Takes all that is not delivered, in order; answers that come later mean nothing. */
-  takeBack(): readonly { readonly part: Part; readonly range: FrameRange }[] {
+  takeBack(): readonly FrameRange[] {
     const wasSending = this.isSending;
-    this.stop();
     this.#state = 'stopped';
     const flight = this.#flight;
-    const left = flight === undefined ? [] : [{ part: flight.part, range: flight.part.range }];
+    const left = flight === undefined ? [] : [flight.part];
     if (flight !== undefined) this.#endFlight(flight, !wasSending);
-    return [...left, ...this.#queue.splice(0).map((part) => ({ part, range: part.range }))];
+    return [...left, ...this.#parts.splice(0)].map(({ range }) => range);
   }
 
-  #offer(refresh: boolean): void {
-    this.#triedSinceMs ??= this.#options.clock.now();
+  #offer(nowMs: number, refresh: boolean): QueueAction {
+    this.#triedSinceMs ??= nowMs;
     this.#state = 'offered';
-    this.#options.offer(this, refresh);
+    return { kind: 'offer', refresh };
   }
 
-  #triedForMs(): number {
-    const now = this.#options.clock.now();
+  #triedForMs(nowMs: number): number {
     // T17: a clock that is set back must not make the time for trying longer.
-    this.#triedSinceMs = Math.min(this.#triedSinceMs ?? now, now);
-    return now - this.#triedSinceMs;
+    this.#triedSinceMs = Math.min(this.#triedSinceMs ?? nowMs, nowMs);
+    return nowMs - this.#triedSinceMs;
   }
 
-  /**
-   * Holds up nobody meanwhile: not the sender, for the room may be that of retries which it is still to send,
-   * and not the stream, should it fail, for the room may be that of its own queues.
-   */
-  #waitForRoom(): void {
-    if (this.#isStopping) return this.#leaveUnsent();
-    this.#state = 'waiting';
-    this.#encodeNext(true).then(
-      () => this.#offerAgain(false),
-      (error: unknown) =>
-        this.settle(
-          new KafkaFailure('PROTOCOL', `${this.topic}[${this.partition}] can't be encoded: ${String(error)}`),
-        ),
-    );
-  }
-
-  #offerAgain(refresh: boolean): void {
-    if (this.#state === 'waiting') this.#offer(refresh);
-  }
-
-  /** It was offered, but the stream has failed meanwhile: nothing new is sent. */
-  #leaveUnsent(): void {
-    if (this.#state === 'stopped') return;
-    this.#state = 'stopped';
-    this.#options.onIdle();
-  }
-
-  /** False: there is no room to encode into just now. */
-  async #encodeNext(mayWait: boolean): Promise<boolean> {
-    const { budget, maxBytes } = this.#options;
-    const part = this.#queue[0];
-    if (part === undefined) return true;
-    const need = roomFor(part.range, maxBytes);
-    const room = pooledSize(need);
-    if (mayWait) await budget.awaitEncoded(room);
-    else if (!budget.takeEncoded(room)) return false;
-    let flight: Flight | undefined;
+  async #encodeNext(roomBytes: number, nowMs: number): Promise<void> {
+    const { encoder } = this.#options;
+    const part = this.#parts[0]!;
+    let encoded: EncodedBatch | undefined;
     try {
-      // All may have been taken back while this waited.
-      if (this.#queue[0] === part) flight = await this.#encode(part, need);
+      encoded = await encoder.encode(part.isRetimed === true ? { ...part.range, timeMs: nowMs } : part.range);
     } finally {
-      if (flight === undefined || this.#queue[0] !== part) budget.giveEncoded(room);
+      // All may have been taken back meanwhile.
+      if (encoded === undefined || this.#parts[0] !== part) encoder.giveRoom(roomBytes);
     }
-    if (flight !== undefined && this.#queue[0] === part) {
-      this.#queue.shift();
-      this.#flight = flight;
-    }
-    return true;
+    if (this.#parts[0] !== part) return;
+    this.#parts.shift();
+    this.#flight = { part, encoded };
   }
 
-  async #encode(part: Part, need: number): Promise<Flight> {
-    const { maxFrames, encoder, codecId, compress, adaptive, budget, clock } = this.#options;
-    const range = part.isRetimed === true ? { ...part.range, timeMs: clock.now() } : part.range;
-    const out = budget.scratch(need);
-    const encoded = encoder.encode(range, out, HEADER_BYTES, need, maxFrames);
-    const left = range.count - encoded.frames;
-    const rest =
-      left === 0
-        ? undefined
-        : {
-            ...part.range,
-            first: range.first + encoded.frames,
-            at: encoded.nextAt,
-            count: left,
-            bytes: range.bytes - encoded.frameBytes,
-          };
-    const plainEnd = HEADER_BYTES + encoded.length;
-    let [buffer, end, codec] = [out, plainEnd, 0];
-    const plain = out.subarray(HEADER_BYTES, plainEnd);
-    if (compress !== undefined && (await adaptive.isWorthTrying(plain, compress))) {
-      const result = compress(plain);
-      const compressed = result instanceof Promise ? await result : result;
-      if (adaptive.wasWorthIt(encoded.length, compressed.length)) {
-        [end, codec] = [HEADER_BYTES + compressed.length, codecId];
-        // What came out smaller, as it nearly always does, goes where the plain records were: the codec is
-        // done with them.
-        if (end > out.length) buffer = Buffer.allocUnsafeSlow(end);
-        buffer.set(compressed, HEADER_BYTES);
-      }
+  #onAnswer({ errorCode, baseOffset }: Answer, nowMs: number): QueueStep {
+    if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps)
+      return { action: this.#replaceTimes(`${this.name}: ${errorText(errorCode)}`, nowMs) };
+    switch (actionFor(errorCode)) {
+      case 'delivered':
+        return this.#delivered(baseOffset, nowMs);
+      case 'split':
+        return this.#split(errorCode, nowMs);
+      case 'retry':
+        return {
+          action: this.#tryAgain(problem('UNREACHABLE', `${this.name}: ${errorName(errorCode)}`), nowMs),
+        };
+      case 'retryLater':
+        // Asking at once would only add to what the broker has to do; its longest wait stays until the record
+        // batch is through.
+        this.#tries = Infinity;
+        return {
+          action: this.#tryAgain(problem('UNREACHABLE', `${this.name}: ${errorName(errorCode)}`), nowMs),
+        };
+      case 'waitForTopic':
+        return { action: this.#tryAgain(problem('REFUSED', `${this.name}: ${errorText(errorCode)}`), nowMs) };
     }
-    const records = buffer.subarray(0, end);
-    putHeader(records, end, encoded, codec);
-    const { frames, firstTimestampMs: firstMs, lastTimestampMs: lastMs } = encoded;
+  }
+
+  #delivered(baseOffset: bigint, nowMs: number): QueueStep {
+    const { part, encoded } = this.#flight!;
+    this.#replaceFlight([]);
+    const end = { kind: 'delivered', baseOffset, isRetimed: part.isRetimed === true } as const;
     return {
-      part,
-      encoded: { records, frames },
-      firstMs,
-      lastMs,
-      rest,
-      buffer,
-      budgetBytes: pooledSize(need),
+      settled: { range: part.range, frames: encoded.frames, end },
+      action: this.#goOn(nowMs),
     };
   }
 
-  #judge(errorCode: number): void {
-    const where = `${this.topic}[${this.partition}]`;
-    if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps)
-      return this.#replaceTimes(`${where}: ${errorText(errorCode)}`);
-    switch (actionFor(errorCode)) {
-      case 'delivered':
-        return this.#delivered();
-      case 'retry':
-        return this.#retry('UNREACHABLE', `${where}: ${errorName(errorCode)}`);
-      case 'retryLater':
-        return this.#retryLater(`${where}: ${errorName(errorCode)}`);
-      case 'waitForTopic':
-        return this.#retry('REFUSED', `${where}: ${errorText(errorCode)}`);
-      case 'split':
-        return this.#split(`${where}: ${errorName(errorCode)}`);
-    }
-  }
-
-  #delivered(): void {
-    const flight = this.#flight!;
-    this.#endFlight(flight, true);
-    if (flight.part.isRetimed === true) this.#options.onRetimed(flight.encoded.frames);
-    flight.part.onDelivered(flight.encoded.frames);
-    this.#queue.unshift(...restOf(flight));
-    this.#goOn();
-  }
-
   /** On to what comes next: its time starts anew. */
-  #goOn(): void {
+  #goOn(nowMs: number): QueueAction {
     this.#tries = 0;
     this.#triedSinceMs = undefined;
-    this.#state = this.#isStopping ? 'stopped' : 'idle';
-    if (this.#state === 'idle' && this.#queue.length > 0) this.#offer(false);
+    this.#state = this.#state === 'stopping' ? 'stopped' : 'idle';
+    return this.#state === 'idle' && this.#parts.length > 0 ? this.#offer(nowMs, false) : IDLE;
   }
 
-  /**
-   * @param isDone the kernel has done with its bytes: they were answered for, or their connection is closed
-   */
-  #endFlight(flight: Flight, isDone: boolean): void {
-    this.#flight = undefined;
-    this.#options.budget.giveEncoded(flight.budgetBytes);
-    if (isDone) this.#options.budget.recycle(flight.buffer);
-  }
-
-  /**
-   * Asking at once would only add to what the broker has to do; its longest wait stays until the record batch
-   * is through.
-   */
-  #retryLater(message: string): void {
-    this.#tries = Infinity;
-    this.#retry('UNREACHABLE', message);
-  }
-
-  #retry(code: 'UNREACHABLE' | 'REFUSED', message: string): void {
-    this.#state = this.#isStopping ? 'stopped' : 'waiting';
-    if (this.#isStopping) return;
-    if (this.#triedForMs() >= this.#options.messageTimeoutMs) {
-      const tried = `${message}; tried for ${this.#options.messageTimeoutMs} ms (message.timeout.ms)`;
-      return this.#options.onFailed(this, {
-        code,
-        message: tried,
-        sinceMs: this.#triedSinceMs!,
-        isAnswered: this.#isAnswered,
-      });
+  #tryAgain({ code, message, isAnswered }: Problem, nowMs: number): QueueAction {
+    if (this.#state === 'stopping') {
+      this.#state = 'stopped';
+      return IDLE;
     }
-    this.#options.onRetry(message);
-    this.#timer = this.#options.clock.after(this.#backOffMs(), () => this.#offerAgain(true));
+    this.#state = 'waiting';
+    const { messageTimeoutMs } = this.#options;
+    if (this.#triedForMs(nowMs) < messageTimeoutMs)
+      return { kind: 'retryAt', atMs: nowMs + this.#backOffMs(nowMs), reason: message };
+    const tried = `${message}; tried for ${messageTimeoutMs} ms (message.timeout.ms)`;
+    return {
+      kind: 'failed',
+      failure: { code, message: tried, sinceMs: this.#triedSinceMs!, isAnswered },
+    };
   }
 
   /**
-   * Grows with each try, with jitter so that many queues don't come back at the same moment, and never past
-   * the deadline.
+   * Grows with each try, with jitter so that many partitions don't come back at the same moment, and never
+   * past the deadline.
    */
-  #backOffMs(): number {
+  #backOffMs(nowMs: number): number {
     const { retryBackoffMs, retryBackoffMaxMs, messageTimeoutMs, random } = this.#options;
     const grown = Math.min(retryBackoffMs * 2 ** this.#tries++, retryBackoffMaxMs);
-    return Math.min(grown * (0.8 + 0.4 * random()), Math.max(1, messageTimeoutMs - this.#triedForMs()));
+    const leftMs = Math.max(1, messageTimeoutMs - this.#triedForMs(nowMs));
+    return Math.ceil(Math.min(grown * (0.8 + 0.4 * random()), leftMs));
   }
 
   /** Too large, or bad somewhere: halves are sent on their own, until what is refused is one frame. */
-  #split(reason: string): void {
+  #split(errorCode: number, nowMs: number): QueueStep {
     const flight = this.#flight!;
-    const isOne = flight.encoded.frames === 1;
-    this.#putInPlaceOf(flight, isOne ? [] : halvesOf(flight));
-    if (isOne) flight.part.onRejected(firstPlace(flight.part.range), reason);
-    this.#goOn();
+    if (flight.encoded.frames > 1) {
+      this.#replaceFlight(halvesOf(flight));
+      return { action: this.#goOn(nowMs) };
+    }
+    this.#replaceFlight([]);
+    const code: RejectCode = errorCode === INVALID_RECORD ? 'INVALID_RECORD' : 'TOO_LARGE';
+    const end = { kind: 'rejected', code, reason: `${this.name}: ${errorName(errorCode)}` } as const;
+    return { settled: { range: flight.part.range, frames: 1, end }, action: this.#goOn(nowMs) };
   }
 
   /**
@@ -386,25 +318,37 @@ export class PartitionQueue implements SendingQueue {
    * encoded anew: in halves, until its frames came at one time. Then they get the time of sending, and all
    * others keep theirs.
    */
-  #replaceTimes(reason: string): void {
+  #replaceTimes(reason: string, nowMs: number): QueueAction {
     const flight = this.#flight!;
-    if (flight.part.isRetimed === true) return this.#retryRetimed(flight, reason);
-    const isOneTime = flight.lastMs - flight.firstMs <= ONE_TIME_MS;
-    this.#putInPlaceOf(flight, isOneTime ? [{ ...sentOf(flight), isRetimed: true }] : halvesOf(flight));
-    this.#goOn();
+    if (flight.part.isRetimed === true) return this.#retryRetimed(flight, reason, nowMs);
+    const isOneTime = flight.encoded.lastMs - flight.encoded.firstMs <= ONE_TIME_MS;
+    this.#replaceFlight(isOneTime ? [{ ...sentOf(flight), isRetimed: true }] : halvesOf(flight));
+    return this.#goOn(nowMs);
   }
 
   /** The time of sending is refused too. */
-  #retryRetimed(flight: Flight, reason: string): void {
-    if (this.#options.clock.now() - flight.firstMs > FRESH_MS) this.#putInPlaceOf(flight, [sentOf(flight)]);
-    this.#retry('REFUSED', `${reason}; the time of sending is refused too`);
+  #retryRetimed(flight: Flight, reason: string, nowMs: number): QueueAction {
+    if (nowMs - flight.encoded.firstMs > FRESH_MS) this.#replaceFlight([sentOf(flight)]);
+    return this.#tryAgain(problem('REFUSED', `${reason}; the time of sending is refused too`), nowMs);
   }
 
-  /** What was sent was refused as a whole: these go in its place, before what is left of its part. */
-  #putInPlaceOf(flight: Flight, parts: readonly Part[]): void {
+  /** The flight is over; these go in its place, before what is left of its part. */
+  #replaceFlight(parts: readonly Part[]): void {
+    const flight = this.#flight!;
+    const { part, encoded } = flight;
     this.#endFlight(flight, true);
-    this.#queue.unshift(...parts, ...restOf(flight));
+    this.#parts.unshift(...parts, ...(encoded.rest === undefined ? [] : [{ ...part, range: encoded.rest }]));
   }
+
+  #endFlight({ encoded }: Flight, isDone: boolean): void {
+    this.#flight = undefined;
+    this.#options.encoder.release(encoded, isDone);
+  }
+}
+
+/** Of a try that a broker has answered. */
+function problem(code: Problem['code'], message: string): Problem {
+  return { code, message, isAnswered: true };
 }
 
 function sentOf({ part, encoded }: Flight): Part {
@@ -417,10 +361,6 @@ function halvesOf({ part, encoded }: Flight): readonly Part[] {
     { ...part, range: firstOf(part.range, half) },
     { ...part, range: firstOf(skipFrames(part.range, half), encoded.frames - half) },
   ];
-}
-
-function restOf({ part, rest }: Flight): readonly Part[] {
-  return rest === undefined ? [] : [{ ...part, range: rest }];
 }
 
 /** The range's first `frames`, and no more. */

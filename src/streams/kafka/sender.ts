@@ -1,19 +1,22 @@
 // Brings record batches to the node that leads their partitions. What is ready for the same node at the same
 // moment travels in one request; each partition has at most one in flight, so order is kept without
 // idempotence.
+import type { Clock } from '../../clock.js';
 import type { Cluster } from '../../kafka/cluster.js';
 import { errorName } from '../../kafka/errorCodes.js';
 import { KafkaFailure } from '../../kafka/failure.js';
 import type { BrokerCounters } from '../../kafka/brokerStats.js';
+import type { EncodedBatch } from './batchEncoder.js';
 import type { PartitionAnswer, PartitionRecords } from '../../kafka/produceRequest.js';
 
-/** A record batch, encoded once and never again: a retry sends the same bytes. */
-export interface EncodedBatch {
-  readonly records: Buffer;
-  readonly frames: number;
+/** What a broker says of one record batch. */
+export interface Answer {
+  readonly errorCode: number;
+  /** Of its first record; -1: not known, as with acks 0. */
+  readonly baseOffset: bigint;
 }
 
-export type Outcome = { readonly errorCode: number } | KafkaFailure;
+export type Outcome = Answer | KafkaFailure;
 
 /** One partition of one stream, as the sender sees it. */
 export interface SendingQueue {
@@ -22,14 +25,9 @@ export interface SendingQueue {
   readonly acks: -1 | 0 | 1;
   readonly requestTimeoutMs: number;
   /** How long the next try may take. */
-  deadlineMs(): number;
-  /**
-   * The record batch to send next. Undefined: nothing just now; should there be something later, the queue
-   * offers itself again.
-   */
-  encode(): Promise<EncodedBatch | undefined>;
-  /** How the try ended. The queue offers itself again when it has more. */
-  settle(outcome: Outcome): void;
+  deadlineMs(nowMs: number): number;
+  /** The record batch to send next; undefined: nothing just now. */
+  encode(nowMs: number): Promise<EncodedBatch | undefined>;
 }
 
 const REQUESTS_IN_FLIGHT = 5;
@@ -42,29 +40,49 @@ const QUEUES_ENCODING = 4;
 export class Sender {
   readonly #nodes = new Map<number, NodeSender>();
 
-  constructor(readonly cluster: Cluster) {}
+  constructor(
+    readonly cluster: Cluster,
+    readonly clock: Clock,
+  ) {}
 
-  /** Says that the queue has something for this node. */
-  offer(nodeId: number, queue: SendingQueue): void {
+  /**
+   * Sends the queue's next record batch to this node, as soon as its turn comes; one at a time for a queue.
+   * @returns how it ended; undefined: the queue had nothing to send by then
+   */
+  send(nodeId: number, queue: SendingQueue): Promise<Outcome | undefined> {
     let node = this.#nodes.get(nodeId);
-    if (node === undefined) this.#nodes.set(nodeId, (node = new NodeSender(nodeId, this.cluster)));
-    node.offer(queue);
+    if (node === undefined)
+      this.#nodes.set(nodeId, (node = new NodeSender(nodeId, this.cluster, this.clock)));
+    return node.send(queue);
   }
 }
 
+/** A queue that has something for a node, and whoever waits for how that ends. */
+interface Offer {
+  readonly queue: SendingQueue;
+  readonly end: (outcome: Outcome | undefined) => void;
+}
+
+interface RequestPart extends Offer {
+  readonly records: Buffer;
+}
+
 class NodeSender {
-  readonly #ready: SendingQueue[] = [];
+  readonly #ready: Offer[] = [];
   #inFlight = 0;
   #isGathering = false;
 
   constructor(
     readonly nodeId: number,
     readonly cluster: Cluster,
+    readonly clock: Clock,
   ) {}
 
-  offer(queue: SendingQueue): void {
-    this.#ready.push(queue);
-    this.#schedule();
+  send(queue: SendingQueue): Promise<Outcome | undefined> {
+    return new Promise((end) => {
+      this.#ready.push({ queue, end });
+      this.#schedule();
+    });
   }
 
   /** After the running code: what else becomes ready by then goes along. */
@@ -74,7 +92,7 @@ class NodeSender {
     queueMicrotask(() => void this.#sendReady());
   }
 
-  /** One request is put together after the other, or each would travel with one queue. */
+  /** One request is put together after the other, or each would travel with one record batch. */
   async #sendReady(): Promise<void> {
     while (this.#ready.length > 0 && this.#inFlight < REQUESTS_IN_FLIGHT) {
       const parts = await this.#gather();
@@ -88,10 +106,10 @@ class NodeSender {
     const taken: SendingQueue[] = [];
     let bytes = 0;
     while (taken.length < PARTITIONS_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
-      const queues = this.#takeFitting(taken);
-      if (queues.length === 0) break;
-      taken.push(...queues);
-      for (const part of await Promise.all(queues.map(packed))) {
+      const offers = this.#takeFitting(taken);
+      if (offers.length === 0) break;
+      taken.push(...offers.map(({ queue }) => queue));
+      for (const part of await Promise.all(offers.map((offer) => this.#encoded(offer)))) {
         if (part === undefined) continue;
         parts.push(part);
         bytes += part.records.length;
@@ -101,34 +119,47 @@ class NodeSender {
   }
 
   /**
-   * The next queues that may share a request with these: the same acks, and other partitions (two streams may
+   * The next ones that may share a request with these: the same acks, and other partitions (two streams may
    * feed one topic).
    */
-  #takeFitting(taken: readonly SendingQueue[]): readonly SendingQueue[] {
-    const queues: SendingQueue[] = [];
-    for (let i = 0; i < this.#ready.length && queues.length < QUEUES_ENCODING;) {
-      const queue = this.#ready[i]!;
-      const acks = (taken[0] ?? queues[0] ?? queue).acks;
-      const isFitting =
-        queue.acks === acks && ![...taken, ...queues].some((other) => samePlace(other, queue));
-      if (isFitting) queues.push(...this.#ready.splice(i, 1));
+  #takeFitting(taken: readonly SendingQueue[]): readonly Offer[] {
+    const offers: Offer[] = [];
+    for (let i = 0; i < this.#ready.length && offers.length < QUEUES_ENCODING;) {
+      const { queue } = this.#ready[i]!;
+      const acks = (taken[0] ?? offers[0]?.queue ?? queue).acks;
+      const isTaken =
+        taken.some((other) => samePlace(other, queue)) ||
+        offers.some((other) => samePlace(other.queue, queue));
+      if (queue.acks === acks && !isTaken) offers.push(...this.#ready.splice(i, 1));
       else i++;
     }
-    return queues;
+    return offers;
+  }
+
+  async #encoded({ queue, end }: Offer): Promise<RequestPart | undefined> {
+    try {
+      const encoded = await queue.encode(this.clock.now());
+      if (encoded !== undefined) return { queue, end, records: encoded.records };
+      end(undefined);
+    } catch (error) {
+      end(cantBeEncoded(queue, error));
+    }
+    return undefined;
   }
 
   async #send(parts: readonly RequestPart[]): Promise<void> {
     this.#inFlight++;
     const outcome = await this.#exchange(parts);
     this.#inFlight--;
-    for (const { queue } of parts)
-      queue.settle(outcome instanceof KafkaFailure ? outcome : answerFor(queue, outcome));
+    for (const { queue, end } of parts)
+      end(outcome instanceof KafkaFailure ? outcome : answerFor(queue, outcome));
     if (this.#ready.length > 0) this.#schedule();
   }
 
   async #exchange(parts: readonly RequestPart[]): Promise<readonly PartitionAnswer[] | KafkaFailure> {
     const queues = parts.map(({ queue }) => queue);
-    const deadlineMs = Math.min(...queues.map((queue) => queue.deadlineMs()));
+    const nowMs = this.clock.now();
+    const deadlineMs = Math.min(...queues.map((queue) => queue.deadlineMs(nowMs)));
     // T16: the broker gives up well before we do, so that its answer, and not the end of our patience, says
     // what became of the records.
     const timeoutMs = Math.min(
@@ -144,7 +175,7 @@ class NodeSender {
         connection.produce({ acks, timeoutMs, topics: byTopic(parts) }, deadlineMs),
       );
       return acks === 0
-        ? queues.map(({ topic, partition }) => ({ topic, partition, errorCode: 0 }))
+        ? queues.map(({ topic, partition }) => ({ topic, partition, errorCode: 0, baseOffset: -1n }))
         : answers;
     } catch (error) {
       return error instanceof KafkaFailure ? error : new KafkaFailure('PROTOCOL', String(error));
@@ -152,21 +183,8 @@ class NodeSender {
   }
 }
 
-interface RequestPart {
-  readonly queue: SendingQueue;
-  readonly records: Buffer;
-}
-
-async function packed(queue: SendingQueue): Promise<RequestPart | undefined> {
-  try {
-    const encoded = await queue.encode();
-    return encoded && { queue, records: encoded.records };
-  } catch (error) {
-    queue.settle(
-      new KafkaFailure('PROTOCOL', `${queue.topic}[${queue.partition}] can't be encoded: ${String(error)}`),
-    );
-    return undefined;
-  }
+export function cantBeEncoded({ topic, partition }: SendingQueue, error: unknown): KafkaFailure {
+  return new KafkaFailure('PROTOCOL', `${topic}[${partition}] can't be encoded: ${String(error)}`);
 }
 
 function samePlace(a: SendingQueue, b: { readonly topic: string; readonly partition: number }): boolean {

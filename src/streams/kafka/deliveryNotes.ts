@@ -1,0 +1,48 @@
+// What a Kafka stream tells people while it delivers: that something is tried again, every few seconds and no
+// more often, and once that a topic refuses the time of its frames. The counts have each of them.
+import type { Clock } from '../../clock.js';
+import type { Log } from '../../log/log.js';
+import type { StreamWatch } from '../streamStats.js';
+
+export interface DeliveryNotesOptions {
+  readonly topic: string;
+  readonly messageTimeoutMs: number;
+  readonly watch: Pick<StreamWatch, 'retried' | 'retimed'> | undefined;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+const LOG_RETRY_EVERY_MS = 10_000;
+
+export class DeliveryNotes {
+  readonly #options: DeliveryNotesOptions;
+  #loggedRetryMs = -Infinity;
+  #hasToldOfTimes = false;
+
+  constructor(options: DeliveryNotesOptions) {
+    this.#options = options;
+  }
+
+  /** A record batch, or the question for the topic, is tried again. */
+  retried(reason: string): void {
+    const { watch, clock, log, messageTimeoutMs } = this.#options;
+    watch?.retried(reason);
+    const now = clock.now();
+    if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
+    this.#loggedRetryMs = now;
+    log.warn(
+      `${reason}; nothing is lost, it is tried again for up to ${messageTimeoutMs} ms (message.timeout.ms)`,
+    );
+  }
+
+  /** So many frames were delivered with the time of sending. */
+  retimed(frames: number): void {
+    const { watch, log, topic } = this.#options;
+    watch?.retimed(frames);
+    if (this.#hasToldOfTimes) return;
+    this.#hasToldOfTimes = true;
+    log.warn(
+      `topic ${topic} refuses the time at which some frames came (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending, and counted (kahe_stream_retimed_frames_total); this is said once`,
+    );
+  }
+}

@@ -192,6 +192,7 @@ export class KafkaStream implements Stream {
     const layout = this.#options.cluster.layout(this.#options.topic);
     if (layout === undefined || !hasLeader(layout)) return void this.#findLayout();
     this.#refreshIfOld(layout);
+    // One whose frames are all for what is away ends at once.
     for (const write of this.#writes.unassigned) {
       write.isAssigned = true;
       const { ranges, away } = assign(write.batch, layout.leaders, this.#partitioner, this.#away);

@@ -2,7 +2,7 @@
 // ended so far. Promise: each write is answered once: when its last frame is settled, or with the frames that
 // are handed back.
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import { endOfFrame } from '../../frames/frame.js';
 import type { RejectedEnd, RejectedFrames } from '../../losses/rejection.js';
 import type { FrameOutcome, RejectCode, SettledRange } from '../outcome.js';
 import { DeliveryError, type DeliveryErrorCode, type Settled } from '../stream.js';
@@ -114,7 +114,7 @@ export class PendingWrites {
     const from = new Map([[write.batch.originOf(index), 1]]);
     write.rejecting.add(index);
     this.#offered++;
-    const end = at + PREFIX_BYTES + bodyLength(bytes, at);
+    const end = endOfFrame(bytes, at);
     const kept = await this.#rejected.offer({ bytes, start: at, end, frames: 1, bucket, reason, from });
     this.#offered--;
     const isPending = this.#writes.get(write.batch) === write;

@@ -1,5 +1,5 @@
 // The traps of kafkajs 2.2.4, one test each under its number, on a cluster that follows a script. Each is red
-// without its guard.
+// without its guard. The list: docs/kafkajs-traps.md.
 //
 // Two can't bite, and have no test: T8, grouping in O(n²), for kafkajs's producer and its grouping are never
 // called; and of T18 the undefined value and the missing codecs, for record batches are made from bytes by
@@ -438,5 +438,12 @@ describe('traps of kafkajs', () => {
     const read = (path: string): unknown => JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'));
     expect(read('../../package.json')).toMatchObject({ dependencies: { kafkajs: '2.2.4' } });
     expect(read('../../node_modules/kafkajs/package.json')).toMatchObject({ version: '2.2.4' });
+  });
+
+  it('docs/kafkajs-traps.md lists the traps that have a test here, and no others', () => {
+    const numbers = (file: string, pattern: RegExp): Set<string> =>
+      new Set([...readFileSync(new URL(file, import.meta.url), 'utf8').matchAll(pattern)].map(([, t]) => t!));
+    const listed = numbers('../../docs/kafkajs-traps.md', /^\| (T\d+b?) \|/gm);
+    expect(listed).toEqual(numbers('traps.test.ts', /'(T\d+b?): /g));
   });
 });

@@ -126,6 +126,8 @@ export class StreamActorBench {
   readonly ref: ActorRef<StreamMessage>;
   ready = 0;
   stuck = 0;
+  /** What it told of batches that are aside. */
+  readonly aside: number[] = [];
   readonly gaveBack: string[] = [];
   stopAtMs = Infinity;
   actor!: StreamActor;
@@ -155,6 +157,7 @@ export class StreamActorBench {
           onReady: () => {
             this.ready++;
           },
+          onAside: (batches) => this.aside.push(batches),
           account: this.account,
           watch: this.watch,
         })),

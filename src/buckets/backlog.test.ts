@@ -92,6 +92,16 @@ class Destination implements ActorRef<StreamMessage> {
     part?.release();
   }
 
+  /** Settles all it holds but those frames, which it gives to the caller. */
+  setAside(isAside: (index: number, message: string) => boolean): readonly Batch[] {
+    return this.#held.splice(0).map((batch) => {
+      const messages = messagesIn(batch.view());
+      const left = batch.pick((index) => isAside(index, messages[index]!));
+      batch.release();
+      return left;
+    });
+  }
+
   settleAll(): void {
     while (this.#held.length > 0 && !this.isStuck) this.settle();
   }
@@ -325,6 +335,52 @@ describe('Backlog', () => {
     expect(slow.told).toEqual(numbers(0, 100));
     expect(life.files).toEqual([]);
     expect(life.budget.heldBytes).toBe(0);
+  });
+
+  test.each([true, false])(
+    'what waits for a part of a primary takes no place in its window, and memory for itself alone (spool: %s)',
+    async (hasSpool) => {
+      const life = await new Life({ hasSpool }).start();
+      const [only] = life.destinations as [Destination];
+      const aside: Batch[] = [];
+      for (const number of numbers(0, 3 * WINDOW)) life.add(`${number}:${'x'.repeat(100_000)}`, 'y');
+      await life.onDisk();
+      await life.until('all were told', () => {
+        aside.push(...only.setAside((_, message) => message === 'y'));
+        life.backlog.aside(0, aside.length);
+        return aside.length === 3 * WINDOW;
+      });
+      expect(life.backlog.settled).toBe(0);
+      expect(life.budget.heldBytes).toBe(aside.reduce((sum, { bytes }) => sum + bytes.length, 0));
+      for (const batch of aside) batch.release();
+      life.backlog.aside(0, 0);
+      await life.until('empty', () => life.backlog.isEmpty);
+      await life.backlog.end();
+      expect([life.files, life.budget.heldBytes]).toEqual([[], 0]);
+    },
+  );
+
+  test('no more is taken for the others than half of the memory holds of what waits', async () => {
+    const life = await new Life({ memory: 4 * 1024 * 1024 }).start();
+    const [only] = life.destinations as [Destination];
+    const aside: Batch[] = [];
+    const take = (): boolean => {
+      aside.push(...only.setAside(() => true));
+      life.backlog.aside(0, aside.length);
+      return life.backlog.entries.every(({ batch, at }) => at[0] === 'told' || batch === undefined);
+    };
+    for (const number of numbers(0, 40)) {
+      life.add(`${number}:${'x'.repeat(100_000)}`);
+      await life.onDisk();
+      await life.until('it has no more to take', take);
+    }
+    expect(life.budget.isOver).toBe(false);
+    expect(aside.length).toBeGreaterThan(8);
+    expect(aside.length).toBeLessThan(24);
+    for (const batch of aside) batch.release();
+    life.backlog.aside(0, 0);
+    await life.deliverAll();
+    expect(only.told).toHaveLength(40);
   });
 
   test('no stream has a batch before all of it is safe in the spool', async () => {

@@ -180,6 +180,13 @@ export class Backlog {
     if (this.#options.spool !== undefined && this.#options.budget.isOver) this.#cursors[stream]!.giveBack();
   }
 
+  /** Such batches take no place in the stream's window, and what no stream reads of them no memory. */
+  aside(stream: number, batches: number): void {
+    this.#cursors[stream]!.aside = batches;
+    this.evict();
+    this.#pump();
+  }
+
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
   add(batch: Batch, twin: Segment | undefined): void {
     this.closed.batches++;
@@ -208,9 +215,13 @@ export class Backlog {
     for (const cursor of this.#cursors) cursor.giveBack();
   }
 
-  /** What lies on disk, and no stream holds, gives its memory up. */
+  /** What no stream reads gives its memory up, when it lies on disk, or has no twin and all were told of it. */
   evict(): void {
-    for (const entry of this.#inMemory) if (entry.heldBy === 0 && isOnDisk(entry)) this.#forget(entry);
+    for (const entry of this.#inMemory) {
+      const isRead = entry.heldBy > 0 && entry.batch?.isHeldOnce !== true;
+      if (!isRead && (isOnDisk(entry) || (entry.twin === undefined && !entry.at.includes('waiting'))))
+        this.#forget(entry);
+    }
   }
 
   /**
@@ -301,7 +312,7 @@ export class Backlog {
   }
 
   #feed(cursor: StreamCursor, number: number): void {
-    while (!this.#isEnding && !cursor.isAway && this.#mayFeed(cursor.held)) {
+    while (!this.#isEnding && !cursor.isAway && this.#mayFeed(cursor)) {
       const entry = this.#entries.at(cursor.next);
       if (entry === undefined) return;
       if (entry.at[number] !== 'waiting') {
@@ -325,8 +336,8 @@ export class Backlog {
   }
 
   /** A stream has at least one batch; more only while memory is no matter. */
-  #mayFeed(held: number): boolean {
-    return held === 0 || (held < this.#window && !this.#isTight());
+  #mayFeed({ held, aside }: StreamCursor): boolean {
+    return held === 0 || (held - aside < this.#window && !this.#isTight());
   }
 
   /** Half of the memory is used, and there is a disk to make room on. */

@@ -24,6 +24,8 @@ export interface Told {
   readonly onReady: () => void;
   /** It can't write what it holds. */
   readonly onStuck: () => void;
+  /** Of so many batches it holds only what waits for a part of its primary that is away. */
+  readonly onAside: (batches: number) => void;
 }
 
 export interface BucketStreamsOptions {
@@ -110,6 +112,7 @@ export class BucketStreams {
     const stream = make(config, Promise.all(predecessors), {
       onReady: () => backlog.ready(number),
       onStuck: () => backlog.stuck(number),
+      onAside: (batches) => backlog.aside(number, batches),
     });
     const number = backlog.addStream(stream);
     this.#members.push({ stream, number });

@@ -17,6 +17,8 @@ export class StreamCursor {
   next: number;
   /** Batches that it was told of and has not settled. */
   held = 0;
+  /** Of these, batches of which it has only frames left that wait for a part of its primary that is away. */
+  aside = 0;
   /** What comes from this place on is not for it: it ends. */
   until = Infinity;
   /** It gave batches back, and gets none before it asks. */

@@ -209,6 +209,10 @@ export class Batch {
     return this;
   }
 
+  get isHeldOnce(): boolean {
+    return this.#holders === 1;
+  }
+
   release(): void {
     if (--this.#holders > 0) return;
     if (this.#holders < 0) throw new Error(`batch of ${this.bucket} released more often than retained`);

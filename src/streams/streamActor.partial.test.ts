@@ -144,6 +144,19 @@ test('a backup that fails is asked again, also when REJECTED had no room some ti
   expect([bench.actor.mode, bench.backup.delivered]).toEqual(['backup', ['1:a']]);
 });
 
+test('of how many batches frames wait for what is away is told, when no backup takes them', async () => {
+  const bench = await Bench.opened([], false);
+  bench.primary.goAway(1);
+  for (let i = 0; i < 3; i++) {
+    bench.tell(`0:${i}`, `1:${i}`);
+    await deliver(bench);
+  }
+  expect(bench.aside).toEqual([1, 2, 3]);
+  await comeBack(bench, 1_000);
+  await deliver(bench);
+  expect(bench.aside).toEqual([1, 2, 3, 0]);
+});
+
 test('a slow backup: no more of them are held than it can soon take', async () => {
   const bench = await Bench.opened();
   bench.primary.goAway(1);

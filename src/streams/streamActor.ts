@@ -50,6 +50,8 @@ export class StreamActor extends Actor<StreamMessage> {
   readonly #asideWrites = new Outstanding();
   /** What is aside can't be written to it. */
   #isBackupAway = false;
+  /** Of so many batches the bucket knows that what is left of them is aside. */
+  #toldAside = 0;
   #retry: Timer | undefined;
   #isProbing = false;
   /** Frames must be rejected, and can't be kept now. */
@@ -132,6 +134,7 @@ export class StreamActor extends Actor<StreamMessage> {
     this.#deadline.cancel();
     // Its runs are not its successor's.
     void this.#catchUp.stop();
+    this.#tellAside(0);
     return [{ kind: 'inherit', waiting: this.#takeAll() }];
   }
 
@@ -208,6 +211,7 @@ export class StreamActor extends Actor<StreamMessage> {
       this.#writeNext(this.#waiting, target, stream);
     }
     this.#pumpAside();
+    this.#tellAside(this.#canWriteAside ? 0 : this.#aside.length);
     if (this.#hasNowhereToGo && this.#waiting.length > 0)
       return this.#giveUp(this.#options.watch.lastProblem?.text ?? 'its time was over');
     this.#finishDraining();
@@ -233,6 +237,12 @@ export class StreamActor extends Actor<StreamMessage> {
     // Past its time what is aside has nowhere to go.
     if (this.#isPastDeadline && !this.#canWriteAside && this.#haveEnded && this.#aside.length > 0)
       this.#enter({ mode: 'error', reason: this.#awayReason });
+  }
+
+  #tellAside(batches: number): void {
+    if (batches === this.#toldAside) return;
+    this.#toldAside = batches;
+    this.#options.onAside?.(batches);
   }
 
   #writeNext(from: Waiting[], target: Target, stream: Stream): void {

@@ -37,6 +37,11 @@ export interface StreamActorOptions {
   readonly onReady?: () => void;
   /** It can't write what it holds, and would give it back. */
   readonly onStuck?: () => void;
+  /**
+   * Of so many batches frames wait for a part of the primary that is away, and for nothing else: the other
+   * parts have use for more.
+   */
+  readonly onAside?: (batches: number) => void;
   readonly account: Account;
   readonly watch: StreamWatch;
 }

@@ -153,6 +153,7 @@ test.each([
   { backup: true, spool: false },
   { backup: true, spool: true },
   { backup: false, spool: false },
+  { backup: false, spool: true },
 ])(
   'the others go on: %o',
   async (arrangement) => {

@@ -96,13 +96,8 @@ describe('three brokers', () => {
     },
   );
 
-  // With a spool and no backup the others get 16 batches, no more: what waits for its partition fills the
-  // window of its stream.
-  const goingOn = arrangements('spool and backup with replay').filter(
-    (arrangement) => arrangement !== 'spool',
-  );
-  test.each(goingOn)(
-    'of which one is away that alone has one partition of four, and Kahe is killed meanwhile: the three others go on: %s',
+  test.each(arrangements('spool', 'spool and backup with replay'))(
+    'of which one alone has one partition of four, Kahe killed meanwhile: the others go on: %s',
     async (arrangement) => {
       const topic = newTopicName('cluster-four');
       await kafka.createTopic(topic, { partitions: 4, replicationFactor: 1 });
@@ -134,7 +129,8 @@ describe('three brokers', () => {
       const inFlight = kills * WINDOW * BATCH;
       await stage.close({
         runs: kills,
-        duplicatesAtMost: inFlight,
+        // Without a backup what waits is in the spool alone, with all that came behind it: docs/reliability.md.
+        duplicatesAtMost: arrangement === 'spool' ? Infinity : inFlight,
         keylessDisorderedAtMost: inFlight,
       });
     },

@@ -29,6 +29,28 @@ const OUT_AT = WINDOW_AT + WINDOW_BYTES + SLACK_BYTES;
 /** Of two timestamps in one record batch, ms (24.8 days): what a varint of 32 bits holds. */
 const LARGEST_DELTA = 0x7fffffff;
 
+/** How far one record batch has come. */
+interface Run {
+  readonly range: FrameRange;
+  readonly wanted: number;
+  readonly out: Buffer;
+  readonly limit: number;
+  /** Frames before `until[i]` came at `times[i]`. */
+  readonly until: readonly number[];
+  readonly times: readonly number[];
+  /** Where the next frame starts, and where its record goes. */
+  at: number;
+  pos: number;
+  frames: number;
+  frameBytes: number;
+  /** The index of the next frame's time. */
+  mark: number;
+  /** When the first frame came, and how much later the last one. */
+  baseMs: number;
+  deltaMs: number;
+  isFull: boolean;
+}
+
 let shared: RecordEncoder | undefined;
 
 /** One for the process: it encodes in one go, and keeps nothing. @throws Error that says what it lacks */
@@ -56,78 +78,80 @@ export class RecordEncoder {
    * before `limit`; at least one, for which `out` must have room (see `roomFor`).
    */
   encode(range: FrameRange, out: Buffer, start: number, limit: number, maxFrames: number): Encoded {
-    const { batch, picked } = range;
-    const { until, times } =
-      range.timeMs === undefined ? batch.arrivals : { until: [Infinity], times: [range.timeMs] };
     const wanted = Math.min(range.count, maxFrames);
-    let [at, pos, frames, frameBytes] = [range.at, start, 0, 0];
-    // The arrival times: of which we are at, of the first frame, and how much later that of the last one is.
-    let [mark, base, delta] = [0, 0, 0];
-    let isFull = false;
-    while (frames < wanted && !isFull) {
-      const end =
-        picked === undefined
-          ? this.#loadRun(batch.bytes, at, batch.length)
-          : this.#loadPicked(batch.bytes, picked, range.first + frames, range.first + wanted);
-      // What a record batch may hold more, as an address: the window's records start at OUT_AT, and in `out`
-      // at `pos`.
-      const roomEnd = OUT_AT + Math.max(0, limit - pos);
-      let [from, to] = [WINDOW_AT, OUT_AT];
-      while (from < end && frames < wanted) {
-        const next = range.first + frames;
-        while ((picked?.indexes[next] ?? next) >= until[mark]!) mark++;
-        if (frames === 0) base = times[mark]!;
-        // A batch read back may span a long outage; what is too far from its first record goes into the next
-        // record batch.
-        const since = times[mark]! - base;
-        if (since > LARGEST_DELTA) {
-          isFull = true;
-          break;
-        }
-        // The first one goes in however large it is.
-        const most = frames === 0 ? 1 : framesBefore(until[mark]!, picked, next, range.first + wanted);
-        to = this.#compiled.encode(
-          from,
-          end,
-          to,
-          frames === 0 ? this.#outEnd : Math.max(to, Math.min(this.#outEnd, roomEnd)),
-          frames,
-          since,
-          most,
-        );
-        const encoded = this.#results[0]!;
-        if (encoded > 0) delta = since;
-        frames += encoded;
-        from = this.#results[1]!;
-        if (encoded === most) continue;
-        isFull = this.#isWhole(from, end);
-        break;
-      }
-      this.#heap.copy(out, pos, OUT_AT, to);
-      pos += to - OUT_AT;
-      if (from === WINDOW_AT && !isFull) {
-        // A frame longer than the window.
-        const longAt = picked?.offsets[range.first + frames] ?? at;
-        const length = bodyLength(batch.bytes, longAt);
-        if (frames > 0 && pos + length + RECORD_OVERHEAD_BYTES > limit) break;
-        delta = times[mark]! - base;
-        const headEnd = this.#compiled.encodeHead(WINDOW_AT, OUT_AT, frames, delta);
-        pos += this.#heap.copy(out, pos, OUT_AT, headEnd);
-        pos = copyMessage(batch.bytes, longAt, out, pos);
-        frames++;
-        from += PREFIX_BYTES + length;
-      }
-      frameBytes += from - WINDOW_AT;
-      at += from - WINDOW_AT;
+    const run = newRun(range, wanted, out, start, limit);
+    while (run.frames < wanted && !run.isFull) {
+      const inWindow = this.#encodeWindow(run);
+      const bytes = inWindow > 0 ? inWindow : this.#encodeLong(run);
+      run.frameBytes += bytes;
+      run.at += bytes;
     }
     return {
-      length: pos - start,
-      frames,
-      frameBytes,
-      nextAt: at,
-      firstTimestampMs: base,
-      lastTimestampMs: base + delta,
+      length: run.pos - start,
+      frames: run.frames,
+      frameBytes: run.frameBytes,
+      nextAt: run.at,
+      firstTimestampMs: run.baseMs,
+      lastTimestampMs: run.baseMs + run.deltaMs,
     };
+  }
+
+  /** Encodes the frames that one window holds. Returns how long they are together. */
+  #encodeWindow(run: Run): number {
+    const end = this.#load(run);
+    // What a record batch may hold more, as an address: the window's records start at OUT_AT, and in `out` at
+    // `pos`.
+    const outEnd = Math.min(this.#outEnd, OUT_AT + Math.max(0, run.limit - run.pos));
+    let [from, to] = [WINDOW_AT, OUT_AT];
+    while (from < end && run.frames < run.wanted) {
+      const since = sinceFirst(run);
+      // A batch read back may span a long outage; what is too far from its first record goes into the next
+      // record batch.
+      if (since > LARGEST_DELTA) {
+        run.isFull = true;
+        break;
+      }
+      // The first one goes in however large it is.
+      const most = run.frames === 0 ? 1 : framesOfOneTime(run);
+      const room = run.frames === 0 ? this.#outEnd : Math.max(to, outEnd);
+      to = this.#compiled.encode(from, end, to, room, run.frames, since, most);
+      const encoded = this.#results[0]!;
+      if (encoded > 0) run.deltaMs = since;
+      run.frames += encoded;
+      from = this.#results[1]!;
+      if (encoded === most) continue;
+      run.isFull = this.#isWhole(from, end);
+      break;
+    }
+    this.#heap.copy(run.out, run.pos, OUT_AT, to);
+    run.pos += to - OUT_AT;
+    return from - WINDOW_AT;
+  }
+
+  /** Encodes the next frame, which is longer than the window. Returns its length; 0: there is no room. */
+  #encodeLong(run: Run): number {
+    if (run.isFull) return 0;
+    const { range, out } = run;
+    const source = range.batch.bytes;
+    const at = range.picked?.offsets[range.first + run.frames] ?? run.at;
+    const length = bodyLength(source, at);
+    if (run.frames > 0 && run.pos + length + RECORD_OVERHEAD_BYTES > run.limit) {
+      run.isFull = true;
+      return 0;
+    }
+    run.deltaMs = run.times[run.mark]! - run.baseMs;
+    const headEnd = this.#compiled.encodeHead(WINDOW_AT, OUT_AT, run.frames, run.deltaMs);
+    run.pos += this.#heap.copy(out, run.pos, OUT_AT, headEnd);
+    run.pos = copyMessage(source, at, out, run.pos);
+    run.frames++;
+    return PREFIX_BYTES + length;
+  }
+
+  /** Fills the window with what comes next. Returns where it ends. */
+  #load({ range: { batch, picked, first }, at, frames, wanted }: Run): number {
+    return picked === undefined
+      ? this.#loadRun(batch.bytes, at, batch.length)
+      : this.#loadPicked(batch.bytes, picked, first + frames, first + wanted);
   }
 
   /** Fills the window with what lies from `at` on; the last frame may be cut. Returns where it ends. */
@@ -157,8 +181,40 @@ export class RecordEncoder {
   }
 }
 
-/** How many of the range's frames from `next` to `last` come before the batch's frame `end`. */
-function framesBefore(end: number, picked: Picked | undefined, next: number, last: number): number {
+function newRun(range: FrameRange, wanted: number, out: Buffer, pos: number, limit: number): Run {
+  const { until, times } =
+    range.timeMs === undefined ? range.batch.arrivals : { until: [Infinity], times: [range.timeMs] };
+  return {
+    range,
+    wanted,
+    out,
+    limit,
+    until,
+    times,
+    at: range.at,
+    pos,
+    frames: 0,
+    frameBytes: 0,
+    mark: 0,
+    baseMs: 0,
+    deltaMs: 0,
+    isFull: false,
+  };
+}
+
+/** How much later than the first frame the next one came, ms. */
+function sinceFirst(run: Run): number {
+  const { picked, first } = run.range;
+  const next = first + run.frames;
+  while ((picked?.indexes[next] ?? next) >= run.until[run.mark]!) run.mark++;
+  const timeMs = run.times[run.mark]!;
+  if (run.frames === 0) run.baseMs = timeMs;
+  return timeMs - run.baseMs;
+}
+
+/** How many of the frames that are left came at the time of the next one. */
+function framesOfOneTime({ range: { picked, first }, frames, wanted, until, mark }: Run): number {
+  const [next, last, end] = [first + frames, first + wanted, until[mark]!];
   if (picked === undefined) return Math.min(end, last) - next;
   let i = next;
   while (i < last && picked.indexes[i]! < end) i++;

@@ -39,7 +39,7 @@ export default tseslint.config(
   {
     files: ['src/**/*.ts'],
     ignores: ['**/*.test.ts'],
-    rules: { 'max-lines-per-function': ['error', { max: 80 }] },
+    rules: { 'max-lines-per-function': ['error', { max: 50 }] },
   },
   {
     files: ['**/*.test.ts', 'test/**/*.ts', 'support/**/*.ts'],

@@ -338,7 +338,7 @@ describe('Backlog', () => {
   });
 
   test.each([true, false])(
-    'what waits for a part of a primary takes no place in its window, and memory for itself alone (spool: %s)',
+    'what waits for an away part takes no place in the window, and memory for itself alone (spool: %s)',
     async (hasSpool) => {
       const life = await new Life({ hasSpool }).start();
       const [only] = life.destinations as [Destination];

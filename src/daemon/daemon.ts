@@ -2,7 +2,7 @@
 import { asBug } from '../errors.js';
 import type { ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
-import { BucketManager } from '../buckets/bucketManager.js';
+import { BucketManager, type BucketManagerOptions } from '../buckets/bucketManager.js';
 import type { BucketMessage, ManagerMessage } from '../buckets/messages.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import { Taps } from '../buckets/taps.js';
@@ -21,7 +21,7 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type RejectedOptions, RejectedStore } from '../losses/rejectedStore.js';
 import type { BoundSocket } from '../net/boundSocket.js';
 import { newSocketCounts } from '../doors/socket/client.js';
-import { Listener, type ListenerMessage } from '../doors/socket/listener.js';
+import { Listener, type ListenerOptions, type ListenerMessage } from '../doors/socket/listener.js';
 import { ReadPacer } from '../doors/socket/readPacer.js';
 import { type LeftSegment, Spool } from '../spool/spool.js';
 import { type LeftBackup, findLeftBackups } from '../streams/backup/leftBackups.js';
@@ -113,35 +113,24 @@ export class Daemon {
     this.#parts = parts;
     this.#early = early;
     const { environment, log } = parts;
-    const { clock, fs, budget, leftBackups } = early;
+    const { clock, fs, budget } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
     this.taps = new Taps((error) => log.error(`looking at frames failed: ${asBug(error)}`));
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const origins = new Origins();
-    const discards = (this.#discards = new Discards(log.at('/discards'), clock));
-    const onDiscarded: RejectedOptions['onDiscarded'] = (discarded) =>
-      discards.add({ ...discarded, stream: '*' });
-    const rejected = (this.#rejected = new RejectedStore({
-      ...environment.rejected,
-      budget,
-      log: log.at('/rejected'),
-      clock,
-      fs,
-      origins,
-      onDiscarded,
-    }));
+    this.#discards = new Discards(log.at('/discards'), clock);
+    const rejected = (this.#rejected = this.#openRejected(origins));
     void rejected.prove();
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
-    const system = new ActorSystem(clock, log);
     this.#buckets = new LiveBuckets(parts.buckets, {
       ...early,
       maker: this.#streams,
       looks: this.#looks,
       taps: this.taps,
       rejected,
-      discards,
+      discards: this.#discards,
       origins,
       log,
       stopTimeoutMs: environment.stopTimeoutMs,
@@ -149,41 +138,50 @@ export class Daemon {
       stopping: new Promise((resolve) => (this.#markStopping = resolve)),
       onIdle: (bucket) => this.#manager.tell({ kind: 'idle', bucket }),
     });
-    const known = new Map<BucketKey, ActorRef<BucketMessage>>();
-    this.#manager = system.spawn<ManagerMessage>(
-      '',
-      (context) =>
-        new BucketManager(
-          context,
-          {
-            rejected,
-            maxBuckets: environment.maxBuckets,
-            configured: this.#buckets.namedBy(leftBackups),
-            isKnown: (key) => this.#buckets.isKnown(key),
-            refuseName: (key) => this.#buckets.refuseName(key),
-            spawnBucket: (inner, key) => this.#buckets.spawn(inner, key),
-          },
-          known,
-        ),
-    );
+    const system = new ActorSystem(clock, log);
+    this.#manager = this.#spawnManager(system);
     // 3. Last the socket's clients: from here on frames are accepted.
-    const pacer = new ReadPacer(() => this.socketCounts.awaited > 0);
-    this.#listener = system.spawn<ListenerMessage>(
-      'socket',
-      (context) =>
-        new Listener(context, {
-          socket: parts.socket,
-          manager: this.#manager,
-          rejected,
-          origins,
-          budget,
-          maxFrameBytes: environment.maxFrameBytes,
-          counts: this.socketCounts,
-          pacer,
-          drainMs: environment.stopTimeoutMs * READING_SHARE,
-          onQuiet: () => this.#markQuiet(),
-        }),
-    );
+    this.#listener = this.#spawnListener(system, origins);
+  }
+
+  #openRejected(origins: Origins): RejectedStore {
+    const { environment, log } = this.#parts;
+    const { budget, clock, fs } = this.#early;
+    const onDiscarded: RejectedOptions['onDiscarded'] = (discarded) =>
+      this.#discards.add({ ...discarded, stream: '*' });
+    const where = { log: log.at('/rejected'), clock, fs };
+    return new RejectedStore({ ...environment.rejected, budget, origins, onDiscarded, ...where });
+  }
+
+  #spawnManager(system: ActorSystem): ActorRef<ManagerMessage> {
+    const known = new Map<BucketKey, ActorRef<BucketMessage>>();
+    // Made anew for each manager: after a failure the next one goes by the configuration of then.
+    const options = (): BucketManagerOptions => ({
+      rejected: this.#rejected,
+      maxBuckets: this.#parts.environment.maxBuckets,
+      configured: this.#buckets.namedBy(this.#early.leftBackups),
+      isKnown: (key) => this.#buckets.isKnown(key),
+      refuseName: (key) => this.#buckets.refuseName(key),
+      spawnBucket: (context, key) => this.#buckets.spawn(context, key),
+    });
+    return system.spawn<ManagerMessage>('', (context) => new BucketManager(context, options(), known));
+  }
+
+  #spawnListener(system: ActorSystem, origins: Origins): ActorRef<ListenerMessage> {
+    const { environment, socket } = this.#parts;
+    const options: ListenerOptions = {
+      socket,
+      manager: this.#manager,
+      rejected: this.#rejected,
+      origins,
+      budget: this.#early.budget,
+      maxFrameBytes: environment.maxFrameBytes,
+      counts: this.socketCounts,
+      pacer: new ReadPacer(() => this.socketCounts.awaited > 0),
+      drainMs: environment.stopTimeoutMs * READING_SHARE,
+      onQuiet: () => this.#markQuiet(),
+    };
+    return system.spawn<ListenerMessage>('socket', (context) => new Listener(context, options));
   }
 
   get heldBytes(): number {

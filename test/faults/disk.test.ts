@@ -399,7 +399,7 @@ describe('a file system without fsync', () => {
   );
 
   test.each(['EINVAL', 'ENOTSUP'])(
-    '%s, killed under load again and again: the spool and the files lose nothing, and EIO is an error still',
+    '%s, killed under load again and again: spool and files lose nothing, and EIO is an error still',
     async (code) => {
       const lives = isFull ? 20 : 2;
       const eio: readonly PlannedFault[] = ['spool', 'data'].map((place) => {

@@ -122,7 +122,7 @@ describe('kahe replay --remove rejected', () => {
   const FLIGHT = 10_000;
 
   test.each(range(0, sized(1, 3)).map((i) => 20_330 + 7 * i))(
-    'the topic refuses a part again, and command and daemon are killed meanwhile: each frame is delivered or in a file (seed %i)',
+    'refused in part again, command and daemon killed: each frame is delivered or in a file (seed %i)',
     async (seed) => {
       const random = randomOf(seed);
       const topic = await smallTopic();

@@ -77,7 +77,6 @@ export class RecordEncoder {
    * Encodes frames as records into `out` from `start`, until `maxFrames` are in or the next might not fit
    * before `limit`; at least one, for which `out` must have room (see `roomFor`).
    */
-  // eslint-disable-next-line max-lines-per-function -- seven numbers go from step to step; in parts each step would make an object
   encode(range: FrameRange, out: Buffer, start: number, limit: number, maxFrames: number): Encoded {
     const wanted = Math.min(range.count, maxFrames);
     const run = newRun(range, wanted, out, start, limit);

@@ -13,7 +13,7 @@ import { Semaphore } from '../src/streams/kafka/semaphore.js';
 import { Sender } from '../src/streams/kafka/sender.js';
 import { parseKafkaSettings, type KafkaSettings } from '../src/config/kafka/settings.js';
 import { DeliveryError, type Settled } from '../src/streams/stream.js';
-import { StreamWatch } from '../src/streams/streamStats.js';
+import { StreamStats } from '../src/streams/streamStats.js';
 
 export type LibrdkafkaSettings = Readonly<Record<string, string | number | boolean>>;
 
@@ -50,7 +50,7 @@ export class KafkaWorkbench {
   readonly rejections: Rejection[] = [];
   readonly lines: string[] = [];
   /** Of all its streams. */
-  readonly watch = new StreamWatch(Date.now);
+  readonly watch = new StreamStats(Date.now);
   readonly log = new Log('DEBUG', (line) => this.lines.push(line));
   readonly rejected = new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
     this.rejections.push({

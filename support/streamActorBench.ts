@@ -3,14 +3,14 @@
 import { expect } from 'vitest';
 import type { ActorRef } from '../src/actors/actor.js';
 import { ActorSystem } from '../src/actors/system.js';
-import type { Batch } from '../src/frames/batch.js';
 import { Log } from '../src/log/log.js';
 import { MemoryBudget } from '../src/memory/memoryBudget.js';
 import { type Account, move, newAccount } from '../src/streams/account.js';
 import type { BackupReplay } from '../src/streams/stream.js';
 import { StreamActor } from '../src/streams/streamActor.js';
 import type { StreamMessage } from '../src/streams/streamMessage.js';
-import { StreamWatch } from '../src/streams/streamStats.js';
+import { StreamStats } from '../src/streams/streamStats.js';
+import { FakeSource } from './fakeSource.js';
 import { FakeClock, turn } from './fakeClock.js';
 import { FakeStream, laneOf } from './fakeStream.js';
 import { batchOf, messagesIn } from './frames.js';
@@ -111,9 +111,8 @@ export class StreamActorBench {
   readonly atPrimary: string[] = [];
   readonly rejected: string[] = [];
   readonly leftOver: string[] = [];
-  readonly settled: string[] = [];
   readonly account: Account = newAccount();
-  readonly watch = new StreamWatch(() => 0);
+  readonly stats = new StreamStats(() => 0);
   readonly primary = new FakeStream(4, (text, end) => {
     (end === 'delivered' ? this.atPrimary : this.rejected).push(text);
   });
@@ -124,11 +123,11 @@ export class StreamActorBench {
     this.atPrimary.push(text),
   );
   readonly ref: ActorRef<StreamMessage>;
-  ready = 0;
-  stuck = 0;
-  /** What it told of batches that are aside. */
-  readonly aside: number[] = [];
-  readonly gaveBack: string[] = [];
+  readonly source = new FakeSource(
+    (message) => this.ref.tell(message),
+    (messages) => batchOf('orders', messages, this.budget),
+    false,
+  );
   stopAtMs = Infinity;
   actor!: StreamActor;
 
@@ -151,15 +150,9 @@ export class StreamActorBench {
             this.leftOver.push(...messagesIn(batch.view()));
             return Promise.resolve('queued');
           },
-          onStuck: () => {
-            this.stuck++;
-          },
-          onReady: () => {
-            this.ready++;
-          },
-          onAside: (batches) => this.aside.push(batches),
+          source: this.source,
           account: this.account,
-          watch: this.watch,
+          stats: this.stats,
         })),
     );
   }
@@ -171,18 +164,11 @@ export class StreamActorBench {
   }
 
   tell(...messages: string[]): void {
-    const batch = batchOf('orders', messages, this.budget);
-    batch.onSettled(() => this.settled.push(messages.join()));
-    this.ref.tell({ kind: 'batch', batch });
+    this.source.give(...messages);
   }
 
-  /** As the backlog does: a share, which may be given back. */
-  tellShare(...messages: string[]): Batch {
-    const batch = batchOf('orders', messages, this.budget);
-    const share = batch.share();
-    share.onSettled(() => (share.isGivenUp ? this.gaveBack : this.settled).push(messages.join()));
-    this.ref.tell({ kind: 'batch', batch: share });
-    return batch;
+  get settled(): readonly string[] {
+    return this.source.settledBatches;
   }
 
   async advance(ms: number): Promise<void> {

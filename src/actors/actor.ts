@@ -46,11 +46,6 @@ export interface ActorContext<M> {
   ): ActorRef<C>;
   /** Called by a draining actor once nothing is left. */
   drained(): void;
-  /**
-   * Called by an actor whose parts were changed: what is made now takes its place, with what it hands back,
-   * then what waits.
-   */
-  renew(): void;
 }
 
 export abstract class Actor<M> {

@@ -89,15 +89,6 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (!this.#busy && this.#state === 'running') this.#work();
   }
 
-  renew(): void {
-    if (this.#state === 'stopped') return;
-    const pill = this.#state === 'draining' ? ([PILL] as const) : [];
-    const waiting = this.#takeWaiting();
-    this.#mailbox.putBack([...this.#handBack(), ...waiting, ...pill]);
-    this.#state = 'starting';
-    this.#replace();
-  }
-
   drained(): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';

@@ -15,6 +15,7 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import { Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
+import type { BatchSource } from '../streams/waiting.js';
 import { Backlog } from './backlog.js';
 import type { BacklogStream } from './streamCursor.js';
 
@@ -32,8 +33,14 @@ class Destination implements ActorRef<StreamMessage>, BacklogStream {
   readonly account = newAccount();
   readonly told: string[] = [];
   readonly held: Batch[] = [];
+  source!: BatchSource;
 
   constructor(readonly id: string) {}
+
+  from(source: BatchSource): this {
+    this.source = source;
+    return this;
+  }
 
   tell(message: StreamMessage): void {
     if (message.kind !== 'batch') return;
@@ -46,7 +53,10 @@ class Destination implements ActorRef<StreamMessage>, BacklogStream {
   }
 
   settle(most = Infinity): void {
-    for (const batch of this.held.splice(0, most)) batch.release();
+    for (const batch of this.held.splice(0, most)) {
+      batch.release();
+      this.source.settled(batch, undefined);
+    }
   }
 }
 
@@ -81,6 +91,11 @@ class Bench {
       onSettled: () => undefined,
       onLost: () => undefined,
     });
+    streams.forEach((stream, number) => stream.from(this.backlog.sourceOf(number)));
+  }
+
+  addStream(added: Destination): number {
+    return this.backlog.addStream((source) => added.from(source)).number;
   }
 
   /** So many batches of one frame, with the next numbers. */
@@ -139,7 +154,7 @@ describe.each([
     const bench = new Bench(hasSpool, [first]);
     bench.add(5);
     await bench.until('the first has them', () => first.told.length === 5);
-    const number = bench.backlog.addStream(second);
+    const number = bench.addStream(second);
     expect([number, bench.backlog.waiting.map(({ frames }) => frames)]).toEqual([1, [0, 0]]);
     bench.add(5);
     await bench.settleAll(first, second);
@@ -167,7 +182,7 @@ describe.each([
     second.settle();
     bench.backlog.removeStream(1);
     expect(second.told).toEqual(numbers(0, 40));
-    expect(bench.backlog.addStream(third)).toBe(1);
+    expect(bench.addStream(third)).toBe(1);
     bench.add(3);
     await bench.settleAll(first, third);
     expect([first.told, second.told, third.told]).toEqual([numbers(0, 53), numbers(0, 40), numbers(50, 53)]);
@@ -192,7 +207,7 @@ describe('Backlog, with a spool: what is noted', () => {
     const bench = new Bench(true, [first]);
     bench.add(5);
     await bench.until('five segments', () => bench.segments.length === 5);
-    bench.backlog.addStream(second);
+    bench.addStream(second);
     await bench.until(
       'a note of all, once the last of them is on disk',
       () => bench.notes['second'] === bench.segments[4]!.slice(0, 22),
@@ -213,7 +228,7 @@ describe('Backlog, with a spool: what is noted', () => {
     old.settle(3);
     await bench.until('a note', () => bench.notes['twice'] === bench.segments[2]!.slice(0, 22));
     bench.backlog.endStream(1);
-    bench.backlog.addStream(again);
+    bench.addStream(again);
     bench.add(2);
     await bench.until('it has both', () => again.held.length === 2);
     again.settle();

@@ -28,6 +28,7 @@ import { FailingDisk, type Fault } from '../../support/failingDisk.js';
 import { ReadTurns } from '../memory/readTurns.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
+import type { BatchSource } from '../streams/waiting.js';
 import { type Account, newAccount } from '../streams/account.js';
 import { Backlog, type Lost } from './backlog.js';
 
@@ -47,6 +48,12 @@ afterEach(async () => {
   rmSync(root, { recursive: true });
 });
 
+/** What is left of a batch that it was told of. */
+interface Aside {
+  readonly told: Batch;
+  readonly left: Batch;
+}
+
 /** Takes batches, and settles them when the test says so. */
 class Destination implements ActorRef<StreamMessage> {
   readonly path = '/stream';
@@ -63,6 +70,7 @@ class Destination implements ActorRef<StreamMessage> {
   /** Every message it has settled. */
   readonly settled = new Set<string>();
   readonly #held: Batch[] = [];
+  source!: BatchSource;
 
   get held(): number {
     return this.#held.length;
@@ -72,7 +80,7 @@ class Destination implements ActorRef<StreamMessage> {
     if (message.kind === 'giveBack') return this.#giveBack();
     if (message.kind !== 'batch') throw new Error(message.kind);
     this.told.push(...messagesIn(message.batch.view()));
-    if (this.settlesAtOnce) return message.batch.release();
+    if (this.settlesAtOnce) return this.#end(message.batch);
     this.#held.push(message.batch);
     this.mostHeld = Math.max(this.mostHeld, this.#held.length);
   }
@@ -86,20 +94,30 @@ class Destination implements ActorRef<StreamMessage> {
     if (this.isStuck) return;
     const [batch] = this.#held.splice(index, 1);
     for (const message of batch === undefined ? [] : messagesIn(batch.view())) this.settled.add(message);
-    // As a stream does that was handed a part back: settled only when the part is.
-    const part = index % 2 === 1 ? batch?.pick(() => true) : undefined;
-    batch?.release();
-    part?.release();
+    if (batch !== undefined) this.#end(batch);
   }
 
-  /** Settles all it holds but those frames, which it gives to the caller. */
-  setAside(isAside: (index: number, message: string) => boolean): readonly Batch[] {
-    return this.#held.splice(0).map((batch) => {
-      const messages = messagesIn(batch.view());
-      const left = batch.pick((index) => isAside(index, messages[index]!));
-      batch.release();
-      return left;
+  #end(batch: Batch): void {
+    batch.release();
+    this.source.settled(batch, undefined);
+  }
+
+  /** Keeps of all it holds those frames alone, and gives them to the caller. */
+  setAside(isAside: (index: number, message: string) => boolean): readonly Aside[] {
+    return this.#held.splice(0).map((told) => {
+      const messages = messagesIn(told.view());
+      const left = told.pick((index) => isAside(index, messages[index]!));
+      told.release();
+      return { told, left };
     });
+  }
+
+  settleAside(aside: readonly Aside[]): void {
+    this.source.aside(0);
+    for (const { told, left } of aside) {
+      left.release();
+      this.source.settled(told, undefined);
+    }
   }
 
   settleAll(): void {
@@ -113,7 +131,9 @@ class Destination implements ActorRef<StreamMessage> {
       if (this.told.slice(-messages.length).join() !== messages.join()) return;
       this.told.length -= messages.length;
       this.gaveBack++;
-      this.#held.pop()!.giveUp();
+      const batch = this.#held.pop()!;
+      batch.release();
+      this.source.returned(batch);
     }
   }
 }
@@ -192,6 +212,7 @@ class Life {
       onSettled: () => this.settledEvents.push(this.backlog.settled),
       onLost: (lost) => this.lost.push(lost),
     });
+    this.destinations.forEach((one, number) => (one.source = this.backlog.sourceOf(number)));
     expect([...left.keys()].filter((key) => key !== BUCKET)).toEqual([]);
     for (const segment of left.get(BUCKET) ?? []) this.backlog.addLeft(segment);
     return this;
@@ -342,18 +363,17 @@ describe('Backlog', () => {
     async (hasSpool) => {
       const life = await new Life({ hasSpool }).start();
       const [only] = life.destinations as [Destination];
-      const aside: Batch[] = [];
+      const aside: Aside[] = [];
       for (const number of numbers(0, 3 * WINDOW)) life.add(`${number}:${'x'.repeat(100_000)}`, 'y');
       await life.onDisk();
       await life.until('all were told', () => {
         aside.push(...only.setAside((_, message) => message === 'y'));
-        life.backlog.aside(0, aside.length);
+        only.source.aside(aside.length);
         return aside.length === 3 * WINDOW;
       });
       expect(life.backlog.settled).toBe(0);
-      expect(life.budget.heldBytes).toBe(aside.reduce((sum, { bytes }) => sum + bytes.length, 0));
-      for (const batch of aside) batch.release();
-      life.backlog.aside(0, 0);
+      expect(life.budget.heldBytes).toBe(aside.reduce((sum, { left }) => sum + left.bytes.length, 0));
+      only.settleAside(aside);
       await life.until('empty', () => life.backlog.isEmpty);
       await life.backlog.end();
       expect([life.files, life.budget.heldBytes]).toEqual([[], 0]);
@@ -363,10 +383,10 @@ describe('Backlog', () => {
   test('no more is taken for the others than half of the memory holds of what waits', async () => {
     const life = await new Life({ memory: 4 * 1024 * 1024 }).start();
     const [only] = life.destinations as [Destination];
-    const aside: Batch[] = [];
+    const aside: Aside[] = [];
     const take = (): boolean => {
       aside.push(...only.setAside(() => true));
-      life.backlog.aside(0, aside.length);
+      only.source.aside(aside.length);
       return life.backlog.entries.every(({ batch, at }) => at[0] === 'told' || batch === undefined);
     };
     for (const number of numbers(0, 40)) {
@@ -377,8 +397,7 @@ describe('Backlog', () => {
     expect(life.budget.isOver).toBe(false);
     expect(aside.length).toBeGreaterThan(8);
     expect(aside.length).toBeLessThan(24);
-    for (const batch of aside) batch.release();
-    life.backlog.aside(0, 0);
+    only.settleAside(aside);
     await life.deliverAll();
     expect(only.told).toHaveLength(40);
   });
@@ -474,7 +493,7 @@ describe('Backlog', () => {
     const stuck = life.destinations[0]!;
     const filler = 'x'.repeat(450_000);
     life.add(`first:${filler}`);
-    life.backlog.stuck(0);
+    stuck.source.stuck();
     expect(stuck.gaveBack).toBe(0);
     for (const number of numbers(0, 40)) life.add(`${number}:${filler}`);
     await life.onDisk();
@@ -482,7 +501,7 @@ describe('Backlog', () => {
     const other = life.budget.allocate(12 * 1024 * 1024);
     expect([life.budget.isOver, stuck.held > 0]).toEqual([true, true]);
     stuck.isStuck = true;
-    life.backlog.stuck(0);
+    stuck.source.stuck();
     await life.until('nothing is held', () => life.inMemory === 0);
     expect(stuck.held).toBe(0);
     life.budget.free(other);

@@ -11,6 +11,8 @@ import type { Segment } from '../spool/segment.js';
 import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
 import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
+import type { SettledRange } from '../streams/outcome.js';
+import type { BatchSource, Begun, Rest } from '../streams/waiting.js';
 import { Waiters } from './waiters.js';
 import { DropOldest } from './dropOldest.js';
 import { Entries } from './entries.js';
@@ -49,6 +51,11 @@ export interface BacklogOptions {
   readonly closed?: Closed | undefined;
   /** To be told what becomes of frames that no stream delivers. */
   readonly origins?: Origins | undefined;
+  /**
+   * Told of a batch that wants outcomes, when the stream whose outcomes count has settled it: how its frames
+   * ended. The place is the batch's number, of all that were added.
+   */
+  readonly onOutcomes?: (place: number, ranges: readonly SettledRange[]) => void;
   /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
   readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
@@ -124,11 +131,11 @@ export class Backlog {
    * accounts not yet.
    */
   get waiting(): readonly { readonly account: Account; readonly frames: number }[] {
-    return this.#cursors.map(({ stream: { account }, takesMore }, number) => ({
-      account,
+    return this.#cursors.map((cursor, number) => ({
+      account: cursor.stream.account,
       frames: this.entries.reduce(
-        (sum, { at, frames }) => (at[number] === 'waiting' ? sum + frames : sum),
-        takesMore ? (this.open?.frames ?? 0) : 0,
+        (sum, entry) => (entry.at[number] === 'waiting' ? sum + cursor.framesOf(entry) : sum),
+        cursor.takesMore ? (this.open?.frames ?? 0) : 0,
       ),
     }));
   }
@@ -141,14 +148,15 @@ export class Backlog {
     };
   }
 
-  /** One more stream, for what is added from now on. Returns its number. */
-  addStream(added: BacklogStream): number {
+  /** One more stream, for what is added from now on; and the number that it has here. */
+  addStream<S extends BacklogStream>(make: (source: BatchSource) => S): { stream: S; number: number } {
     const left = this.#cursors.findIndex(({ isGone, held }) => isGone && held === 0);
     const number = left === -1 ? this.#cursors.length : left;
-    this.#cursors[number] = new StreamCursor(added, this.added);
+    const stream = make(this.sourceOf(number));
+    this.#cursors[number] = new StreamCursor(stream, this.added);
     for (const entry of this.entries) entry.at[number] = 'settled';
     this.#progress?.note();
-    return number;
+    return { stream, number };
   }
 
   /** What is added from now on is not for this stream; it goes on being told of what was before. */
@@ -169,6 +177,17 @@ export class Backlog {
     this.#leaveSoon();
   }
 
+  /** What a stream tells of the batches that it is told of. */
+  sourceOf(stream: number): BatchSource {
+    return {
+      settled: (batch, ranges) => this.#settle(stream, batch, ranges),
+      returned: (batch, rest) => this.#takeBack(stream, batch, rest),
+      ready: () => this.ready(stream),
+      stuck: () => this.#stuck(stream),
+      aside: (batches) => this.#aside(stream, batches),
+    };
+  }
+
   /** The stream has use for batches again, after it gave some back. */
   ready(stream: number): void {
     this.#cursors[stream]!.isAway = false;
@@ -176,12 +195,12 @@ export class Backlog {
   }
 
   /** The stream can't write: if memory is short already, what it holds is wanted back. */
-  stuck(stream: number): void {
+  #stuck(stream: number): void {
     if (this.#options.spool !== undefined && this.#options.budget.isOver) this.#cursors[stream]!.giveBack();
   }
 
   /** Such batches take no place in the stream's window, and what no stream reads of them no memory. */
-  aside(stream: number, batches: number): void {
+  #aside(stream: number, batches: number): void {
     this.#cursors[stream]!.aside = batches;
     this.evict();
     this.#pump();
@@ -319,10 +338,13 @@ export class Backlog {
         cursor.next++;
         continue;
       }
-      if (entry.batch === undefined) return this.#load(entry);
+      const rest = cursor.rests.get(entry);
+      if (rest === undefined && entry.batch === undefined) return this.#load(entry);
       if (!this.#isSendable(entry)) return;
       cursor.next++;
-      this.#tell(cursor, number, entry, entry.batch);
+      if (rest === undefined)
+        this.#tell(cursor, number, entry, entry.batch!.share(cursor === this.#reported));
+      else this.#tell(cursor, number, entry, rest.batch, rest.begun);
     }
   }
 
@@ -345,13 +367,12 @@ export class Backlog {
     return this.#options.spool !== undefined && this.#options.budget.isTight;
   }
 
-  #tell(cursor: StreamCursor, number: number, entry: Entry, batch: Batch): void {
-    cursor.held++;
+  #tell(cursor: StreamCursor, number: number, entry: Entry, batch: Batch, begun?: Begun): void {
+    cursor.rests.delete(entry);
+    cursor.told.set(batch, entry);
     entry.heldBy++;
     entry.at[number] = 'told';
-    const share = batch.share(cursor === this.#reported);
-    share.onSettled(() => this.#settle(cursor, number, entry, share.isGivenUp));
-    cursor.stream.ref.tell({ kind: 'batch', batch: share });
+    cursor.stream.ref.tell({ kind: 'batch', batch, ...(begun === undefined ? {} : { begun }) });
   }
 
   /** The stream whose outcomes connections hear: the first that feeds Kafka, or else the first. */
@@ -360,19 +381,31 @@ export class Backlog {
     return cursors.find(({ stream: { type } }) => type === 'kafka') ?? cursors[0];
   }
 
-  #settle(cursor: StreamCursor, number: number, entry: Entry, isGivenUp: boolean): void {
-    cursor.held--;
-    entry.heldBy--;
-    entry.at[number] = isGivenUp ? 'waiting' : 'settled';
-    if (isGivenUp) this.#takeBack(cursor, entry);
-    if (entry.heldBy === 0 && !isSettled(entry) && isOnDisk(entry) && this.#isTight()) this.#forget(entry);
-    this.#leaveSoon();
+  #settle(number: number, batch: Batch, ranges: readonly SettledRange[] | undefined): void {
+    const cursor = this.#cursors[number]!;
+    const entry = cursor.told.get(batch)!;
+    entry.at[number] = 'settled';
+    if (ranges !== undefined && cursor === this.#reported)
+      this.#options.onOutcomes?.(this.#entries.placeOf(entry), ranges);
+    this.#noLongerHeld(cursor, batch, entry);
   }
 
   /** The stream gets it again, with what follows, once it asks. */
-  #takeBack(cursor: StreamCursor, entry: Entry): void {
+  #takeBack(number: number, batch: Batch, rest: Rest | undefined): void {
+    const cursor = this.#cursors[number]!;
+    const entry = cursor.told.get(batch)!;
+    entry.at[number] = 'waiting';
+    if (rest !== undefined) cursor.rests.set(entry, rest);
     cursor.isAway = true;
     cursor.next = Math.min(cursor.next, this.#entries.placeOf(entry));
+    this.#noLongerHeld(cursor, batch, entry);
+  }
+
+  #noLongerHeld(cursor: StreamCursor, batch: Batch, entry: Entry): void {
+    cursor.told.delete(batch);
+    entry.heldBy--;
+    if (entry.heldBy === 0 && !isSettled(entry) && isOnDisk(entry) && this.#isTight()) this.#forget(entry);
+    this.#leaveSoon();
   }
 
   /**
@@ -440,13 +473,14 @@ export class Backlog {
 
   /** Passes over an entry that gives no frames to those who have not had it. */
   #skip(entry: Entry): void {
-    this.#lose(entry, entry.frames, 'a batch could not be read back from the spool');
+    this.#lose(entry, undefined, 'a batch could not be read back from the spool');
     this.#pass(entry);
   }
 
   /** Those who have not had it will not. */
   #pass(entry: Entry): void {
     entry.at.forEach((at, stream) => at === 'waiting' && (entry.at[stream] = 'settled'));
+    for (const cursor of this.#cursors) cursor.dropRest(entry);
     this.#leaveSoon();
   }
 
@@ -457,20 +491,27 @@ export class Backlog {
     entry.frames = batch.frames;
   }
 
-  #lose({ at, twin, left, batch }: Entry, frames: number, reason: string): void {
+  /** @param missing so many of its frames; undefined: all that a stream has not had */
+  #lose(entry: Entry, missing: number | undefined, reason: string): void {
+    const { at, twin, left, batch } = entry;
     this.#cursors.forEach((cursor, number) => {
       const { id, account } = cursor.stream;
-      if (at[number] !== 'waiting' || (frames === 0 && left === undefined)) return;
+      // What is left of it is in memory, whatever its file is like.
+      if (at[number] !== 'waiting' || (missing !== undefined && cursor.rests.has(entry))) return;
+      const frames = missing ?? cursor.framesOf(entry);
+      if (frames === 0 && left === undefined) return;
       book(account, frames, 'discarded');
-      if (cursor === this.#reported && left === undefined)
-        this.#options.origins?.ended(batch?.origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
+      if (cursor === this.#reported && left === undefined) {
+        const origins = cursor.rests.get(entry)?.batch.origins ?? batch?.origins;
+        this.#options.origins?.ended(origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
+      }
       this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
     });
   }
 
   /** Throws it away, for the spool is full. */
   async #discard(entry: Entry): Promise<void> {
-    this.#lose(entry, entry.frames, 'the spool was full (SPOOL_FULL=drop-oldest)');
+    this.#lose(entry, undefined, 'the spool was full (SPOOL_FULL=drop-oldest)');
     this.#forget(entry);
     this.#removeFile(entry);
     this.#pass(entry);

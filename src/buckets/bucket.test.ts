@@ -10,6 +10,7 @@ import type { Batch } from '../frames/batch.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
+import type { BatchSource } from '../streams/waiting.js';
 import { newAccount } from '../streams/account.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
@@ -25,6 +26,7 @@ class HoldingStream extends Actor<StreamMessage> {
   readonly batches: string[][] = [];
   readonly arrivals: Batch['arrivals'][] = [];
   readonly held: Batch[] = [];
+  source!: BatchSource;
 
   constructor(readonly context: ActorContext<StreamMessage>) {
     super();
@@ -43,7 +45,9 @@ class HoldingStream extends Actor<StreamMessage> {
 
   /** The first of those held, or the one at `index`, is settled. */
   settle(index = 0): void {
-    this.held.splice(index, 1)[0]!.release();
+    const [batch] = this.held.splice(index, 1);
+    batch!.release();
+    this.source.settled(batch!, undefined);
   }
 
   settleAll(): void {
@@ -90,6 +94,7 @@ class Bench {
         if (this.ref.state !== 'stopped') this.ref.tell({ kind: 'settled' });
       },
     });
+    this.streams.forEach((stream, number) => (stream.source = backlog.sourceOf(number)));
     this.ref = system.spawn<BucketMessage>(
       'bucket',
       (context) =>

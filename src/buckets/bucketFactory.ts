@@ -31,7 +31,7 @@ import { newAccount } from '../streams/account.js';
 import { BackupLedger } from '../streams/backup/backupLedger.js';
 import type { StreamMaker } from '../streams/streamFactory.js';
 import type { LeftOverEnd } from '../streams/streamOptions.js';
-import { StreamWatch } from '../streams/streamStats.js';
+import { StreamStats } from '../streams/streamStats.js';
 
 export interface BucketMakerParts {
   readonly maker: StreamMaker;
@@ -111,13 +111,13 @@ export class BucketMaker {
     const streams = new BucketStreams(
       {
         backlog,
-        make: (config, after, told) =>
+        make: (config, after, source) =>
           new LiveStream(config, {
             context,
             record: this.recordOf(look, config),
             makeParts: (...of) => this.#makeParts(look, ...of),
             after,
-            told,
+            source,
             stopAtMs,
             onLeftOver: (...of) => this.#leaveOver(...of),
             origins,
@@ -186,8 +186,6 @@ export class BucketMaker {
   async #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
     if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
     log.info(`${batch.frames} ${plural(batch.frames, 'frame stays', 'frames stay')} in the spool: ${reason}`);
-    // Held for ever, so it never counts as settled, and its segment stays.
-    batch.retain();
     return 'queued';
   }
 
@@ -238,7 +236,7 @@ export class BucketMaker {
       backupType: backup?.type,
       account,
       ledger: new BackupLedger(account),
-      watch: new StreamWatch(() => this.#parts.clock.now()),
+      watch: new StreamStats(() => this.#parts.clock.now()),
       ref: undefined,
       backedUp: () => undefined,
     };

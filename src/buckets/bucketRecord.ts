@@ -4,7 +4,7 @@ import type { ActorRef } from '../actors/actor.js';
 import { type Account, newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BackedUp } from '../streams/streamParts.js';
-import type { StreamWatch } from '../streams/streamStats.js';
+import type { StreamStats } from '../streams/streamStats.js';
 import type { Backlog } from './backlog.js';
 import type { LimitCounts } from './limit/limitReport.js';
 import type { RateWindow } from './limit/rateWindow.js';
@@ -15,7 +15,7 @@ export interface StreamLook {
   type: string;
   backupType: string | undefined;
   readonly account: Account;
-  readonly watch: StreamWatch;
+  readonly watch: StreamStats;
   /** Of the life of the bucket that is, or was last. */
   ref: ActorRef<StreamMessage> | undefined;
   backedUp: () => BackedUp | undefined;

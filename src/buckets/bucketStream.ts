@@ -1,9 +1,9 @@
 // One stream of one bucket as the daemon runs it: its parts, its actor, and what is to be seen of it. Its
-// configuration may change while it lives: then the actor retires, and a successor has the new parts and all
-// that was not settled, in order.
+// configuration may change while it lives: then all that is not settled goes back to the backlog, and the new
+// parts are fed from there, in order.
 import type { ActorContext, ActorRef } from '../actors/actor.js';
 import type { StreamLook } from './bucketRecord.js';
-import type { BucketStream, Told } from './bucketStreams.js';
+import type { BucketStream } from './bucketStreams.js';
 import type { BucketMessage } from './messages.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
@@ -16,6 +16,7 @@ import { type BackupLedger, backupPlace } from '../streams/backup/backupLedger.j
 import { StreamActor } from '../streams/streamActor.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { LeftOverEnd, StreamActorOptions } from '../streams/streamOptions.js';
+import type { BatchSource } from '../streams/waiting.js';
 
 /** What outlives the stream, should it end and come again: its account above all. */
 export interface StreamRecord extends StreamLook {
@@ -29,7 +30,7 @@ export interface LiveStreamOptions {
   readonly makeParts: (config: StreamConfig, record: StreamRecord, log: Log) => StreamParts;
   /** What must have ended before its files may be opened. */
   readonly after: Promise<unknown>;
-  readonly told: Told;
+  readonly source: BatchSource;
   /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
   readonly stopAtMs: () => number;
   /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
@@ -50,10 +51,9 @@ interface Form {
 export const RETRY_MS = 10_000;
 export const ERROR_RETRY_MS = 1_000;
 /**
- * When it changes: how long what is on its way may take before it is handed to the successor, and may arrive
- * twice.
+ * When it changes: how long what is on its way may take before it goes back, and may arrive twice.
  */
-const RETIRE_MS = 5_000;
+const CHANGE_MS = 5_000;
 
 export class LiveStream implements BucketStream {
   readonly id: string;
@@ -90,9 +90,15 @@ export class LiveStream implements BucketStream {
 
   async change(config: StreamConfig): Promise<void> {
     this.#dropNext();
-    this.#next = this.#newForm(config);
+    this.#markTurned();
+    const next = (this.#next = this.#newForm(config));
     const turned = new Promise<void>((resolve) => (this.#markTurned = resolve));
-    this.ref.tell({ kind: 'retire', primary: this.#form.parts.primary, withinMs: RETIRE_MS });
+    this.ref.tell({
+      kind: 'configure',
+      options: this.#optionsOf(next),
+      withinMs: CHANGE_MS,
+      onTaken: () => this.#turn(),
+    });
     await Promise.race([turned, this.ref.stopped]);
   }
 
@@ -108,14 +114,14 @@ export class LiveStream implements BucketStream {
     return { config, parts: this.#options.makeParts(config, this.#options.record, this.#log) };
   }
 
-  /** Asked for whenever an actor is made: the first one, one after a failure, or one with new parts. */
+  /** Asked for whenever an actor is made: the first one, or one after a failure, which has the newest parts. */
   #actorOptions(): StreamActorOptions {
     this.#turn();
-    const { after, record, told, onLeftOver, origins, stopAtMs, now } = this.#options;
-    const {
-      config,
-      parts: { primary, backup, replay },
-    } = this.#form;
+    return this.#optionsOf(this.#form);
+  }
+
+  #optionsOf({ config, parts: { primary, backup, replay } }: Form): StreamActorOptions {
+    const { after, record, source, onLeftOver, origins, stopAtMs, now } = this.#options;
     return {
       primary,
       backup,
@@ -132,16 +138,15 @@ export class LiveStream implements BucketStream {
         this.#isTakenOut ? `stream ${this.id} was taken out of the configuration` : 'the daemon stopped',
       onLeftOver: (batch, reason) => onLeftOver(batch, reason, this.#isTakenOut, this.#log),
       origins,
-      ...told,
+      source,
       account: record.account,
-      watch: record.watch,
+      stats: record.watch,
     };
   }
 
   #turn(): void {
     if (this.#next === undefined) return;
-    if (backupPlace(this.#next.config) !== backupPlace(this.#form.config))
-      this.#sayWhatStays('its backup is another one now');
+    if (this.#next.config.backup === undefined) this.#sayWhatStays('it has no backup any more');
     // Closed already, unless the actor has failed before it could.
     close(this.#form);
     this.#form = this.#next;

@@ -9,6 +9,7 @@ import { type Clock, doneWithin } from '../clock.js';
 import type { StreamConfig } from '../config/buckets.js';
 import type { Backlog } from './backlog.js';
 import type { BacklogStream } from './streamCursor.js';
+import type { BatchSource } from '../streams/waiting.js';
 
 export interface BucketStream extends BacklogStream {
   readonly config: StreamConfig;
@@ -18,22 +19,12 @@ export interface BucketStream extends BacklogStream {
   endBy(atMs: number): void;
 }
 
-/** What a stream tells its bucket. */
-export interface Told {
-  /** It has use for batches again. */
-  readonly onReady: () => void;
-  /** It can't write what it holds. */
-  readonly onStuck: () => void;
-  /** Of so many batches it holds only what waits for a part of its primary that is away. */
-  readonly onAside: (batches: number) => void;
-}
-
 export interface BucketStreamsOptions {
   readonly backlog: Backlog;
   /**
    * @param after what must have ended before the new one may open its files
    */
-  readonly make: (config: StreamConfig, after: Promise<unknown>, told: Told) => BucketStream;
+  readonly make: (config: StreamConfig, after: Promise<unknown>, source: BatchSource) => BucketStream;
   readonly hasSpool: boolean;
   readonly clock: Clock;
   /** STOP_TIMEOUT. */
@@ -109,13 +100,8 @@ export class BucketStreams {
   #add(config: StreamConfig): void {
     const { backlog, make } = this.#options;
     const predecessors = [...this.#leaving].filter(([{ id }]) => id === config.id).map(([, ended]) => ended);
-    const stream = make(config, Promise.all(predecessors), {
-      onReady: () => backlog.ready(number),
-      onStuck: () => backlog.stuck(number),
-      onAside: (batches) => backlog.aside(number, batches),
-    });
-    const number = backlog.addStream(stream);
-    this.#members.push({ stream, number });
+    const member = backlog.addStream((source) => make(config, Promise.all(predecessors), source));
+    this.#members.push(member);
   }
 
   #takeOut(member: Member): void {

@@ -1,7 +1,10 @@
 // A stream of a bucket, as its backlog knows it: who it is, and how far it has come.
 import type { ActorRef } from '../actors/actor.js';
 import type { Account } from '../streams/account.js';
+import type { Batch } from '../frames/batch.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
+import type { Rest } from '../streams/waiting.js';
+import type { Entry } from './entry.js';
 
 export interface BacklogStream {
   /** As in the configuration. */
@@ -15,9 +18,11 @@ export interface BacklogStream {
 export class StreamCursor {
   /** The place of the entry that it is told next. */
   next: number;
-  /** Batches that it was told of and has not settled. */
-  held = 0;
-  /** Of these, batches of which it has only frames left that wait for a part of its primary that is away. */
+  /** Batches that it was told of and has not settled, each as it was told. */
+  readonly told = new Map<Batch, Entry>();
+  /** What is left of batches that it gave back after it had settled a part: held here. */
+  readonly rests = new Map<Entry, Rest>();
+  /** Of those that it was told of, batches of which it has only frames left that wait for a part of its primary that is away. */
   aside = 0;
   /** What comes from this place on is not for it: it ends. */
   until = Infinity;
@@ -31,6 +36,21 @@ export class StreamCursor {
     next: number,
   ) {
     this.next = next;
+  }
+
+  get held(): number {
+    return this.told.size;
+  }
+
+  /** Frames of an entry that it has not had. */
+  framesOf(entry: Entry): number {
+    return this.rests.get(entry)?.batch.frames ?? entry.frames;
+  }
+
+  /** Nobody will want it. */
+  dropRest(entry: Entry): void {
+    this.rests.get(entry)?.batch.release();
+    this.rests.delete(entry);
   }
 
   /** Is what comes now for it? */

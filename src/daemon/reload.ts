@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ReloadFigures } from '../stats/snapshot.js';
 import { type BucketsConfig, loadBuckets } from '../config/buckets.js';
 import { changesBetween, describeChanges } from '../config/changes.js';
+import { refuseWhatNeedsRestart } from '../config/needsRestart.js';
 import { type Environment, type EnvironmentSource, loadEnvironment } from '../config/env.js';
 import { ConfigError, stackOf } from '../errors.js';
 import type { Log } from '../log/log.js';
@@ -98,6 +99,7 @@ export class Reloads {
     this.#checkEnvironment();
     try {
       const buckets = loadBuckets(bucketsFile, source);
+      refuseWhatNeedsRestart(this.#buckets, buckets, bucketsFile);
       this.#tellNews(buckets);
       const changes = changesBetween(this.#buckets, buckets);
       await this.#take?.(buckets);

@@ -1,7 +1,6 @@
 // A batch: whole frames of one bucket, one after another, just as they came, and when they came. Its bytes
 // are what a file stream writes, what a backup holds, and what a record batch is encoded from. It counts its
-// holders and gives its memory back when the last one lets go; it is settled once the batches that were
-// picked from it are settled too.
+// holders and gives its memory back when the last one lets go.
 import { crc32c } from '@node-rs/crc32';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { endOfFrame } from './frame.js';
@@ -28,12 +27,7 @@ export class Batch {
   /** The connection that what is appended next came on. */
   origin = NOBODY;
   #holders = 1;
-  /** Batches picked from this one that are not settled yet, and the batch that this one was picked from. */
-  #picked = 0;
-  #origin: Batch | undefined;
-  #whenSettled: (() => void) | undefined;
   #readers = 0;
-  #isGivenUp = false;
   #draw: number | undefined;
   // Arrival times: frames before #markFrames[i] (and not before #markFrames[i - 1]) came at #markTimes[i].
   #markFrames: number[] = [];
@@ -109,6 +103,10 @@ export class Batch {
     return counts;
   }
 
+  get hasOrigins(): boolean {
+    return this.#origins !== undefined;
+  }
+
   /** The connection that frame `index` came on. */
   originOf(index: number): number {
     let [low, high] = [0, this.#originsLength / 2];
@@ -158,7 +156,7 @@ export class Batch {
 
   /**
    * A new batch of those frames that `keep` says yes to, with their arrival times; `at` is where frame
-   * `index` starts. This one's memory may go, but it is not settled before the new one is.
+   * `index` starts.
    */
   pick(keep: (index: number, at: number) => boolean): Batch {
     const picked = new Batch(this.bucket, this.budget);
@@ -174,12 +172,15 @@ export class Batch {
       }
       at = end;
     }
-    this.#picked++;
-    picked.#origin = this;
     picked.#draw = this.draw;
     picked.#places = places;
     picked.wantsOutcomes = this.wantsOutcomes;
     return picked;
+  }
+
+  /** It wants outcomes, and its frames were elsewhere in the batch that they came in. */
+  get isPicked(): boolean {
+    return this.#places !== undefined;
   }
 
   /** Of a batch that wants outcomes: the index of frame `index` in the batch that it was first picked from. */
@@ -188,8 +189,8 @@ export class Batch {
   }
 
   /**
-   * The same frames for one destination, to be held, released and settled on its own: no copy. This one's
-   * memory stays until the share has been released, and it is not settled before the share is.
+   * The same frames for one destination, to be held and released on its own: no copy. This one's memory stays
+   * until the share has been released.
    * @param isReported what becomes of its frames there is what their connections hear
    */
   share(isReported = false): Batch {
@@ -197,8 +198,6 @@ export class Batch {
     if (isReported) [share.#origins, share.#originsLength] = [this.#origins, this.#originsLength];
     share.#places = this.#places;
     share.wantsOutcomes = this.wantsOutcomes;
-    this.#picked++;
-    share.#origin = this;
     return share;
   }
 
@@ -218,7 +217,6 @@ export class Batch {
     if (this.#holders < 0) throw new Error(`batch of ${this.bucket} released more often than retained`);
     this.#giveBack();
     this.bytes = NOTHING;
-    this.#settleIfDone();
   }
 
   /**
@@ -251,41 +249,5 @@ export class Batch {
       this.bytes.subarray(0, Math.min(this.length, DRAWN_BYTES)),
       this.firstArrivalMs >>> 0,
     ));
-  }
-
-  /**
-   * A share, or what was picked from one in its place, that its holder releases unused: it is not settled,
-   * and the frames are still to be delivered.
-   */
-  giveUp(): void {
-    this.#isGivenUp = true;
-    if (this.#origin?.isShare === true) this.#origin.#isGivenUp = true;
-    this.release();
-  }
-
-  get isGivenUp(): boolean {
-    return this.#isGivenUp;
-  }
-
-  /** All frames of another batch, for one destination: see `share`. */
-  private get isShare(): boolean {
-    return this.#shares !== undefined;
-  }
-
-  /**
-   * Called once, when the last holder has let go of this batch and of every batch picked from it: all frames
-   * are settled.
-   */
-  onSettled(run: () => void): void {
-    this.#whenSettled = run;
-  }
-
-  #settleIfDone(): void {
-    if (this.#holders > 0 || this.#picked > 0) return;
-    this.#whenSettled?.();
-    const origin = this.#origin;
-    if (origin === undefined) return;
-    origin.#picked--;
-    origin.#settleIfDone();
   }
 }

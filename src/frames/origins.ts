@@ -77,10 +77,6 @@ export class Fates {
     this.onChange();
   }
 
-  comeAgain(fate: Fate, frames: number): void {
-    this.counts[fate] -= frames;
-  }
-
   ended(fate: Fate, frames: number, reason: string | undefined): void {
     this.counts[fate] += frames;
     if (reason === undefined || (fate !== 'rejected' && fate !== 'discarded')) return;
@@ -124,11 +120,6 @@ export class Origins {
       if (id === UNKNOWN) this.#unknown++;
       else this.#open.get(id)?.ended(fate, count, reason);
     }
-  }
-
-  /** Frames that had ended so will come again, and may end otherwise. */
-  comeAgain(frames: FramesByOrigin | undefined, fate: Fate): void {
-    for (const [id, count] of frames ?? []) this.#open.get(id)?.comeAgain(fate, count);
   }
 
   /** Rejected frames of theirs wait to be kept. */

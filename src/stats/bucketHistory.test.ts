@@ -4,10 +4,10 @@ import { describe, expect, test } from 'vitest';
 import type { BucketLook } from '../buckets/bucketRecord.js';
 import { Looks } from './bucketHistory.js';
 import { type Account, newAccount } from '../streams/account.js';
-import { StreamWatch } from '../streams/streamStats.js';
+import { StreamStats } from '../streams/streamStats.js';
 
 function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
-  const watch = new StreamWatch(() => 0);
+  const watch = new StreamStats(() => 0);
   watch.enter('error', 'the folder is gone');
   return {
     name,

@@ -44,6 +44,13 @@ export class StopDeadline {
     this.#timer = this.#clock.after(this.#lastResortMs ?? LAST_RESORT_MS, this.#onReached);
   }
 
+  /** `none`: no more. */
+  watch(whose: 'primary' | 'backup' | 'none'): void {
+    if (whose === 'primary') this.watchPrimary();
+    else if (whose === 'backup') this.watchBackup();
+    else this.cancel();
+  }
+
   cancel(): void {
     this.#timer?.cancel();
   }

@@ -31,7 +31,7 @@ test('its frames go to the backup, others to the primary; once back, the backup 
     ['0:a', '0:b', '0:c'],
     ['1:a', '1:b'],
   ]);
-  expect([bench.actor.mode, bench.watch.mode, bench.watch.lastProblem?.text]).toEqual([
+  expect([bench.actor.mode, bench.stats.mode, bench.stats.lastProblem?.text]).toEqual([
     'backup',
     'backup',
     'lanes 1 are away',
@@ -151,10 +151,10 @@ test('of how many batches frames wait for what is away is told, when no backup t
     bench.tell(`0:${i}`, `1:${i}`);
     await deliver(bench);
   }
-  expect(bench.aside).toEqual([1, 2, 3]);
+  expect(bench.source.asides).toEqual([1, 2, 3]);
   await comeBack(bench, 1_000);
   await deliver(bench);
-  expect(bench.aside).toEqual([1, 2, 3, 0]);
+  expect(bench.source.asides).toEqual([1, 2, 3, 0]);
 });
 
 test('a slow backup: no more of them are held than it can soon take', async () => {
@@ -183,7 +183,7 @@ test("a previous run's backup: the others get theirs, its frames stay, and go fi
     ['0:a', '2:a', '0:b'],
     ['1:a', '1:b', '1:c'],
   ]);
-  expect([bench.actor.mode, bench.watch.lastProblem?.text]).toEqual(['backup', 'lanes 1 are away']);
+  expect([bench.actor.mode, bench.stats.lastProblem?.text]).toEqual(['backup', 'lanes 1 are away']);
   // On to the primary at once, not by way of the backup.
   bench.tell('2:b', '1:d');
   await deliver(bench);

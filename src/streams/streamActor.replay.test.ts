@@ -161,53 +161,51 @@ test('a replay that fails again and again for one reason is logged once, until s
 describe('StreamActor: giving back', () => {
   test('in error mode what only waits is given back from the end, and asked for when it can be written', async () => {
     const bench = await Bench.opened();
-    const batches = ['a', 'b', 'c'].map((text) => bench.tellShare(text));
+    for (const text of ['a', 'b', 'c']) bench.tell(text);
     bench.primary.fail();
     await turn();
     bench.backup.fail();
     await turn();
     expect(bench.actor.mode).toBe('error');
-    const readyBefore = bench.ready;
+    const readyBefore = bench.source.readies;
     bench.ref.tell({ kind: 'giveBack' });
-    expect(bench.gaveBack).toEqual(['c', 'b', 'a']);
+    expect(bench.source.returnedBatches).toEqual(['c', 'b', 'a']);
     expect(bench.account).toEqual(newAccount());
-    expect(bench.ready).toBe(readyBefore);
+    expect(bench.source.readies).toBe(readyBefore);
     await bench.advance(1_000);
     bench.primary.answerProbe();
     await turn();
-    expect(bench.ready).toBe(readyBefore + 1);
-    for (const batch of batches) batch.release();
+    expect(bench.source.readies).toBe(readyBefore + 1);
     expect(bench.budget.heldBytes).toBe(0);
   });
 
   test('says that it is stuck when it comes to be, and of each batch that comes then', async () => {
     const bench = await Bench.opened();
-    const batches = [bench.tellShare('a')];
+    bench.tell('a');
     bench.primary.fail();
     await turn();
-    expect(bench.stuck).toBe(0);
+    expect(bench.source.stucks).toBe(0);
     bench.backup.fail();
     await turn();
-    expect([bench.actor.mode, bench.stuck]).toEqual(['error', 1]);
-    batches.push(bench.tellShare('b'));
-    expect(bench.stuck).toBe(2);
+    expect([bench.actor.mode, bench.source.stucks]).toEqual(['error', 1]);
+    bench.tell('b');
+    expect(bench.source.stucks).toBe(2);
     bench.ref.tell({ kind: 'giveBack' });
-    expect(bench.gaveBack).toEqual(['b', 'a']);
-    for (const batch of batches) batch.release();
+    expect(bench.source.returnedBatches).toEqual(['b', 'a']);
   });
 
   test('a batch of which a part is delivered is not given back', async () => {
     const bench = await Bench.opened();
-    const batches = [bench.tellShare('a', 'b'), bench.tellShare('c')];
+    bench.tell('a', 'b');
+    bench.tell('c');
     bench.primary.deliver(undefined, 1);
     bench.primary.fail();
     await turn();
     bench.backup.fail();
     await turn();
     bench.ref.tell({ kind: 'giveBack' });
-    expect(bench.gaveBack).toEqual(['c']);
+    expect(bench.source.returnedBatches).toEqual(['c']);
     expect(bench.account).toMatchObject({ received: 2, delivered: 1, queued: 1 });
-    for (const batch of batches) batch.release();
     await bench.stop();
     for (let i = 0; i < 25; i++) await bench.advance(1_000);
     expect(bench.leftOver).toEqual(['b']);
@@ -215,17 +213,16 @@ describe('StreamActor: giving back', () => {
 
   test('while batches are written, or will soon be, none is given back', async () => {
     const bench = await Bench.opened();
-    const batch = bench.tellShare('a');
+    bench.tell('a');
     bench.ref.tell({ kind: 'giveBack' });
     bench.primary.fail();
     bench.ref.tell({ kind: 'giveBack' });
     await turn();
     expect(bench.actor.mode).toBe('backup');
     bench.ref.tell({ kind: 'giveBack' });
-    expect(bench.gaveBack).toEqual([]);
+    expect(bench.source.returnedBatches).toEqual([]);
     bench.backup.deliver();
     await turn();
-    batch.release();
     expect(bench.settled).toEqual(['a']);
   });
 });

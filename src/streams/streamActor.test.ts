@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../support/fakeClock.js';
+import { FakeSource } from '../../support/fakeSource.js';
 import { FakeStream } from '../../support/fakeStream.js';
 import { framesOf, messagesIn } from '../../support/frames.js';
 import { ActorSystem } from '../actors/system.js';
@@ -15,7 +16,7 @@ import { type Account, newAccount } from './account.js';
 import { StreamActor } from './streamActor.js';
 import type { StreamMessage } from './streamMessage.js';
 import type { LeftOverEnd, StreamActorOptions } from './streamOptions.js';
-import { StreamWatch } from './streamStats.js';
+import { StreamStats } from './streamStats.js';
 
 interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {
   readonly depth?: number;
@@ -35,15 +36,13 @@ class Bench {
   readonly ends: string[] = [];
   readonly leftOver: string[] = [];
   readonly reasons: string[] = [];
-  readonly settled: string[] = [];
   readonly account: Account = newAccount();
-  readonly watch = new StreamWatch(() => 0);
+  readonly stats = new StreamStats(() => 0);
   readonly primary: FakeStream;
   readonly backup: FakeStream | undefined;
   readonly ref: ActorRef<StreamMessage>;
   stopAtMs = Infinity;
-  hasGivenBack = false;
-  #givenBack: string[][] = [];
+  readonly source: FakeSource;
   /** The living one: a failed one is replaced. */
   actor!: StreamActor;
 
@@ -60,6 +59,10 @@ class Bench {
     origin = NOBODY,
   }: Choice = {}) {
     this.#origin = origin;
+    this.source = new FakeSource(
+      (message) => this.ref.tell(message),
+      (messages) => this.#shareOf(messages),
+    );
     const onEnd = (place: string) => (text: string, end: string) =>
       void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
     this.primary = new FakeStream(depth, onEnd('primary'));
@@ -82,9 +85,9 @@ class Bench {
         return Promise.resolve(leftOverEnd);
       },
       origins,
-      onReady: () => this.#askAgain(),
+      source: this.source,
       account: this.account,
-      watch: this.watch,
+      stats: this.stats,
     };
     const log = new Log('INFO', (line) => this.lines.push(line));
     this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
@@ -99,37 +102,28 @@ class Bench {
     return bench;
   }
 
-  /**
-   * As the backlog does: shares, which may be given back, and then come again in their order once the stream
-   * asks.
-   */
   tell(...messages: string[]): void {
-    if (this.#givenBack.length > 0) return void this.#givenBack.push(messages);
+    this.source.give(...messages);
+  }
+
+  /** As the backlog does. */
+  #shareOf(messages: readonly string[]): Batch {
     const batch = new Batch('orders', this.budget);
     const frames = framesOf('orders', messages);
     batch.origin = this.#origin;
     batch.append(frames, 0, frames.length, messages.length, 0);
     const share = batch.share(true);
     batch.release();
-    share.onSettled(() => {
-      if (!share.isGivenUp) return void this.settled.push(messages.join());
-      this.hasGivenBack = true;
-      this.#givenBack.unshift(messages);
-    });
-    this.ref.tell({ kind: 'batch', batch: share });
+    return share;
+  }
+
+  get settled(): readonly string[] {
+    return this.source.settledBatches;
   }
 
   /** The backlog has them, and the stream has not. */
   get givenBack(): readonly string[] {
-    return this.#givenBack.flat();
-  }
-
-  get givenBackBatches(): readonly string[] {
-    return this.#givenBack.map((messages) => messages.join());
-  }
-
-  #askAgain(): void {
-    for (const messages of this.#givenBack.splice(0)) this.tell(...messages);
+    return this.source.waiting.flat();
   }
 
   stop(inMs = 20_000): void {
@@ -496,7 +490,7 @@ describe("StreamActor: rejected frames that can't be kept", () => {
     bench.primary.fail("frames must be rejected and can't be kept: no room", 'REJECTED');
     await turn();
     bench.tell('b');
-    expect([bench.actor.mode, bench.watch.lastProblem?.text]).toEqual([
+    expect([bench.actor.mode, bench.stats.lastProblem?.text]).toEqual([
       'error',
       "frames must be rejected and can't be kept: no room",
     ]);
@@ -980,9 +974,15 @@ describe('StreamActor: any history', () => {
     // In their order; one of which nothing was kept may have been settled between them.
     expect(bench.givenBack).toEqual(sent.filter((text) => away.has(text)));
     const told = sent.filter((text) => !away.has(text));
-    checkEnds(bench, told, slice === 1 ? () => true : (i) => (bench.hasGivenBack ? undefined : kept[i]!));
+    checkEnds(
+      bench,
+      told,
+      slice === 1 ? () => true : (i) => (bench.source.returnedBatches.length > 0 ? undefined : kept[i]!),
+    );
     expect(bench.account.slicedOut).toBe(told.length - bench.ends.length);
-    expect([...bench.settled, ...bench.givenBackBatches].sort()).toEqual([...batches].sort());
+    expect([...bench.settled, ...bench.source.waiting.map((messages) => messages.join())].sort()).toEqual(
+      [...batches].sort(),
+    );
   }
 
   function take(bench: Bench, now: Step, sent: string[], batches: string[]): void {

@@ -15,7 +15,7 @@ import { Sender } from './kafka/sender.js';
 import type { KafkaSettings } from '../config/kafka/settings.js';
 import type { Stream } from './stream.js';
 import type { RejectedFrames } from '../losses/rejection.js';
-import type { StreamWatch } from './streamStats.js';
+import type { StreamStats } from './streamStats.js';
 
 export interface StreamPlace {
   /** The bucket's name. */
@@ -28,7 +28,7 @@ export interface StreamPlace {
   /** Of a backup that a replay will send: see FileStreamOptions. */
   readonly onFound?: (frames: number) => void;
   /** Of a Kafka stream: see KafkaStreamOptions. */
-  readonly watch?: StreamWatch;
+  readonly watch?: StreamStats;
 }
 
 export interface StreamMakerParts {

@@ -1,31 +1,24 @@
-// What a stream actor is told.
+// What a stream actor is told. What comes from its own streams is an event, as it is (streamEvent.ts).
 import type { Batch } from '../frames/batch.js';
-import type { Target, Write } from './outstanding.js';
-import type { DeliveryError, Settled, Stream } from './stream.js';
-import type { Waiting } from './waiting.js';
+import type { StreamEvent } from './streamEvent.js';
+import type { StreamActorOptions } from './streamOptions.js';
+import type { Begun } from './waiting.js';
 
 export type StreamMessage =
-  /** A share: the actor releases it once it is settled here. */
-  | { readonly kind: 'batch'; readonly batch: Batch }
-  /** What a failed predecessor held, counted already. */
-  | { readonly kind: 'inherit'; readonly waiting: readonly Waiting[] }
-  | { readonly kind: 'opened'; readonly problem: string | undefined }
-  | { readonly kind: 'written'; readonly write: Write; readonly outcome: Settled | DeliveryError }
-  | { readonly kind: 'retry' }
-  | { readonly kind: 'probed'; readonly target: Target; readonly problem: string | undefined }
-  /** A run of the replay has ended. */
-  | { readonly kind: 'replayed'; readonly problem: string | undefined }
-  /** Memory is short: what only waits here is wanted back. */
-  | { readonly kind: 'giveBack' }
-  | { readonly kind: 'deadline' }
   /**
-   * The primary has had its time, though more is to come: all goes to the backup from now on, or is left
-   * over.
+   * A share, or what is left of one, which has begun: the actor lets go of it once it is settled here, and
+   * says so to its source.
    */
-  | { readonly kind: 'giveUpPrimary' }
+  | { readonly kind: 'batch'; readonly batch: Batch; readonly begun?: Begun }
   /**
-   * The parts of the actor with this primary were changed: it ends them within this time, and a successor
-   * goes on with what is not settled.
+   * Other parts take the place of its own: what is outstanding has this time to end, and all else goes back
+   * to the source, which feeds the new ones. `onTaken` is called once they are in force.
    */
-  | { readonly kind: 'retire'; readonly primary: Stream; readonly withinMs: number }
-  | { readonly kind: 'retired' };
+  | {
+      readonly kind: 'configure';
+      readonly options: StreamActorOptions;
+      readonly withinMs: number;
+      readonly onTaken: () => void;
+    }
+  /** Memory is short: what only waits here is wanted back (`giveBack`); the primary has had its time. */
+  | Exclude<StreamEvent, { readonly kind: 'batch' | 'change' | 'abandon' }>;

@@ -3,7 +3,8 @@ import type { Batch } from '../frames/batch.js';
 import type { Origins } from '../frames/origins.js';
 import type { Account } from './account.js';
 import type { BackupReplay, Stream } from './stream.js';
-import type { StreamWatch } from './streamStats.js';
+import type { StreamStats } from './streamStats.js';
+import type { BatchSource } from './waiting.js';
 
 /** `queued`: in the spool, for the next run. `discarded`: nothing keeps it. */
 export type LeftOverEnd = 'queued' | 'rejected' | 'discarded';
@@ -28,20 +29,13 @@ export interface StreamActorOptions {
   readonly random?: () => number;
   /**
    * Called with what could be delivered nowhere when the time to stop was over. The batch is held until it is
-   * known where it stays.
+   * known where it stays. `queued` and `discarded` are not settled.
    */
   readonly onLeftOver: (batch: Batch, reason: string) => Promise<LeftOverEnd>;
   /** To be told what becomes of frames that the primary does not deliver. */
   readonly origins?: Origins | undefined;
-  /** It has use for batches again, after it gave some back. */
-  readonly onReady?: () => void;
-  /** It can't write what it holds, and would give it back. */
-  readonly onStuck?: () => void;
-  /**
-   * Of so many batches frames wait for a part of the primary that is away, and for nothing else: the other
-   * parts have use for more.
-   */
-  readonly onAside?: (batches: number) => void;
+  /** Where its batches come from. */
+  readonly source: BatchSource;
   readonly account: Account;
-  readonly watch: StreamWatch;
+  readonly stats: StreamStats;
 }

@@ -14,7 +14,7 @@ import type { StreamMaker } from './streamFactory.js';
 import type { BackupReplay, Stream } from './stream.js';
 import type { RejectedFrames } from '../losses/rejection.js';
 import { FileStream } from './file/fileStream.js';
-import type { StreamWatch } from './streamStats.js';
+import type { StreamStats } from './streamStats.js';
 
 export interface StreamParts {
   readonly primary: Stream;
@@ -42,7 +42,7 @@ export interface StreamPartsOptions {
   readonly ledger: Pick<BackupLedger, 'found'>;
   /** When the daemon's life began, ms since the epoch. */
   readonly startedAtMs: number;
-  readonly watch: StreamWatch;
+  readonly watch: StreamStats;
   readonly log: Log;
 }
 

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { StreamWatch } from './streamStats.js';
+import { StreamStats } from './streamStats.js';
 
 test('the time in each mode, and how often it left normal', () => {
   let nowMs = 1_000;
-  const watch = new StreamWatch(() => nowMs);
+  const watch = new StreamStats(() => nowMs);
   nowMs += 10;
   watch.enter('backup', 'Kafka is away');
   nowMs += 20;
@@ -26,7 +26,7 @@ test('the time in each mode, and how often it left normal', () => {
 });
 
 test('batches, frames and bytes by where they were written, and those that failed', () => {
-  const watch = new StreamWatch(() => 7);
+  const watch = new StreamStats(() => 7);
   watch.wrote('primary', { frames: 2, bytes: 20 });
   watch.failed('primary', { frames: 1, bytes: 10 }, 'away');
   watch.wrote('backup', { frames: 3, bytes: 30 });
@@ -44,7 +44,7 @@ test('batches, frames and bytes by where they were written, and those that faile
 
 test('of a stream that has ended no time goes by in any mode, until it lives again', () => {
   let nowMs = 0;
-  const watch = new StreamWatch(() => nowMs);
+  const watch = new StreamStats(() => nowMs);
   watch.enter('error', 'the disk is full');
   nowMs = 10;
   watch.end();

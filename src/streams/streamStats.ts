@@ -25,7 +25,7 @@ export interface Written {
 
 export type Amount = Readonly<Pick<Written, 'frames' | 'bytes'>>;
 
-export class StreamWatch {
+export class StreamStats {
   #mode: StreamMode = 'normal';
   #sinceMs: number;
   readonly #now: () => number;

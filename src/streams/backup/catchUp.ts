@@ -7,6 +7,7 @@ import type { BackupReplay } from '../stream.js';
 import { messageOf } from '../../errors.js';
 import { plural } from '../../plural.js';
 
+/** `none`: it is not sent. */
 export type CatchUpPhase = 'none' | 'sending' | 'resting' | 'last';
 
 export interface CatchUpParts {
@@ -25,16 +26,11 @@ const NEAR_END_BYTES = 2 * 1024 * 1024;
 
 export class CatchUp {
   readonly #parts: CatchUpParts;
-  #phase: CatchUpPhase = 'none';
   /** What the log has said last of a replay that does not go on. */
   #notSent: { readonly problem: string; readonly leftFrames: number } | undefined;
 
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
-  }
-
-  get phase(): CatchUpPhase {
-    return this.#phase;
   }
 
   /** The backup holds what the primary has not had, or it is not known yet. */
@@ -51,8 +47,8 @@ export class CatchUp {
       : "what the backup holds can't be found out yet, and it goes first";
   }
 
-  /** @param doesGrow false: nothing is written to the backup meanwhile, so all of it can be sent */
-  start(doesGrow: boolean): void {
+  /** From the oldest on. @param phase `last`: nothing is written to the backup meanwhile */
+  start(phase: 'sending' | 'last'): void {
     const { replay, log } = this.#parts;
     const { leftFrames } = replay!;
     replay!.rewind();
@@ -60,23 +56,7 @@ export class CatchUp {
       log.info(
         `the primary is back: ${leftFrames} ${plural(leftFrames, 'frame')} in the backup ${plural(leftFrames, 'is', 'are')} sent to it first`,
       );
-    this.#run(doesGrow ? 'sending' : 'last');
-  }
-
-  rest(): void {
-    this.#phase = 'resting';
-  }
-
-  /** Nothing is written to the backup any more. */
-  sendLast(): void {
-    this.#run('last');
-  }
-
-  /** Returns the phase that is over with that. */
-  end(): CatchUpPhase {
-    const ended = this.#phase;
-    this.#phase = 'none';
-    return ended;
+    this.run(phase);
   }
 
   /** Ends a run after the piece that is being sent. */
@@ -100,8 +80,7 @@ export class CatchUp {
     this.#notSent = undefined;
   }
 
-  #run(phase: 'sending' | 'last'): void {
-    this.#phase = phase;
+  run(phase: 'sending' | 'last'): void {
     const { onEnded } = this.#parts;
     this.#send(phase).then(
       () => onEnded(undefined),

@@ -13,7 +13,7 @@ import { type Account, newAccount } from '../account.js';
 import type { FileStream } from '../file/fileStream.js';
 import { Workbench, messagesIn } from '../../../support/fileWorkbench.js';
 import { DeliveryError, type Settled, type Stream } from '../stream.js';
-import { StreamWatch } from '../streamStats.js';
+import { StreamStats } from '../streamStats.js';
 import { Replay } from './replay.js';
 
 const MB = 1024 * 1024;
@@ -76,7 +76,7 @@ class Primary implements Stream {
 /** A life of the daemon: its backup, and the replay of it. */
 class Life {
   readonly account: Account = newAccount();
-  readonly watch = new StreamWatch(() => 0);
+  readonly watch = new StreamStats(() => 0);
   readonly primary = new Primary();
   readonly rejected: string[] = [];
   readonly lost: { frames: number; bytes: number; reason: string }[] = [];

@@ -11,7 +11,7 @@ import type { Log } from '../../log/log.js';
 import { type Account, move } from '../account.js';
 import { type BackupReplay, DeliveryError, type Settled, type Stream } from '../stream.js';
 import { type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
-import type { StreamWatch } from '../streamStats.js';
+import type { StreamStats } from '../streamStats.js';
 import type { ArrivalReader } from '../file/arrivalTimes.js';
 import type { FileStream } from '../file/fileStream.js';
 import type { KeptFrames } from '../file/keptFrames.js';
@@ -25,7 +25,7 @@ export interface ReplayOptions {
   readonly turns: ReadTurns;
   readonly rejected: RejectedFrames;
   readonly account: Account;
-  readonly watch: StreamWatch;
+  readonly watch: StreamStats;
   /** Frames that could not be read any more. */
   readonly onLost: (lost: {
     readonly frames: number;

@@ -2,12 +2,12 @@
 // more often, and once that a topic refuses the time of its frames. The counts have each of them.
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log/log.js';
-import type { StreamWatch } from '../streamStats.js';
+import type { StreamStats } from '../streamStats.js';
 
 export interface DeliveryNotesOptions {
   readonly topic: string;
   readonly messageTimeoutMs: number;
-  readonly watch: Pick<StreamWatch, 'retried' | 'retimed'> | undefined;
+  readonly watch: Pick<StreamStats, 'retried' | 'retimed'> | undefined;
   readonly log: Log;
   readonly clock: Clock;
 }

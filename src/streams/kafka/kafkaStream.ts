@@ -9,7 +9,7 @@ import type { Log } from '../../log/log.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import type { Settled, Stream } from '../stream.js';
 import { type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
-import type { StreamWatch } from '../streamStats.js';
+import type { StreamStats } from '../streamStats.js';
 import { AdaptiveCompression } from './adaptiveCompression.js';
 import { assign, keylessPartition } from './assignment.js';
 import { AwayPartitions } from './awayPartitions.js';
@@ -51,7 +51,7 @@ export interface KafkaStreamOptions {
    * Told of each record batch, or question for the topic, that is tried again, and of frames with the time of
    * sending.
    */
-  readonly watch?: Pick<StreamWatch, 'retried' | 'retimed'> | undefined;
+  readonly watch?: Pick<StreamStats, 'retried' | 'retimed'> | undefined;
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
   /** For compressing on libuv's threads; shared by all streams. */

@@ -1,8 +1,9 @@
-// The actor whose parts change while it works: its successor has everything that was not settled, in order;
-// and one that is taken out.
+// The actor whose streams change while it works: what is not settled goes back to where it came from, and the
+// new streams are fed from there, in order; and one that is taken out.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../support/fakeClock.js';
+import { FakeSource } from '../../support/fakeSource.js';
 import { FakeStream } from '../../support/fakeStream.js';
 import { batchOf, messagesIn } from '../../support/frames.js';
 import type { ActorRef } from '../actors/actor.js';
@@ -12,7 +13,8 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type Account, newAccount } from './account.js';
 import { StreamActor } from './streamActor.js';
 import type { StreamMessage } from './streamMessage.js';
-import { StreamWatch } from './streamStats.js';
+import type { StreamActorOptions } from './streamOptions.js';
+import { StreamStats } from './streamStats.js';
 
 const WITHIN_MS = 5_000;
 
@@ -23,45 +25,58 @@ class Bench {
   /** Every end of a frame, in order: where, and which. */
   readonly ends: string[] = [];
   readonly reasons: string[] = [];
-  readonly settled: string[] = [];
   readonly account: Account = newAccount();
-  readonly watch = new StreamWatch(() => 0);
-  /** Of each actor that there was, the last one's last. */
+  readonly stats = new StreamStats(() => 0);
+  /** Those that there were, the present ones last. */
   readonly primaries: FakeStream[] = [];
   readonly backups: FakeStream[] = [];
   readonly ref: ActorRef<StreamMessage>;
   stopAtMs = Infinity;
-  /** What a new actor has to wait for. */
+  readonly source = new FakeSource(
+    (message) => this.ref.tell(message),
+    (messages) => batchOf('orders', messages, this.budget),
+  );
+  readonly #newStreams: () => void;
+  /** How often other streams have come. */
+  taken = 0;
+  /** What new streams have to wait for. */
   gate: Promise<void> = Promise.resolve();
 
   constructor({ depth = 4, hasBackup = true } = {}) {
     const onEnd = (place: string) => (text: string, end: string) =>
       void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
+    this.#newStreams = () => {
+      this.primaries.push(new FakeStream(depth, onEnd('primary')));
+      if (hasBackup) this.backups.push(new FakeStream(depth, onEnd('backup')));
+    };
     const log = new Log('INFO', (line) => this.lines.push(line));
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>('stream', (context) => {
-      const primary = new FakeStream(depth, onEnd('primary'));
-      const backup = hasBackup ? new FakeStream(depth, onEnd('backup')) : undefined;
-      this.primaries.push(primary);
-      if (backup !== undefined) this.backups.push(backup);
-      const { gate } = this;
-      return new StreamActor(context, {
-        beforeOpen: () => gate,
-        primary,
-        backup,
-        slice: 1,
-        retryMs: 10_000,
-        errorRetryMs: 1_000,
-        stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
-        endReason: () => 'it was taken out',
-        onLeftOver: (batch, reason) => {
-          this.reasons.push(reason);
-          for (const text of messagesIn(batch.view())) this.ends.push(`left over ${text}`);
-          return Promise.resolve('rejected');
-        },
-        account: this.account,
-        watch: this.watch,
-      });
-    });
+    this.#newStreams();
+    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
+      'stream',
+      (context) => new StreamActor(context, this.options()),
+    );
+  }
+
+  options(): StreamActorOptions {
+    const { gate, primary, backup } = this;
+    return {
+      beforeOpen: () => gate,
+      primary,
+      backup,
+      slice: 1,
+      retryMs: 10_000,
+      errorRetryMs: 1_000,
+      stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
+      endReason: () => 'it was taken out',
+      onLeftOver: (batch, reason) => {
+        this.reasons.push(reason);
+        for (const text of messagesIn(batch.view())) this.ends.push(`left over ${text}`);
+        return Promise.resolve('rejected');
+      },
+      source: this.source,
+      account: this.account,
+      stats: this.stats,
+    };
   }
 
   static async opened(choice = {}): Promise<Bench> {
@@ -79,13 +94,25 @@ class Bench {
   }
 
   tell(...messages: string[]): void {
-    const batch = batchOf('orders', messages, this.budget);
-    batch.onSettled(() => this.settled.push(messages.join()));
-    this.ref.tell({ kind: 'batch', batch });
+    this.source.give(...messages);
   }
 
-  async retire(): Promise<void> {
-    this.ref.tell({ kind: 'retire', primary: this.primary, withinMs: WITHIN_MS });
+  get settled(): readonly string[] {
+    return this.source.settledBatches;
+  }
+
+  change(): void {
+    this.#newStreams();
+    this.ref.tell({
+      kind: 'configure',
+      options: this.options(),
+      withinMs: WITHIN_MS,
+      onTaken: () => this.taken++,
+    });
+  }
+
+  async changed(): Promise<void> {
+    this.change();
     await turn();
   }
 
@@ -108,12 +135,12 @@ class Bench {
   }
 }
 
-describe('StreamActor: retires', () => {
-  test('what is outstanding is handed to the successor, whole batches and parts, and then what waited', async () => {
+describe('StreamActor: its streams change', () => {
+  test('what is outstanding comes again to the new ones, whole batches and parts, and then what waited', async () => {
     const bench = await Bench.opened({ depth: 2 });
     for (const text of ['a', 'b', 'c', 'd']) bench.tell(`${text}1`, `${text}2`);
     bench.primary.deliver(0, 1);
-    await bench.retire();
+    await bench.changed();
     expect(bench.primaries).toHaveLength(2);
     expect(bench.primaries[0]!.closes).toEqual([WITHIN_MS]);
     expect(bench.primary.written).toEqual([['a2'], ['b1', 'b2']]);
@@ -131,30 +158,31 @@ describe('StreamActor: retires', () => {
     bench.expectClean();
   });
 
-  test('what ends while its streams are being closed is settled, and the successor begins once they are', async () => {
+  test('what ends while they are being closed is settled, and the new ones begin once they are', async () => {
     const bench = await Bench.opened();
     let close = (): void => undefined;
-    bench.primary.close = () => new Promise((resolve) => (close = resolve));
+    const old = bench.primary;
+    old.close = () => new Promise((resolve) => (close = resolve));
     bench.tell('a');
     bench.tell('b');
-    await bench.retire();
-    bench.primary.deliver(0, 1);
+    await bench.changed();
+    old.deliver(0, 1);
     await turn();
     expect(bench.account).toMatchObject({ delivered: 1, queued: 1 });
-    bench.primary.deliver();
+    old.deliver();
     await turn();
     bench.tell('c');
-    expect([bench.primaries.length, bench.primary.written]).toEqual([1, [['a'], ['b']]]);
+    expect([bench.taken, bench.source.waiting, bench.account.queued]).toEqual([0, [['c']], 0]);
     close();
     await turn();
-    expect([bench.primaries.length, bench.primary.written]).toEqual([2, [['c']]]);
+    expect([bench.taken, old.written, bench.primary.written]).toEqual([1, [['a'], ['b']], [['c']]]);
     bench.primary.deliver();
     await bench.stop();
     expect(bench.ends).toEqual(['primary a', 'primary b', 'primary c']);
     bench.expectClean();
   });
 
-  test('of mode backup: the successor begins in mode normal with what its backup had not taken', async () => {
+  test('in mode backup: it begins in mode normal with what its backup had not taken', async () => {
     const bench = await Bench.opened();
     bench.tell('a');
     bench.primary.fail();
@@ -162,8 +190,8 @@ describe('StreamActor: retires', () => {
     bench.backup!.deliver();
     bench.tell('b');
     await turn();
-    await bench.retire();
-    expect(bench.watch.mode).toBe('normal');
+    await bench.changed();
+    expect(bench.stats.mode).toBe('normal');
     bench.primary.deliver();
     await bench.stop();
     expect(bench.ends).toEqual(['backup a', 'primary b']);
@@ -174,15 +202,15 @@ describe('StreamActor: retires', () => {
     const bench = new Bench();
     await turn();
     bench.gate = new Promise(() => undefined);
-    await bench.retire();
-    expect(bench.primaries).toHaveLength(2);
+    await bench.changed();
+    expect(bench.taken).toBe(1);
     bench.tell('a');
     bench.gate = Promise.resolve();
-    await bench.retire();
-    expect(bench.primaries).toHaveLength(2);
+    await bench.changed();
+    expect(bench.taken).toBe(1);
     await bench.advance(WITHIN_MS);
     await turn();
-    expect(bench.primaries).toHaveLength(3);
+    expect(bench.taken).toBe(2);
     await turn();
     expect(bench.primary.written).toEqual([['a']]);
     bench.primary.deliver();
@@ -190,7 +218,7 @@ describe('StreamActor: retires', () => {
     bench.expectClean();
   });
 
-  test('what its predecessor had asked for is not an answer to the successor', async () => {
+  test('what was asked of the old streams is no answer of the new ones', async () => {
     const bench = await Bench.opened();
     bench.tell('a');
     bench.primary.fail();
@@ -198,7 +226,7 @@ describe('StreamActor: retires', () => {
     bench.backup!.deliver();
     await bench.advance(10_000);
     const old = bench.primary;
-    await bench.retire();
+    await bench.changed();
     bench.tell('b');
     bench.primary.fail();
     await turn();
@@ -206,27 +234,31 @@ describe('StreamActor: retires', () => {
     await turn();
     old.answerProbe();
     await turn();
-    expect(bench.watch.mode).toBe('backup');
+    expect(bench.stats.mode).toBe('backup');
     await bench.stop();
     bench.expectClean();
   });
 
-  test('told of parts that it does not have, for a failed predecessor had them, it goes on', async () => {
+  test('told of streams that it has, because it took over from an actor that failed, it goes on', async () => {
     const bench = await Bench.opened();
-    const old = bench.primary;
-    await bench.retire();
-    bench.ref.tell({ kind: 'retire', primary: old, withinMs: WITHIN_MS });
+    await bench.changed();
+    bench.ref.tell({
+      kind: 'configure',
+      options: bench.options(),
+      withinMs: WITHIN_MS,
+      onTaken: () => bench.taken++,
+    });
     await turn();
-    expect([bench.primaries.length, bench.primary.state]).toEqual([2, 'well']);
+    expect([bench.taken, bench.primaries.length, bench.primary.state]).toEqual([2, 2, 'well']);
     await bench.stop();
     bench.expectClean();
   });
 
-  test('stopped meanwhile, the successor drains', async () => {
+  test('stopped meanwhile, it drains with the new ones', async () => {
     const bench = await Bench.opened({ depth: 1 });
     bench.tell('a');
     bench.tell('b');
-    bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
+    bench.change();
     bench.stopAtMs = bench.clock.now() + 20_000;
     bench.ref.stop();
     await turn();
@@ -293,7 +325,7 @@ type Step =
   | { readonly kind: 'fail'; readonly to: 'primary' | 'backup' }
   | { readonly kind: 'probe'; readonly isBack: boolean }
   | { readonly kind: 'tick'; readonly ms: number }
-  | { readonly kind: 'retire' };
+  | { readonly kind: 'change' };
 
 const to = fc.constantFrom('primary' as const, 'backup' as const);
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -319,7 +351,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 2,
     arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(100, 1_000, 10_000) }),
   },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('retire' as const) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('change' as const) }) },
 );
 
 test('any history with changes: every frame ends once, each partition keeps its order, counts add up', async () => {
@@ -370,7 +402,7 @@ function take(bench: Bench, now: Step, sent: string[]): void {
       return bench.primary.answerProbe(now.isBack ? undefined : 'away');
     case 'tick':
       return bench.clock.advance(now.ms);
-    case 'retire':
-      return bench.ref.tell({ kind: 'retire', primary: bench.primary, withinMs: WITHIN_MS });
+    case 'change':
+      return bench.change();
   }
 }

@@ -81,7 +81,7 @@ class Model {
     const tell = (value: T | Error): void => {
       if (this.streams === streams) this.take(event(value));
     };
-    answer.then(tell, (error: Error) => tell(error));
+    answer.then(tell, (error: unknown) => tell(error as Error));
   }
 
   #run(effect: StreamEffect): void {

@@ -37,7 +37,7 @@ test('another path, another template: each is named, with what to do', () => {
   );
 });
 
-test('other settings, a backup that comes or goes, a stream that comes, goes, or is in no bucket: no restart', () => {
+test('other settings, backups and streams that come or go, a stream in no bucket: no restart', () => {
   const before = config({ a: { path: '/one' }, b: { path: '/b' }, c: undefined, d: { path: '/d' } }, [
     'a',
     'b',

@@ -295,7 +295,7 @@ describe('another backup', () => {
     buckets: [{ id: topic, streams: ['kafka'], batch: 10, batchTimeout: 20 }],
   });
 
-  test('in another place: refused, and nothing changes; what the one that is taken out holds is told, and sent when it comes back', async () => {
+  test('in another place: refused, nothing changes; taken out, what it holds is told, and sent later', async () => {
     const topic = await newTopic(bootstrap, 'reload-backups');
     const without = (address: string): object => ({
       streamsConfigs: { kafka: kafkaStream(address, HASTY) },

@@ -91,7 +91,9 @@ describe('SPOOL', () => {
     await daemon.line(/mode error: /);
     for (let from = 1000; from < count; from += 1000)
       await client.send(numberedFrames(topic, 'c', { from, count: 1000, bytes: 1000 }));
-    expect(await client.receipt()).toBe(count);
+    // What was discarded while its connection was known is not counted as safe.
+    const safe = await client.receipt();
+    expect(safe).toBeLessThanOrEqual(count);
     // Until then the oldest go; what the stream has in its hands once Kafka is back stays, and those behind
     // it would go.
     await daemon.until(
@@ -105,6 +107,7 @@ describe('SPOOL', () => {
     const { received, delivered, discarded, ...others } = daemon.accounts.get(`${topic}/kafka`)!;
     expect([received, Object.values(others)]).toEqual([count, [0, 0, 0, 0]]);
     expect(discarded).toBeGreaterThan(count / 2);
+    expect(safe).toBeGreaterThanOrEqual(delivered);
     expect(numbers).toEqual(range(count - delivered, count));
     expect(
       daemon.linesLike(

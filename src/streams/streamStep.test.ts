@@ -260,3 +260,29 @@ test('any history: each frame ends once, lanes keep their order, batches are set
     { numRuns: 1_000 },
   );
 }, 60_000);
+
+test('its streams are closed before the last write has ended: it takes its new parts once that has', () => {
+  const [state, account] = [newState(), newAccount()];
+  const budget = new MemoryBudget(64 * 1024 * 1024);
+  const facts: StreamFacts = {
+    hasBackup: false,
+    depth: { primary: 1, backup: 1 },
+    away: undefined,
+    hasReturned: false,
+    isReplayDue: false,
+    whatWasLeft: '',
+  };
+  const does = (event: StreamEvent): readonly StreamEffect['kind'][] =>
+    step(state, event, facts).map(({ kind }) => kind);
+  does({ kind: 'opened', problem: undefined });
+  does({ kind: 'batch', what: accepted(batchOf('orders', ['a'], budget), account) });
+  const write = state.writes[0]!;
+  expect(does({ kind: 'change' })).toEqual(['retry', 'closeToChange']);
+  expect(does({ kind: 'closed' })).toEqual([]);
+  expect(does({ kind: 'written', write, outcome: { delivered: 1, rejected: 0 } })).toEqual([
+    'count',
+    'settled',
+    'takeParts',
+    'ready',
+  ]);
+});

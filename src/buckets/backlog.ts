@@ -234,7 +234,9 @@ export class Backlog {
     for (const cursor of this.#cursors) cursor.giveBack();
   }
 
-  /** What no stream reads gives its memory up, when it lies on disk, or has no twin and all were told of it. */
+  /**
+   * What no stream reads gives its memory up, when it lies on disk, or has no twin and all were told of it.
+   */
   evict(): void {
     for (const entry of this.#inMemory) {
       const isRead = entry.heldBy > 0 && entry.batch?.isHeldOnce !== true;

@@ -114,7 +114,9 @@ export class LiveStream implements BucketStream {
     return { config, parts: this.#options.makeParts(config, this.#options.record, this.#log) };
   }
 
-  /** Asked for whenever an actor is made: the first one, or one after a failure, which has the newest parts. */
+  /**
+   * Asked for whenever an actor is made: the first one, or one after a failure, which has the newest parts.
+   */
   #actorOptions(): StreamActorOptions {
     this.#turn();
     return this.#optionsOf(this.#form);

@@ -22,7 +22,10 @@ export class StreamCursor {
   readonly told = new Map<Batch, Entry>();
   /** What is left of batches that it gave back after it had settled a part: held here. */
   readonly rests = new Map<Entry, Rest>();
-  /** Of those that it was told of, batches of which it has only frames left that wait for a part of its primary that is away. */
+  /**
+   * Of those that it was told of, batches of which it has only frames left that wait for a part of its
+   * primary that is away.
+   */
   aside = 0;
   /** What comes from this place on is not for it: it ends. */
   until = Infinity;

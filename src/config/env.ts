@@ -216,7 +216,10 @@ function readSocket(variables: Variables, cwd: string): Environment['socket'] {
   };
 }
 
-/** A start that finds the socket asks whether somebody listens there, and for that it must be allowed to write. */
+/**
+ * A start that finds the socket asks whether somebody listens there, and for that it must be allowed to
+ * write.
+ */
 const OWNER_WRITES = 0o200;
 
 function parseMode(text: string): number {

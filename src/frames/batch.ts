@@ -183,7 +183,9 @@ export class Batch {
     return this.#places !== undefined;
   }
 
-  /** Of a batch that wants outcomes: the index of frame `index` in the batch that it was first picked from. */
+  /**
+   * Of a batch that wants outcomes: the index of frame `index` in the batch that it was first picked from.
+   */
   placeOf(index: number): number {
     return this.#places === undefined ? index : this.#places[index]!;
   }

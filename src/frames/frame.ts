@@ -28,8 +28,8 @@ export function bodyLength(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Where the frame at `at` ends. These three are for bytes that are known to be whole frames, as in a batch; of
- * others walk.ts says what stands there. The frame reader and the encoders of record batches step by
+ * Where the frame at `at` ends. These three are for bytes that are known to be whole frames, as in a batch;
+ * of others walk.ts says what stands there. The frame reader and the encoders of record batches step by
  * themselves, because they read each word once.
  */
 export function endOfFrame(bytes: Uint8Array, at: number): number {

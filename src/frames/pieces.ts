@@ -1,13 +1,13 @@
-// The pieces of a segment: frames of one bucket and the checkpoint behind them. The rule of damage, beside that
-// of walk.ts:
+// The pieces of a segment: frames of one bucket and the checkpoint behind them. The rule of damage, beside
+// that of walk.ts:
 //
 //   A piece is as it was written when its frames are whole and of one bucket, and its checkpoint's count and
 //   checksum fit. Otherwise it is damaged, from its start to where the next whole piece starts (of the bucket that
 //   the segment's first whole piece has), or else to where the last checkpoint ends. What is behind the last
 //   checkpoint is torn: nobody was told that it is safe.
 //
-// A length may be what is damaged, so checkpoints are looked for byte by byte. Frames are looked into, so that a
-// message, which may hold anything, is not taken for a piece of a segment of another bucket.
+// A length may be what is damaged, so checkpoints are looked for byte by byte. Frames are looked into, so
+// that a message, which may hold anything, is not taken for a piece of a segment of another bucket.
 import { crc32c } from '@node-rs/crc32';
 import {
   CHECKPOINT_BYTES,

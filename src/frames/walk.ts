@@ -1,5 +1,5 @@
-// The one walker of frames that lie in files (a stream's, a backup's, a segment of the spool, any .bckstm file),
-// and the one rule of damage. What stands at a place of a file is one of these:
+// The one walker of frames that lie in files (a stream's, a backup's, a segment of the spool, any .bckstm
+// file), and the one rule of damage. What stands at a place of a file is one of these:
 //
 //   frame            it is whole and names a bucket; the next one stands behind it.
 //   bad              it is whole (its length is sane), but its inner lengths pass its end, or it names no bucket:
@@ -27,8 +27,8 @@ export interface FrameSource {
   /** What is in memory; good until the next `locate`. */
   readonly bytes: Buffer;
   /**
-   * Where in `bytes` the byte at `offset` is. `least` bytes from there on are in memory, unless the source has
-   * fewer.
+   * Where in `bytes` the byte at `offset` is. `least` bytes from there on are in memory, unless the source
+   * has fewer.
    */
   locate(offset: number, least: number): number;
 }

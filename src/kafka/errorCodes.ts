@@ -7,7 +7,8 @@
  * `retry`: the same bytes, as soon as the leader has been looked up.
  * `retryLater`: the same bytes, after the longest wait.
  * `waitForTopic`: retried too, but the error concerns the topic as a whole: somebody must change it.
- * `split`: some frame can never be delivered. Halves are sent, until what is refused is one frame: it is rejected.
+ * `split`: some frame can never be delivered. Halves are sent, until what is refused is one frame: it is
+ *   rejected.
  */
 export type ErrorAction = 'delivered' | 'retry' | 'retryLater' | 'waitForTopic' | 'split';
 

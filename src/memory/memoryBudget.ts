@@ -25,8 +25,7 @@ export class MemoryBudget {
 
   /**
    * @param limitBytes MAXMEMORY. A quarter is kept for encoded requests, so that what is held can always be
-   * sent, and an eighth for buffers
-   *   of sizes that nobody asks for just now.
+   * sent, and an eighth for buffers of sizes that nobody asks for just now.
    * @param now milliseconds that never go back, for the time that sockets were not read
    */
   constructor(

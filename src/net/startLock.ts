@@ -11,7 +11,10 @@ export type Unlock = () => void;
 /** A starter holds the lock for milliseconds; one older than this is of a starter that died. */
 const STALE_MS = 10_000;
 const TAKEN: ReadonlySet<string | undefined> = new Set(['EEXIST', 'ENOTEMPTY']);
-/** Another user's lock in a folder like /tmp, and a file in the lock's place; also what a folder says that is none. */
+/**
+ * Another user's lock in a folder like /tmp, and a file in the lock's place; also what a folder says that is
+ * none.
+ */
 const TAKEN_IF_THERE: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTDIR']);
 
 /**

@@ -1,8 +1,8 @@
-// The segment of a batch: a file on disk that grows with it, one write for all that came since the last one, a
-// checkpoint behind each. What is below `safeBytes` outlives a crash of the process, and with a sync a crash
-// of the machine. It stays so whatever the disk does: after a failure all goes to a new file, and the old one
-// is kept until the new one has as much. A segment is not written before the bucket's last one is, so that a
-// crash costs the end of what came and never its middle.
+// The segment of a batch: a file on disk that grows with it, one write for all that came since the last one,
+// a checkpoint behind each. What is below `safeBytes` outlives a crash of the process, and with a sync a
+// crash of the machine. It stays so whatever the disk does: after a failure all goes to a new file, and the
+// old one is kept until the new one has as much. A segment is not written before the bucket's last one is, so
+// that a crash costs the end of what came and never its middle.
 import type { Clock, Timer } from '../clock.js';
 import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';

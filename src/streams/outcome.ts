@@ -12,8 +12,8 @@ export type RejectCode = (typeof REJECT_CODES)[number];
 
 export type FrameOutcome =
   /**
-   * The primary has them. From Kafka: frame `first + i` of the range has the offset `baseOffset + i`; undefined
-   * where that is not known (acks=0, files).
+   * The primary has them. From Kafka: frame `first + i` of the range has the offset `baseOffset + i`;
+   * undefined where that is not known (acks=0, files).
    */
   | {
       readonly kind: 'delivered';
@@ -34,7 +34,10 @@ export interface SettledRange {
   /** The first frame's index: in the batch, or in `indexes` when it is there. */
   readonly first: number;
   readonly frames: number;
-  /** The frames' indexes in the batch when they are scattered: `indexes[first]` … `indexes[first + frames - 1]`. */
+  /**
+   * The frames' indexes in the batch when they are scattered:
+   * `indexes[first]` … `indexes[first + frames - 1]`.
+   */
   readonly indexes?: Uint32Array | undefined;
   readonly outcome: FrameOutcome;
 }

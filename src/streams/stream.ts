@@ -1,5 +1,5 @@
-// The contract of a stream: where batches end. Kafka and files keep it, and support/streamContract.ts holds each of
-// them to it.
+// The contract of a stream: where batches end. Kafka and files keep it, and support/streamContract.ts holds
+// each of them to it.
 import type { Batch } from '../frames/batch.js';
 import type { SettledRange } from './outcome.js';
 

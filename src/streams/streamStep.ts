@@ -1,6 +1,6 @@
 // What a stream actor does about each thing that happens: (state, event, what is so outside) → effects, and
-// the state changed in place, because a queue of thousands is not copied for a batch. It touches nothing else,
-// and asks nothing twice: the same history gives the same effects.
+// the state changed in place, because a queue of thousands is not copied for a batch. It touches nothing
+// else, and asks nothing twice: the same history gives the same effects.
 import type { StreamEffect, StreamEvent } from './streamEvent.js';
 import {
   BEGINS_ANEW,

@@ -31,7 +31,9 @@ export interface Waiting extends Begun {
 
 /** Where a stream's batches come from, and where they go back to: its bucket's backlog. */
 export interface BatchSource {
-  /** All of it is settled. The ranges of a batch that wants outcomes; their indexes are those of `placeOf`. */
+  /**
+   * All of it is settled. The ranges of a batch that wants outcomes; their indexes are those of `placeOf`.
+   */
   settled(batch: Batch, ranges: readonly SettledRange[] | undefined): void;
   /**
    * It has not ended here, and is given again once the stream is ready: the whole of it, or its `rest`, which

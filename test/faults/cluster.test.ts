@@ -129,7 +129,8 @@ describe('three brokers', () => {
       const inFlight = kills * WINDOW * BATCH;
       await stage.close({
         runs: kills,
-        // Without a backup what waits is in the spool alone, with all that came behind it: docs/reliability.md.
+        // Without a backup what waits is in the spool alone, with all that came behind it:
+        // docs/reliability.md.
         duplicatesAtMost: arrangement === 'spool' ? Infinity : inFlight,
         keylessDisorderedAtMost: inFlight,
       });

@@ -100,7 +100,8 @@ describe('a network', () => {
       proxy().heal();
       const resets = proxy().connections - before;
       await recovers(stage);
-      // A partition that is reset again and again goes away alone: docs/reliability.md, "outside the promise".
+      // A partition that is reset again and again goes away alone: docs/reliability.md, "outside the
+      // promise".
       await stage.close({ runs: resets, keylessDisorderedAtMost: resets * 2 * PARTITIONS * BATCH });
     },
   );

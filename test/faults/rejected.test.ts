@@ -1,5 +1,6 @@
-// Rejected frames are kept in REJECTED and nowhere else: it is full, or `kahe replay` moves what it holds, and who does the moving is killed. What
-// a receipt confirmed, and what was once in a file, is delivered or in a file.
+// Rejected frames are kept in REJECTED and nowhere else: it is full, or `kahe replay` moves what it holds,
+// and who does the moving is killed. What a receipt confirmed, and what was once in a file, is delivered or
+// in a file.
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, inject, test } from 'vitest';

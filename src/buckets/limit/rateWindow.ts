@@ -1,6 +1,6 @@
-// At most so many frames in any `perMs` milliseconds, wherever these begin: a sliding window, in 60 steps. Not
-// fixed windows, nor a bucket of tokens: both let twice as many through where two of them meet, and what is
-// behind the limit is to be spared just that. What was counted in a step counts until the whole step is
+// At most so many frames in any `perMs` milliseconds, wherever these begin: a sliding window, in 60 steps.
+// Not fixed windows, nor a bucket of tokens: both let twice as many through where two of them meet, and what
+// is behind the limit is to be spared just that. What was counted in a step counts until the whole step is
 // `perMs` old, so room comes back up to a 60th of `perMs` later than it could.
 
 /** Steps in `perMs`. */

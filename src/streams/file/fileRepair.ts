@@ -1,6 +1,6 @@
-// A file that was open when the daemon ended: half a frame at its end is cut off, what is damaged is left as it
-// is (the rule is that of frames/walk.ts), and an empty one goes. Promise: only a file that is still ours is
-// touched, and what may be more than half a frame is kept.
+// A file that was open when the daemon ended: half a frame at its end is cut off, what is damaged is left as
+// it is (the rule is that of frames/walk.ts), and an empty one goes. Promise: only a file that is still ours
+// is touched, and what may be more than half a frame is kept.
 import { dirname, join } from 'node:path';
 import {
   CHANGE_FILE,

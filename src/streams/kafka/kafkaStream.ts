@@ -261,7 +261,8 @@ export class KafkaStream implements Stream {
   }
 
   /**
-   * Brings a queue to the node that leads it; which that is, is asked again when the last answer was doubtful.
+   * Brings a queue to the node that leads it; which that is, is asked again when the last answer was
+   * doubtful.
    */
   #offer(queue: PartitionQueue, refresh: boolean): void {
     const { cluster, sender, topic } = this.#options;

@@ -1,5 +1,5 @@
-// Asks for the partitions of a topic until they are known and one has a leader, or the time for delivering has
-// passed. One search: it ends once, or is stopped.
+// Asks for the partitions of a topic until they are known and one has a leader, or the time for delivering
+// has passed. One search: it ends once, or is stopped.
 import type { Clock, Timer } from '../../clock.js';
 import type { KafkaSettings } from '../../config/kafka/settings.js';
 import type { Cluster, TopicLayout } from '../../kafka/cluster.js';

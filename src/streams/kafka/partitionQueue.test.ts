@@ -1,5 +1,5 @@
-// One partition by itself: whose time counts, what becomes of each answer, and what is left when nothing of it
-// is sent any more. What arrives: kafkaStream.test.ts.
+// One partition by itself: whose time counts, what becomes of each answer, and what is left when nothing of
+// it is sent any more. What arrives: kafkaStream.test.ts.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../support/fakeBroker.js';
 import { batchOf } from '../../../support/frames.js';

@@ -153,9 +153,9 @@ export class PartitionQueue implements SendingQueue {
   }
 
   /**
-   * `encode` had nothing to give. For want of room nobody is held up: not the sender, for the room may be that
-   * of retries which it is still to send, and not the stream, should it fail, for the room may be that of its
-   * own partitions.
+   * `encode` had nothing to give. For want of room nobody is held up: not the sender, for the room may be
+   * that of retries which it is still to send, and not the stream, should it fail, for the room may be that
+   * of its own partitions.
    */
   unsent(): QueueAction {
     const next = this.#parts[0];

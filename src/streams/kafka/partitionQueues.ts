@@ -1,5 +1,5 @@
-// The queues of one stream's partitions, each made when its partition first gets something, with the timers of
-// their next tries.
+// The queues of one stream's partitions, each made when its partition first gets something, with the timers
+// of their next tries.
 import type { Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
 import type { KafkaSettings } from '../../config/kafka/settings.js';

@@ -56,8 +56,8 @@ function pickedFrom(batch: Batch, indexes: readonly number[]): FrameRange {
 }
 
 /**
- * as a partition queue does it: one record batch after the other until the range is empty. Memory behind each must stay
- * as it was.
+ * as a partition queue does it: one record batch after the other until the range is empty. Memory behind each
+ * must stay as it was.
  */
 function encodeAll(range: FrameRange, { maxBytes = 1_000_000, maxFrames = 10_000 } = {}): Buffer[] {
   const batches: Buffer[] = [];

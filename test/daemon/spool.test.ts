@@ -91,9 +91,14 @@ describe('SPOOL', () => {
     await daemon.line(/mode error: /);
     for (let from = 1000; from < count; from += 1000)
       await client.send(numberedFrames(topic, 'c', { from, count: 1000, bytes: 1000 }));
-    // What was discarded while its connection was known is not counted as safe.
-    const safe = await client.receipt();
-    expect(safe).toBeLessThanOrEqual(count);
+    // A batch may go while it is in memory still, when the disk is slow: then its connection is known, hears of
+    // it, and has no receipt for it. Nothing else is ever left out.
+    const receipted = await client.receipt();
+    const { frames, outcomes } = await client.report('');
+    const { safe = 0, discarded: known = 0, ...noOthers } = outcomes;
+    expect([frames, safe + known, Object.values(noOthers)]).toEqual([count, count, [0]]);
+    expect(receipted).toBeGreaterThanOrEqual(safe);
+    expect(receipted).toBeLessThanOrEqual(count);
     // Until then the oldest go; what the stream has in its hands once Kafka is back stays, and those behind
     // it would go.
     await daemon.until(
@@ -107,7 +112,7 @@ describe('SPOOL', () => {
     const { received, delivered, discarded, ...others } = daemon.accounts.get(`${topic}/kafka`)!;
     expect([received, Object.values(others)]).toEqual([count, [0, 0, 0, 0]]);
     expect(discarded).toBeGreaterThan(count / 2);
-    expect(safe).toBeGreaterThanOrEqual(delivered);
+    expect(known).toBeLessThanOrEqual(discarded);
     expect(numbers).toEqual(range(count - delivered, count));
     expect(
       daemon.linesLike(

@@ -103,6 +103,16 @@ describe('docs/protocol.md: programs', () => {
   );
 });
 
+describe('docs/operations.md: the log', () => {
+  it('has every field of a log line, and no other', () => {
+    const known = [...read('src/log/fields.ts').matchAll(/^ {2}readonly (\w+)\?:/gm)].map(([, name]) => name);
+    const log = section(read('docs/operations.md'), '## The log');
+    const listed = firstTable(log.slice(log.indexOf('| fields |'))).flatMap(([names]) => quoted(names!));
+    expect(known.length).toBeGreaterThan(20);
+    expect(listed.sort()).toEqual(known.sort());
+  });
+});
+
 describe('docs/configuration.md: environment', () => {
   const rows = firstTable(section(configuration, '## Environment')).map(([name, fallback, example]) => {
     return { name: quoted(name!)[0]!, fallback: quoted(fallback!)[0], example: quoted(example!)[0]! };

@@ -45,6 +45,13 @@ describe('Floods', () => {
     ]);
   });
 
+  test('a count has the fields of the line that it quotes', () => {
+    const bench = new Bench();
+    for (let i = 1; i <= 12; i++) bench.log.warn(`rejected: ${i} frames`, { frames: i });
+    bench.floods.flush();
+    expect(bench.entries.at(-1)).toMatchObject({ folded: 2, fields: { frames: 12 } });
+  });
+
   test('after the window all begins anew', () => {
     const bench = new Bench();
     for (let round = 0; round < 3; round++) {
@@ -88,7 +95,7 @@ describe('Floods', () => {
   test('each of 30 buckets says what befalls it; a thousand are too many', () => {
     const bench = new Bench();
     const say = (i: number): void =>
-      bench.log.at(`/bucket.b${i}/stream.kafka`).error(`mode backup: ${i} frames`);
+      bench.log.at(`/bucket.b${i}/stream.kafka`).error(`delivery stopped: ${i} frames queued`);
     for (let i = 0; i < 30; i++) say(i);
     expect(bench.entries.map(({ path }) => path)).toEqual(
       Array.from({ length: 30 }, (_, i) => `/bucket.b${i}/stream.kafka`),

@@ -72,4 +72,31 @@ describe('Log', () => {
       ['/c', '3', false, 7],
     ]);
   });
+
+  test("a line's fields are an entry's, and a text line is its text alone", () => {
+    const entries: LogEntry[] = [];
+    const write = (log: Log): void => log.warn('x', { reason: 'y', frames: 2, since: undefined });
+    write(new Log('INFO', { write: (entry) => entries.push(entry) }));
+    expect(entries[0]!.fields).toEqual({ reason: 'y', frames: 2 });
+    expect(lines('INFO', write)).toEqual(['WARN | 2024-02-03 04:05:06.007 | x\n']);
+  });
+
+  test('a field is as safe as a text, and shorter', () => {
+    const entries: LogEntry[] = [];
+    const log = new Log('INFO', { write: (entry) => entries.push(entry) });
+    log.info('x', { reason: 'a\nb\u001b[2J\u202e', file: 'x'.repeat(1e6), bucket: '\u0000'.repeat(1024) });
+    const { reason, file, bucket } = entries[0]!.fields!;
+    expect(reason).toBe('a\\x0ab\\x1b[2J\\x202e');
+    expect([file, bucket]).toEqual(['x'.repeat(1024), '\\x00'.repeat(256)].map((all) => `${all}… (cut)`));
+  });
+
+  test('below the level nothing is looked at', () => {
+    const fields = {
+      get reason(): string {
+        throw new Error('looked at');
+      },
+    };
+    expect(lines('INFO', (log) => log.debug('x', fields))).toEqual([]);
+    expect(() => lines('DEBUG', (log) => log.debug('x', fields))).toThrow('looked at');
+  });
 });

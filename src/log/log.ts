@@ -1,5 +1,7 @@
-// What all parts say through: a level, the path of who says it, a text. Promise: an event is one line,
-// whatever a client has named in it. WARN: nothing is lost. ERROR: something is, or a person is needed.
+// What all parts say through: a level, the path of the part, a text, and fields. Promise: an event is one line,
+// whatever a client has named in it. The text is complete without the fields: a person reads the text, a
+// program the fields. WARN: nothing is lost. ERROR: something is, or a person is needed.
+import type { LogFields } from './fields.js';
 
 export const LOG_LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -12,6 +14,8 @@ export interface LogEntry {
   readonly path: string;
   /** One line, without control characters; so is `path`. */
   readonly text: string;
+  /** Its strings are as safe as `text`. */
+  readonly fields?: LogFields;
   /** Must it be said although a thousand like it were said just now? */
   readonly isUnfolded: boolean;
   /** So many entries like this one are told by it: see floods.ts. */
@@ -33,6 +37,7 @@ export type LogSink = (line: string) => void;
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 /** journald cuts lines of 48 KiB in two; this is less in any format. */
 const LONGEST_TEXT = 8192;
+const LONGEST_FIELD = 1024;
 
 export class Log {
   readonly #rank: number;
@@ -62,32 +67,33 @@ export class Log {
     return new Log(this.level, this.#writer, this.path, this.now, true);
   }
 
-  trace(text: string): void {
-    this.#write('TRACE', text);
+  trace(text: string, fields?: LogFields): void {
+    this.#write('TRACE', text, fields);
   }
-  debug(text: string): void {
-    this.#write('DEBUG', text);
+  debug(text: string, fields?: LogFields): void {
+    this.#write('DEBUG', text, fields);
   }
-  info(text: string): void {
-    this.#write('INFO', text);
+  info(text: string, fields?: LogFields): void {
+    this.#write('INFO', text, fields);
   }
-  warn(text: string): void {
-    this.#write('WARN', text);
+  warn(text: string, fields?: LogFields): void {
+    this.#write('WARN', text, fields);
   }
-  error(text: string): void {
-    this.#write('ERROR', text);
+  error(text: string, fields?: LogFields): void {
+    this.#write('ERROR', text, fields);
   }
-  fatal(text: string): void {
-    this.#write('FATAL', text);
+  fatal(text: string, fields?: LogFields): void {
+    this.#write('FATAL', text, fields);
   }
 
-  #write(level: LogLevel, text: string): void {
+  #write(level: LogLevel, text: string, fields: LogFields | undefined): void {
     if (LOG_LEVELS.indexOf(level) < this.#rank) return;
     this.#writer.write({
       level,
       timeMs: this.now(),
       path: safe(this.path),
       text: safe(text),
+      ...(fields === undefined ? {} : { fields: safeFields(fields) }),
       isUnfolded: this.isUnfolded,
     });
   }
@@ -104,10 +110,18 @@ export function kahegoLines(sink: LogSink): LogWriter {
 }
 
 /** A line stays a line: what a client named can't forge another one. */
-function safe(text: string): string {
+function safe(text: string, longest = LONGEST_TEXT): string {
   const shown = text
-    .slice(0, LONGEST_TEXT)
+    .slice(0, longest)
     .replace(UNSAFE, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
-  if (text.length <= LONGEST_TEXT && shown.length <= LONGEST_TEXT) return shown;
-  return `${shown.slice(0, LONGEST_TEXT)}… (cut)`;
+  if (text.length <= longest && shown.length <= longest) return shown;
+  return `${shown.slice(0, longest)}… (cut)`;
+}
+
+function safeFields(fields: LogFields): LogFields {
+  const entries = Object.entries(fields).map(([name, value]: readonly [string, unknown]) => [
+    name,
+    typeof value === 'string' ? safe(value, LONGEST_FIELD) : value,
+  ]);
+  return Object.fromEntries(entries) as LogFields;
 }

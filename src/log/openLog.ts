@@ -20,7 +20,8 @@ export async function openLog(level: LogLevel, format: LogFormat, env: LogPlace[
   const stderr = new StandardError({
     onLost: (lines) =>
       log.warn(
-        `${lines} ${plural(lines, 'line')} of this log ${plural(lines, 'is', 'are')} lost: what reads stderr stood still, or had no room; nothing else is lost by that`,
+        `this log has lost ${lines} ${plural(lines, 'line')}: its reader stood still or had no room; frames are not affected`,
+        { lines, reason: 'the reader of the log stood still or had no room' },
       ),
   });
   const lines = (sink: LogSink): Promise<LogWriter> => linesFor(format, place, sink);

@@ -35,7 +35,8 @@ describe('jsonLines', () => {
     ['/bucket.a.b/stream.c.d', { bucket: 'a.b', stream: 'c.d' }],
     ['/bucket.', { bucket: '' }],
     ['/spool', {}],
-    ['/socket/client.7', {}],
+    ['/socket/client.7', { client: 7 }],
+    ['/socket/client.*', {}],
     ['/kafka/bucket.x', {}],
   ])('the path %s, and what it names', (path, fields) => {
     expect(json((log) => log.at(path).warn('x'))).toEqual([
@@ -59,6 +60,24 @@ describe('jsonLines', () => {
     ]);
   });
 
+  test("a line's fields are members; what the path names counts more", () => {
+    const fields = {
+      reason: '"},{"level":"FATAL"',
+      frames: 12,
+      retryMs: 1000,
+      bucket: 'b',
+      since: undefined,
+    };
+    const said = { level: 'WARN', time: '2024-02-03T04:05:06.007Z', msg: 'x' };
+    const written = (path: string): unknown[] => json((log) => log.at(path).warn('x', fields));
+    const members = { reason: '"},{"level":"FATAL"', frames: 12, retryMs: 1000 };
+    expect(written('/spool')).toEqual([{ ...said, path: '/spool', ...members, bucket: 'b' }]);
+    expect(written('/bucket.a')).toEqual([{ ...said, path: '/bucket.a', ...members, bucket: 'a' }]);
+    expect(lines(jsonLines, (log) => log.at('/bucket.a').warn('x', fields))[0]).toMatch(
+      /^\{"level":"WARN","time":"[^"]*","path":"\/bucket\.a","bucket":"a","reason":.*,"frames":12,.*"msg":"x"\}\n$/,
+    );
+  });
+
   test('how many are folded is a number', () => {
     const out: string[] = [];
     jsonLines((line) => out.push(line)).write({
@@ -79,7 +98,7 @@ describe('prettyLines', () => {
       (sink) => prettyLines(sink, { isColored: false }),
       (log) => {
         sayAtEveryLevel(log);
-        log.at('/bucket.requests/stream.kafka').info('a %s {msg}');
+        log.at('/bucket.requests/stream.kafka').info('a %s {msg}', { reason: 'not here', frames: 1 });
       },
     );
     expect(written.map((line) => line.replace(/^\[\d\d:\d\d:06\.007\] /, ''))).toEqual([

@@ -5,8 +5,8 @@ import { prettyFactory } from 'pino-pretty';
 import type { LogEntry, LogLevel, LogSink, LogWriter } from './log.js';
 
 /**
- * An object a line: level, time (ISO 8601, UTC), path, the bucket and stream that it names, folded (a count:
- * see floods.ts), msg.
+ * An object a line: level, time (ISO 8601, UTC), path, the bucket and stream or the client that it names,
+ * folded (a count: see floods.ts), the line's fields, msg.
  */
 export function jsonLines(sink: LogSink): LogWriter {
   const logger = pino(
@@ -18,7 +18,7 @@ export function jsonLines(sink: LogSink): LogWriter {
     },
     { write: sink },
   );
-  return { write: (entry) => logger[pinoLevel(entry.level)](fieldsOf(entry), entry.text) };
+  return { write: (entry) => logger[pinoLevel(entry.level)](membersOf(entry), entry.text) };
 }
 
 /** For people: `[15:04:05.678] WARN: path text`, in the time of this place. */
@@ -26,7 +26,7 @@ export function prettyLines(sink: LogSink, { isColored }: { readonly isColored: 
   const pretty = prettyFactory({
     colorize: isColored,
     translateTime: 'SYS:HH:MM:ss.l',
-    ignore: 'path,bucket,stream,folded',
+    hideObject: true,
     messageFormat: ({ path, msg }, _key, _level, { colors }) =>
       `${typeof path === 'string' ? `${colors.blue(path)} ` : ''}${String(msg)}`,
   });
@@ -38,14 +38,22 @@ function pinoLevel(level: LogLevel): Lowercase<LogLevel> {
 }
 
 /** No child logger of pino's for a path: each connection has a path, and most never say a word. */
-function fieldsOf({ timeMs, path, folded }: LogEntry): object {
-  const [, bucket, stream] = /^\/bucket\.([^/]*)(?:\/stream\.(.*))?$/.exec(path) ?? [];
-  const fields = {
+function membersOf({ timeMs, path, folded, fields }: LogEntry): object {
+  const own = known({
     time: new Date(timeMs).toISOString(),
     path: path === '' ? undefined : path,
-    bucket,
-    stream,
+    ...namedBy(path),
     folded,
-  };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  });
+  return { ...own, ...known({ ...fields }), ...own };
+}
+
+function namedBy(path: string): object {
+  const [, bucket, stream] = /^\/bucket\.([^/]*)(?:\/stream\.(.*))?$/.exec(path) ?? [];
+  const [, client] = /\/client\.(\d+)$/.exec(path) ?? [];
+  return { bucket, stream, client: client === undefined ? undefined : Number(client) };
+}
+
+function known(members: Readonly<Record<string, unknown>>): object {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 }

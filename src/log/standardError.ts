@@ -1,6 +1,6 @@
 // Lines to stderr, written before the call returns. Promise: it never throws, never makes the daemon wait for
-// who reads its log, and what it could not say it counts and says later. That of a pipe's reader needs a pipe
-// that doesn't block, as Node makes it; a terminal may block.
+// the reader of its log; lines that could not be written are counted, and the count is logged later. Only a
+// pipe that doesn't block, as Node makes it, keeps the part about waiting; a terminal may block.
 //
 // Not pino's own destination: with a full pipe that waits on the spot, and stops the event loop for as long
 // as the reader stands still; and at the end, with a reader that is gone, it tries for ever.
@@ -91,7 +91,7 @@ export class StandardError {
   }
 
   /**
-   * A full pipe has room again some time. Whoever is gone, or has a full disk, doesn't get what was missed.
+   * A full pipe has room again some time. A reader that is gone, or a full disk, doesn't get what was missed.
    */
   #onError(code: string | undefined): void {
     if (code !== 'EAGAIN') this.#loseWaiting(code === 'ENOSPC' || code === 'EDQUOT');

@@ -102,11 +102,11 @@ class Bench {
   add(count: number): void {
     for (let i = 0; i < count; i++) {
       const batch = new Batch(BUCKET, this.budget);
-      const twin = this.spool?.newSegment(batch);
+      const segment = this.spool?.newSegment(batch);
       const frame = encodeFrame(BUCKET, null, String(this.#number++));
       batch.append(frame, 0, frame.length, 1, this.clock.now());
-      twin?.seal();
-      this.backlog.add(batch, twin);
+      segment?.seal();
+      this.backlog.add(batch, segment);
     }
   }
 

@@ -147,7 +147,7 @@ class Life {
   readonly folder: string;
   readonly destinations: Destination[];
   readonly spool: Spool | undefined;
-  readonly twins: Segment[] = [];
+  readonly segments: Segment[] = [];
   settledEvents: number[] = [];
   readonly accounts: Account[];
   readonly lost: Lost[] = [];
@@ -218,28 +218,28 @@ class Life {
     return this;
   }
 
-  /** A closed batch of these messages, and its twin. */
+  /** A closed batch of these messages, and its segment. */
   add(...messages: string[]): void {
     const batch = new Batch(BUCKET, this.budget);
-    const twin = this.spool?.newSegment(batch);
+    const segment = this.spool?.newSegment(batch);
     for (const message of messages) {
       const frame = encodeFrame(BUCKET, null, message);
       batch.append(frame, 0, frame.length, 1, this.clock.now());
     }
-    if (twin !== undefined) this.twins.push(twin);
-    twin?.seal();
-    this.backlog.add(batch, twin);
+    if (segment !== undefined) this.segments.push(segment);
+    segment?.seal();
+    this.backlog.add(batch, segment);
   }
 
   until(what: string, isSo: () => boolean): Promise<void> {
     return untilSo(this.clock, what, isSo, () => this.lines.join(''));
   }
 
-  /** All twins are whole on disk. */
+  /** All segments are whole on disk. */
   async onDisk(): Promise<void> {
-    await this.until('all twins are complete', () =>
-      this.twins.every(
-        (twin) => twin.isComplete || this.backlog.entries.every((entry) => entry.twin !== twin),
+    await this.until('all segments are complete', () =>
+      this.segments.every(
+        (segment) => segment.isComplete || this.backlog.entries.every((entry) => entry.segment !== segment),
       ),
     );
   }
@@ -300,7 +300,7 @@ class Life {
   /** Ends what may be going on, so that the folder can be removed. */
   async wipe(): Promise<void> {
     this.disk.heal();
-    await Promise.all(this.twins.map((twin) => twin.remove()));
+    await Promise.all(this.segments.map((segment) => segment.remove()));
   }
 }
 
@@ -711,7 +711,10 @@ describe('Backlog', () => {
       for (const number of numbers(0, 16)) life.add(`${number}:${filler}`);
       await life.onDisk();
       for (const number of numbers(16, 40)) life.add(`${number}:${filler}`);
-      await life.until('all is written', () => life.twins.at(-1)!.isComplete && !life.spool!.figures.isFull);
+      await life.until(
+        'all is written',
+        () => life.segments.at(-1)!.isComplete && !life.spool!.figures.isFull,
+      );
       const dropped = life.accounts[0]!.discarded;
       expect(life.destinations[0]!.told).toHaveLength(16);
       await life.deliverAll();
@@ -752,7 +755,7 @@ describe('Backlog', () => {
       await life.start();
       for (const number of numbers(15, 40)) {
         life.add(`${number}:${filler}`);
-        await life.until('it is written', () => life.twins.at(-1)!.isComplete);
+        await life.until('it is written', () => life.segments.at(-1)!.isComplete);
       }
       // Until then it goes on to drop.
       await life.until('there is room', () => !life.spool!.figures.isFull);
@@ -1032,8 +1035,8 @@ describe('Backlog and Spool against a model', () => {
     let expected: string[][] = Array.from({ length: streams }, () => []);
     /** By stream, what it has settled in any life. */
     const everSettled = Array.from({ length: streams }, () => new Set<string>());
-    /** Of this life: batches whose twin was complete or partly safe are judged at the crash. */
-    let batches: { readonly messages: string[]; readonly twin: Segment; readonly bytes: number }[] = [];
+    /** Of this life: batches whose segment was complete or partly safe are judged at the crash. */
+    let batches: { readonly messages: string[]; readonly segment: Segment; readonly bytes: number }[] = [];
     let leftBatches: string[][] = [];
 
     for (const act of actions) {
@@ -1043,7 +1046,7 @@ describe('Backlog and Spool against a model', () => {
           life.add(...messages);
           batches.push({
             messages,
-            twin: life.twins.at(-1)!,
+            segment: life.segments.at(-1)!,
             bytes: messages.reduce((sum, message) => sum + encodeFrame(BUCKET, null, message).length, 0),
           });
           for (const list of expected) list.push(...messages);
@@ -1081,7 +1084,7 @@ describe('Backlog and Spool against a model', () => {
             ...leftBatches.slice(leftGone).map((messages) => ({ messages, isSafe: true })),
             ...batches
               .slice(settledBatches - leftGone)
-              .map(({ messages, twin, bytes }) => ({ messages, isSafe: twin.safeBytes >= bytes })),
+              .map(({ messages, segment, bytes }) => ({ messages, isSafe: segment.safeBytes >= bytes })),
           ];
           const settledFrames = [
             ...leftBatches.slice(0, leftGone),
@@ -1198,8 +1201,8 @@ describe('Backlog and Spool against a model', () => {
       const note = notes[`stream_${stream}`] ?? '';
       if (note <= newest) return note;
       // Its file was there, and has gone while one before it is just going.
-      const twin = old.twins.find(({ path: file }) => basename(file).startsWith(note));
-      expect(twin?.safeBytes).not.toBe(0);
+      const segment = old.segments.find(({ path: file }) => basename(file).startsWith(note));
+      expect(segment?.safeBytes).not.toBe(0);
       return '';
     };
     return (streams, found) =>

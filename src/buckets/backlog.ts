@@ -144,7 +144,10 @@ export class Backlog {
   get heldBytes(): { readonly memory: number; readonly disk: number } {
     return {
       memory: this.entries.reduce((sum, { batch }) => sum + (batch?.length ?? 0), 0),
-      disk: this.entries.reduce((sum, { twin, left }) => sum + (left?.bytes ?? twin?.safeBytes ?? 0), 0),
+      disk: this.entries.reduce(
+        (sum, { segment, left }) => sum + (left?.bytes ?? segment?.safeBytes ?? 0),
+        0,
+      ),
     };
   }
 
@@ -207,13 +210,13 @@ export class Backlog {
   }
 
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
-  add(batch: Batch, twin: Segment | undefined): void {
+  add(batch: Batch, segment: Segment | undefined): void {
     this.closed.batches++;
     this.closed.frames += batch.frames;
     this.closed.bytes += batch.length;
-    this.#push({ batch, twin, left: undefined });
-    if (twin?.isWritten === false) twin.whenWritten(() => this.#pump());
-    void twin?.completed.then(() => {
+    this.#push({ batch, segment, left: undefined });
+    if (segment?.isWritten === false) segment.whenWritten(() => this.#pump());
+    void segment?.completed.then(() => {
       if (this.#isTight()) this.evict();
       this.#progress?.note();
     });
@@ -221,7 +224,7 @@ export class Backlog {
 
   /** A segment of an earlier life; these come before all else. */
   addLeft(left: LeftSegment): void {
-    this.#push({ batch: undefined, twin: undefined, left });
+    this.#push({ batch: undefined, segment: undefined, left });
   }
 
   /** Memory is short: streams that can't write give back what they hold, too. */
@@ -235,12 +238,12 @@ export class Backlog {
   }
 
   /**
-   * What no stream reads gives its memory up, when it lies on disk, or has no twin and all were told of it.
+   * What no stream reads gives its memory up, when it lies on disk, or has no segment and all were told of it.
    */
   evict(): void {
     for (const entry of this.#inMemory) {
       const isRead = entry.heldBy > 0 && entry.batch?.isHeldOnce !== true;
-      if (!isRead && (isOnDisk(entry) || (entry.twin === undefined && !entry.at.includes('waiting'))))
+      if (!isRead && (isOnDisk(entry) || (entry.segment === undefined && !entry.at.includes('waiting'))))
         this.#forget(entry);
     }
   }
@@ -271,24 +274,24 @@ export class Backlog {
     this.#tellNoMore();
     for (const end of this.#listening) end();
     this.#sayWhatIsMissed();
-    const twins = Promise.all(this.entries.map(async ({ twin }) => twin?.completed));
+    const segments = Promise.all(this.entries.map(async ({ segment }) => segment?.completed));
     // What becomes complete only now is noted by that.
-    const notes = twins.then(() => this.#progress?.flush());
+    const notes = segments.then(() => this.#progress?.flush());
     const isDone = await doneWithin(
       this.#options.clock,
       withinMs,
       Promise.all([notes, ...this.#removals, this.#progress?.flush()]),
     );
     if (isDone) return;
-    for (const { twin, batch } of this.entries) {
-      if (twin === undefined || twin.isComplete || batch === undefined) continue;
+    for (const { segment, batch } of this.entries) {
+      if (segment === undefined || segment.isComplete || batch === undefined) continue;
       this.#options.log.error(
-        `${twin.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${twin.safeBytes} are there, the rest goes to REJECTED`,
+        `${segment.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${segment.safeBytes} are there, the rest goes to REJECTED`,
       );
       this.#options.onUnkept?.(
         batch,
-        twin.safeBytes,
-        `its twin in the spool could not be written before the end: ${twin.path}`,
+        segment.safeBytes,
+        `its segment in the spool could not be written before the end: ${segment.path}`,
       );
     }
   }
@@ -305,7 +308,7 @@ export class Backlog {
     });
   }
 
-  #push(parts: Pick<Entry, 'batch' | 'twin' | 'left'>): void {
+  #push(parts: Pick<Entry, 'batch' | 'segment' | 'left'>): void {
     const hasSettled = (id: string): boolean =>
       parts.left !== undefined && this.#progress?.hasSettled(id, parts.left.path) === true;
     const entry = newEntry({
@@ -355,8 +358,8 @@ export class Backlog {
    * an earlier one nowhere. While the disk fails a batch is sent all the same, because then the stream is the
    * only place where it can become safe.
    */
-  #isSendable({ twin }: Entry): boolean {
-    return twin === undefined || twin.isWritten || this.#options.spool!.isFailing;
+  #isSendable({ segment }: Entry): boolean {
+    return segment === undefined || segment.isWritten || this.#options.spool!.isFailing;
   }
 
   /** A stream has at least one batch; more only while memory is no matter. */
@@ -441,11 +444,11 @@ export class Backlog {
   }
 
   #removeFile(entry: Entry): void {
-    const { twin, left } = entry;
+    const { segment, left } = entry;
     if (entry.mustStay) return;
     entry.mustStay = true;
-    if (twin === undefined && left === undefined) return;
-    const removal = twin?.remove() ?? this.#options.spool!.remove(left!);
+    if (segment === undefined && left === undefined) return;
+    const removal = segment?.remove() ?? this.#options.spool!.remove(left!);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
   }
@@ -495,7 +498,7 @@ export class Backlog {
 
   /** @param missing so many of its frames; undefined: all that a stream has not had */
   #lose(entry: Entry, missing: number | undefined, reason: string): void {
-    const { at, twin, left, batch } = entry;
+    const { at, segment, left, batch } = entry;
     this.#cursors.forEach((cursor, number) => {
       const { id, account } = cursor.stream;
       // What is left of it is in memory, whatever its file is like.
@@ -507,7 +510,7 @@ export class Backlog {
         const origins = cursor.rests.get(entry)?.batch.origins ?? batch?.origins;
         this.#options.origins?.ended(origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
       }
-      this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? twin!.safeBytes, reason });
+      this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? segment!.safeBytes, reason });
     });
   }
 

@@ -1,6 +1,6 @@
 // A bucket: gathers runs into its open batch, and closes it at `batch` frames, at `batchBytes`, or
 // `batchTimeout` after its first frame. A closed batch goes to every stream of the bucket, by way of the
-// backlog. With a spool it has had a twin on disk since its first frame.
+// backlog. With a spool it has had a segment on disk since its first frame.
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import type { StreamConfig } from '../config/buckets.js';
@@ -50,7 +50,7 @@ export class Bucket extends Actor<BucketMessage> {
   readonly #streams: Streams;
   readonly #backlog: Backlog;
   readonly #lasting: LastingParts;
-  #twin: Segment | undefined;
+  #segment: Segment | undefined;
   #open: Batch | undefined;
   #timeout: Timer | undefined;
   #idleTimer: Timer | undefined;
@@ -105,7 +105,7 @@ export class Bucket extends Actor<BucketMessage> {
   override handBack(): readonly BucketMessage[] {
     this.#timeout?.cancel();
     this.#idleTimer?.cancel();
-    return [{ kind: 'inherit', open: this.#open, twin: this.#twin, fences: this.#fences }];
+    return [{ kind: 'inherit', open: this.#open, segment: this.#segment, fences: this.#fences }];
   }
 
   override abandon(message: BucketMessage, error: unknown): void {
@@ -179,14 +179,14 @@ export class Bucket extends Actor<BucketMessage> {
       (open.frames >= this.#options.batchFrames || open.length >= this.#options.batchBytes)
     )
       this.#close();
-    this.#twin?.grow();
+    this.#segment?.grow();
     endRun(run);
   }
 
   #openBatch(): Batch {
     const batch = new Batch(this.#options.name, this.#options.budget, this.#lastBatchBytes);
     this.#setOpen(batch);
-    this.#twin = this.#options.spool?.newSegment(batch);
+    this.#segment = this.#options.spool?.newSegment(batch);
     this.#startTimeout(batch);
     return batch;
   }
@@ -214,11 +214,11 @@ export class Bucket extends Actor<BucketMessage> {
     this.#timeout?.cancel();
     // One oversized frame must not make the batches after it big.
     this.#lastBatchBytes = Math.min(batch.length, this.#options.batchBytes);
-    const twin = this.#twin;
-    this.#twin = undefined;
-    twin?.seal();
+    const segment = this.#segment;
+    this.#segment = undefined;
+    segment?.seal();
     this.#options.taps?.show(batch);
-    this.#backlog.add(batch, twin);
+    this.#backlog.add(batch, segment);
   }
 
   /**
@@ -241,20 +241,20 @@ export class Bucket extends Actor<BucketMessage> {
   }
 
   /**
-   * Twins are written one after another, so what is safe in the newest makes all before it safe: a long
+   * Segments are written one after another, so what is safe in the newest makes all before it safe: a long
    * backlog costs a receipt nothing.
    */
   #fenceUntilSafe(receipt: Receipt): void {
     const newest =
-      this.#open === undefined ? this.#backlog.entries.at(-1) : { twin: this.#twin, batch: this.#open };
+      this.#open === undefined ? this.#backlog.entries.at(-1) : { segment: this.#segment, batch: this.#open };
     // Of an earlier life, or on disk alone: there already.
-    if (newest?.twin === undefined || newest.batch === undefined) receipt.letGo();
-    else newest.twin.whenSafe(newest.batch.length, () => receipt.letGo());
+    if (newest?.segment === undefined || newest.batch === undefined) receipt.letGo();
+    else newest.segment.whenSafe(newest.batch.length, () => receipt.letGo());
   }
 
   #inherit(message: Extract<BucketMessage, { kind: 'inherit' }>): void {
     this.#setOpen(message.open);
-    this.#twin = message.twin;
+    this.#segment = message.segment;
     if (message.open !== undefined) this.#startTimeout(message.open);
     this.#fences = [...message.fences];
     this.#answerFences();

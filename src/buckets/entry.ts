@@ -8,8 +8,8 @@ export interface Entry {
   batch: Batch | undefined;
   /** Of a segment that an earlier life has left: known once it was read. */
   frames: number;
-  /** Its twin: of this life, or of an earlier one; undefined without a spool. */
-  readonly twin: Segment | undefined;
+  /** Its segment: of this life, or of an earlier one; undefined without a spool. */
+  readonly segment: Segment | undefined;
   readonly left: LeftSegment | undefined;
   /** By stream: where the batch is with it. `settled` also in an earlier life. */
   readonly at: ('waiting' | 'told' | 'settled')[];
@@ -20,17 +20,17 @@ export interface Entry {
   mustStay: boolean;
 }
 
-export function newEntry(parts: Pick<Entry, 'batch' | 'twin' | 'left' | 'at'>): Entry {
+export function newEntry(parts: Pick<Entry, 'batch' | 'segment' | 'left' | 'at'>): Entry {
   return { ...parts, frames: parts.batch?.frames ?? 0, heldBy: 0, isLoading: false, mustStay: false };
 }
 
 /** Could it be read back, whatever becomes of the memory? */
-export function isOnDisk({ twin, left }: Entry): boolean {
-  return left !== undefined || twin?.isComplete === true;
+export function isOnDisk({ segment, left }: Entry): boolean {
+  return left !== undefined || segment?.isComplete === true;
 }
 
-export function pathOf({ twin, left }: Entry): string {
-  return twin?.path ?? left!.path;
+export function pathOf({ segment, left }: Entry): string {
+  return segment?.path ?? left!.path;
 }
 
 export function isSettled({ at }: Entry): boolean {

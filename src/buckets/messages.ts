@@ -57,7 +57,7 @@ export type BucketMessage =
   | {
       readonly kind: 'inherit';
       readonly open: Batch | undefined;
-      readonly twin: Segment | undefined;
+      readonly segment: Segment | undefined;
       readonly fences: readonly PendingFence[];
     };
 

@@ -34,7 +34,7 @@ export async function readBack(
   const path = pathOf(entry);
   for (let tries = 1; isWanted(); tries++) {
     try {
-      const { batch, mayGo } = await spool.read(path, entry.twin !== undefined);
+      const { batch, mayGo } = await spool.read(path, entry.segment !== undefined);
       return { batch, mustStay: !mayGo };
     } catch (error) {
       if (!isWorthAnotherTry(error, tries)) return giveUp(path, error, log);

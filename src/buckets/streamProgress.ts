@@ -75,6 +75,6 @@ export class StreamProgress {
 }
 
 /** Would it be found after a crash of this process? */
-function hasFile({ mustStay, left, twin }: Entry): boolean {
-  return !mustStay && (left !== undefined || (twin?.safeBytes ?? 0) > 0);
+function hasFile({ mustStay, left, segment }: Entry): boolean {
+  return !mustStay && (left !== undefined || (segment?.safeBytes ?? 0) > 0);
 }

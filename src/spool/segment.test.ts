@@ -48,10 +48,10 @@ class Bench {
   readonly lines: string[] = [];
   bytes = 0;
   troubles: boolean[] = [];
-  readonly #twins: Segment[] = [];
+  readonly #segments: Segment[] = [];
 
-  twin(sync: SpoolSync = 'batch', previous?: Segment): Twin {
-    const name = `0000000000001-${String(this.#twins.length + 1).padStart(8, '0')}`;
+  newBatch(sync: SpoolSync = 'batch', previous?: Segment): GrowingBatch {
+    const name = `0000000000001-${String(this.#segments.length + 1).padStart(8, '0')}`;
     const batch = new Batch('orders', this.budget);
     const segment = new Segment(
       {
@@ -69,13 +69,13 @@ class Bench {
       },
       previous,
     );
-    this.#twins.push(segment);
-    return new Twin(segment, batch, this.clock, name);
+    this.#segments.push(segment);
+    return new GrowingBatch(segment, batch, this.clock, name);
   }
 
   async end(): Promise<void> {
     this.disk.heal();
-    await Promise.all(this.#twins.map((segment) => segment.remove()));
+    await Promise.all(this.#segments.map((segment) => segment.remove()));
   }
 
   /** Lets disk and time go on until it is so. */
@@ -139,7 +139,7 @@ class Bench {
   }
 }
 
-class Twin {
+class GrowingBatch {
   readonly sent: string[] = [];
   constructor(
     readonly segment: Segment,
@@ -168,69 +168,69 @@ class Twin {
 
 describe('Segment', () => {
   test('what came in one turn is one write, and safe after it', async () => {
-    const twin = bench.twin();
-    twin.add(1);
-    twin.add(2);
-    const asked = twin.ask();
+    const growing = bench.newBatch();
+    growing.add(1);
+    growing.add(2);
+    const asked = growing.ask();
     expect(asked.calls).toBe(0);
     await bench.until('it is safe', () => asked.calls === 1);
-    expect(twin.segment.safeBytes).toBe(twin.batch.length);
+    expect(growing.segment.safeBytes).toBe(growing.batch.length);
     expect(bench.disk.count('write')).toBe(1);
-    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
-    expect(bench.bytes).toBe(readFileSync(twin.segment.path).length);
+    expect((await bench.recovered())[0]!.messages).toEqual(growing.sent);
+    expect(bench.bytes).toBe(readFileSync(growing.segment.path).length);
   });
 
   test('after a write the next one waits a little, unless somebody waits for it', async () => {
-    const twin = bench.twin();
-    twin.add(1);
-    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    const growing = bench.newBatch();
+    growing.add(1);
+    await bench.until('it is written', () => growing.segment.safeBytes === growing.batch.length, 0);
     for (let i = 0; i < 50; i++) {
-      twin.add(1);
+      growing.add(1);
       await turn();
     }
     expect(bench.disk.count('write')).toBe(1);
-    const asked = twin.ask();
+    const asked = growing.ask();
     await bench.until('it is safe', () => asked.calls === 1, 0);
     expect(bench.disk.count('write')).toBe(2);
-    twin.add(1);
+    growing.add(1);
     bench.clock.advance(2);
-    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
-    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
+    await bench.until('it is written', () => growing.segment.safeBytes === growing.batch.length, 0);
+    expect((await bench.recovered())[0]!.messages).toEqual(growing.sent);
   });
 
   test('who asks when all is written is answered at once, and nothing is written for it', async () => {
-    const twin = bench.twin();
-    twin.add(1);
-    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
-    expect(twin.ask().calls).toBe(1);
-    twin.segment.seal();
-    await twin.segment.completed;
-    expect(twin.ask().calls).toBe(1);
+    const growing = bench.newBatch();
+    growing.add(1);
+    await bench.until('it is written', () => growing.segment.safeBytes === growing.batch.length, 0);
+    expect(growing.ask().calls).toBe(1);
+    growing.segment.seal();
+    await growing.segment.completed;
+    expect(growing.ask().calls).toBe(1);
     expect(bench.disk.count('write')).toBe(1);
   });
 
   test('a clock that is set back by an hour does not hold a write up', async () => {
-    const twin = bench.twin();
-    twin.add(1);
-    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    const growing = bench.newBatch();
+    growing.add(1);
+    await bench.until('it is written', () => growing.segment.safeBytes === growing.batch.length, 0);
     const clock = bench.clock;
     const now = clock.now.bind(clock);
     clock.now = () => now() - 3_600_000;
-    twin.add(1);
-    await bench.until('it is written', () => twin.segment.safeBytes === twin.batch.length, 0);
+    growing.add(1);
+    await bench.until('it is written', () => growing.segment.safeBytes === growing.batch.length, 0);
     expect(bench.disk.count('write')).toBe(2);
   });
 
   test.each(SYNCS)('SPOOL_SYNC=%s: syncs as often as it says', async (sync) => {
-    const twin = bench.twin(sync);
+    const growing = bench.newBatch(sync);
     for (let i = 0; i < 3; i++) {
-      twin.add(2);
-      const asked = twin.ask();
+      growing.add(2);
+      const asked = growing.ask();
       await bench.until('it is safe', () => asked.calls === 1);
     }
     expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 0, always: 3 }[sync]);
-    twin.segment.seal();
-    await bench.until('it is complete', () => twin.segment.isComplete);
+    growing.segment.seal();
+    await bench.until('it is complete', () => growing.segment.isComplete);
     expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 1, always: 3 }[sync]);
     expect(bench.disk.count('sync', /orders$/)).toBe({ never: 0, batch: 1, always: 1 }[sync]);
     // The folder's own name.
@@ -241,33 +241,33 @@ describe('Segment', () => {
   test('bytes that the kernel reads are not used again when the batch grows meanwhile', async () => {
     let goOn: () => void = () => undefined;
     bench.disk.fail({ call: 'write', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
-    const twin = bench.twin();
-    twin.add(10, 300);
+    const growing = bench.newBatch();
+    growing.add(10, 300);
     await bench.until('the write has begun', () => bench.disk.count('write') === 1);
     // Outgrows its bytes; whoever gets those now would write over them.
-    twin.add(40, 300);
+    growing.add(40, 300);
     const others = Array.from({ length: 20 }, () => bench.budget.allocate(4096).fill(0xee));
     goOn();
-    const asked = twin.ask();
+    const asked = growing.ask();
     await bench.until('it is safe', () => asked.calls === 1);
-    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
+    expect((await bench.recovered())[0]!.messages).toEqual(growing.sent);
     for (const other of others) bench.budget.free(other);
   });
 
   test('settled and released during a write: no file stays, and the bytes are free only after the write', async () => {
     let goOn: () => void = () => undefined;
     bench.disk.fail({ call: 'write', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
-    const twin = bench.twin();
-    twin.add(10);
-    const asked = twin.ask();
+    const growing = bench.newBatch();
+    growing.add(10);
+    const asked = growing.ask();
     await bench.until('the write has begun', () => bench.disk.count('write') === 1);
-    const { bytes } = twin.batch;
-    twin.batch.release();
+    const { bytes } = growing.batch;
+    growing.batch.release();
     expect(bench.budget.allocate(bytes.length)).not.toBe(bytes);
     let isGone = false;
-    void twin.segment.remove().then(() => (isGone = true));
+    void growing.segment.remove().then(() => (isGone = true));
     expect(asked.calls).toBe(1);
-    await twin.segment.completed;
+    await growing.segment.completed;
     await turn();
     expect(isGone).toBe(false);
     goOn();
@@ -278,9 +278,9 @@ describe('Segment', () => {
   });
 
   test('removed before anything was written it writes nothing', async () => {
-    const twin = bench.twin();
-    twin.add(1);
-    await twin.segment.remove();
+    const growing = bench.newBatch();
+    growing.add(1);
+    await growing.segment.remove();
     bench.clock.advance(10_000);
     await turn();
     expect(bench.disk.calls).toEqual([]);
@@ -291,13 +291,13 @@ describe('Segment', () => {
     async (sync) => {
       let goOn: () => void = () => undefined;
       bench.disk.fail({ call: 'open', times: 1, wait: new Promise<void>((resolve) => (goOn = resolve)) });
-      const twin = bench.twin(sync);
-      twin.add(1);
-      twin.segment.seal();
+      const growing = bench.newBatch(sync);
+      growing.add(1);
+      growing.segment.seal();
       await bench.until('its file is being made', () => bench.disk.count('open') === 1);
-      twin.batch.release();
+      growing.batch.release();
       let isGone = false;
-      void twin.segment.remove().then(() => (isGone = true));
+      void growing.segment.remove().then(() => (isGone = true));
       goOn();
       await bench.until('it is gone', () => isGone);
       expect(bench.disk.count('write')).toBe(0);
@@ -307,13 +307,13 @@ describe('Segment', () => {
   );
 
   test('is not written before the one before it is, so that a crash never costs the middle', async () => {
-    const first = bench.twin();
+    const first = bench.newBatch();
     first.add(1);
     await bench.until('the first is written', () => first.segment.safeBytes > 0);
     bench.disk.fail({ call: 'write', code: 'ENOSPC', path: /-00000001/ });
     first.add(1);
     first.segment.seal();
-    const second = bench.twin('batch', first.segment);
+    const second = bench.newBatch('batch', first.segment);
     second.add(1);
     const asked = second.ask();
     second.segment.seal();
@@ -332,11 +332,11 @@ describe('Segment', () => {
   });
 
   test('goes on when the one before it is removed, written or not', async () => {
-    const first = bench.twin();
+    const first = bench.newBatch();
     bench.disk.fail({ call: 'open', code: 'EIO', path: /-00000001/ });
     first.add(1);
     first.segment.seal();
-    const second = bench.twin('batch', first.segment);
+    const second = bench.newBatch('batch', first.segment);
     second.add(1);
     const asked = second.ask();
     await bench.until('it is in trouble', () => bench.isInTrouble);
@@ -347,56 +347,56 @@ describe('Segment', () => {
 
   test('frames that wait for the disk keep their times of arrival', async () => {
     bench.disk.fail({ call: 'write', code: 'ENOSPC', times: 3 });
-    const twin = bench.twin();
+    const growing = bench.newBatch();
     const startMs = bench.clock.now();
     for (let i = 0; i < 10; i++) {
-      twin.add(2);
+      growing.add(2);
       await turn();
       bench.clock.advance(200);
     }
-    twin.segment.seal();
-    await bench.until('it is complete', () => twin.segment.isComplete, 100);
+    growing.segment.seal();
+    await bench.until('it is complete', () => growing.segment.isComplete, 100);
     const [found] = await bench.recovered();
-    expect(found!.messages).toEqual(twin.sent);
+    expect(found!.messages).toEqual(growing.sent);
     expect(found!.times).toEqual(Array.from({ length: 10 }, (_, i) => [2 * (i + 1), startMs + 200 * i]));
   });
 
   test('a symlink in the place of its folder is not followed: clients wait until it is fixed', async () => {
     await nodeFileSystem.makeFolder(join(folder, 'elsewhere'), { parents: true });
     symlinkSync(join(folder, 'elsewhere'), join(folder, 'orders'));
-    const twin = bench.twin();
-    twin.add(3);
-    twin.segment.seal();
+    const growing = bench.newBatch();
+    growing.add(3);
+    growing.segment.seal();
     await bench.until('it is in trouble', () => bench.isInTrouble);
     expect(bench.lines.join()).toContain('is a symlink');
     unlinkSync(join(folder, 'orders'));
-    await bench.until('it is complete', () => twin.segment.isComplete, 100);
+    await bench.until('it is complete', () => growing.segment.isComplete, 100);
     expect(readdirSync(join(folder, 'elsewhere'))).toEqual([]);
-    expect((await bench.recovered())[0]!.messages).toEqual(twin.sent);
+    expect((await bench.recovered())[0]!.messages).toEqual(growing.sent);
   });
 
   test('a file of somebody else under its name is left alone', async () => {
-    const twin = bench.twin();
+    const growing = bench.newBatch();
     await nodeFileSystem.makeFolder(join(folder, 'orders'), { parents: true });
-    const stranger = await nodeFileSystem.open(twin.segment.path, 0o101, 0o600);
+    const stranger = await nodeFileSystem.open(growing.segment.path, 0o101, 0o600);
     await stranger.write(Buffer.from('mine'), 0, 4);
     await stranger.close();
-    twin.add(3);
-    twin.segment.seal();
-    await bench.until('it is complete', () => twin.segment.isComplete, 100);
-    expect(twin.segment.path).toMatch(/00000001\.1\.bckstm$/);
-    await twin.segment.remove();
+    growing.add(3);
+    growing.segment.seal();
+    await bench.until('it is complete', () => growing.segment.isComplete, 100);
+    expect(growing.segment.path).toMatch(/00000001\.1\.bckstm$/);
+    await growing.segment.remove();
     expect(bench.files).toEqual(['0000000000001-00000001.bckstm']);
     expect(readFileSync(join(folder, 'orders', bench.files[0]!), 'utf8')).toBe('mine');
   });
 
   test('a folder that somebody removed is made again', async () => {
-    const first = bench.twin();
+    const first = bench.newBatch();
     first.add(1);
     first.segment.seal();
     await bench.until('it is complete', () => first.segment.isComplete);
     rmSync(join(folder, 'orders'), { recursive: true });
-    const second = bench.twin('batch', first.segment);
+    const second = bench.newBatch('batch', first.segment);
     second.add(1);
     second.segment.seal();
     await bench.until('it is complete', () => second.segment.isComplete);
@@ -445,30 +445,30 @@ describe.each(SYNCS)('Segment on a disk that fails, SPOOL_SYNC=%s', (sync) => {
 
 /** A batch's whole life: grows, is asked for, sealed, and removed. */
 async function life(sync: SpoolSync, what: string): Promise<void> {
-  const twin = bench.twin(sync);
+  const growing = bench.newBatch(sync);
   const questions: { calls: number; readonly frames: number }[] = [];
-  const ask = () => questions.push(twin.ask());
+  const ask = () => questions.push(growing.ask());
   const check = async () => {
     const safe = Math.max(0, ...questions.filter(({ calls }) => calls > 0).map(({ frames }) => frames));
     const most = Math.max(
       0,
       ...(await bench.recovered()).map(({ messages }) => {
-        expect(messages, what).toEqual(twin.sent.slice(0, messages.length));
+        expect(messages, what).toEqual(growing.sent.slice(0, messages.length));
         return messages.length;
       }),
     );
     expect(most, `${what}: what was said to be safe is on disk`).toBeGreaterThanOrEqual(safe);
   };
   for (let i = 0; i < 12; i++) {
-    twin.add(1 + (i % 3));
+    growing.add(1 + (i % 3));
     if (i % 2 === 1) ask();
     for (let j = 0; j < i % 4; j++) await turn();
     bench.clock.advance(i % 5 === 0 ? 1_000 : 1);
     await check();
   }
-  twin.segment.seal();
+  growing.segment.seal();
   let isComplete = false;
-  void twin.segment.completed.then(() => (isComplete = true));
+  void growing.segment.completed.then(() => (isComplete = true));
   const deadline = Date.now() + PATIENCE_MS;
   for (let i = 0; !isComplete; i++) {
     await turn();
@@ -476,23 +476,27 @@ async function life(sync: SpoolSync, what: string): Promise<void> {
     if (i % 10 === 0) await check();
     if (Date.now() > deadline) throw new Error(`${what}: never complete\n${bench.disk.calls.join('\n')}`);
   }
-  expect(twin.segment.isComplete, what).toBe(true);
+  expect(growing.segment.isComplete, what).toBe(true);
   expect(
     questions.map(({ calls }) => calls),
     what,
   ).toEqual(questions.map(() => 1));
   const whole = (await bench.recovered()).at(-1)!;
   const last = (
-    await recoverSegment(twin.segment.path, true, { fs: nodeFileSystem, budget: bench.budget, log: SILENT })
+    await recoverSegment(growing.segment.path, true, {
+      fs: nodeFileSystem,
+      budget: bench.budget,
+      log: SILENT,
+    })
   ).batch!;
-  expect(messagesIn(last.view()), what).toEqual(twin.sent);
+  expect(messagesIn(last.view()), what).toEqual(growing.sent);
   last.release();
   expect(whole.messages.length, what).toBeGreaterThan(0);
   expect(bench.isInTrouble, what).toBe(false);
   neverTwiceAfterAFault(what);
   bench.disk.heal();
-  await twin.segment.remove();
-  twin.batch.release();
+  await growing.segment.remove();
+  growing.batch.release();
   expect(
     questions.map(({ calls }) => calls),
     what,

@@ -76,11 +76,12 @@ export async function untilSo(
   what: string,
   isSo: () => boolean,
   told: () => string,
+  stepMs = 10,
 ): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
   while (!isSo()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}\n${told()}`);
     await turn();
-    clock.advance(10);
+    clock.advance(stepMs);
   }
 }

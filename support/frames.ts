@@ -28,9 +28,15 @@ export function framesOf(bucket: string, messages: readonly string[]): Buffer {
   return Buffer.concat(messages.map((message) => encodeFrame(bucket, null, message)));
 }
 
-export function batchOf(bucket: string, messages: readonly string[], budget: MemoryBudget): Batch {
+export function batchOf(
+  bucket: string,
+  messages: readonly string[],
+  budget: MemoryBudget,
+  { nowMs = 0, origin }: { readonly nowMs?: number; readonly origin?: number } = {},
+): Batch {
   const batch = new Batch(bucket, budget);
+  if (origin !== undefined) batch.origin = origin;
   const bytes = framesOf(bucket, messages);
-  if (messages.length > 0) batch.append(bytes, 0, bytes.length, messages.length, 0);
+  if (messages.length > 0) batch.append(bytes, 0, bytes.length, messages.length, nowMs);
   return batch;
 }

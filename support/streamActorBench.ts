@@ -2,165 +2,126 @@
 // of the frames.
 import { expect } from 'vitest';
 import type { ActorRef } from '../src/actors/actor.js';
-import { ActorSystem } from '../src/actors/system.js';
-import { Log } from '../src/log/log.js';
-import { MemoryBudget } from '../src/memory/memoryBudget.js';
-import { type Account, move, newAccount } from '../src/streams/account.js';
-import type { BackupReplay } from '../src/streams/stream.js';
+import type { Batch } from '../src/frames/batch.js';
+import { NOBODY } from '../src/frames/origins.js';
+import { type Account, newAccount } from '../src/streams/account.js';
 import { StreamActor } from '../src/streams/streamActor.js';
 import type { StreamMessage } from '../src/streams/streamMessage.js';
+import type { LeftOverEnd, StreamActorOptions } from '../src/streams/streamOptions.js';
 import { StreamStats } from '../src/streams/streamStats.js';
+import { ActorBench } from './bench.js';
+import { FakeReplay } from './fakeReplay.js';
 import { FakeSource } from './fakeSource.js';
-import { FakeClock, turn } from './fakeClock.js';
-import { FakeStream, laneOf } from './fakeStream.js';
+import { turn } from './fakeClock.js';
+import { FakeStream } from './fakeStream.js';
 import { batchOf, messagesIn } from './frames.js';
 
-export const MB = 1024 * 1024;
-
-interface Run {
-  readonly enough: number;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
+export interface StreamActorChoice extends Partial<
+  Pick<StreamActorOptions, 'slice' | 'random' | 'origins' | 'endReason'>
+> {
+  readonly depth?: number;
+  readonly hasBackup?: boolean;
+  /** How the primary is opened. */
+  readonly open?: () => Promise<void>;
+  readonly leftOverEnd?: LeftOverEnd;
+  /** Of the frames it is told. */
+  readonly origin?: number;
+  /** With a replay: what the backup holds from a previous run. */
+  readonly found?: readonly string[];
 }
 
-/** Sends what the backup has taken when the test says so. Each frame counts as half a megabyte. */
-export class FakeReplay implements BackupReplay {
-  calls: number[] = [];
-  isKnown = true;
-  /** Passed over, for their lane is away. */
-  #kept: string[] = [];
-  #before: string[] = [];
-  #taken = 0;
-  #run: Run | undefined;
-
-  constructor(
-    readonly backup: FakeStream,
-    readonly account: Account,
-    readonly primary: FakeStream,
-    readonly deliver: (text: string) => void,
-  ) {}
-
-  get left(): readonly string[] {
-    return [...this.#kept, ...this.#toSend];
-  }
-
-  get #toSend(): readonly string[] {
-    return [...this.#before, ...this.backup.delivered.slice(this.#taken)];
-  }
-
-  get leftFrames(): number {
-    return this.left.length;
-  }
-
-  get leftBytes(): number {
-    return this.left.length * (MB / 2);
-  }
-
-  get isRunning(): boolean {
-    return this.#run !== undefined;
-  }
-
-  send(enough: number): Promise<void> {
-    if (enough === 0 && this.backup.outstanding > 0)
-      throw new Error('something is being written to the backup still');
-    this.calls.push(enough);
-    return new Promise((resolve, reject) => (this.#run = { enough, resolve, reject }));
-  }
-
-  rewind(): void {
-    this.#before = [...this.left];
-    [this.#kept, this.#taken] = [[], this.backup.delivered.length];
-  }
-
-  async stop(): Promise<void> {
-    this.#end((run) => run.resolve());
-  }
-
-  /** So many frames go to the primary, or stay. */
-  go(frames: number): void {
-    if (this.#run === undefined) return;
-    for (let i = 0; i < frames && this.#toSend.length > 0; i++) this.#pass();
-    if (this.#toSend.length * (MB / 2) <= this.#run.enough) this.#end((run) => run.resolve());
-  }
-
-  #pass(): void {
-    const text = this.#toSend[0]!;
-    if (this.#before.length > 0) this.#before.shift();
-    else this.#taken++;
-    if (this.primary.isAway(laneOf(text))) return void this.#kept.push(text);
-    this.deliver(text);
-    move(this.account, 1, 'backedUp', 'delivered');
-  }
-
-  fail(): void {
-    this.#end((run) => run.reject(new Error('nothing answers')));
-  }
-
-  #end(how: (run: Run) => void): void {
-    const run = this.#run;
-    this.#run = undefined;
-    if (run !== undefined) how(run);
-  }
-}
-
-export class StreamActorBench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * MB);
-  readonly lines: string[] = [];
-  /** What the primary has had, in order, by whichever way. */
-  readonly atPrimary: string[] = [];
-  readonly rejected: string[] = [];
-  readonly leftOver: string[] = [];
+export class StreamActorBench extends ActorBench {
+  /** Every end of a frame, in order: where, and which. */
+  readonly ends: string[] = [];
+  readonly reasons: string[] = [];
   readonly account: Account = newAccount();
   readonly stats = new StreamStats(() => 0);
-  readonly primary = new FakeStream(4, (text, end) => {
-    (end === 'delivered' ? this.atPrimary : this.rejected).push(text);
-  });
-  readonly backup = new FakeStream(4, (text, end) => {
-    if (end === 'rejected') this.rejected.push(text);
-  });
-  readonly replay = new FakeReplay(this.backup, this.account, this.primary, (text) =>
-    this.atPrimary.push(text),
-  );
+  /** Those that there were, the present ones last. */
+  readonly primaries: FakeStream[] = [];
+  readonly backups: FakeStream[] = [];
+  readonly replay: FakeReplay;
+  readonly source: FakeSource;
   readonly ref: ActorRef<StreamMessage>;
-  readonly source = new FakeSource(
-    (message) => this.ref.tell(message),
-    (messages) => batchOf('orders', messages, this.budget),
-    false,
-  );
   stopAtMs = Infinity;
+  /** How often other streams have come, and what new ones have to wait for. */
+  taken = 0;
+  gate: Promise<void> = Promise.resolve();
+  /** The living one: a failed one is replaced. */
   actor!: StreamActor;
 
-  private constructor(found: readonly string[], hasBackup: boolean) {
-    for (const text of found) this.backup.delivered.push(text);
+  constructor(readonly choice: StreamActorChoice = {}) {
+    super({ level: 'INFO' });
+    const { found = [], open } = choice;
+    this.#newStreams();
+    if (open !== undefined) this.primary.open = open;
+    this.backup.delivered.push(...found);
     this.account.received = this.account.backedUp = found.length;
-    const log = new Log('INFO', (line) => this.lines.push(line));
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
+    this.replay = new FakeReplay(this.backup, this.account, this.primary, (text) =>
+      this.ends.push(`primary ${text}`),
+    );
+    this.source = new FakeSource(
+      (message) => this.ref.tell(message),
+      (messages) => this.#shareOf(messages),
+      choice.found === undefined,
+    );
+    this.ref = this.system.spawn<StreamMessage>(
       'stream',
-      (context) =>
-        (this.actor = new StreamActor(context, {
-          primary: this.primary,
-          backup: hasBackup ? this.backup : undefined,
-          replay: hasBackup ? this.replay : undefined,
-          slice: 1,
-          retryMs: 10_000,
-          errorRetryMs: 1_000,
-          stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
-          onLeftOver: (batch) => {
-            this.leftOver.push(...messagesIn(batch.view()));
-            return Promise.resolve('queued');
-          },
-          source: this.source,
-          account: this.account,
-          stats: this.stats,
-        })),
+      (context) => (this.actor = new StreamActor(context, this.options())),
     );
   }
 
-  static async opened(found: readonly string[] = [], hasBackup = true): Promise<StreamActorBench> {
-    const bench = new StreamActorBench(found, hasBackup);
+  static async opened(choice: StreamActorChoice = {}): Promise<StreamActorBench> {
+    const bench = new StreamActorBench(choice);
     await turn();
     return bench;
+  }
+
+  /** With the replay of a backup that holds these; what it gives back does not come again. */
+  static withReplay(found: readonly string[] = [], hasBackup = true): Promise<StreamActorBench> {
+    return StreamActorBench.opened({ found, hasBackup });
+  }
+
+  options(): StreamActorOptions {
+    const { gate, primary, backup, account, stats, source } = this;
+    const {
+      hasBackup = true,
+      slice = 1,
+      leftOverEnd = 'rejected',
+      origins,
+      found,
+      random,
+      endReason,
+    } = this.choice;
+    return {
+      beforeOpen: () => gate,
+      primary,
+      backup: hasBackup ? backup : undefined,
+      replay: hasBackup && found !== undefined ? this.replay : undefined,
+      slice,
+      retryMs: 10_000,
+      errorRetryMs: 1_000,
+      stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
+      onLeftOver: (batch, reason) => {
+        this.reasons.push(reason);
+        for (const text of messagesIn(batch.view())) this.ends.push(`left over ${text}`);
+        return Promise.resolve(leftOverEnd);
+      },
+      source,
+      account,
+      stats,
+      origins,
+      ...(random === undefined ? {} : { random }),
+      ...(endReason === undefined ? {} : { endReason }),
+    };
+  }
+
+  get primary(): FakeStream {
+    return this.primaries.at(-1)!;
+  }
+
+  /** It has none of the actor's frames where the test wants no backup. */
+  get backup(): FakeStream {
+    return this.backups.at(-1)!;
   }
 
   tell(...messages: string[]): void {
@@ -171,15 +132,39 @@ export class StreamActorBench {
     return this.source.settledBatches;
   }
 
-  async advance(ms: number): Promise<void> {
-    this.clock.advance(ms);
-    await turn();
+  /** The backlog has them, and the stream has not. */
+  get givenBack(): readonly string[] {
+    return this.source.waiting.flat();
   }
 
-  async stop(): Promise<void> {
-    this.stopAtMs = this.clock.now() + 20_000;
+  /** What the primary has had, in order, by whichever way. */
+  get atPrimary(): readonly string[] {
+    return this.#endedAt('primary');
+  }
+
+  get leftOver(): readonly string[] {
+    return this.#endedAt('left over');
+  }
+
+  /** Other streams, as a reload makes them. */
+  change(withinMs = 5_000): void {
+    this.#newStreams();
+    this.configure(withinMs);
+  }
+
+  configure(withinMs = 5_000): void {
+    this.ref.tell({ kind: 'configure', options: this.options(), withinMs, onTaken: () => this.taken++ });
+  }
+
+  stop(inMs = 20_000): void {
+    this.stopAtMs = this.clock.now() + inMs;
     this.ref.stop();
-    await turn();
+  }
+
+  /** Stopped, and all the time for that is over. */
+  async stopped(): Promise<void> {
+    this.stop();
+    for (let second = 0; second < 25; second++) await this.advance(1_000);
   }
 
   /** In backup mode, with these in the backup. */
@@ -187,9 +172,7 @@ export class StreamActorBench {
     for (const message of messages) this.tell(message);
     this.primary.fail();
     await turn();
-    this.backup.deliver();
-    await turn();
-    for (let i = 0; i < messages.length; i++) {
+    for (let i = 0; i <= messages.length; i++) {
       this.backup.deliver();
       await turn();
     }
@@ -197,15 +180,48 @@ export class StreamActorBench {
     return this;
   }
 
-  async primaryIsBack(): Promise<void> {
-    await this.advance(10_000);
+  async primaryIsBack(afterMs = 10_000): Promise<void> {
+    await this.advance(afterMs);
     this.primary.answerProbe();
     await turn();
   }
 
-  expectBalance(): void {
+  get ended(): number {
     const { received, ...ends } = this.account;
-    expect(Object.values(ends).reduce((a, b) => a + b, 0)).toBe(received);
-    expect(this.account.backedUp).toBe(this.replay.left.length);
+    expect(received).toBeGreaterThanOrEqual(0);
+    return Object.values(ends).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Every frame is in the account, and what it calls backed up lies in the backup. */
+  expectBalance(): void {
+    expect(this.ended).toBe(this.account.received);
+    if (this.choice.found !== undefined) expect(this.account.backedUp).toBe(this.replay.left.length);
+  }
+
+  /** Stopped, with nothing held, no timer, and every frame in the account. */
+  expectClean(): void {
+    expect(this.ref.state).toBe('stopped');
+    this.expectBalance();
+    expect([this.budget.heldBytes, this.clock.timers]).toEqual([0, 0]);
+  }
+
+  #newStreams(): void {
+    const { depth = 4 } = this.choice;
+    const onEnd = (place: string) => (text: string, end: string) =>
+      void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
+    this.primaries.push(new FakeStream(depth, onEnd('primary')));
+    this.backups.push(new FakeStream(depth, onEnd('backup')));
+  }
+
+  /** As the backlog does. */
+  #shareOf(messages: readonly string[]): Batch {
+    const batch = batchOf('orders', messages, this.budget, { origin: this.choice.origin ?? NOBODY });
+    const share = batch.share(true);
+    batch.release();
+    return share;
+  }
+
+  #endedAt(place: string): readonly string[] {
+    return this.ends.filter((end) => end.startsWith(`${place} `)).map((end) => end.slice(place.length + 1));
   }
 }

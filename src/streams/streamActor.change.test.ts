@@ -2,145 +2,19 @@
 // new streams are fed from there, in order; and one that is taken out.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../support/fakeClock.js';
-import { FakeSource } from '../../support/fakeSource.js';
-import { FakeStream } from '../../support/fakeStream.js';
-import { batchOf, messagesIn } from '../../support/frames.js';
-import type { ActorRef } from '../actors/actor.js';
-import { ActorSystem } from '../actors/system.js';
-import { Log } from '../log/log.js';
-import { MemoryBudget } from '../memory/memoryBudget.js';
-import { type Account, newAccount } from './account.js';
-import { StreamActor } from './streamActor.js';
-import type { StreamMessage } from './streamMessage.js';
-import type { StreamActorOptions } from './streamOptions.js';
-import { StreamStats } from './streamStats.js';
+import { turn } from '../../support/fakeClock.js';
+import { StreamActorBench as Bench } from '../../support/streamActorBench.js';
+import { newAccount } from './account.js';
 
 const WITHIN_MS = 5_000;
-
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
-  /** Every end of a frame, in order: where, and which. */
-  readonly ends: string[] = [];
-  readonly reasons: string[] = [];
-  readonly account: Account = newAccount();
-  readonly stats = new StreamStats(() => 0);
-  /** Those that there were, the present ones last. */
-  readonly primaries: FakeStream[] = [];
-  readonly backups: FakeStream[] = [];
-  readonly ref: ActorRef<StreamMessage>;
-  stopAtMs = Infinity;
-  readonly source = new FakeSource(
-    (message) => this.ref.tell(message),
-    (messages) => batchOf('orders', messages, this.budget),
-  );
-  readonly #newStreams: () => void;
-  /** How often other streams have come. */
-  taken = 0;
-  /** What new streams have to wait for. */
-  gate: Promise<void> = Promise.resolve();
-
-  constructor({ depth = 4, hasBackup = true } = {}) {
-    const onEnd = (place: string) => (text: string, end: string) =>
-      void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
-    this.#newStreams = () => {
-      this.primaries.push(new FakeStream(depth, onEnd('primary')));
-      if (hasBackup) this.backups.push(new FakeStream(depth, onEnd('backup')));
-    };
-    const log = new Log('INFO', (line) => this.lines.push(line));
-    this.#newStreams();
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
-      'stream',
-      (context) => new StreamActor(context, this.options()),
-    );
-  }
-
-  options(): StreamActorOptions {
-    const { gate, primary, backup } = this;
-    return {
-      beforeOpen: () => gate,
-      primary,
-      backup,
-      slice: 1,
-      retryMs: 10_000,
-      errorRetryMs: 1_000,
-      stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
-      endReason: () => 'it was taken out',
-      onLeftOver: (batch, reason) => {
-        this.reasons.push(reason);
-        for (const text of messagesIn(batch.view())) this.ends.push(`left over ${text}`);
-        return Promise.resolve('rejected');
-      },
-      source: this.source,
-      account: this.account,
-      stats: this.stats,
-    };
-  }
-
-  static async opened(choice = {}): Promise<Bench> {
-    const bench = new Bench(choice);
-    await turn();
-    return bench;
-  }
-
-  get primary(): FakeStream {
-    return this.primaries.at(-1)!;
-  }
-
-  get backup(): FakeStream | undefined {
-    return this.backups.at(-1);
-  }
-
-  tell(...messages: string[]): void {
-    this.source.give(...messages);
-  }
-
-  get settled(): readonly string[] {
-    return this.source.settledBatches;
-  }
-
-  change(): void {
-    this.#newStreams();
-    this.ref.tell({
-      kind: 'configure',
-      options: this.options(),
-      withinMs: WITHIN_MS,
-      onTaken: () => this.taken++,
-    });
-  }
-
-  async changed(): Promise<void> {
-    this.change();
-    await turn();
-  }
-
-  async advance(ms: number): Promise<void> {
-    this.clock.advance(ms);
-    await turn();
-  }
-
-  async stop(): Promise<void> {
-    this.stopAtMs = this.clock.now() + 20_000;
-    this.ref.stop();
-    for (let second = 0; second < 25; second++) await this.advance(1_000);
-  }
-
-  expectClean(): void {
-    const { received, ...ends } = this.account;
-    expect(this.ref.state).toBe('stopped');
-    expect(Object.values(ends).reduce((sum, count) => sum + count, 0)).toBe(received);
-    expect([this.budget.heldBytes, this.clock.timers]).toEqual([0, 0]);
-  }
-}
 
 describe('StreamActor: its streams change', () => {
   test('what is outstanding comes again to the new ones, whole batches and parts, and then what waited', async () => {
     const bench = await Bench.opened({ depth: 2 });
     for (const text of ['a', 'b', 'c', 'd']) bench.tell(`${text}1`, `${text}2`);
     bench.primary.deliver(0, 1);
-    await bench.changed();
+    bench.change();
+    await turn();
     expect(bench.primaries).toHaveLength(2);
     expect(bench.primaries[0]!.closes).toEqual([WITHIN_MS]);
     expect(bench.primary.written).toEqual([['a2'], ['b1', 'b2']]);
@@ -154,7 +28,7 @@ describe('StreamActor: its streams change', () => {
     expect(bench.backups.flatMap(({ written }) => written)).toEqual([]);
     expect(bench.account).toEqual({ ...newAccount(), received: 8, delivered: 8 });
     expect(bench.settled).toEqual(['a1,a2', 'b1,b2', 'c1,c2', 'd1,d2']);
-    await bench.stop();
+    await bench.stopped();
     bench.expectClean();
   });
 
@@ -165,7 +39,8 @@ describe('StreamActor: its streams change', () => {
     old.close = () => new Promise((resolve) => (close = resolve));
     bench.tell('a');
     bench.tell('b');
-    await bench.changed();
+    bench.change();
+    await turn();
     old.deliver(0, 1);
     await turn();
     expect(bench.account).toMatchObject({ delivered: 1, queued: 1 });
@@ -177,7 +52,7 @@ describe('StreamActor: its streams change', () => {
     await turn();
     expect([bench.taken, old.written, bench.primary.written]).toEqual([1, [['a'], ['b']], [['c']]]);
     bench.primary.deliver();
-    await bench.stop();
+    await bench.stopped();
     expect(bench.ends).toEqual(['primary a', 'primary b', 'primary c']);
     bench.expectClean();
   });
@@ -187,13 +62,14 @@ describe('StreamActor: its streams change', () => {
     bench.tell('a');
     bench.primary.fail();
     await turn();
-    bench.backup!.deliver();
+    bench.backup.deliver();
     bench.tell('b');
     await turn();
-    await bench.changed();
+    bench.change();
+    await turn();
     expect(bench.stats.mode).toBe('normal');
     bench.primary.deliver();
-    await bench.stop();
+    await bench.stopped();
     expect(bench.ends).toEqual(['backup a', 'primary b']);
     bench.expectClean();
   });
@@ -202,11 +78,13 @@ describe('StreamActor: its streams change', () => {
     const bench = new Bench();
     await turn();
     bench.gate = new Promise(() => undefined);
-    await bench.changed();
+    bench.change();
+    await turn();
     expect(bench.taken).toBe(1);
     bench.tell('a');
     bench.gate = Promise.resolve();
-    await bench.changed();
+    bench.change();
+    await turn();
     expect(bench.taken).toBe(1);
     await bench.advance(WITHIN_MS);
     await turn();
@@ -214,7 +92,7 @@ describe('StreamActor: its streams change', () => {
     await turn();
     expect(bench.primary.written).toEqual([['a']]);
     bench.primary.deliver();
-    await bench.stop();
+    await bench.stopped();
     bench.expectClean();
   });
 
@@ -223,34 +101,31 @@ describe('StreamActor: its streams change', () => {
     bench.tell('a');
     bench.primary.fail();
     await turn();
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await bench.advance(10_000);
     const old = bench.primary;
-    await bench.changed();
+    bench.change();
+    await turn();
     bench.tell('b');
     bench.primary.fail();
     await turn();
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
     old.answerProbe();
     await turn();
     expect(bench.stats.mode).toBe('backup');
-    await bench.stop();
+    await bench.stopped();
     bench.expectClean();
   });
 
   test('told of streams that it has, because it took over from an actor that failed, it goes on', async () => {
     const bench = await Bench.opened();
-    await bench.changed();
-    bench.ref.tell({
-      kind: 'configure',
-      options: bench.options(),
-      withinMs: WITHIN_MS,
-      onTaken: () => bench.taken++,
-    });
+    bench.change();
+    await turn();
+    bench.configure();
     await turn();
     expect([bench.taken, bench.primaries.length, bench.primary.state]).toEqual([2, 2, 'well']);
-    await bench.stop();
+    await bench.stopped();
     bench.expectClean();
   });
 
@@ -259,8 +134,7 @@ describe('StreamActor: its streams change', () => {
     bench.tell('a');
     bench.tell('b');
     bench.change();
-    bench.stopAtMs = bench.clock.now() + 20_000;
-    bench.ref.stop();
+    bench.stop();
     await turn();
     await turn();
     for (let i = 0; i < 3; i++) {
@@ -276,17 +150,17 @@ describe('StreamActor: its streams change', () => {
 describe('StreamActor: gives its primary up', () => {
   test('what the primary has, and what comes, goes to the backup; without one it is left over at once', async () => {
     for (const hasBackup of [true, false]) {
-      const bench = await Bench.opened({ hasBackup });
+      const bench = await Bench.opened({ hasBackup, endReason: () => 'it was taken out' });
       bench.tell('a');
       bench.ref.tell({ kind: 'giveUpPrimary' });
       await turn();
       bench.tell('b');
       for (let i = 0; i < 3; i++) {
-        bench.backup?.deliver();
+        bench.backup.deliver();
         await turn();
       }
       bench.tell('c');
-      bench.backup?.deliver();
+      bench.backup.deliver();
       await turn();
       const place = hasBackup ? 'backup' : 'left over';
       expect(bench.ends).toEqual([`${place} a`, `${place} b`, `${place} c`]);
@@ -294,7 +168,7 @@ describe('StreamActor: gives its primary up', () => {
         expect(new Set(bench.reasons)).toEqual(
           new Set(['not delivered when it was taken out: it was closed']),
         );
-      await bench.stop();
+      await bench.stopped();
       bench.expectClean();
     }
   });
@@ -304,10 +178,9 @@ describe('StreamActor: gives its primary up', () => {
     bench.tell('a');
     bench.ref.tell({ kind: 'giveUpPrimary' });
     await turn();
-    bench.stopAtMs = bench.clock.now();
-    bench.ref.stop();
+    bench.stop(0);
     await bench.advance(2_000);
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await bench.advance(0);
     expect(bench.ends).toEqual(['backup a']);
     bench.expectClean();
@@ -372,7 +245,7 @@ test('any history with changes: every frame ends once, each partition keeps its 
             sent.length,
           ]);
         }
-        await bench.stop();
+        await bench.stopped();
         bench.expectClean();
         const ended = bench.ends.map((end) => end.slice(end.lastIndexOf(' ') + 1));
         expect([...ended].sort()).toEqual([...sent].sort());

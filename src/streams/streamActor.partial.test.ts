@@ -22,7 +22,7 @@ async function comeBack(bench: Bench, afterMs = 10_000): Promise<void> {
 }
 
 test('its frames go to the backup, others to the primary; once back, the backup goes first', async () => {
-  const bench = await Bench.opened();
+  const bench = await Bench.withReplay();
   bench.tell('0:a', '1:a', '0:b');
   bench.primary.goAway(1);
   bench.tell('1:b', '0:c');
@@ -76,7 +76,7 @@ test('its frames go to the backup, others to the primary; once back, the backup 
 });
 
 test('without a backup its frames wait, which shows as an error, and the others go on', async () => {
-  const bench = await Bench.opened([], false);
+  const bench = await Bench.withReplay([], false);
   bench.primary.goAway(1);
   for (let i = 0; i < 30; i++) {
     bench.tell(`0:${i}`, `1:${i}`);
@@ -98,7 +98,7 @@ test('without a backup its frames wait, which shows as an error, and the others 
 });
 
 test('the backup fails too: its frames wait in order, the others go on, until it can be written', async () => {
-  const bench = await Bench.opened();
+  const bench = await Bench.withReplay();
   bench.primary.goAway(1);
   for (let i = 0; i < 9; i++) {
     bench.tell(`1:${i}`, `0:${i}`);
@@ -121,7 +121,7 @@ test('the backup fails too: its frames wait in order, the others go on, until it
 });
 
 test('a backup that fails is asked again, also when REJECTED had no room some time before', async () => {
-  const bench = await Bench.opened();
+  const bench = await Bench.withReplay();
   bench.tell('0:a');
   bench.primary.fail('REJECTED has no room', 'REJECTED');
   await turn();
@@ -145,7 +145,7 @@ test('a backup that fails is asked again, also when REJECTED had no room some ti
 });
 
 test('of how many batches frames wait for what is away is told, when no backup takes them', async () => {
-  const bench = await Bench.opened([], false);
+  const bench = await Bench.withReplay([], false);
   bench.primary.goAway(1);
   for (let i = 0; i < 3; i++) {
     bench.tell(`0:${i}`, `1:${i}`);
@@ -158,7 +158,7 @@ test('of how many batches frames wait for what is away is told, when no backup t
 });
 
 test('a slow backup: no more of them are held than it can soon take', async () => {
-  const bench = await Bench.opened();
+  const bench = await Bench.withReplay();
   bench.primary.goAway(1);
   for (let i = 0; i < 60; i++) {
     bench.tell(`1:${i}`);
@@ -170,7 +170,7 @@ test('a slow backup: no more of them are held than it can soon take', async () =
 });
 
 test("a previous run's backup: the others get theirs, its frames stay, and go first once it is back", async () => {
-  const bench = await Bench.opened(['0:a', '1:a', '2:a', '1:b']);
+  const bench = await Bench.withReplay(['0:a', '1:a', '2:a', '1:b']);
   bench.primary.goAway(1);
   bench.primary.answerProbe();
   await turn();
@@ -200,11 +200,12 @@ test("a previous run's backup: the others get theirs, its frames stay, and go fi
 test.each([true, false])(
   'stopped meanwhile (with a backup: %s): its frames are in the backup, or left over',
   async (hasBackup) => {
-    const bench = await Bench.opened([], hasBackup);
+    const bench = await Bench.withReplay([], hasBackup);
     bench.primary.goAway(1);
     bench.tell('0:a', '1:a');
     bench.tell('1:b');
-    await bench.stop();
+    bench.stop();
+    await turn();
     for (let i = 0; i < 25; i++) {
       await deliver(bench);
       await bench.advance(1_000);
@@ -220,7 +221,7 @@ test.each([true, false])(
 );
 
 test('what is being written to the backup while the primary says that it is back goes to it first', async () => {
-  const bench = await Bench.opened();
+  const bench = await Bench.withReplay();
   bench.tell('a');
   bench.primary.fail();
   await turn();

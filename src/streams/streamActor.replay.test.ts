@@ -2,16 +2,17 @@
 // and batches given back come again.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { MB } from '../../support/bench.js';
 import { turn } from '../../support/fakeClock.js';
 import { laneOf } from '../../support/fakeStream.js';
-import { MB, StreamActorBench as Bench } from '../../support/streamActorBench.js';
+import { StreamActorBench as Bench } from '../../support/streamActorBench.js';
 import { newAccount } from './account.js';
 
 const NUMBERS = Array.from({ length: 12 }, (_, i) => String(i));
 
 describe('StreamActor with a replay', () => {
   test('the primary is back: the backup goes first, what comes joins its end, then the primary has all', async () => {
-    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+    const bench = await (await Bench.withReplay()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     expect(bench.replay.isRunning).toBe(true);
     bench.tell('a');
@@ -38,7 +39,7 @@ describe('StreamActor with a replay', () => {
   });
 
   test('what an earlier life has left goes first', async () => {
-    const bench = await Bench.opened(['x', 'y']);
+    const bench = await Bench.withReplay(['x', 'y']);
     bench.tell('a');
     await turn();
     expect(bench.actor.mode).toBe('backup');
@@ -55,7 +56,7 @@ describe('StreamActor with a replay', () => {
   });
 
   test('the primary fails again while it is sent to: the backup goes on growing, and it is tried again', async () => {
-    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+    const bench = await (await Bench.withReplay()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     bench.replay.go(3);
     bench.replay.fail();
@@ -75,7 +76,7 @@ describe('StreamActor with a replay', () => {
   });
 
   test('it fails at the very end: what waited for the end goes to the backup', async () => {
-    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+    const bench = await (await Bench.withReplay()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     bench.replay.go(10);
     await turn();
@@ -92,7 +93,7 @@ describe('StreamActor with a replay', () => {
   });
 
   test('the backup fails too: what waits comes after what lies in it', async () => {
-    const bench = await (await Bench.opened()).backedUp('0', '1');
+    const bench = await (await Bench.withReplay()).backedUp('0', '1');
     bench.tell('a');
     bench.backup.fail();
     await turn();
@@ -110,11 +111,12 @@ describe('StreamActor with a replay', () => {
   });
 
   test('stopped during a replay: it ends after the piece, what waits goes to the backup', async () => {
-    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+    const bench = await (await Bench.withReplay()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     bench.replay.go(1);
     bench.tell('a');
-    await bench.stop();
+    bench.stop();
+    await turn();
     expect(bench.replay.isRunning).toBe(false);
     bench.backup.deliver();
     await turn();
@@ -126,12 +128,13 @@ describe('StreamActor with a replay', () => {
   });
 
   test('stopped at the very end of it, with a primary that hangs: the time to stop ends it', async () => {
-    const bench = await (await Bench.opened()).backedUp(...NUMBERS);
+    const bench = await (await Bench.withReplay()).backedUp(...NUMBERS);
     await bench.primaryIsBack();
     bench.replay.go(10);
     await turn();
     bench.tell('a');
-    await bench.stop();
+    bench.stop();
+    await turn();
     for (let i = 0; i < 25; i++) {
       await bench.advance(1_000);
       bench.backup.deliver();
@@ -144,7 +147,7 @@ describe('StreamActor with a replay', () => {
 });
 
 test('a replay that fails again and again for one reason is logged once, until something changes', async () => {
-  const bench = await Bench.opened(NUMBERS);
+  const bench = await Bench.withReplay(NUMBERS);
   const said = (): number => bench.lines.filter((line) => line.includes('the backup is not sent yet')).length;
   const begun = (): number => bench.lines.filter((line) => line.includes('are sent to it first')).length;
   for (let round = 0; round < 5; round++) {
@@ -160,7 +163,7 @@ test('a replay that fails again and again for one reason is logged once, until s
 
 describe('StreamActor: giving back', () => {
   test('in error mode what only waits is given back from the end, and asked for when it can be written', async () => {
-    const bench = await Bench.opened();
+    const bench = await Bench.withReplay();
     for (const text of ['a', 'b', 'c']) bench.tell(text);
     bench.primary.fail();
     await turn();
@@ -180,7 +183,7 @@ describe('StreamActor: giving back', () => {
   });
 
   test('says that it is stuck when it comes to be, and of each batch that comes then', async () => {
-    const bench = await Bench.opened();
+    const bench = await Bench.withReplay();
     bench.tell('a');
     bench.primary.fail();
     await turn();
@@ -195,7 +198,7 @@ describe('StreamActor: giving back', () => {
   });
 
   test('a batch of which a part is delivered is not given back', async () => {
-    const bench = await Bench.opened();
+    const bench = await Bench.withReplay();
     bench.tell('a', 'b');
     bench.tell('c');
     bench.primary.deliver(undefined, 1);
@@ -206,13 +209,12 @@ describe('StreamActor: giving back', () => {
     bench.ref.tell({ kind: 'giveBack' });
     expect(bench.source.returnedBatches).toEqual(['c']);
     expect(bench.account).toMatchObject({ received: 2, delivered: 1, queued: 1 });
-    await bench.stop();
-    for (let i = 0; i < 25; i++) await bench.advance(1_000);
+    await bench.stopped();
     expect(bench.leftOver).toEqual(['b']);
   });
 
   test('while batches are written, or will soon be, none is given back', async () => {
-    const bench = await Bench.opened();
+    const bench = await Bench.withReplay();
     bench.tell('a');
     bench.ref.tell({ kind: 'giveBack' });
     bench.primary.fail();
@@ -320,9 +322,10 @@ describe('StreamActor with a replay: any history', () => {
               made.push(`${each}:${made.length}`);
               return made.at(-1)!;
             });
-          const bench = await Bench.opened(hasBackup ? next(found) : [], hasBackup);
+          const bench = await Bench.withReplay(hasBackup ? next(found) : [], hasBackup);
           for (const [i, now] of steps.entries()) {
-            if (i === stopAt) await bench.stop();
+            if (i === stopAt) bench.stop();
+            if (i === stopAt) await turn();
             if (now.kind === 'batch' && i < stopAt) bench.tell(...next(now.lanes));
             else await take(bench, now);
             await turn();
@@ -334,7 +337,7 @@ describe('StreamActor with a replay: any history', () => {
                 ofLane(made, each).slice(0, ofLane(bench.atPrimary, each).length),
               );
           }
-          if (steps.length <= stopAt) await bench.stop();
+          if (steps.length <= stopAt) bench.stop();
           for (let second = 0; second < 25; second++) await bench.advance(1_000);
           expect(bench.ref.state).toBe('stopped');
           expect(bench.account.backedUp).toBe(bench.replay.left.length);
@@ -360,7 +363,7 @@ describe('StreamActor with a replay: any history', () => {
     await fc.assert(
       fc.asyncProperty(history, async ({ steps, hasBackup }) => {
         const made: string[] = [];
-        const bench = await Bench.opened([], hasBackup);
+        const bench = await Bench.withReplay([], hasBackup);
         for (const now of steps) {
           const count = made.length;
           if (now.kind === 'batch') made.push(...now.lanes.map((each, i) => `${each}:${count + i}`));
@@ -391,7 +394,8 @@ describe('StreamActor with a replay: any history', () => {
         ).toEqual([...made].sort());
         expect(bench.actor.mode).toBe('normal');
         expect(bench.budget.heldBytes).toBe(0);
-        await bench.stop();
+        bench.stop();
+        await turn();
       }),
       { numRuns: 1500 },
     );

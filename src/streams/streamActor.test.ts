@@ -2,160 +2,16 @@
 // what the counts say of it.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../support/fakeClock.js';
-import { FakeSource } from '../../support/fakeSource.js';
-import { FakeStream } from '../../support/fakeStream.js';
-import { framesOf, messagesIn } from '../../support/frames.js';
-import { ActorSystem } from '../actors/system.js';
-import type { ActorRef } from '../actors/actor.js';
-import { Batch } from '../frames/batch.js';
-import { type Fates, NOBODY, Origins } from '../frames/origins.js';
-import { Log } from '../log/log.js';
-import { MemoryBudget } from '../memory/memoryBudget.js';
-import { type Account, newAccount } from './account.js';
-import { StreamActor } from './streamActor.js';
+import { turn } from '../../support/fakeClock.js';
+import { messagesIn } from '../../support/frames.js';
+import {
+  StreamActorBench as Bench,
+  type StreamActorChoice as Choice,
+} from '../../support/streamActorBench.js';
+import type { Batch } from '../frames/batch.js';
+import { type Fates, Origins } from '../frames/origins.js';
+import { newAccount } from './account.js';
 import type { StreamMessage } from './streamMessage.js';
-import type { LeftOverEnd, StreamActorOptions } from './streamOptions.js';
-import { StreamStats } from './streamStats.js';
-
-interface Choice extends Partial<Pick<StreamActorOptions, 'slice' | 'random'>> {
-  readonly depth?: number;
-  readonly hasBackup?: boolean;
-  readonly open?: () => Promise<void>;
-  readonly leftOverEnd?: LeftOverEnd;
-  readonly origins?: Origins;
-  /** Of the frames it is told. */
-  readonly origin?: number;
-}
-
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
-  /** Every end of a frame, in order: where, and which. */
-  readonly ends: string[] = [];
-  readonly leftOver: string[] = [];
-  readonly reasons: string[] = [];
-  readonly account: Account = newAccount();
-  readonly stats = new StreamStats(() => 0);
-  readonly primary: FakeStream;
-  readonly backup: FakeStream | undefined;
-  readonly ref: ActorRef<StreamMessage>;
-  stopAtMs = Infinity;
-  readonly source: FakeSource;
-  /** The living one: a failed one is replaced. */
-  actor!: StreamActor;
-
-  readonly #origin: number;
-
-  constructor({
-    depth = 8,
-    hasBackup = true,
-    slice = 1,
-    random,
-    open,
-    leftOverEnd = 'rejected',
-    origins,
-    origin = NOBODY,
-  }: Choice = {}) {
-    this.#origin = origin;
-    this.source = new FakeSource(
-      (message) => this.ref.tell(message),
-      (messages) => this.#shareOf(messages),
-    );
-    const onEnd = (place: string) => (text: string, end: string) =>
-      void this.ends.push(`${end === 'rejected' ? end : place} ${text}`);
-    this.primary = new FakeStream(depth, onEnd('primary'));
-    if (open !== undefined) this.primary.open = open;
-    this.backup = hasBackup ? new FakeStream(depth, onEnd('backup')) : undefined;
-    const options: StreamActorOptions = {
-      primary: this.primary,
-      backup: this.backup,
-      slice,
-      ...(random === undefined ? {} : { random }),
-      retryMs: 10_000,
-      errorRetryMs: 1_000,
-      stopTimeoutMs: () => this.stopAtMs - this.clock.now(),
-      onLeftOver: (batch, reason) => {
-        this.reasons.push(reason);
-        for (const text of messagesIn(batch.view())) {
-          this.leftOver.push(text);
-          this.ends.push(`left over ${text}`);
-        }
-        return Promise.resolve(leftOverEnd);
-      },
-      origins,
-      source: this.source,
-      account: this.account,
-      stats: this.stats,
-    };
-    const log = new Log('INFO', (line) => this.lines.push(line));
-    this.ref = new ActorSystem(this.clock, log).spawn<StreamMessage>(
-      'stream',
-      (context) => (this.actor = new StreamActor(context, options)),
-    );
-  }
-
-  static async opened(choice: Choice = {}): Promise<Bench> {
-    const bench = new Bench(choice);
-    await turn();
-    return bench;
-  }
-
-  tell(...messages: string[]): void {
-    this.source.give(...messages);
-  }
-
-  /** As the backlog does. */
-  #shareOf(messages: readonly string[]): Batch {
-    const batch = new Batch('orders', this.budget);
-    const frames = framesOf('orders', messages);
-    batch.origin = this.#origin;
-    batch.append(frames, 0, frames.length, messages.length, 0);
-    const share = batch.share(true);
-    batch.release();
-    return share;
-  }
-
-  get settled(): readonly string[] {
-    return this.source.settledBatches;
-  }
-
-  /** The backlog has them, and the stream has not. */
-  get givenBack(): readonly string[] {
-    return this.source.waiting.flat();
-  }
-
-  stop(inMs = 20_000): void {
-    this.stopAtMs = this.clock.now() + inMs;
-    this.ref.stop();
-  }
-
-  async advance(ms: number): Promise<void> {
-    this.clock.advance(ms);
-    await turn();
-  }
-
-  get ended(): number {
-    const { received, ...ends } = this.account;
-    expect(received).toBeGreaterThanOrEqual(0);
-    return Object.values(ends).reduce((sum, count) => sum + count, 0);
-  }
-
-  /** Stopped, with nothing held, no timer, and every frame in the account. */
-  expectClean(): void {
-    expect(this.ref.state).toBe('stopped');
-    expect(this.ended).toBe(this.account.received);
-    expect(this.budget.heldBytes).toBe(0);
-    expect(this.clock.timers).toBe(0);
-  }
-
-  logged(level: string): string[] {
-    return this.lines
-      .filter((line) => line.startsWith(`${level} |`))
-      .map((line) => line.slice(line.indexOf('/stream')).trim());
-  }
-}
 
 describe('StreamActor: normal', () => {
   let bench: Bench;
@@ -167,7 +23,7 @@ describe('StreamActor: normal', () => {
     expect(early.primary.written).toEqual([]);
     await turn();
     expect(early.primary.written).toEqual([['a']]);
-    expect([early.primary.opens, early.backup!.opens]).toEqual([1, 1]);
+    expect([early.primary.opens, early.backup.opens]).toEqual([1, 1]);
   });
 
   test('writes batches to the primary in their order, at most `depth` at once', async () => {
@@ -212,9 +68,9 @@ describe('StreamActor: normal', () => {
     await turn();
     expect(bench.actor.mode).toBe('backup');
     bench.primary.write = write;
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
-    expect(bench.backup!.delivered).toEqual(['a']);
+    expect(bench.backup.delivered).toEqual(['a']);
     expect(bench.account).toEqual({ ...newAccount(), received: 1, backedUp: 1 });
     expect(bench.budget.heldBytes).toBe(0);
   });
@@ -231,9 +87,9 @@ describe('StreamActor: backup', () => {
     narrow.tell('d');
     for (let i = 0; i < 4; i++) {
       await turn();
-      narrow.backup!.deliver();
+      narrow.backup.deliver();
     }
-    expect(narrow.backup!.delivered).toEqual(['a', 'b', 'c', 'd']);
+    expect(narrow.backup.delivered).toEqual(['a', 'b', 'c', 'd']);
     expect(narrow.primary.delivered).toEqual([]);
     expect(narrow.account.received).toBe(4);
     expect(narrow.logged('WARN')).toEqual([
@@ -249,9 +105,9 @@ describe('StreamActor: backup', () => {
     bench.primary.refuse(2);
     bench.primary.fail();
     await turn();
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
-    expect(bench.backup!.written).toEqual([['0:c'], ['0:g']]);
+    expect(bench.backup.written).toEqual([['0:c'], ['0:g']]);
     expect(bench.account).toEqual({ ...newAccount(), received: 7, delivered: 4, rejected: 1, backedUp: 2 });
     expect(bench.settled).toEqual(['0:a,1:b,0:c,1:d,2:e', '1:f,0:g']);
     expect(bench.budget.heldBytes).toBe(0);
@@ -261,7 +117,7 @@ describe('StreamActor: backup', () => {
     bench.tell('a');
     bench.primary.fail();
     await turn();
-    expect(bench.backup!.written).toEqual([['a']]);
+    expect(bench.backup.written).toEqual([['a']]);
     await bench.advance(9_999);
     expect(bench.primary.probes).toBe(0);
     await bench.advance(1);
@@ -274,8 +130,8 @@ describe('StreamActor: backup', () => {
     // The backup still has `a`: nothing may pass it.
     bench.tell('b');
     await turn();
-    expect([bench.primary.written, bench.backup!.written]).toEqual([[['a']], [['a']]]);
-    bench.backup!.deliver();
+    expect([bench.primary.written, bench.backup.written]).toEqual([[['a']], [['a']]]);
+    bench.backup.deliver();
     await turn();
     expect(bench.actor.mode).toBe('normal');
     expect(bench.primary.written).toEqual([['a'], ['b']]);
@@ -293,7 +149,7 @@ describe('StreamActor: backup', () => {
     await bench.advance(10_000);
     bench.primary.answerProbe();
     await turn();
-    bench.backup!.fail('disk full', 'IO');
+    bench.backup.fail('disk full', 'IO');
     await turn();
     expect(bench.actor.mode).toBe('error');
     await bench.advance(1_000);
@@ -340,22 +196,22 @@ describe('StreamActor: error', () => {
     bench.tell('0:a', '1:b');
     bench.primary.fail();
     await turn();
-    bench.backup!.deliver(1);
-    bench.backup!.fail('disk full', 'IO');
+    bench.backup.deliver(1);
+    bench.backup.fail('disk full', 'IO');
     await turn();
     expect(bench.actor.mode).toBe('error');
     bench.tell('0:c');
     await bench.advance(1_000);
     bench.primary.answerProbe('away');
     await turn();
-    bench.backup!.answerProbe('full');
+    bench.backup.answerProbe('full');
     await turn();
     await bench.advance(1_000);
     bench.primary.answerProbe('away');
     await turn();
-    bench.backup!.answerProbe();
+    bench.backup.answerProbe();
     await turn();
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
     expect(bench.ends).toEqual(['backup 1:b', 'backup 0:a', 'backup 0:c']);
     expect(bench.actor.mode).toBe('backup');
@@ -430,9 +286,9 @@ describe('StreamActor: slice', () => {
     bench.tell('a', 'b', 'c');
     bench.primary.fail();
     await turn();
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
-    expect(bench.backup!.delivered).toEqual(['a', 'c']);
+    expect(bench.backup.delivered).toEqual(['a', 'c']);
     expect(bench.account).toEqual({ ...newAccount(), received: 3, slicedOut: 1, backedUp: 2 });
   });
 });
@@ -504,7 +360,7 @@ describe("StreamActor: rejected frames that can't be kept", () => {
       bench.primary.answerProbe('no room');
       await turn();
     }
-    expect([bench.backup!.written, bench.backup!.probes, bench.account.queued]).toEqual([[], 0, 3]);
+    expect([bench.backup.written, bench.backup.probes, bench.account.queued]).toEqual([[], 0, 3]);
     await bench.advance(1_000);
     bench.primary.answerProbe();
     await turn();
@@ -525,8 +381,8 @@ describe("StreamActor: rejected frames that can't be kept", () => {
     bench.tell('b');
     bench.stop();
     await bench.advance(17_000);
-    expect([bench.backup!.written, bench.leftOver]).toEqual([[['bad'], ['b']], []]);
-    bench.backup!.deliver();
+    expect([bench.backup.written, bench.leftOver]).toEqual([[['bad'], ['b']], []]);
+    bench.backup.deliver();
     await turn();
     expect(bench.account).toEqual({ ...newAccount(), received: 2, backedUp: 2 });
     bench.expectClean();
@@ -574,8 +430,8 @@ describe('StreamActor: what connections hear', () => {
         bench.primary.fail();
         await turn();
         bench.tell('d');
-        bench.backup!.deliver(0, 1);
-        bench.backup!.fail();
+        bench.backup.deliver(0, 1);
+        bench.backup.fail();
       }),
     ).toMatchObject({ stored: 1 });
   });
@@ -616,7 +472,7 @@ describe('StreamActor: the end', () => {
     bench.stop();
     await turn();
     bench.expectClean();
-    expect([bench.primary.closes, bench.backup!.closes]).toEqual([[3_000], [3_000]]);
+    expect([bench.primary.closes, bench.backup.closes]).toEqual([[3_000], [3_000]]);
     expect(bench.lines).toEqual([]);
   });
 
@@ -642,7 +498,7 @@ describe('StreamActor: the end', () => {
     bench.stopAtMs = bench.clock.now() + 20_000;
     await bench.advance(18_000);
     expect(bench.primary.closes).toEqual([0]);
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
     bench.expectClean();
     expect(bench.ends).toEqual(['backup a']);
@@ -658,10 +514,10 @@ describe('StreamActor: the end', () => {
     await bench.advance(1);
     expect(bench.primary.closes).toEqual([0]);
     for (let i = 0; i < 2; i++) {
-      bench.backup!.deliver();
+      bench.backup.deliver();
       await turn();
     }
-    expect(bench.backup!.delivered).toEqual(['a', 'b']);
+    expect(bench.backup.delivered).toEqual(['a', 'b']);
     bench.expectClean();
     expect(bench.account).toEqual({ ...newAccount(), received: 2, backedUp: 2 });
   });
@@ -674,7 +530,7 @@ describe('StreamActor: the end', () => {
     expect(bench.primary.closes).toEqual([]);
     await bench.advance(1);
     expect(bench.primary.closes).toEqual([0]);
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
     bench.expectClean();
   });
@@ -739,7 +595,7 @@ describe('StreamActor: the end', () => {
     await bench.advance(17_000);
     expect(bench.ref.state).toBe('draining');
     await bench.advance(2_999);
-    expect(bench.backup!.closes).toEqual([]);
+    expect(bench.backup.closes).toEqual([]);
     await bench.advance(1);
     expect(bench.leftOver).toEqual(['a', 'b']);
     bench.expectClean();
@@ -755,7 +611,7 @@ describe('StreamActor: the end', () => {
     bench.primary.answerProbe();
     await turn();
     expect(bench.actor.mode).toBe('backup');
-    bench.backup!.deliver();
+    bench.backup.deliver();
     await turn();
     bench.expectClean();
     expect(bench.primary.written).toEqual([['a']]);
@@ -795,7 +651,7 @@ describe('StreamActor: the end', () => {
     closed();
     await turn();
     bench.expectClean();
-    expect([bench.primary.written, bench.backup!.written]).toEqual([[], []]);
+    expect([bench.primary.written, bench.backup.written]).toEqual([[], []]);
   });
 });
 
@@ -823,8 +679,8 @@ describe('StreamActor: a failed one', () => {
   test('a batch that its successor has delivered stays as it is while a stream still reads it', async () => {
     const bench = await Bench.opened();
     const given: Batch[] = [];
-    const write = bench.backup!.write.bind(bench.backup!);
-    bench.backup!.write = (batch) => {
+    const write = bench.backup.write.bind(bench.backup);
+    bench.backup.write = (batch) => {
       given.push(batch);
       return write(batch);
     };
@@ -838,7 +694,7 @@ describe('StreamActor: a failed one', () => {
     await turn();
     expect(bench.primary.delivered).toEqual(['a']);
     expect(given.map((batch) => messagesIn(batch.view()))).toEqual([['a']]);
-    bench.backup!.fail('the disk is full');
+    bench.backup.fail('the disk is full');
     await turn();
     expect(bench.settled).toEqual(['a']);
     expect(bench.account).toEqual({ ...newAccount(), received: 1, delivered: 1 });
@@ -1022,7 +878,7 @@ describe('StreamActor: any history', () => {
     const refused = ends('rejected') + ends('left over');
     expect(rejected).toBeLessThanOrEqual(refused);
     // Nothing is outstanding: then all that came to an end is counted.
-    if (bench.primary.outstanding + (bench.backup?.outstanding ?? 0) === 0)
+    if (bench.primary.outstanding + bench.backup.outstanding === 0)
       expect([delivered, backedUp, rejected]).toEqual([ends('primary'), ends('backup'), refused]);
   }
 

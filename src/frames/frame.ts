@@ -9,7 +9,8 @@
 //           | N (4)  | b (1)        | bucket   | k (1)      | key      | message … up to 4+N |
 //
 // N = 0 is the receipt question. A bucketLength of 0 with the key `kahe1` is a checkpoint (spool files),
-// accepted and ignored; with the key `kahe?` it is the report question, on a socket alone. A frame is never
+// accepted and ignored; with the key `kahe2` it is a full frame, whose bucket is in its message
+// (fullFrame.ts); with the key `kahe?` it is the report question, on a socket alone. A frame is never
 // an object: code here gets the bytes and where the frame starts, and answers with numbers.
 
 /** Bytes of the length prefix. */
@@ -20,6 +21,12 @@ export const MIN_BODY_BYTES = 2;
 export const FRAME_OVERHEAD_BYTES = PREFIX_BYTES + MIN_BODY_BYTES;
 
 const CHECKPOINT_KEY = Buffer.from('kahe1');
+export const FULL_KEY = Buffer.from('kahe2');
+/** Where the bucket's length is: in a plain frame, and in a full one. */
+export const PLAIN_BUCKET_AT = 4;
+export const FULL_BUCKET_AT = 11;
+/** From so far into it on, a full frame looks like a plain one up to the end of its bucket. */
+export const FULL_SHIFT = FULL_BUCKET_AT - PLAIN_BUCKET_AT;
 const REPORT_KEY = Buffer.from('kahe?');
 
 /** N of the frame that starts at `at`: the bytes that follow the prefix. */
@@ -55,12 +62,24 @@ export function countFrames(bytes: Uint8Array, start: number, end: number): numb
  */
 export type FenceLevel = 'safe' | 'settled';
 
-/** What is in the body of a whole frame: `frame`, a `checkpoint`, or why it is neither. */
-export type BodyKind = 'frame' | 'checkpoint' | 'no bucket' | 'lengths pass the end of the frame';
+/** Why a whole frame is bad: it goes no further, and the next one stands behind it. */
+export const BAD_REASONS = [
+  'no bucket',
+  'lengths pass the end of the frame',
+  'a length is negative',
+  'the partition is negative',
+  'the time is out of range',
+  'a header name is not UTF-8',
+  'bytes follow the last header',
+] as const;
+export type BadReason = (typeof BAD_REASONS)[number];
+
+/** What is in the body of a whole frame. */
+export type BodyKind = 'frame' | 'full frame' | 'checkpoint' | BadReason;
 
 /**
- * Judges the whole frame at `at` by its inner lengths; N ≥ 2 is known. Lengths are plain numbers, so 200 +
- * 100 can't wrap.
+ * Judges the whole frame at `at` by its bucket and key; N ≥ 2 is known. Lengths are plain numbers, so 200 +
+ * 100 can't wrap. Of a full frame this is only what it means to be: `judgeFull` looks into it.
  */
 export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKind {
   const bucketLength = bytes[at + 4]!;
@@ -68,7 +87,22 @@ export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKi
   const keyLength = bytes[at + 5 + bucketLength]!;
   if (2 + bucketLength + keyLength > length) return 'lengths pass the end of the frame';
   if (bucketLength > 0) return 'frame';
+  if (hasFullHead(bytes, at, length)) return 'full frame';
   return isKey(CHECKPOINT_KEY, bytes, at + 6, keyLength) ? 'checkpoint' : 'no bucket';
+}
+
+/** Is the whole frame at `at` one of those that judgeBody calls full? */
+export function hasFullHead(bytes: Uint8Array, at: number, length: number): boolean {
+  return (
+    length >= FULL_BUCKET_AT - PREFIX_BYTES &&
+    bytes[at + 4] === 0 &&
+    bytes[at + 5] === FULL_KEY.length &&
+    bytes[at + 6] === 0x6b &&
+    bytes[at + 7] === 0x61 &&
+    bytes[at + 8] === 0x68 &&
+    bytes[at + 9] === 0x65 &&
+    bytes[at + 10] === 0x32
+  );
 }
 
 /** What the report question asks for; undefined: the whole frame at `at`, which names no bucket, is none. */
@@ -83,22 +117,34 @@ function isKey(key: Buffer, bytes: Uint8Array, at: number, length: number): bool
   return length === key.length && key.every((byte, i) => bytes[at + i] === byte);
 }
 
-/** The bucket's bytes of the frame at `at`, as a view. */
-export function bucketOf(bytes: Buffer, at: number): Buffer {
-  return bytes.subarray(at + 5, at + 5 + bytes[at + 4]!);
+/** Is the sound frame at `at` a full one? */
+export function isFull(bytes: Uint8Array, at: number): boolean {
+  return bytes[at + PLAIN_BUCKET_AT] === 0;
 }
 
-/** Are the bucket names of two frames the same bytes? */
+/** Where the sound frame at `at` has its bucket's length; the name follows. */
+export function bucketAt(bytes: Uint8Array, at: number): number {
+  return isFull(bytes, at) ? at + FULL_BUCKET_AT : at + PLAIN_BUCKET_AT;
+}
+
+/** The bucket's bytes of the sound frame at `at`, as a view. */
+export function bucketOf(bytes: Buffer, at: number): Buffer {
+  const lengthAt = bucketAt(bytes, at);
+  return bytes.subarray(lengthAt + 1, lengthAt + 1 + bytes[lengthAt]!);
+}
+
+/** Are the bucket names of two sound frames the same bytes? */
 export function sameBucket(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
-  const length = a[aAt + 4]!;
-  if (b[bAt + 4] !== length) return false;
-  for (let i = 5; i < 5 + length; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  const [aName, bName] = [bucketAt(a, aAt), bucketAt(b, bAt)];
+  const length = a[aName]!;
+  if (b[bName] !== length) return false;
+  for (let i = 1; i <= length; i++) if (a[aName + i] !== b[bName + i]) return false;
   return true;
 }
 
 /**
- * Are the bucket names of two frames in this memory the same bytes? Words are compared, which takes a third
- * of the time that bytes do.
+ * Are the bucket names of two plain frames in this memory the same bytes? Words are compared, which takes a
+ * third of the time that bytes do. Of two full frames, when each place is FULL_SHIFT behind the frame's.
  */
 export function sameBucketIn(memory: DataView, a: number, b: number): boolean {
   const length = memory.getUint8(a + 4);

@@ -1,14 +1,11 @@
 // Metrics of the socket, of memory, the spool and what was rejected or discarded.
-import type { BodyKind } from '../../frames/frame.js';
+import { BAD_REASONS } from '../../frames/frame.js';
 import type { Metric } from './metric.js';
 import { counter, gauge } from './singleMetrics.js';
 import type { Snapshot } from '../snapshot.js';
 
 /** There from the start, so that the first one shows as an increase. */
-const NO_BAD_FRAMES: Readonly<Record<Exclude<BodyKind, 'frame' | 'checkpoint'>, number>> = {
-  'no bucket': 0,
-  'lengths pass the end of the frame': 0,
-};
+const NO_BAD_FRAMES = Object.fromEntries(BAD_REASONS.map((reason) => [reason, 0]));
 
 export const SOCKET_METRICS: readonly Metric[] = [
   counter(
@@ -16,11 +13,10 @@ export const SOCKET_METRICS: readonly Metric[] = [
     'Frames that came over the socket, bad ones among them',
     ({ socket }) => socket.received,
   ),
-  byLabel(
-    'kahe_bad_frames_total',
-    'Frames whose inner lengths make no sense; they are rejected',
-    ({ socket }) => ({ ...NO_BAD_FRAMES, ...socket.badByReason }),
-  ),
+  byLabel('kahe_bad_frames_total', 'Frames whose inside makes no sense; they are rejected', ({ socket }) => ({
+    ...NO_BAD_FRAMES,
+    ...socket.badByReason,
+  })),
   counter(
     'kahe_lost_framing_total',
     'Connections that were closed because no frame could be told from the next, or one stayed half',

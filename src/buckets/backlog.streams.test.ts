@@ -12,7 +12,9 @@ import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
-import { Spool } from '../spool/spool.js';
+import { DiskSpool } from '../spool/diskSpool.js';
+import { NO_SPOOL } from '../spool/noSpool.js';
+import type { Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BatchSource } from '../streams/waiting.js';
@@ -65,13 +67,13 @@ class Bench {
   readonly budget = new MemoryBudget(64 * 1024 * 1024);
   readonly lines: string[] = [];
   readonly log = new Log('DEBUG', (line) => this.lines.push(line));
-  readonly spool: Spool | undefined;
+  readonly spool: Spool;
   readonly backlog: Backlog;
   #number = 0;
 
   constructor(hasSpool: boolean, streams: readonly Destination[]) {
     this.spool = hasSpool
-      ? new Spool(
+      ? new DiskSpool(
           { path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' },
           {
             log: this.log,
@@ -80,12 +82,11 @@ class Bench {
             turns: new ReadTurns(this.budget, this.clock),
           },
         )
-      : undefined;
+      : NO_SPOOL;
     this.backlog = new Backlog({
       streams,
       spool: this.spool,
-      notes: this.spool?.notes(BUCKET),
-      budget: this.budget,
+      notes: this.spool.notes(BUCKET),
       log: this.log,
       clock: this.clock,
       onSettled: () => undefined,
@@ -102,10 +103,10 @@ class Bench {
   add(count: number): void {
     for (let i = 0; i < count; i++) {
       const batch = new Batch(BUCKET, this.budget);
-      const segment = this.spool?.newSegment(batch);
+      const segment = this.spool.newSegment(batch);
       const frame = encodeFrame(BUCKET, null, String(this.#number++));
       batch.append(frame, 0, frame.length, 1, this.clock.now());
-      segment?.seal();
+      segment.seal();
       this.backlog.add(batch, segment);
     }
   }
@@ -138,7 +139,7 @@ class Bench {
     });
     await this.backlog.end();
     expect(this.budget.heldBytes).toBe(0);
-    if (this.spool !== undefined) expect(this.segments).toEqual([]);
+    expect(this.segments).toEqual([]);
   }
 }
 

@@ -21,9 +21,10 @@ import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
-import type { Segment } from '../spool/segment.js';
 import { recoverSegment } from '../spool/recover.js';
-import { Spool } from '../spool/spool.js';
+import { DiskSpool } from '../spool/diskSpool.js';
+import { NO_SPOOL } from '../spool/noSpool.js';
+import type { Segment, Spool } from '../spool/spool.js';
 import { FailingDisk, type Fault } from '../../support/failingDisk.js';
 import { ReadTurns } from '../memory/readTurns.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
@@ -146,7 +147,7 @@ class Life {
   readonly lines: string[] = [];
   readonly folder: string;
   readonly destinations: Destination[];
-  readonly spool: Spool | undefined;
+  readonly spool: Spool;
   readonly segments: Segment[] = [];
   settledEvents: number[] = [];
   readonly accounts: Account[];
@@ -177,7 +178,7 @@ class Life {
     this.accounts = this.destinations.map(() => newAccount());
     const log = new Log('DEBUG', (line) => this.lines.push(line));
     this.spool = hasSpool
-      ? new Spool(
+      ? new DiskSpool(
           {
             path: folder,
             sync: 'never',
@@ -192,12 +193,12 @@ class Life {
             fs: this.disk.fs,
           },
         )
-      : undefined;
+      : NO_SPOOL;
     lives.push(this);
   }
 
   async start(): Promise<this> {
-    const left = (await this.spool?.open()) ?? new Map<string, never>();
+    const left = await this.spool.open();
     this.backlog = new Backlog({
       streams: this.destinations.map((ref, index) => ({
         id: `stream_${index}`,
@@ -205,8 +206,7 @@ class Life {
         account: this.accounts[index]!,
       })),
       spool: this.spool,
-      notes: this.spool?.notes(BUCKET),
-      budget: this.budget,
+      notes: this.spool.notes(BUCKET),
       log: new Log('DEBUG', (line) => this.lines.push(line)),
       clock: this.clock,
       onSettled: () => this.settledEvents.push(this.backlog.settled),
@@ -221,13 +221,13 @@ class Life {
   /** A closed batch of these messages, and its segment. */
   add(...messages: string[]): void {
     const batch = new Batch(BUCKET, this.budget);
-    const segment = this.spool?.newSegment(batch);
+    const segment = this.spool.newSegment(batch);
     for (const message of messages) {
       const frame = encodeFrame(BUCKET, null, message);
       batch.append(frame, 0, frame.length, 1, this.clock.now());
     }
-    if (segment !== undefined) this.segments.push(segment);
-    segment?.seal();
+    this.segments.push(segment);
+    segment.seal();
     this.backlog.add(batch, segment);
   }
 
@@ -239,7 +239,8 @@ class Life {
   async onDisk(): Promise<void> {
     await this.until('all segments are complete', () =>
       this.segments.every(
-        (segment) => segment.isComplete || this.backlog.entries.every((entry) => entry.segment !== segment),
+        (segment) =>
+          segment.copy !== 'growing' || this.backlog.entries.every((entry) => entry.segment !== segment),
       ),
     );
   }
@@ -438,7 +439,7 @@ describe('Backlog', () => {
     await life.until('one file', () => life.files.length === 1);
     await life.deliverAll();
     expect(life.files).toEqual([]);
-    expect(life.spool!.bytes).toBe(0);
+    expect(life.spool.figures?.bytes).toBe(0);
   });
 
   test('when memory is short, what no stream holds is on disk alone, and read back in its turn', async () => {
@@ -637,7 +638,7 @@ describe('Backlog', () => {
         life.add(`${number}:${filler}`);
         life.destinations[1]!.settleAll();
         await life.onDisk();
-        await life.until('there is room', () => !life.spool!.figures.isFull && !life.budget.isOver);
+        await life.until('there is room', () => !life.spool.figures?.isFull && !life.budget.isOver);
       }
       return life;
     }
@@ -659,7 +660,7 @@ describe('Backlog', () => {
         numbers(dropped, 80),
         numbers(0, 80),
       ]);
-      expect([life.files, life.spool!.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
+      expect([life.files, life.spool.figures?.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
     });
 
     /** A life that ends with so many batches in its spool. */
@@ -679,7 +680,7 @@ describe('Backlog', () => {
       for (const number of numbers(15, 30)) {
         life.add(`${number}:${filler}`);
         await life.onDisk();
-        await life.until('there is room', () => !life.spool!.figures.isFull && !life.budget.isOver);
+        await life.until('there is room', () => !life.spool.figures?.isFull && !life.budget.isOver);
       }
       const dropped = life.accounts[0]!.discarded;
       expect(dropped).toBeGreaterThan(10);
@@ -713,7 +714,7 @@ describe('Backlog', () => {
       for (const number of numbers(16, 40)) life.add(`${number}:${filler}`);
       await life.until(
         'all is written',
-        () => life.segments.at(-1)!.isComplete && !life.spool!.figures.isFull,
+        () => life.segments.at(-1)!.copy === 'complete' && !life.spool.figures?.isFull,
       );
       const dropped = life.accounts[0]!.discarded;
       expect(life.destinations[0]!.told).toHaveLength(16);
@@ -755,10 +756,10 @@ describe('Backlog', () => {
       await life.start();
       for (const number of numbers(15, 40)) {
         life.add(`${number}:${filler}`);
-        await life.until('it is written', () => life.segments.at(-1)!.isComplete);
+        await life.until('it is written', () => life.segments.at(-1)!.copy === 'complete');
       }
       // Until then it goes on to drop.
-      await life.until('there is room', () => !life.spool!.figures.isFull);
+      await life.until('there is room', () => !life.spool.figures?.isFull);
       const dropped = life.accounts[0]!.discarded;
       await life.deliverAll();
       expect(life.destinations[0]!.told.length + dropped).toBe(40);
@@ -1143,7 +1144,7 @@ describe('Backlog and Spool against a model', () => {
     expect(life.settledEvents).toEqual([...new Set(life.settledEvents)].sort((a, b) => a - b));
     expect(life.budget.heldBytes).toBe(0);
     expect(life.files).toEqual([]);
-    expect(life.spool!.bytes).toBe(0);
+    expect(life.spool.figures?.bytes).toBe(0);
     expect(life.disk.openFiles).toBe(0);
 
     function checkOrder(): void {

@@ -5,11 +5,9 @@ import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
 import { type Origins, UNKNOWN } from '../frames/origins.js';
 import type { Log } from '../log/log.js';
-import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { plural } from '../plural.js';
-import type { Segment } from '../spool/segment.js';
-import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
-import type { Droppable, LeftSegment, Spool } from '../spool/spool.js';
+import type { Droppable } from '../spool/room.js';
+import type { GrowingSegment, Segment, Spool, StreamNotes } from '../spool/spool.js';
 import { type Account, book } from '../streams/account.js';
 import type { SettledRange } from '../streams/outcome.js';
 import type { BatchSource, Begun, Rest } from '../streams/waiting.js';
@@ -38,10 +36,9 @@ export interface Closed {
 
 export interface BacklogOptions {
   readonly streams: readonly BacklogStream[];
-  readonly spool: Spool | undefined;
-  /** What earlier lives have noted of this bucket; with a spool. */
-  readonly notes: StreamCheckpoints | undefined;
-  readonly budget: MemoryBudget;
+  readonly spool: Spool;
+  /** What previous runs have noted of this bucket. */
+  readonly notes: StreamNotes;
   readonly log: Log;
   readonly clock: Clock;
   /** Told when entries have left, in their order. */
@@ -60,8 +57,6 @@ export interface BacklogOptions {
   readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
 
-/** How many batches a stream has at a time, when the others can wait on disk. */
-const WINDOW = 16;
 /** At the end: how long a disk that fails, or hangs, is waited for. */
 const END_MS = 3_000;
 
@@ -69,9 +64,8 @@ export class Backlog {
   readonly #options: BacklogOptions;
   /** By number; one that has gone leaves its place to the next that comes. */
   readonly #cursors: StreamCursor[];
-  readonly #window: number;
   readonly #entries = new Entries();
-  readonly #progress: StreamProgress | undefined;
+  readonly #progress: StreamProgress;
   /** Entries whose batch is in memory. */
   readonly #inMemory = new Set<Entry>();
   readonly #removals = new Set<Promise<void>>();
@@ -86,11 +80,9 @@ export class Backlog {
   constructor(options: BacklogOptions) {
     this.#options = options;
     this.closed = options.closed ?? { batches: 0, frames: 0, bytes: 0 };
-    this.#window = options.spool === undefined ? Infinity : WINDOW;
     this.#cursors = options.streams.map((stream) => new StreamCursor(stream, 0));
-    this.#progress = options.notes && new StreamProgress(options.notes, this.#entries, this.#cursors);
+    this.#progress = new StreamProgress(options.notes, this.#entries, this.#cursors);
     const { spool } = options;
-    if (spool === undefined) return;
     const dropping = new DropOldest({
       entries: this.#entries,
       spool,
@@ -102,8 +94,8 @@ export class Backlog {
       return dropping.oldest();
     };
     this.#listening = [
-      options.budget.onPressure((pressure) => (pressure === 'over' ? this.#makeRoom() : this.#pump())),
-      options.budget.onSqueeze(() => this.#makeRoom()),
+      spool.memory.onPressure((pressure) => (pressure === 'over' ? this.#makeRoom() : this.#pump())),
+      spool.memory.onSqueeze(() => this.#makeRoom()),
       spool.onFull(oldest),
       spool.onFailing(() => this.#pump()),
     ];
@@ -144,10 +136,7 @@ export class Backlog {
   get heldBytes(): { readonly memory: number; readonly disk: number } {
     return {
       memory: this.entries.reduce((sum, { batch }) => sum + (batch?.length ?? 0), 0),
-      disk: this.entries.reduce(
-        (sum, { segment, left }) => sum + (left?.bytes ?? segment?.safeBytes ?? 0),
-        0,
-      ),
+      disk: this.entries.reduce((sum, { segment }) => sum + segment.safeBytes, 0),
     };
   }
 
@@ -158,7 +147,7 @@ export class Backlog {
     const stream = make(this.sourceOf(number));
     this.#cursors[number] = new StreamCursor(stream, this.added);
     for (const entry of this.entries) entry.at[number] = 'settled';
-    this.#progress?.note();
+    this.#progress.note();
     return { stream, number };
   }
 
@@ -199,7 +188,7 @@ export class Backlog {
 
   /** The stream can't write: if memory is short already, what it holds is wanted back. */
   #stuck(stream: number): void {
-    if (this.#options.spool !== undefined && this.#options.budget.isOver) this.#cursors[stream]!.giveBack();
+    if (this.#options.spool.memory.isOver) this.#cursors[stream]!.giveBack();
   }
 
   /** Such batches take no place in the stream's window, and what no stream reads of them no memory. */
@@ -210,21 +199,25 @@ export class Backlog {
   }
 
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
-  add(batch: Batch, segment: Segment | undefined): void {
+  add(batch: Batch, segment: GrowingSegment): void {
     this.closed.batches++;
     this.closed.frames += batch.frames;
     this.closed.bytes += batch.length;
-    this.#push({ batch, segment, left: undefined });
-    if (segment?.isWritten === false) segment.whenWritten(() => this.#pump());
-    void segment?.completed.then(() => {
+    this.#push(batch, segment);
+    if (segment.copy === 'growing') this.#watch(segment);
+  }
+
+  #watch(segment: GrowingSegment): void {
+    if (!segment.isWritten) segment.whenWritten(() => this.#pump());
+    void segment.completed.then(() => {
       if (this.#isTight()) this.evict();
-      this.#progress?.note();
+      this.#progress.note();
     });
   }
 
-  /** A segment of an earlier life; these come before all else. */
-  addLeft(left: LeftSegment): void {
-    this.#push({ batch: undefined, segment: undefined, left });
+  /** A segment of a previous run; these come before all else. */
+  addLeft(segment: Segment): void {
+    this.#push(undefined, segment);
   }
 
   /** Memory is short: streams that can't write give back what they hold, too. */
@@ -237,13 +230,12 @@ export class Backlog {
     for (const cursor of this.#cursors) cursor.giveBack();
   }
 
-  /**
-   * What no stream reads gives its memory up, when it lies on disk, or has no segment and all were told of it.
-   */
+  /** What no stream reads gives its memory up, when it lies on disk, or never will and all were told of it. */
   evict(): void {
     for (const entry of this.#inMemory) {
       const isRead = entry.heldBy > 0 && entry.batch?.isHeldOnce !== true;
-      if (!isRead && (isOnDisk(entry) || (entry.segment === undefined && !entry.at.includes('waiting'))))
+      const { copy } = entry.segment;
+      if (!isRead && (copy === 'complete' || (copy === 'none' && !entry.at.includes('waiting'))))
         this.#forget(entry);
     }
   }
@@ -274,17 +266,17 @@ export class Backlog {
     this.#tellNoMore();
     for (const end of this.#listening) end();
     this.#sayWhatIsMissed();
-    const segments = Promise.all(this.entries.map(async ({ segment }) => segment?.completed));
+    const segments = Promise.all(this.entries.map(({ segment }) => segment.completed));
     // What becomes complete only now is noted by that.
-    const notes = segments.then(() => this.#progress?.flush());
+    const notes = segments.then(() => this.#progress.flush());
     const isDone = await doneWithin(
       this.#options.clock,
       withinMs,
-      Promise.all([notes, ...this.#removals, this.#progress?.flush()]),
+      Promise.all([notes, ...this.#removals, this.#progress.flush()]),
     );
     if (isDone) return;
     for (const { segment, batch } of this.entries) {
-      if (segment === undefined || segment.isComplete || batch === undefined) continue;
+      if (segment.copy !== 'growing' || batch === undefined) continue;
       this.#options.log.error(
         `${segment.path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${segment.safeBytes} are there, the rest goes to REJECTED`,
       );
@@ -296,7 +288,7 @@ export class Backlog {
     }
   }
 
-  /** A stream that was taken out will not be there to get it from the spool in the daemon's next life. */
+  /** A stream that was taken out will not be there to get it from the spool in the next run. */
   #sayWhatIsMissed(): void {
     this.#cursors.forEach(({ stream: { id }, takesMore, isGone }, number) => {
       if (takesMore || isGone) return;
@@ -308,13 +300,12 @@ export class Backlog {
     });
   }
 
-  #push(parts: Pick<Entry, 'batch' | 'segment' | 'left'>): void {
-    const hasSettled = (id: string): boolean =>
-      parts.left !== undefined && this.#progress?.hasSettled(id, parts.left.path) === true;
+  #push(batch: Batch | undefined, segment: Segment): void {
     const entry = newEntry({
-      ...parts,
+      batch,
+      segment,
       at: this.#cursors.map(({ stream: { id }, takesMore }) =>
-        !takesMore || hasSettled(id) ? 'settled' : 'waiting',
+        !takesMore || this.#progress.hasSettled(id, segment) ? 'settled' : 'waiting',
       ),
     });
     this.#entries.push(entry);
@@ -359,17 +350,17 @@ export class Backlog {
    * only place where it can become safe.
    */
   #isSendable({ segment }: Entry): boolean {
-    return segment === undefined || segment.isWritten || this.#options.spool!.isFailing;
+    return segment.isWritten || this.#options.spool.isFailing;
   }
 
   /** A stream has at least one batch; more only while memory is no matter. */
   #mayFeed({ held, aside }: StreamCursor): boolean {
-    return held === 0 || (held - aside < this.#window && !this.#isTight());
+    return held === 0 || (held - aside < this.#options.spool.window && !this.#isTight());
   }
 
   /** Half of the memory is used, and there is a disk to make room on. */
   #isTight(): boolean {
-    return this.#options.spool !== undefined && this.#options.budget.isTight;
+    return this.#options.spool.memory.isTight;
   }
 
   #tell(cursor: StreamCursor, number: number, entry: Entry, batch: Batch, begun?: Begun): void {
@@ -432,7 +423,7 @@ export class Backlog {
     while (this.entries[0] !== undefined && isSettled(this.entries[0])) this.#removeFile(this.#leaveFront());
     // A stream is not fed what has left without it.
     for (const cursor of this.#cursors) cursor.next = Math.max(cursor.next, this.settled);
-    this.#progress?.note();
+    this.#progress.note();
     this.#pump();
     if (this.settled > before) this.#options.onSettled();
   }
@@ -444,11 +435,9 @@ export class Backlog {
   }
 
   #removeFile(entry: Entry): void {
-    const { segment, left } = entry;
-    if (entry.mustStay) return;
-    entry.mustStay = true;
-    if (segment === undefined && left === undefined) return;
-    const removal = segment?.remove() ?? this.#options.spool!.remove(left!);
+    if (!entry.ownsFile) return;
+    entry.ownsFile = false;
+    const removal = entry.segment.remove();
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
   }
@@ -458,10 +447,11 @@ export class Backlog {
     if (entry.isLoading) return;
     entry.isLoading = true;
     const { clock, log, spool } = this.#options;
-    void readBack(entry, { spool: spool!, clock, log, isWanted: () => !this.#isEnding }).then((read) => {
+    const parts = { spool, clock, log, isWanted: () => !this.#isEnding };
+    void readBack(entry.segment, parts).then((read) => {
       entry.isLoading = false;
       if (read === undefined) return;
-      if (read.mustStay) this.#mustStay(entry);
+      if (read.mustStay) this.#keepFile(entry);
       // Not one whole piece in it: there is nothing to settle.
       if (read.batch === undefined) return this.#skip(entry);
       this.#compare(entry, read.batch);
@@ -471,9 +461,9 @@ export class Backlog {
     });
   }
 
-  #mustStay(entry: Entry): void {
-    entry.mustStay = true;
-    this.#progress?.stop();
+  #keepFile(entry: Entry): void {
+    entry.ownsFile = false;
+    this.#progress.stop();
   }
 
   /** Passes over an entry that gives no frames to those who have not had it. */
@@ -498,19 +488,19 @@ export class Backlog {
 
   /** @param missing so many of its frames; undefined: all that a stream has not had */
   #lose(entry: Entry, missing: number | undefined, reason: string): void {
-    const { at, segment, left, batch } = entry;
+    const { at, segment, batch } = entry;
     this.#cursors.forEach((cursor, number) => {
       const { id, account } = cursor.stream;
       // What is left of it is in memory, whatever its file is like.
       if (at[number] !== 'waiting' || (missing !== undefined && cursor.rests.has(entry))) return;
       const frames = missing ?? cursor.framesOf(entry);
-      if (frames === 0 && left === undefined) return;
+      if (frames === 0 && !segment.isOfPreviousRun) return;
       book(account, frames, 'discarded');
-      if (cursor === this.#reported && left === undefined) {
+      if (cursor === this.#reported && !segment.isOfPreviousRun) {
         const origins = cursor.rests.get(entry)?.batch.origins ?? batch?.origins;
         this.#options.origins?.ended(origins ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
       }
-      this.#options.onLost({ stream: id, frames, bytes: left?.bytes ?? segment!.safeBytes, reason });
+      this.#options.onLost({ stream: id, frames, bytes: segment.safeBytes, reason });
     });
   }
 

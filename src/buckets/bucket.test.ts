@@ -12,6 +12,7 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BatchSource } from '../streams/waiting.js';
 import { newAccount } from '../streams/account.js';
+import { NO_NOTES, NO_SPOOL } from '../spool/noSpool.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
 import type { BucketMessage } from './messages.js';
@@ -84,9 +85,8 @@ class Bench {
     );
     const backlog = new Backlog({
       streams: refs.map((ref, i) => ({ id: `stream_${i}`, ref, account: newAccount() })),
-      spool: undefined,
-      notes: undefined,
-      budget: this.budget,
+      spool: NO_SPOOL,
+      notes: NO_NOTES,
       log: system.log,
       clock: this.clock,
       onLost: () => undefined,
@@ -107,6 +107,7 @@ class Bench {
             batchBytes: 1_000,
             batchTimeoutMs: 500,
             budget: this.budget,
+            spool: NO_SPOOL,
             onAbandoned: (run) =>
               void this.abandoned.push(...messagesIn(Buffer.from(run.chunk.subarray(run.start, run.end)))),
             ...(idleMs === undefined

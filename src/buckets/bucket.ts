@@ -4,8 +4,8 @@
 import type { Timer } from '../clock.js';
 import { Actor, type ActorContext } from '../actors/actor.js';
 import type { StreamConfig } from '../config/buckets.js';
-import type { Segment } from '../spool/segment.js';
-import type { Spool } from '../spool/spool.js';
+import { NO_SEGMENT } from '../spool/noSpool.js';
+import type { GrowingSegment, Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
 import { Batch } from '../frames/batch.js';
 import { endOfFrame } from '../frames/frame.js';
@@ -23,8 +23,7 @@ export interface BucketOptions extends BucketSettings {
   /** The name as people read it: the topic, and `{bucket}` in file names. */
   readonly name: string;
   readonly budget: MemoryBudget;
-  /** Undefined: frames are in memory alone. */
-  readonly spool?: Spool | undefined;
+  readonly spool: Spool;
   /** Who looks at its batches as they are closed. */
   readonly taps?: Taps;
   /** Frames that this bucket could not take, for a fault of its own. */
@@ -50,7 +49,8 @@ export class Bucket extends Actor<BucketMessage> {
   readonly #streams: Streams;
   readonly #backlog: Backlog;
   readonly #lasting: LastingParts;
-  #segment: Segment | undefined;
+  /** Of the open batch. */
+  #segment: GrowingSegment = NO_SEGMENT;
   #open: Batch | undefined;
   #timeout: Timer | undefined;
   #idleTimer: Timer | undefined;
@@ -179,14 +179,14 @@ export class Bucket extends Actor<BucketMessage> {
       (open.frames >= this.#options.batchFrames || open.length >= this.#options.batchBytes)
     )
       this.#close();
-    this.#segment?.grow();
+    this.#segment.grow();
     endRun(run);
   }
 
   #openBatch(): Batch {
     const batch = new Batch(this.#options.name, this.#options.budget, this.#lastBatchBytes);
     this.#setOpen(batch);
-    this.#segment = this.#options.spool?.newSegment(batch);
+    this.#segment = this.#options.spool.newSegment(batch);
     this.#startTimeout(batch);
     return batch;
   }
@@ -215,8 +215,8 @@ export class Bucket extends Actor<BucketMessage> {
     // One oversized frame must not make the batches after it big.
     this.#lastBatchBytes = Math.min(batch.length, this.#options.batchBytes);
     const segment = this.#segment;
-    this.#segment = undefined;
-    segment?.seal();
+    this.#segment = NO_SEGMENT;
+    segment.seal();
     this.#options.taps?.show(batch);
     this.#backlog.add(batch, segment);
   }
@@ -234,7 +234,8 @@ export class Bucket extends Actor<BucketMessage> {
    * so for as long as the batch is open too.
    */
   #fence(receipt: Receipt): void {
-    if (receipt.level === 'safe' && this.#options.spool !== undefined) return this.#fenceUntilSafe(receipt);
+    if (receipt.level === 'safe' && this.#options.spool.safeWhen === 'written')
+      return this.#fenceUntilSafe(receipt);
     const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
     if (until <= this.#backlog.settled) receipt.letGo();
     else this.#fences.push({ receipt, until });
@@ -247,8 +248,8 @@ export class Bucket extends Actor<BucketMessage> {
   #fenceUntilSafe(receipt: Receipt): void {
     const newest =
       this.#open === undefined ? this.#backlog.entries.at(-1) : { segment: this.#segment, batch: this.#open };
-    // Of an earlier life, or on disk alone: there already.
-    if (newest?.segment === undefined || newest.batch === undefined) receipt.letGo();
+    // On disk alone: there already.
+    if (newest?.batch === undefined) receipt.letGo();
     else newest.segment.whenSafe(newest.batch.length, () => receipt.letGo());
   }
 

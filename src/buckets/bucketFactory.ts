@@ -25,7 +25,7 @@ import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import { plural } from '../plural.js';
 import type { RejectedStore } from '../losses/rejectedStore.js';
-import type { LeftSegment, Spool } from '../spool/spool.js';
+import type { Segment, Spool } from '../spool/spool.js';
 import { makeStreamParts } from '../streams/streamParts.js';
 import { newAccount } from '../streams/account.js';
 import { BackupLedger } from '../streams/backup/backupLedger.js';
@@ -37,9 +37,9 @@ export interface BucketMakerParts {
   readonly maker: StreamMaker;
   readonly budget: MemoryBudget;
   readonly turns: ReadTurns;
-  readonly spool: Spool | undefined;
-  /** Segments of an earlier life, by bucket; those that a bucket takes over are taken out. */
-  readonly left: Map<BucketKey, readonly LeftSegment[]>;
+  readonly spool: Spool;
+  /** Segments of a previous run, by bucket; those that a bucket takes over are taken out. */
+  readonly left: Map<BucketKey, readonly Segment[]>;
   readonly rejected: RejectedStore;
   readonly discards: Discards;
   readonly origins?: Origins | undefined;
@@ -92,13 +92,12 @@ export class BucketMaker {
     place: Place,
     look: KnownBucket,
   ): BucketParts {
-    const { budget, spool, left, clock, discards, origins, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
+    const { spool, left, clock, discards, origins, stopTimeoutMs, stopAtMs, stopping } = this.#parts;
     const bucket = look.name;
     const backlog = new Backlog({
       streams: [],
       spool,
-      notes: spool?.notes(bucket),
-      budget,
+      notes: spool.notes(bucket),
       log: context.log,
       clock,
       onSettled: () => tellIfThere(context.self),
@@ -123,7 +122,7 @@ export class BucketMaker {
             origins,
             now: () => clock.now(),
           }),
-        hasSpool: spool !== undefined,
+        hasSpool: spool.safeWhen === 'written',
         clock,
         stopTimeoutMs,
         feedMs: () => stopAtMs() - clock.now() - STREAMS_END_MS,
@@ -184,7 +183,7 @@ export class BucketMaker {
    * the rejected frames.
    */
   async #leaveOver(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
-    if (this.#parts.spool === undefined || isTakenOut) return this.#rejectBatch(batch, reason);
+    if (this.#parts.spool.safeWhen === 'settled' || isTakenOut) return this.#rejectBatch(batch, reason);
     log.info(`${batch.frames} ${plural(batch.frames, 'frame stays', 'frames stay')} in the spool: ${reason}`);
     return 'queued';
   }

@@ -1,8 +1,9 @@
 // SPOOL_FULL=drop-oldest: which batch of a bucket goes first when the spool is full, and that none goes
 // uncounted.
-import type { Droppable, Spool } from '../spool/spool.js';
+import type { Droppable } from '../spool/room.js';
+import type { Spool } from '../spool/spool.js';
 import type { Entries } from './entries.js';
-import { type Entry, isOnDisk, isSettled, pathOf } from './entry.js';
+import { type Entry, isOnDisk, isSettled } from './entry.js';
 
 export interface DroppingParts {
   readonly entries: Entries;
@@ -25,9 +26,9 @@ export class DropOldest {
   /** The oldest batch that no stream has in its hands. */
   oldest(): Droppable | undefined {
     const entry = this.#parts.entries.all.find(
-      (found) => isOnDisk(found) && !found.isLoading && !found.mustStay && this.#mayGo(found),
+      (found) => isOnDisk(found) && !found.isLoading && found.ownsFile && this.#mayGo(found),
     );
-    return entry && { path: pathOf(entry), drop: () => this.#drop(entry) };
+    return entry && { path: entry.segment.path, drop: () => this.#drop(entry) };
   }
 
   #mayGo(entry: Entry): boolean {
@@ -36,17 +37,17 @@ export class DropOldest {
 
   async #drop(entry: Entry): Promise<void> {
     entry.isLoading = true;
-    if (entry.left !== undefined && entry.frames === 0) await this.#count(entry);
+    if (entry.segment.isOfPreviousRun && entry.frames === 0) await this.#count(entry);
     // Until here nobody else begins to read it.
     entry.isLoading = false;
     if (this.#mayGo(entry)) await this.#parts.discard(entry);
     else this.#parts.onKept();
   }
 
-  /** What an earlier life has left was not read yet. */
+  /** What a previous run has left was not read yet. */
   async #count(entry: Entry): Promise<void> {
     const { batch, mayGo } = await this.#parts.spool
-      .read(pathOf(entry))
+      .read(entry.segment)
       .catch(() => ({ batch: undefined, mayGo: false }));
     entry.frames = batch?.frames ?? 0;
     batch?.release();

@@ -1,36 +1,36 @@
 // A closed batch on its way to the streams of its bucket.
 import type { Batch } from '../frames/batch.js';
-import type { Segment } from '../spool/segment.js';
-import type { LeftSegment } from '../spool/spool.js';
+import type { Segment } from '../spool/spool.js';
 
 export interface Entry {
   /** Undefined while it lies on disk alone. */
   batch: Batch | undefined;
-  /** Of a segment that an earlier life has left: known once it was read. */
+  /** Of a segment of a previous run: known once it was read. */
   frames: number;
-  /** Its segment: of this life, or of an earlier one; undefined without a spool. */
-  readonly segment: Segment | undefined;
-  readonly left: LeftSegment | undefined;
-  /** By stream: where the batch is with it. `settled` also in an earlier life. */
+  readonly segment: Segment;
+  /** By stream: where the batch is with it. `settled` also in a previous run. */
   readonly at: ('waiting' | 'told' | 'settled')[];
   /** Streams that have been told of it and have not settled it. */
   heldBy: number;
   isLoading: boolean;
-  /** Its file stays when it leaves, or is gone already. */
-  mustStay: boolean;
+  /** Its file goes when it leaves; false: it stays, is gone already, or there never was one. */
+  ownsFile: boolean;
 }
 
-export function newEntry(parts: Pick<Entry, 'batch' | 'segment' | 'left' | 'at'>): Entry {
-  return { ...parts, frames: parts.batch?.frames ?? 0, heldBy: 0, isLoading: false, mustStay: false };
+export function newEntry(parts: Pick<Entry, 'batch' | 'segment' | 'at'>): Entry {
+  const { batch, segment } = parts;
+  return {
+    ...parts,
+    frames: batch?.frames ?? 0,
+    heldBy: 0,
+    isLoading: false,
+    ownsFile: segment.copy !== 'none',
+  };
 }
 
 /** Could it be read back, whatever becomes of the memory? */
-export function isOnDisk({ segment, left }: Entry): boolean {
-  return left !== undefined || segment?.isComplete === true;
-}
-
-export function pathOf({ segment, left }: Entry): string {
-  return segment?.path ?? left!.path;
+export function isOnDisk({ segment }: Entry): boolean {
+  return segment.copy === 'complete';
 }
 
 export function isSettled({ at }: Entry): boolean {

@@ -5,7 +5,7 @@ import type { Batch } from '../frames/batch.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Run } from '../intake/run.js';
 import type { Limiter } from './limit/limiter.js';
-import type { Segment } from '../spool/segment.js';
+import type { GrowingSegment } from '../spool/spool.js';
 import type { Receipt } from '../intake/receipt.js';
 
 /**
@@ -57,7 +57,7 @@ export type BucketMessage =
   | {
       readonly kind: 'inherit';
       readonly open: Batch | undefined;
-      readonly segment: Segment | undefined;
+      readonly segment: GrowingSegment;
       readonly fences: readonly PendingFence[];
     };
 

@@ -5,8 +5,7 @@ import { errnoOf } from '../disk/fileSystem.js';
 import { explained, isTransient } from '../disk/ioAdvice.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
-import type { Spool } from '../spool/spool.js';
-import { type Entry, pathOf } from './entry.js';
+import type { Segment, Spool } from '../spool/spool.js';
 
 export interface ReadBack {
   /** Undefined: it gives no frames. */
@@ -28,13 +27,13 @@ const RETRY_MS = 1_000;
 
 /** @returns undefined: it is not wanted any more */
 export async function readBack(
-  entry: Entry,
+  segment: Segment,
   { spool, clock, log, isWanted }: ReadBackParts,
 ): Promise<ReadBack | undefined> {
-  const path = pathOf(entry);
+  const { path } = segment;
   for (let tries = 1; isWanted(); tries++) {
     try {
-      const { batch, mayGo } = await spool.read(path, entry.segment !== undefined);
+      const { batch, mayGo } = await spool.read(segment);
       return { batch, mustStay: !mayGo };
     } catch (error) {
       if (!isWorthAnotherTry(error, tries)) return giveUp(path, error, log);

@@ -1,27 +1,28 @@
 // When one stream of a bucket is ahead of another, how far it is must outlive the daemon, or it would get all
 // that again: it is noted then.
-import type { StreamCheckpoints } from '../spool/streamCheckpoints.js';
+import type { Segment, StreamNotes } from '../spool/spool.js';
 import type { Entries } from './entries.js';
-import { type Entry, pathOf } from './entry.js';
+import type { Entry } from './entry.js';
 import type { StreamCursor } from './streamCursor.js';
 
 export class StreamProgress {
-  readonly #notes: StreamCheckpoints;
+  readonly #notes: StreamNotes;
   readonly #entries: Entries;
   readonly #cursors: readonly StreamCursor[];
   /** By stream's id: the place up to which it is noted to have settled all. */
   readonly #noted = new Map<string, number>();
-  #isStopped = false;
+  #isStopped: boolean;
 
-  constructor(notes: StreamCheckpoints, entries: Entries, cursors: readonly StreamCursor[]) {
+  constructor(notes: StreamNotes, entries: Entries, cursors: readonly StreamCursor[]) {
     this.#notes = notes;
     this.#entries = entries;
     this.#cursors = cursors;
+    this.#isStopped = !notes.areKept;
   }
 
-  /** Had the stream settled this segment before this life began? */
-  hasSettled(id: string, segmentPath: string): boolean {
-    return this.#notes.hasSettled(id, segmentPath);
+  /** Had the stream settled this segment in a previous run? */
+  hasSettled(id: string, { isOfPreviousRun, path }: Segment): boolean {
+    return isOfPreviousRun && this.#notes.hasSettled(id, path);
   }
 
   /** A file stays that could not be read: a note of what comes behind it would say that it is settled too. */
@@ -35,7 +36,7 @@ export class StreamProgress {
       const upTo = this.#foundUpTo(settled);
       if (upTo <= this.#notedUpTo(id)) continue;
       this.#noted.set(id, upTo);
-      this.#notes.note(id, pathOf(this.#entries.at(upTo - 1)!));
+      this.#notes.note(id, this.#entries.at(upTo - 1)!.segment.path);
     }
   }
 
@@ -75,6 +76,6 @@ export class StreamProgress {
 }
 
 /** Would it be found after a crash of this process? */
-function hasFile({ mustStay, left, segment }: Entry): boolean {
-  return !mustStay && (left !== undefined || (segment?.safeBytes ?? 0) > 0);
+function hasFile({ ownsFile, segment }: Entry): boolean {
+  return ownsFile && (segment.isOfPreviousRun || segment.safeBytes > 0);
 }

@@ -23,7 +23,9 @@ import type { BoundSocket } from '../net/boundSocket.js';
 import { newSocketCounts } from '../doors/socket/client.js';
 import { Listener, type ListenerOptions, type ListenerMessage } from '../doors/socket/listener.js';
 import { ReadPacer } from '../doors/socket/readPacer.js';
-import { type LeftSegment, Spool } from '../spool/spool.js';
+import { DiskSpool } from '../spool/diskSpool.js';
+import { NO_SPOOL } from '../spool/noSpool.js';
+import type { Segment, Spool } from '../spool/spool.js';
 import { type LeftBackup, findLeftBackups } from '../streams/backup/leftBackups.js';
 import { StreamMaker } from '../streams/streamFactory.js';
 import type { Account } from '../streams/account.js';
@@ -55,9 +57,9 @@ interface EarlyParts {
   readonly fs: FileSystem;
   readonly budget: MemoryBudget;
   readonly turns: ReadTurns;
-  readonly spool: Spool | undefined;
+  readonly spool: Spool;
   /** Segments of a previous run, by bucket. */
-  readonly left: Map<BucketKey, readonly LeftSegment[]>;
+  readonly left: Map<BucketKey, readonly Segment[]>;
   /** Backups of a previous run. */
   readonly leftBackups: readonly LeftBackup[];
 }
@@ -94,19 +96,13 @@ export class Daemon {
     const turns = new ReadTurns(budget, clock);
     const leftBackups = await findLeftBackups(parts.buckets, fs, parts.log);
     const settings = parts.environment.spool;
-    if (settings === undefined)
-      return new Daemon(parts, { clock, fs, budget, turns, spool: undefined, left: new Map(), leftBackups });
-    const spool = new Spool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
+    const spool =
+      settings === undefined
+        ? NO_SPOOL
+        : new DiskSpool(settings, { log: parts.log.at('/spool'), clock, budget, turns, fs });
     await spool.lock();
-    return new Daemon(parts, {
-      clock,
-      fs,
-      budget,
-      turns,
-      spool,
-      left: new Map(await spool.open()),
-      leftBackups,
-    });
+    const left = new Map(await spool.open());
+    return new Daemon(parts, { clock, fs, budget, turns, spool, left, leftBackups });
   }
 
   private constructor(parts: DaemonParts, early: EarlyParts) {
@@ -251,6 +247,6 @@ export class Daemon {
     // 4. What could be delivered nowhere is kept, and what was thrown away is told.
     await this.#rejected.close();
     this.#discards.close();
-    this.#early.spool?.close();
+    this.#early.spool.close();
   }
 }

@@ -19,7 +19,7 @@ const RESUME_SHARE = 0.95;
 /** So much goes at a time, at least: room for a few batches. */
 const DROP_BYTES = 4 * 1024 * 1024;
 /**
- * A disk that was full is written to again after a second (segment.ts): only if that did not help, more has
+ * A disk that was full is written to again after a second (diskSegment.ts): only if that did not help, more has
  * to go.
  */
 const AGAIN_MS = 1_500;
@@ -54,13 +54,13 @@ export class SpoolRoom {
     this.#again?.cancel();
   }
 
-  /** As Spool's. */
+  /** As the spool's. */
   onFull(oldest: () => Droppable | undefined): () => void {
     this.#holders.add(oldest);
     return () => this.#holders.delete(oldest);
   }
 
-  /** As Spool's. */
+  /** As the spool's. */
   onFailing(run: () => void): () => void {
     this.#whenFailing.add(run);
     return () => this.#whenFailing.delete(run);

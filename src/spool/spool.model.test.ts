@@ -13,8 +13,8 @@ import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
-import type { Segment } from './segment.js';
-import { type LeftSegment, Spool } from './spool.js';
+import { DiskSpool } from './diskSpool.js';
+import type { GrowingSegment, Segment } from './spool.js';
 
 type Action =
   | { readonly kind: 'append'; readonly bucket: number; readonly frames: number; readonly bytes: number }
@@ -110,8 +110,8 @@ interface ModelFrame {
 interface ModelBatch {
   readonly frames: ModelFrame[];
   readonly batch: Batch | undefined;
-  readonly segment: Segment | undefined;
-  readonly left: LeftSegment | undefined;
+  readonly segment: GrowingSegment | undefined;
+  readonly left: Segment | undefined;
   isSealed: boolean;
   isSettled: boolean;
   /** A byte of its file was changed: what it holds may be lost in part. */
@@ -135,7 +135,7 @@ class Life {
   readonly failing: FailingDisk;
   readonly budget = new MemoryBudget(64 * 1024 * 1024);
   readonly lines: string[] = [];
-  readonly spool: Spool;
+  readonly spool: DiskSpool;
   /** By bucket, in the order in which they were opened. */
   readonly batches: ModelBatch[][] = BUCKETS.map(() => []);
   readonly removals: Promise<void>[] = [];
@@ -147,7 +147,7 @@ class Life {
   ) {
     this.failing = new FailingDisk(disk.fs);
     const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = new Spool(
+    this.spool = new DiskSpool(
       { path: '/spool', sync, maxBytes: SPOOL_MAX, whenFull: 'wait' },
       { log, clock, budget: this.budget, turns: new ReadTurns(this.budget, clock), fs: this.failing.fs },
     );
@@ -197,7 +197,7 @@ class Life {
     for (const one of due.slice(0, count)) {
       one.isSettled = true;
       one.batch?.release();
-      this.removals.push(one.segment?.remove() ?? this.spool.remove(one.left!));
+      this.removals.push((one.segment ?? one.left!).remove());
     }
   }
 
@@ -326,7 +326,7 @@ class Model {
     const segments = life.batches
       .flat()
       .flatMap(({ segment, isSettled }) => (segment === undefined || isSettled ? [] : [segment]));
-    await life.until('all is complete', () => segments.every((segment) => segment.isComplete));
+    await life.until('all is complete', () => segments.every((segment) => segment.copy === 'complete'));
     let isTidy = false;
     void Promise.all(life.removals).then(() => (isTidy = true));
     await life.until('what is settled is gone', () => isTidy);
@@ -363,8 +363,8 @@ class Model {
     }
   }
 
-  async #readLeft(segment: LeftSegment, before: readonly Promised[], why: Ending): Promise<ModelBatch> {
-    const { batch, mayGo } = await this.life.spool.read(segment.path);
+  async #readLeft(segment: Segment, before: readonly Promised[], why: Ending): Promise<ModelBatch> {
+    const { batch, mayGo } = await this.life.spool.read(segment);
     const messages = batch === undefined ? [] : messagesIn(batch.view());
     batch?.release();
     const same = before.find((one) => stemOf(one.path) === stemOf(segment.path));
@@ -456,7 +456,7 @@ function promisedFrames(one: ModelBatch, sync: SpoolSync, why: Ending): number {
 /** How many of its frames a power cut may not take. */
 function lastingFrames(one: ModelBatch, sync: SpoolSync): number {
   if (one.segment === undefined) return one.lastingBefore;
-  if (sync === 'batch') return one.segment.isComplete ? one.frames.length : 0;
+  if (sync === 'batch') return one.segment.copy === 'complete' ? one.frames.length : 0;
   return sync === 'always' ? one.frames.filter(({ until }) => until <= safeBytes(one)).length : 0;
 }
 

@@ -1,44 +1,121 @@
-// The spool: a folder for each bucket, a segment for each batch that is not settled. What is found in it at
-// start is delivered first.
-//
-//   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
-//                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
-//   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
-import { basename, dirname, join } from 'node:path';
-import type { Clock } from '../clock.js';
-import type { SpoolFull, SpoolSync } from '../config/env.js';
+// What buckets know of the spool, the place on disk where each batch lies until every stream has settled it.
+// Two things keep this promise: DiskSpool, and NO_SPOOL, with which batches are in memory alone. Nobody has to
+// ask which of the two it is.
 import type { Batch } from '../frames/batch.js';
-import type { Log } from '../log/log.js';
-import type { MemoryBudget } from '../memory/memoryBudget.js';
-import { keyOf } from '../frames/bucketName.js';
 import type { BucketKey } from '../frames/bucketName.js';
-import { ConfigError } from '../errors.js';
-import { safeName, shortened } from '../disk/names.js';
-import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
-import { explained, needsOperator } from '../disk/ioAdvice.js';
-import { lockFolder } from '../disk/folderLock.js';
-import { proveWritable } from '../disk/proof.js';
-import type { ReadTurns } from '../memory/readTurns.js';
-import { syncing } from '../disk/syncing.js';
-import { plural } from '../plural.js';
-import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
-import { Removals } from './removals.js';
-import { type Droppable, SpoolRoom } from './room.js';
-import { Segment } from './segment.js';
-import { NOTES_FILE, StreamCheckpoints } from './streamCheckpoints.js';
+import type { MemoryBudget } from '../memory/memoryBudget.js';
+import type { RecoveredSegment } from './recover.js';
+import type { Droppable } from './room.js';
 
-export type { Droppable } from './room.js';
+export interface Spool {
+  /**
+   * When a frame outlives the daemon: once it is `written` to its segment, or, because there is none, once
+   * every stream has `settled` it.
+   */
+  readonly safeWhen: 'written' | 'settled';
+  /** How many batches a stream is given at a time: the others can wait on disk. */
+  readonly window: number;
+  /**
+   * Memory, for those who can give it up because their batches are on disk: never short where they can't.
+   */
+  readonly memory: Pick<MemoryBudget, 'isTight' | 'isOver' | 'onPressure' | 'onSqueeze'>;
+  /** For whoever reports; undefined: there is nothing to report. */
+  readonly figures: SpoolFigures | undefined;
+  /** The disk does not take all segments just now. */
+  readonly isFailing: boolean;
 
-export interface SpoolSettings {
-  readonly path: string;
-  readonly sync: SpoolSync;
-  /** SPOOL_MAX: bytes of all segments together. */
-  readonly maxBytes: number;
-  /** SPOOL_FULL: what happens when they are reached, or the disk is full. */
-  readonly whenFull: SpoolFull;
+  /**
+   * Before `open`: no other daemon has this spool, for as long as this one runs.
+   * @throws {ConfigError} one has, or the folder can't be made
+   */
+  lock(): Promise<void>;
+
+  /**
+   * What a previous run has left, by bucket, in the order of the batches.
+   * @throws {ConfigError} the folder can't be made, read or written
+   */
+  open(): Promise<ReadonlyMap<BucketKey, readonly Segment[]>>;
+
+  /** The end: another daemon may have it. */
+  close(): void;
+
+  /** The segment of a batch that was just opened. */
+  newSegment(batch: Batch): GrowingSegment;
+
+  /**
+   * Reads a segment whole: every piece that is sound, as one batch; damaged pieces are put aside, a torn end
+   * is left out. Never throws for its content.
+   */
+  read(segment: Pick<Segment, 'path' | 'isOfPreviousRun'>): Promise<RecoveredSegment>;
+
+  /** What is noted of a bucket's streams. */
+  notes(bucket: string): StreamNotes;
+
+  /** Called each time when the disk begins to fail. Returns the way to end it. */
+  onFailing(run: () => void): () => void;
+
+  /**
+   * Asked, when the spool is full and the oldest may go, which segment of a bucket could go first. Returns
+   * the way to end it.
+   */
+  onFull(oldest: () => Droppable | undefined): () => void;
 }
 
-/** For whoever reports. */
+/** Where a batch lies on disk. */
+export interface Segment {
+  /** Of the file that is written now, or was last. */
+  readonly path: string;
+  /** It was found at the start. Which batch it holds is known once it was read. */
+  readonly isOfPreviousRun: boolean;
+  /**
+   * `none`: the batch is in memory alone. `growing`: what is missing is written from its memory, which must
+   * stay. `complete`: it can be read back, so that its memory can be given up.
+   */
+  readonly copy: 'none' | 'growing' | 'complete';
+  /** Bytes of the batch that outlive a crash of the process; of a previous run's the size of its file. */
+  readonly safeBytes: number;
+  /** All of the closed batch is as safe as it will be: streams may have it. */
+  readonly isWritten: boolean;
+  /** Resolves when it grows no more: it is complete, or is not wanted any more. */
+  readonly completed: Promise<void>;
+
+  /** Calls once the batch's first `bytes` are safe. */
+  whenSafe(bytes: number, run: () => void): void;
+
+  /**
+   * Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits
+   * for it. Resolves when the file is gone.
+   */
+  remove(): Promise<void>;
+}
+
+/** The segment of a batch of this run. */
+export interface GrowingSegment extends Segment {
+  /** The batch has grown. */
+  grow(): void;
+
+  /** The batch is closed: what is missing is written, and the file too. */
+  seal(): void;
+
+  /** Calls once it is written. */
+  whenWritten(run: () => void): void;
+}
+
+/** Up to where each stream of a bucket has settled all, for the next run. */
+export interface StreamNotes {
+  /** False: there is no next run that would read them. */
+  readonly areKept: boolean;
+
+  /** Had the stream settled this segment before this run began? */
+  hasSettled(stream: string, segmentPath: string): boolean;
+
+  /** The stream has settled all segments up to this one, while another has not: noted a little later. */
+  note(stream: string, segmentPath: string): void;
+
+  /** Resolves when all is noted on the disk, or could not be, which is said. */
+  flush(): Promise<void>;
+}
+
 export interface SpoolFigures {
   readonly path: string;
   /** Of all segments, and SPOOL_MAX. */
@@ -47,312 +124,4 @@ export interface SpoolFigures {
   readonly isFull: boolean;
   /** Segments that the disk does not take just now. */
   readonly failingSegments: number;
-}
-
-/** A segment of a previous run, not read yet. */
-export interface LeftSegment {
-  readonly path: string;
-  readonly bytes: number;
-}
-
-const SEGMENT_NAME = /^(\d{13})-\d{8}(?:\.\d+)?\.bckstm$/;
-/** NAME_MAX is 255, and a bucket's name may be as long before it is made safe. */
-const LONGEST_NAME = 235;
-/** Files that are looked at at a time. */
-const AT_ONCE = 16;
-
-export class Spool {
-  readonly #settings: SpoolSettings;
-  readonly #fs: FileSystem;
-  readonly #log: Log;
-  readonly #clock: Clock;
-  readonly #budget: MemoryBudget;
-  /** The last segment of each bucket that has one. */
-  readonly #last = new Map<string, Segment>();
-  #sequence = 0;
-  #lastTimeMs = 0;
-  readonly #turns: ReadTurns;
-  readonly #notes = new Map<BucketKey, StreamCheckpoints>();
-  readonly #room: SpoolRoom;
-  readonly #removals: Removals;
-  #unlock: (() => void) | undefined;
-
-  constructor(
-    settings: SpoolSettings,
-    parts: {
-      readonly log: Log;
-      readonly clock: Clock;
-      readonly budget: MemoryBudget;
-      readonly turns: ReadTurns;
-      readonly fs?: FileSystem;
-    },
-  ) {
-    this.#settings = settings;
-    this.#fs = syncing(parts.fs ?? nodeFileSystem, {
-      place: settings.path,
-      isSynced: settings.sync !== 'never',
-      log: parts.log,
-    });
-    this.#log = parts.log;
-    this.#clock = parts.clock;
-    this.#budget = parts.budget;
-    this.#turns = parts.turns;
-    this.#room = new SpoolRoom(settings, parts);
-    this.#removals = new Removals({
-      fs: this.#fs,
-      clock: this.#clock,
-      log: this.#log,
-      onGone: (bytes) => this.#room.resize(-bytes),
-    });
-  }
-
-  /** Bytes of all segments. */
-  get bytes(): number {
-    return this.#room.bytes;
-  }
-
-  get figures(): SpoolFigures {
-    const { path, maxBytes } = this.#settings;
-    const { bytes, isFull, failingSegments } = this.#room;
-    return { path, bytes, maxBytes, isFull, failingSegments };
-  }
-
-  /**
-   * What a previous run has left, by bucket, in the order of the batches. Only names, sizes and the first
-   * frame are looked at, so that a start with a large backlog is quick.
-   * @throws {ConfigError} the folder can't be made, read or written
-   */
-  async open(): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
-    const { path } = this.#settings;
-    try {
-      await this.#fs.makeFolder(path, { parents: true });
-      await this.#proveWritable(path);
-      return await this.#find(path);
-    } catch (error) {
-      throw unusable(path, error);
-    }
-  }
-
-  /**
-   * Before `open`: no other daemon has this spool, for as long as this one runs.
-   * @throws {ConfigError} one has, or the folder can't be made
-   */
-  async lock(): Promise<void> {
-    const { path } = this.#settings;
-    try {
-      await this.#fs.makeFolder(path, { parents: true });
-      this.#unlock = await lockFolder(this.#fs, path);
-    } catch (error) {
-      throw unusable(path, error);
-    }
-    if (this.#unlock === undefined) throw takenSpool(path);
-  }
-
-  /** The end: another daemon may have it. */
-  close(): void {
-    this.#room.close();
-    this.#removals.close();
-    this.#unlock?.();
-  }
-
-  /** A disk that is full now may have room once what is on it is delivered. */
-  async #proveWritable(path: string): Promise<void> {
-    try {
-      await proveWritable(this.#fs, path, 0);
-    } catch (error) {
-      if (needsOperator(error)) throw error;
-      this.#log.warn(
-        `${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or repair the disk`,
-      );
-    }
-  }
-
-  async #find(path: string): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
-    const left = new Map<BucketKey, readonly LeftSegment[]>();
-    for (const name of (await this.#fs.list(path)).sort()) {
-      const folder = join(path, name);
-      if ((await this.#fs.facts(folder)).kind !== 'folder') continue;
-      const segments = await this.#list(folder);
-      if (segments.length === 0) {
-        await this.#removeIfEmpty(folder);
-        continue;
-      }
-      const bucket = (await this.#bucketSaid(segments, name)) ?? (await this.#bucketProven(segments, name));
-      if (bucket === undefined) continue;
-      left.set(keyOf(bucket), segments);
-      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load(segments.at(-1)!.path));
-    }
-    return left;
-  }
-
-  /**
-   * Whose segments these are stands in their frames; one that is damaged there says something else than the
-   * folder's name.
-   */
-  async #bucketSaid(segments: readonly LeftSegment[], folderName: string): Promise<string | undefined> {
-    for (const { path } of segments) {
-      const bucket = await bucketOfSegment(this.#fs, path);
-      if (bucket !== undefined && folderOf(bucket) === folderName) return bucket;
-    }
-    return undefined;
-  }
-
-  /**
-   * No first frame says it: perhaps a whole piece does. What holds nothing that was ever safe is taken away.
-   */
-  async #bucketProven(segments: LeftSegment[], folderName: string): Promise<string | undefined> {
-    while (segments.length > 0) {
-      const { batch, mayGo } = await this.read(segments[0]!.path);
-      batch?.release();
-      if (batch !== undefined && folderOf(batch.bucket) === folderName) return batch.bucket;
-      if (batch !== undefined || !mayGo) break;
-      await this.remove(segments.shift()!);
-    }
-    if (segments.length > 0)
-      this.#log.warn(
-        `${join(this.#settings.path, folderName)}: what is in it (${segments.length} ${plural(segments.length, 'segment')}) is not of a bucket for which this is the folder, and is left alone: look at it with kahe inspect, and send it with kahe replay`,
-      );
-    return undefined;
-  }
-
-  /** What is noted of a bucket's streams. */
-  notes(bucket: string): StreamCheckpoints {
-    const notes = this.#notes.get(keyOf(bucket)) ?? this.#newNotes(bucket);
-    this.#notes.delete(keyOf(bucket));
-    return notes;
-  }
-
-  #newNotes(bucket: string): StreamCheckpoints {
-    return new StreamCheckpoints({
-      folder: join(this.#settings.path, folderOf(bucket)),
-      fs: this.#fs,
-      clock: this.#clock,
-      log: this.#log,
-    });
-  }
-
-  /**
-   * Asked, when the spool is full and the oldest may go, which segment of a bucket could go first. Returns
-   * the way to end it.
-   */
-  onFull(oldest: () => Droppable | undefined): () => void {
-    return this.#room.onFull(oldest);
-  }
-
-  /** The disk does not take all segments just now. */
-  get isFailing(): boolean {
-    return this.#room.failingSegments > 0;
-  }
-
-  /** Called each time when that begins. Returns the way to end it. */
-  onFailing(run: () => void): () => void {
-    return this.#room.onFailing(run);
-  }
-
-  /** The segment of a batch that was just opened. */
-  newSegment(batch: Batch): Segment {
-    const { bucket } = batch;
-    const folder = join(this.#settings.path, folderOf(bucket));
-    // A clock that was set back must not put a batch before those that came earlier.
-    this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.now());
-    const name = `${String(this.#lastTimeMs).padStart(13, '0')}-${String(++this.#sequence).padStart(8, '0')}`;
-    const segment = new Segment(
-      {
-        pathOf: (attempt) => join(folder, `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
-        folder,
-        batch,
-        sync: this.#settings.sync,
-        fs: this.#fs,
-        clock: this.#clock,
-        log: this.#log,
-        onSize: (bytes) => this.#room.resize(bytes),
-        onTrouble: (isInTrouble) => this.#room.trouble(isInTrouble),
-        onError: (error) => this.#room.noteError(error),
-        onStuck: (path, bytes, error) => this.#removals.failed(path, bytes, error),
-        onGone: () => this.#last.get(bucket) === segment && this.#last.delete(bucket),
-      },
-      this.#last.get(bucket),
-    );
-    this.#last.set(bucket, segment);
-    return segment;
-  }
-
-  /**
-   * Reads a segment whole: every piece that is sound, as one batch; damaged pieces are put aside, a torn end
-   * is left out. Never throws for its content.
-   * @param wasClosed it was written to its end, so that no part of it can be torn
-   */
-  read(path: string, wasClosed = false): Promise<RecoveredSegment> {
-    return this.#turns.read(async (space) =>
-      this.#ifInPlace(
-        path,
-        await recoverSegment(path, wasClosed, { fs: this.#fs, budget: this.#budget, log: this.#log, space }),
-      ),
-    );
-  }
-
-  /** A segment that somebody put into another bucket's folder would be sent to that one's topic. */
-  #ifInPlace(path: string, read: RecoveredSegment): RecoveredSegment {
-    const { batch } = read;
-    if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
-    const place = join(this.#settings.path, folderOf(batch.bucket));
-    this.#log.error(
-      `${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`,
-    );
-    batch.release();
-    return { ...read, batch: undefined, mayGo: false };
-  }
-
-  /** Takes a segment of a previous run away: all its frames are settled. */
-  async remove(segment: LeftSegment): Promise<void> {
-    try {
-      await unlinkIfThere(this.#fs, segment.path);
-      this.#room.resize(-segment.bytes);
-    } catch (error) {
-      this.#removals.failed(segment.path, segment.bytes, error);
-    }
-  }
-
-  async #list(folder: string): Promise<LeftSegment[]> {
-    const names = (await this.#fs.list(folder)).filter((found) => SEGMENT_NAME.test(found)).sort();
-    const segments: LeftSegment[] = [];
-    for (let at = 0; at < names.length; at += AT_ONCE) {
-      const paths = names.slice(at, at + AT_ONCE).map((name) => join(folder, name));
-      const facts = await Promise.all(paths.map((path) => this.#fs.facts(path)));
-      // A stranger's folder is left alone, and so is a symlink with a fitting name.
-      facts.forEach(
-        ({ kind, size }, i) => kind === 'file' && segments.push({ path: paths[i]!, bytes: size }),
-      );
-    }
-    this.#room.resize(segments.reduce((sum, { bytes }) => sum + bytes, 0));
-    const lastTimeMs = Number(SEGMENT_NAME.exec(names.at(-1) ?? '')?.[1] ?? 0);
-    this.#lastTimeMs = Math.max(this.#lastTimeMs, lastTimeMs + 1);
-    return segments;
-  }
-
-  /** Buckets made on demand would leave a folder each. */
-  async #removeIfEmpty(folder: string): Promise<void> {
-    try {
-      await unlinkIfThere(this.#fs, join(folder, NOTES_FILE));
-      await this.#fs.removeFolder(folder);
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOTEMPTY')
-        this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
-    }
-  }
-}
-
-/** The name of a bucket's folder: no two buckets have the same one, and none is a path. */
-function folderOf(bucket: string): string {
-  return shortened(safeName(bucket), LONGEST_NAME);
-}
-
-export function unusable(path: string, error: unknown): ConfigError {
-  return new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
-}
-
-export function takenSpool(path: string): ConfigError {
-  return new ConfigError(
-    `SPOOL: ${path} is the spool of another daemon that is running; stop that one, or give this one a spool of its own`,
-  );
 }

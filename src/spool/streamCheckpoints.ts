@@ -8,6 +8,7 @@ import { type FileSystem, errnoOf } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import type { Log } from '../log/log.js';
 import { readWholeFile, replaceWholeFile } from '../disk/wholeFile.js';
+import type { StreamNotes } from './spool.js';
 
 export interface StreamCheckpointsParts {
   readonly folder: string;
@@ -20,7 +21,8 @@ export const NOTES_FILE = 'settled.json';
 const PACE_MS = 200;
 const LONGEST_FILE = 64 * 1024;
 
-export class StreamCheckpoints {
+export class StreamCheckpoints implements StreamNotes {
+  readonly areKept = true;
   readonly #parts: StreamCheckpointsParts;
   #notes = new Map<string, string>();
   #isChanged = false;
@@ -50,20 +52,17 @@ export class StreamCheckpoints {
     return this;
   }
 
-  /** Had the stream settled this segment before the daemon's life began? */
   hasSettled(stream: string, segmentPath: string): boolean {
     const upTo = this.#notes.get(stream);
     return upTo !== undefined && orderOf(segmentPath) <= upTo;
   }
 
-  /** The stream has settled all segments up to this one, while another has not: noted a little later. */
   note(stream: string, segmentPath: string): void {
     this.#notes.set(stream, orderOf(segmentPath));
     this.#isChanged = true;
     this.#timer ??= this.#parts.clock.after(PACE_MS, () => void this.flush());
   }
 
-  /** Resolves when all is noted on the disk, or could not be, which is said. */
   async flush(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;

@@ -4,12 +4,12 @@ import type { FileSystem } from '../disk/fileSystem.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { isDiskFull } from '../disk/ioAdvice.js';
 import { tryFolder } from '../disk/trial.js';
-import { takenSpool, unusable } from './spool.js';
+import { takenSpool, unusable } from './diskSpool.js';
 
 /**
  * @param isTaken a daemon is running that may have it
  * @returns the folder, or the one above it in which it can be made
- * @throws {ConfigError} as `Spool.lock` and `Spool.open`; the system's own error where those go on, as with a
+ * @throws {ConfigError} as `DiskSpool.lock` and `DiskSpool.open`; the system's own error where those go on, as with a
  * full disk
  */
 export async function trySpool(fs: FileSystem, path: string, isTaken: boolean): Promise<string> {

@@ -22,7 +22,7 @@ export interface SnapshotParts {
   readonly socketPath: string;
   readonly socket: SocketCounts;
   readonly budget: MemoryBudget;
-  readonly spool: Spool | undefined;
+  readonly spool: Pick<Spool, 'figures'>;
   readonly rejected: RejectedStore;
   readonly discards: readonly Readonly<DiscardCount>[];
   readonly kafka: BrokerStats;
@@ -42,7 +42,7 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
     socket: { ...socket, path: parts.socketPath, badByReason: Object.fromEntries(socket.badByReason) },
     memory: { heldBytes: budget.heldBytes, encodedBytes: budget.encodedBytes, limitBytes: budget.limitBytes },
     paused: budget.paused,
-    ...(parts.spool === undefined ? {} : { spool: parts.spool.figures }),
+    ...(parts.spool.figures === undefined ? {} : { spool: parts.spool.figures }),
     rejected: {
       reasons: [...rejected.counts].map(([reason, { frames, bytes, firstMs, lastMs }]) => ({
         reason,

@@ -10,8 +10,9 @@ import type { Log } from '../log/log.js';
 import type { FileSystem } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
 import { SegmentFile } from './segmentFile.js';
+import type { GrowingSegment } from './spool.js';
 
-export interface SegmentOptions {
+export interface DiskSegmentOptions {
   readonly folder: string;
   /** The path of its file; after a failure that of the next one: a number from 1 on. */
   readonly pathOf: (attempt: number) => string;
@@ -43,9 +44,10 @@ const RETRY_MS = 1_000;
  */
 const PACE_MS = 2;
 
-export class Segment {
-  readonly #options: SegmentOptions;
-  #previous: Segment | undefined;
+export class DiskSegment implements GrowingSegment {
+  readonly isOfPreviousRun = false;
+  readonly #options: DiskSegmentOptions;
+  #previous: DiskSegment | undefined;
   #file: SegmentFile | undefined;
   /** Files given up on that hold what was safe: they go when a new one has as much. */
   #old: SegmentFile[] = [];
@@ -67,12 +69,11 @@ export class Segment {
   #whenComplete: (() => void)[] = [];
 
   /** @param previous the bucket's segment before this one */
-  constructor(options: SegmentOptions, previous?: Segment) {
+  constructor(options: DiskSegmentOptions, previous?: DiskSegment) {
     this.#options = options;
     this.#previous = previous;
   }
 
-  /** Of the file that is written now, or was last. */
   get path(): string {
     return this.#options.pathOf(this.#attempt);
   }
@@ -82,12 +83,10 @@ export class Segment {
     return this.#safeBytes;
   }
 
-  /** The whole batch is in the file and no more will come: its memory can be given up. */
-  get isComplete(): boolean {
-    return this.#state === 'complete';
+  get copy(): 'growing' | 'complete' {
+    return this.#state === 'complete' ? 'complete' : 'growing';
   }
 
-  /** The batch has grown. */
   grow(): void {
     if (this.#state !== 'quiet') return;
     const waitMs = this.#paceMs();
@@ -96,14 +95,12 @@ export class Segment {
     this.#timer = this.#options.clock.after(waitMs, () => this.#write());
   }
 
-  /** The batch is closed: what is missing is written, and the file too. */
   seal(): void {
     this.#isSealed = true;
     if (this.#state === 'quiet' || this.#state === 'paced' || this.#state === 'due') this.#write();
     this.#tellIfWritten();
   }
 
-  /** Resolves when the whole batch is in the file, or it is not wanted any more. */
   get completed(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#state === 'complete' || this.#state === 'gone') resolve();
@@ -111,17 +108,12 @@ export class Segment {
     });
   }
 
-  /** Calls once the batch's first `bytes` are safe. */
   whenSafe(bytes: number, run: () => void): void {
     if (this.#safeBytes >= bytes || this.#state === 'gone') return run();
     this.#waiters.push({ bytes, run });
     if (this.#state === 'paced') this.#hurry();
   }
 
-  /**
-   * Every stream has settled the batch: nothing more is written, for its bytes may be gone, and nobody waits
-   * for it. Resolves when the file is gone.
-   */
   async remove(): Promise<void> {
     this.#state = 'gone';
     this.#timer?.cancel();
@@ -224,15 +216,11 @@ export class Segment {
     return this.#file?.length ?? 0;
   }
 
-  /**
-   * All of the closed batch is safe in a file: streams may have it, and the bucket's next segment may be
-   * written.
-   */
+  /** All of the closed batch is safe in a file: the bucket's next segment may be written. */
   get isWritten(): boolean {
     return this.#state === 'gone' || (this.#isSealed && this.#safeBytes >= this.#options.batch.length);
   }
 
-  /** Calls once that is so. */
   whenWritten(run: () => void): void {
     if (this.isWritten) run();
     else this.#whenWritten.push(run);

@@ -22,7 +22,7 @@ import { FailingDisk, type DiskCall } from '../../support/failingDisk.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import { syncing } from '../disk/syncing.js';
 import { recoverSegment } from './recover.js';
-import { Segment } from './segment.js';
+import { DiskSegment } from './diskSegment.js';
 
 const SYNCS: readonly SpoolSync[] = ['never', 'batch', 'always'];
 const SILENT = new Log('FATAL', () => undefined);
@@ -48,12 +48,12 @@ class Bench {
   readonly lines: string[] = [];
   bytes = 0;
   troubles: boolean[] = [];
-  readonly #segments: Segment[] = [];
+  readonly #segments: DiskSegment[] = [];
 
-  newBatch(sync: SpoolSync = 'batch', previous?: Segment): GrowingBatch {
+  newBatch(sync: SpoolSync = 'batch', previous?: DiskSegment): GrowingBatch {
     const name = `0000000000001-${String(this.#segments.length + 1).padStart(8, '0')}`;
     const batch = new Batch('orders', this.budget);
-    const segment = new Segment(
+    const segment = new DiskSegment(
       {
         pathOf: (attempt) => join(folder, 'orders', `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
         folder: join(folder, 'orders'),
@@ -142,7 +142,7 @@ class Bench {
 class GrowingBatch {
   readonly sent: string[] = [];
   constructor(
-    readonly segment: Segment,
+    readonly segment: DiskSegment,
     readonly batch: Batch,
     readonly clock: FakeClock,
     readonly name: string,
@@ -166,7 +166,7 @@ class GrowingBatch {
   }
 }
 
-describe('Segment', () => {
+describe('DiskSegment', () => {
   test('what came in one turn is one write, and safe after it', async () => {
     const growing = bench.newBatch();
     growing.add(1);
@@ -230,7 +230,7 @@ describe('Segment', () => {
     }
     expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 0, always: 3 }[sync]);
     growing.segment.seal();
-    await bench.until('it is complete', () => growing.segment.isComplete);
+    await bench.until('it is complete', () => growing.segment.copy === 'complete');
     expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 1, always: 3 }[sync]);
     expect(bench.disk.count('sync', /orders$/)).toBe({ never: 0, batch: 1, always: 1 }[sync]);
     // The folder's own name.
@@ -323,7 +323,11 @@ describe('Segment', () => {
     expect(bench.files).not.toContain('0000000000001-00000002.bckstm');
     expect(asked.calls).toBe(0);
     bench.disk.heal();
-    await bench.until('both are complete', () => first.segment.isComplete && second.segment.isComplete, 100);
+    await bench.until(
+      'both are complete',
+      () => first.segment.copy === 'complete' && second.segment.copy === 'complete',
+      100,
+    );
     expect(asked.calls).toBe(1);
     expect((await bench.recovered()).flatMap(({ messages }) => messages)).toEqual([
       ...first.sent,
@@ -355,7 +359,7 @@ describe('Segment', () => {
       bench.clock.advance(200);
     }
     growing.segment.seal();
-    await bench.until('it is complete', () => growing.segment.isComplete, 100);
+    await bench.until('it is complete', () => growing.segment.copy === 'complete', 100);
     const [found] = await bench.recovered();
     expect(found!.messages).toEqual(growing.sent);
     expect(found!.times).toEqual(Array.from({ length: 10 }, (_, i) => [2 * (i + 1), startMs + 200 * i]));
@@ -370,7 +374,7 @@ describe('Segment', () => {
     await bench.until('it is in trouble', () => bench.isInTrouble);
     expect(bench.lines.join()).toContain('is a symlink');
     unlinkSync(join(folder, 'orders'));
-    await bench.until('it is complete', () => growing.segment.isComplete, 100);
+    await bench.until('it is complete', () => growing.segment.copy === 'complete', 100);
     expect(readdirSync(join(folder, 'elsewhere'))).toEqual([]);
     expect((await bench.recovered())[0]!.messages).toEqual(growing.sent);
   });
@@ -383,7 +387,7 @@ describe('Segment', () => {
     await stranger.close();
     growing.add(3);
     growing.segment.seal();
-    await bench.until('it is complete', () => growing.segment.isComplete, 100);
+    await bench.until('it is complete', () => growing.segment.copy === 'complete', 100);
     expect(growing.segment.path).toMatch(/00000001\.1\.bckstm$/);
     await growing.segment.remove();
     expect(bench.files).toEqual(['0000000000001-00000001.bckstm']);
@@ -394,12 +398,12 @@ describe('Segment', () => {
     const first = bench.newBatch();
     first.add(1);
     first.segment.seal();
-    await bench.until('it is complete', () => first.segment.isComplete);
+    await bench.until('it is complete', () => first.segment.copy === 'complete');
     rmSync(join(folder, 'orders'), { recursive: true });
     const second = bench.newBatch('batch', first.segment);
     second.add(1);
     second.segment.seal();
-    await bench.until('it is complete', () => second.segment.isComplete);
+    await bench.until('it is complete', () => second.segment.copy === 'complete');
     expect(bench.troubles).toEqual([]);
     await first.segment.remove();
     await second.segment.remove();
@@ -427,7 +431,7 @@ const FAULTS: readonly FaultCase[] = [
   { call: 'unlink', code: 'EIO' },
 ];
 
-describe.each(SYNCS)('Segment on a disk that fails, SPOOL_SYNC=%s', (sync) => {
+describe.each(SYNCS)('DiskSegment on a disk that fails, SPOOL_SYNC=%s', (sync) => {
   test.each(FAULTS)(
     '$call $code $short: what was once safe stays so at every moment, and in the end all is there',
     async ({ path, ...fault }) => {
@@ -476,7 +480,7 @@ async function life(sync: SpoolSync, what: string): Promise<void> {
     if (i % 10 === 0) await check();
     if (Date.now() > deadline) throw new Error(`${what}: never complete\n${bench.disk.calls.join('\n')}`);
   }
-  expect(growing.segment.isComplete, what).toBe(true);
+  expect(growing.segment.copy, what).toBe('complete');
   expect(
     questions.map(({ calls }) => calls),
     what,

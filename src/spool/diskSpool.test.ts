@@ -22,8 +22,8 @@ import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { FailingDisk } from '../../support/failingDisk.js';
 import { ReadTurns } from '../memory/readTurns.js';
-import type { Segment } from './segment.js';
-import { Spool } from './spool.js';
+import { DiskSpool } from './diskSpool.js';
+import type { Segment } from './spool.js';
 
 let folder: string;
 let disk: FailingDisk;
@@ -47,8 +47,8 @@ afterEach(async () => {
   rmSync(join(folder, '..'), { recursive: true });
 });
 
-function makeSpool(maxBytes = 1e9, sync: SpoolSync = 'never'): Spool {
-  return new Spool(
+function makeSpool(maxBytes = 1e9, sync: SpoolSync = 'never'): DiskSpool {
+  return new DiskSpool(
     { path: folder, sync, maxBytes, whenFull: 'wait' },
     {
       log: new Log('DEBUG', (line) => lines.push(line)),
@@ -62,7 +62,7 @@ function makeSpool(maxBytes = 1e9, sync: SpoolSync = 'never'): Spool {
 
 /** A closed batch with its segment. */
 function segmentOf(
-  spool: Spool,
+  spool: DiskSpool,
   bucket: string,
   messages: readonly string[],
 ): { readonly batch: Batch; readonly segment: Segment } {
@@ -79,9 +79,9 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   await untilSo(clock, what, isSo, () => lines.join(''));
 }
 
-async function written(spool: Spool, bucket: string, ...messages: string[]): Promise<Segment> {
+async function written(spool: DiskSpool, bucket: string, ...messages: string[]): Promise<Segment> {
   const { segment } = segmentOf(spool, bucket, messages);
-  await until('it is complete', () => segment.isComplete);
+  await until('it is complete', () => segment.copy === 'complete');
   return segment;
 }
 
@@ -92,8 +92,8 @@ async function found(): Promise<Map<string, string[]>> {
   const messages = new Map<string, string[]>();
   for (const [bucket, segments] of left) {
     messages.set(Buffer.from(bucket, 'latin1').toString(), []);
-    for (const { path } of segments) {
-      const { batch } = await spool.read(path);
+    for (const segment of segments) {
+      const { batch } = await spool.read(segment);
       if (batch !== undefined)
         messages.get(Buffer.from(bucket, 'latin1').toString())!.push(...messagesIn(batch.view()));
       batch?.release();
@@ -250,7 +250,7 @@ describe('Spool', () => {
     const next = makeSpool(5_000);
     const left = [...(await next.open()).values()].flat();
     expect(budget.isOver).toBe(true);
-    for (const segment of left) await next.remove(segment);
+    for (const segment of left) await segment.remove();
     expect([next.bytes, budget.isOver]).toEqual([0, false]);
     expect(readdirSync(join(folder, 'orders'))).toEqual([]);
   });
@@ -267,7 +267,7 @@ describe('Spool', () => {
     await a.segment.remove();
     expect(budget.isOver).toBe(true);
     disk.heal();
-    await until('it is complete', () => b.segment.isComplete);
+    await until('it is complete', () => b.segment.copy === 'complete');
     expect(budget.isOver).toBe(false);
   });
 
@@ -317,7 +317,7 @@ describe('Spool', () => {
   test.each(['/proc/spool', '/proc/spool/below', '/dev/null', '/dev/null/below'])(
     "a path that can't be a folder (%s) is refused at once",
     async (path) => {
-      const spool = new Spool(
+      const spool = new DiskSpool(
         { path, sync: 'never', maxBytes: 1e9, whenFull: 'wait' },
         { log: new Log('FATAL', () => undefined), clock, budget, turns: new ReadTurns(budget, clock) },
       );

@@ -53,7 +53,7 @@ export class AnsweringDaemon {
     const sink: FrameSink = {
       run: (chunk, start, end, count) => {
         frames += count;
-        this.messages.push(...messagesIn(Buffer.from(chunk.subarray(start, end))));
+        this.messages.push(...messagesIn(chunk, start, end));
       },
       bad: () => undefined,
       question: () => {

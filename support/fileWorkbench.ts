@@ -2,14 +2,14 @@
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Batch } from '../src/frames/batch.js';
-import { PREFIX_BYTES, bodyLength, encodeFrame } from '../src/frames/frame.js';
+import type { Batch } from '../src/frames/batch.js';
 import { Log } from '../src/log/log.js';
 import { MemoryBudget } from '../src/memory/memoryBudget.js';
 import { systemClock } from '../src/clock.js';
 import type { Clock } from '../src/clock.js';
 import { DeliveryError } from '../src/streams/stream.js';
 import { FailingDisk } from './failingDisk.js';
+import { batchOf, messagesIn } from './frames.js';
 import { FileStream } from '../src/streams/file/fileStream.js';
 import type { FileStreamSettings } from '../src/streams/file/fileStream.js';
 import type { DiscardedFile } from '../src/streams/file/ownFiles.js';
@@ -71,10 +71,7 @@ export class Workbench {
   }
 
   batch(...messages: string[]): Batch {
-    const batch = new Batch('orders', this.budget);
-    for (const frame of messages.map((message) => encodeFrame('orders', null, message)))
-      batch.append(frame, 0, frame.length, 1, Date.now());
-    return batch;
+    return batchOf('orders', messages, this.budget, Date.now());
   }
 
   /** Writes one batch of these messages; `undefined` when delivered, else the error, its frames let go. */
@@ -119,20 +116,4 @@ export class Workbench {
     await this.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
-}
-
-/** The frames of a file; throws when it does not end with a whole one. */
-export function framesIn(bytes: Buffer): Buffer[] {
-  const frames: Buffer[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const end = at + PREFIX_BYTES + bodyLength(bytes, at);
-    if (end > bytes.length) throw new Error(`half a frame at ${at} of ${bytes.length} bytes`);
-    frames.push(bytes.subarray(at, end));
-    at = end;
-  }
-  return frames;
-}
-
-export function messagesIn(bytes: Buffer): string[] {
-  return framesIn(bytes).map((frame) => frame.toString('utf8', PREFIX_BYTES + 2 + frame[PREFIX_BYTES]!));
 }

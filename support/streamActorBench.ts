@@ -2,7 +2,7 @@
 // of the frames.
 import { expect } from 'vitest';
 import type { ActorRef } from '../src/actors/actor.js';
-import type { Batch } from '../src/frames/batch.js';
+import { Batch } from '../src/frames/batch.js';
 import { NOBODY } from '../src/frames/origins.js';
 import { type Account, newAccount } from '../src/streams/account.js';
 import { StreamActor } from '../src/streams/streamActor.js';
@@ -14,7 +14,7 @@ import { FakeReplay } from './fakeReplay.js';
 import { FakeSource } from './fakeSource.js';
 import { turn } from './fakeClock.js';
 import { FakeStream } from './fakeStream.js';
-import { batchOf, messagesIn } from './frames.js';
+import { framesOf, messagesIn } from './frames.js';
 
 export interface StreamActorChoice extends Partial<
   Pick<StreamActorOptions, 'slice' | 'random' | 'origins' | 'endReason'>
@@ -215,7 +215,10 @@ export class StreamActorBench extends ActorBench {
 
   /** As the backlog does. */
   #shareOf(messages: readonly string[]): Batch {
-    const batch = batchOf('orders', messages, this.budget, { origin: this.choice.origin ?? NOBODY });
+    const batch = new Batch('orders', this.budget);
+    batch.origin = this.choice.origin ?? NOBODY;
+    const frames = framesOf('orders', messages);
+    batch.append(frames, 0, frames.length, messages.length, 0);
     const share = batch.share(true);
     batch.release();
     return share;

@@ -1,11 +1,12 @@
 // What every stream keeps, as tests to be run against each: `streamContract('FileStream', { make })` in the
 // stream's own test file. They look at what was delivered, not at what the stream says of it.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Batch } from '../src/frames/batch.js';
-import { PREFIX_BYTES, bodyLength, encodeFrame } from '../src/frames/frame.js';
+import type { Batch } from '../src/frames/batch.js';
+import { encodeFrame } from '../src/frames/frame.js';
 import { MemoryBudget } from '../src/memory/memoryBudget.js';
 import { DeliveryError } from '../src/streams/stream.js';
 import type { Settled, Stream } from '../src/streams/stream.js';
+import { batchOf as newBatch, framesIn } from './frames.js';
 
 /** A stream with its destination, made anew for each test. */
 export interface StreamUnderTest {
@@ -57,9 +58,7 @@ export function streamContract(
 
     /** A batch of these messages; one with a `|` has what stands before it as its key. */
     function batchOf(...messages: string[]): Batch {
-      const batch = new Batch(it_.bucket, budget);
-      for (const frame of framesOf(messages)) batch.append(frame, 0, frame.length, 1, Date.now());
-      return batch;
+      return newBatch(it_.bucket, framesOf(messages), budget, Date.now());
     }
 
     function framesOf(messages: readonly string[]): Buffer[] {
@@ -75,7 +74,7 @@ export function streamContract(
         return { settled: await it_.stream.write(batch), undelivered: [], error: undefined };
       } catch (error) {
         if (!(error instanceof DeliveryError)) throw error;
-        const undelivered = framesIn(error.undelivered.view());
+        const undelivered = framesIn(error.undelivered.view()).map(text);
         expect(undelivered).toHaveLength(error.undelivered.frames);
         expect(error.settled.delivered + error.settled.rejected + undelivered.length).toBe(batch.frames);
         error.undelivered.release();
@@ -203,9 +202,12 @@ export function streamContract(
     });
 
     function rebatched(frames: readonly string[]): Batch {
-      const batch = new Batch(it_.bucket, budget);
-      for (const frame of frames) batch.append(Buffer.from(frame, 'latin1'), 0, frame.length, 1, Date.now());
-      return batch;
+      return newBatch(
+        it_.bucket,
+        frames.map((frame) => Buffer.from(frame, 'latin1')),
+        budget,
+        Date.now(),
+      );
     }
   });
 }
@@ -219,16 +221,6 @@ interface Outcome {
 /** Frames compare as latin1 text: one character a byte, and a failing test prints what differs. */
 function text(frame: Buffer): string {
   return frame.toString('latin1');
-}
-
-function framesIn(bytes: Buffer): string[] {
-  const frames: string[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const end = at + PREFIX_BYTES + bodyLength(bytes, at);
-    frames.push(text(bytes.subarray(at, end)));
-    at = end;
-  }
-  return frames;
 }
 
 /** `groups` lists of `size` messages, each message another. */

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../support/fakeClock.js';
-import { framesIn, framesOf, messagesIn } from '../../support/frames.js';
+import { framesIn, framesOf, messagesIn, numbers } from '../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
 import type { Batch } from '../frames/batch.js';
@@ -108,8 +108,7 @@ class Bench {
             batchTimeoutMs: 500,
             budget: this.budget,
             spool: NO_SPOOL,
-            onAbandoned: (run) =>
-              void this.abandoned.push(...messagesIn(Buffer.from(run.chunk.subarray(run.start, run.end)))),
+            onAbandoned: (run) => void this.abandoned.push(...messagesIn(run.chunk, run.start, run.end)),
             ...(idleMs === undefined
               ? {}
               : { idle: { afterMs: idleMs, tell: (key) => void this.idle.push(key) } }),
@@ -174,10 +173,6 @@ class Bench {
   }
 }
 
-function numbered(from: number, count: number): string[] {
-  return Array.from({ length: count }, (_, i) => String(from + i));
-}
-
 describe('Bucket: who looks at its batches', () => {
   test('a tap sees each batch once, as it closes, until it ends; one that breaks holds up nothing', () => {
     const faults: unknown[] = [];
@@ -194,23 +189,23 @@ describe('Bucket: who looks at its batches', () => {
       taps.put(KEY, () => seen.push(['second'])),
       taps.put('other', () => seen.push(['never'])),
     ];
-    bench.run(...numbered(0, 12));
-    expect(seen).toEqual([numbered(0, 10), ['second']]);
+    bench.run(...numbers(0, 12));
+    expect(seen).toEqual([numbers(0, 10), ['second']]);
     ends[1]!();
     bench.clock.advance(500);
     expect(seen.slice(2)).toEqual([['10', '11']]);
     expect(streamHad).toEqual([0, 1]);
     ends[0]!();
     ends[0]!();
-    bench.run(...numbered(12, 10));
+    bench.run(...numbers(12, 10));
     expect(seen).toHaveLength(3);
-    expect(bench.stream.batches.flat()).toEqual(numbered(0, 22));
+    expect(bench.stream.batches.flat()).toEqual(numbers(0, 22));
     const fault = new Error('broken');
     taps.put(KEY, () => {
       throw fault;
     });
-    bench.run(...numbered(22, 10));
-    expect([faults, bench.stream.batches.flat()]).toEqual([[fault], numbered(0, 32)]);
+    bench.run(...numbers(22, 10));
+    expect([faults, bench.stream.batches.flat()]).toEqual([[fault], numbers(0, 32)]);
   });
 });
 
@@ -219,19 +214,19 @@ describe('Bucket: closes the batch', () => {
   beforeEach(() => void (bench = new Bench()));
 
   test('at exactly `batch` frames', () => {
-    bench.run(...numbered(0, 9));
+    bench.run(...numbers(0, 9));
     expect(bench.stream.batches).toEqual([]);
     bench.run('9');
-    expect(bench.stream.batches).toEqual([numbered(0, 10)]);
+    expect(bench.stream.batches).toEqual([numbers(0, 10)]);
   });
 
   test('at exactly `batch` frames within a run that is longer, as often as it takes', () => {
-    bench.run(...numbered(0, 25));
-    expect(bench.stream.batches).toEqual([numbered(0, 10), numbered(10, 10)]);
-    bench.run(...numbered(25, 8));
-    expect(bench.stream.batches).toEqual([numbered(0, 10), numbered(10, 10), numbered(20, 10)]);
+    bench.run(...numbers(0, 25));
+    expect(bench.stream.batches).toEqual([numbers(0, 10), numbers(10, 10)]);
+    bench.run(...numbers(25, 8));
+    expect(bench.stream.batches).toEqual([numbers(0, 10), numbers(10, 10), numbers(20, 10)]);
     bench.clock.advance(500);
-    expect(bench.stream.batches.at(-1)).toEqual(numbered(30, 3));
+    expect(bench.stream.batches.at(-1)).toEqual(numbers(30, 3));
   });
 
   test('at the byte limit: what would pass it goes to the next', () => {
@@ -278,7 +273,7 @@ describe('Bucket: closes the batch', () => {
   });
 
   test('a batch closed by its frames has no timeout left that would close the next one early', () => {
-    bench.run(...numbered(0, 9));
+    bench.run(...numbers(0, 9));
     bench.clock.advance(400);
     bench.run('9', 'next');
     bench.clock.advance(499);
@@ -345,11 +340,11 @@ describe('Bucket: closes the batch', () => {
 describe('Bucket: memory', () => {
   test('a batch is held until every stream has let it go, then all of it comes back', async () => {
     const bench = new Bench({ streams: 3 });
-    bench.run(...numbered(0, 10));
+    bench.run(...numbers(0, 10));
     for (const stream of bench.streams) {
       await turn();
       expect(bench.budget.heldBytes).toBeGreaterThan(0);
-      expect(framesIn(Buffer.from(stream.held[0]!.view()))).toHaveLength(10);
+      expect(framesIn(stream.held[0]!.view())).toHaveLength(10);
       stream.settle();
     }
     await turn();
@@ -480,17 +475,17 @@ describe('Bucket: a failed one', () => {
 
   test('its successor has the open batch, what is outstanding and the questions; nothing is lost or doubled', async () => {
     const bench = new Bench();
-    bench.run(...numbered(0, 12));
+    bench.run(...numbers(0, 12));
     const first = bench.ask();
     bench.ref.tell(poison);
     expect(bench.ref.state).toBe('starting');
-    bench.run(...numbered(12, 3));
+    bench.run(...numbers(12, 3));
     const second = bench.ask();
     expect(second()).toBe(false);
     bench.clock.advance(100);
     bench.clock.advance(200);
     bench.clock.advance(10_000);
-    expect(bench.stream.batches).toEqual([numbered(0, 10), numbered(10, 5)]);
+    expect(bench.stream.batches).toEqual([numbers(0, 10), numbers(10, 5)]);
     expect([first(), second()]).toEqual([false, false]);
     bench.stream.settleAll();
     await turn();
@@ -607,22 +602,22 @@ describe('Bucket: is configured otherwise', () => {
     bench.clock.advance(60_000);
     await turn();
     expect(taken).toBe(3);
-    bench.run(...numbered(0, 3));
+    bench.run(...numbers(0, 3));
     bench.clock.advance(500);
-    expect(bench.stream.batches).toEqual([numbered(0, 3)]);
+    expect(bench.stream.batches).toEqual([numbers(0, 3)]);
     await bench.stop();
   });
 
   test('what came before is closed for the streams that there were, and what comes keeps to the new limits', async () => {
     const bench = new Bench();
-    bench.run(...numbered(0, 5));
+    bench.run(...numbers(0, 5));
     let taken = 0;
     bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
-    expect([bench.stream.batches, bench.turnedTo]).toEqual([[numbered(0, 5)], [[]]]);
+    expect([bench.stream.batches, bench.turnedTo]).toEqual([[numbers(0, 5)], [[]]]);
     await turn();
     expect(taken).toBe(1);
-    bench.run(...numbered(5, 7));
-    expect(bench.stream.batches.slice(1)).toEqual([numbered(5, 3), numbered(8, 3)]);
+    bench.run(...numbers(5, 7));
+    expect(bench.stream.batches.slice(1)).toEqual([numbers(5, 3), numbers(8, 3)]);
     bench.clock.advance(200);
     expect(bench.stream.batches.slice(3)).toEqual([['11']]);
     await bench.stop();

@@ -30,7 +30,7 @@ class HeldBucket extends Actor<BucketMessage> {
 
   receive(message: BucketMessage): void {
     if (message.kind === 'run') {
-      this.messages.push(...messagesIn(Buffer.from(message.chunk.subarray(message.start, message.end))));
+      this.messages.push(...messagesIn(message.chunk, message.start, message.end));
       endRun(message);
     }
     if (message.kind === 'fence') this.fences.push(message.receipt);
@@ -71,7 +71,7 @@ class Bench {
           context,
           {
             rejected: new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
-              const messages = messagesIn(Buffer.from(bytes.subarray(start, end)));
+              const messages = messagesIn(bytes, start, end);
               expect(messages).toHaveLength(frames);
               this.rejected.push({ messages, bucket, reason });
             }),

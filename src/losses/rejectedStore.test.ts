@@ -10,7 +10,7 @@ import { Origins } from '../frames/origins.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { RejectedStore } from './rejectedStore.js';
 import { FailingDisk } from '../../support/failingDisk.js';
-import { messagesIn } from '../../support/fileWorkbench.js';
+import { messagesIn } from '../../support/frames.js';
 import type { Rejection } from './rejection.js';
 
 /** Time that stands still until it is moved. */
@@ -142,7 +142,7 @@ async function kept(): Promise<{ names: string[]; messages: string[]; reasons: R
   );
   return {
     names,
-    messages: frames.flatMap(messagesIn),
+    messages: frames.flatMap((file) => messagesIn(file)),
     reasons: reasons
       .flatMap((text) => text.split('\n').slice(0, -1))
       .map((line) => JSON.parse(line) as Record<string, unknown>),

@@ -2,22 +2,21 @@
 // that was asked for.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { frame } from '../../../support/daemonFrames.js';
-import { Batch } from '../../frames/batch.js';
+import { batchOf } from '../../../support/frames.js';
+import type { Batch } from '../../frames/batch.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { Sampler } from './sampler.js';
 
-function batchOf(keys: readonly (string | Buffer)[]): Batch {
-  const batch = new Batch('b', new MemoryBudget(1e9));
-  for (const [number, key] of keys.entries()) {
-    const bytes = frame('b', `m${number}`, key);
-    batch.append(bytes, 0, bytes.length, 1, 0);
-  }
-  return batch;
+function keyed(keys: readonly (string | Buffer)[]): Batch {
+  return batchOf(
+    'b',
+    keys.map((key, number) => ({ key, message: `m${number}` })),
+    new MemoryBudget(1e9),
+  );
 }
 
 function unkeyed(count: number): Batch {
-  return batchOf(Array.from({ length: count }, () => ''));
+  return keyed(Array.from({ length: count }, () => ''));
 }
 
 /** The messages that were chosen, read from where they are said to start. */
@@ -88,7 +87,7 @@ describe('Sampler', () => {
 
   test('only frames with the key, byte for byte, and no other is counted', () => {
     const odd = Buffer.of(0xff, 0, 0x61);
-    const batch = batchOf(['a', 'ab', odd, '', 'a', 'b', odd]);
+    const batch = keyed(['a', 'ab', odd, '', 'a', 'b', odd]);
     const of = (key: Buffer): [number, string[]] => {
       const { passed, chosen } = new Sampler({ rate: 10, key }, 0).choose(batch, 0);
       return [passed, messagesAt(batch, chosen)];

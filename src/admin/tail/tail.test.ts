@@ -3,7 +3,8 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { frame } from '../../../support/daemonFrames.js';
 import { FakeClock } from '../../../support/fakeClock.js';
-import { Batch } from '../../frames/batch.js';
+import { batchOf } from '../../../support/frames.js';
+import type { Batch } from '../../frames/batch.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { Tail, type FrameLine, type TailLine } from './tail.js';
 
@@ -40,14 +41,17 @@ class Reader extends Writable {
   }
 }
 
-function batchOf(...frames: readonly { readonly bytes: Buffer; readonly atMs?: number }[]): Batch {
-  const batch = new Batch('b', new MemoryBudget(1e9));
-  for (const { bytes, atMs = 0 } of frames) batch.append(bytes, 0, bytes.length, 1, atMs);
-  return batch;
+function arrived(...frames: readonly { readonly bytes: Buffer; readonly atMs?: number }[]): Batch {
+  return batchOf(
+    'b',
+    frames.map(({ bytes }) => bytes),
+    new MemoryBudget(1e9),
+    (index) => frames[index]!.atMs ?? 0,
+  );
 }
 
 function numbered(count: number, bytes = 10): Batch {
-  return batchOf(
+  return arrived(
     ...Array.from({ length: count }, (_, number) => ({
       bytes: frame('b', String(number).padEnd(bytes, '.')),
     })),
@@ -63,7 +67,7 @@ describe('Tail', () => {
   test('each frame is a line: its time, key and message; what is no text is base64', () => {
     const { clock, reader, tail } = setUp();
     tail.look(
-      batchOf(
+      arrived(
         { bytes: frame('b', 'hello\n\u001b[2J', 'k'), atMs: 1_000 },
         { bytes: frame('b', Buffer.of(0xff, 0), Buffer.of(0xfe)), atMs: 2_000 },
         { bytes: frame('b', ''), atMs: 2_000 },
@@ -96,7 +100,7 @@ describe('Tail', () => {
   test('a message over 64 KB is cut where a character ends, and its size is told', () => {
     const { clock, reader, tail } = setUp();
     tail.look(
-      batchOf(
+      arrived(
         { bytes: frame('b', 'é'.repeat(40_000).replace('é', 'x')) },
         { bytes: frame('b', 'y'.repeat(64 * 1024)) },
       ),

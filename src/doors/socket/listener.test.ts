@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { prefixed } from '../../../support/daemonFrames.js';
 import { FakeRejected } from '../../../support/fakeRejected.js';
 import { FakeClock, turn } from '../../../support/fakeClock.js';
-import { framesIn, framesOf, messagesIn } from '../../../support/frames.js';
+import { framesIn, framesOf, messagesIn, numbers } from '../../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
 import { ActorSystem } from '../../actors/system.js';
 import type { ManagerMessage } from '../../buckets/messages.js';
@@ -45,7 +45,7 @@ class Manager extends Actor<ManagerMessage> {
   receive(message: ManagerMessage): void {
     if (message.kind === 'run') {
       const { bucket, chunk, start, end, frames, nowMs, origin } = message;
-      const messages = messagesIn(Buffer.from(chunk.subarray(start, end)));
+      const messages = messagesIn(chunk, start, end);
       expect(messages).toHaveLength(frames);
       this.runs.push({ bucket, messages, nowMs });
       this.origins.push(origin);
@@ -216,10 +216,6 @@ async function quiet(): Promise<void> {
   for (let i = 0; i < 30; i++) await turn();
 }
 
-function numbered(from: number, count: number): string[] {
-  return Array.from({ length: count }, (_, i) => String(from + i));
-}
-
 let folder: string;
 let bench: Bench;
 
@@ -251,7 +247,7 @@ describe('Client: frames', () => {
 
   test('one byte at a time, from three clients at once, each keeps its own', async () => {
     const peers = [await bench.connect(), await bench.connect(), await bench.connect()];
-    const streams = peers.map((_, i) => framesOf(`bucket${i}`, numbered(10 + i * 10, 3)));
+    const streams = peers.map((_, i) => framesOf(`bucket${i}`, numbers(10 + i * 10, 3)));
     for (let at = 0; at < streams[0]!.length; at++) {
       for (const [i, peer] of peers.entries()) await peer.write(streams[i]!.subarray(at, at + 1));
       await turn();
@@ -262,7 +258,7 @@ describe('Client: frames', () => {
         bench.manager.runs
           .filter(({ bucket }) => bucket === `bucket${i}`)
           .flatMap(({ messages }) => messages),
-      ).toEqual(numbered(10 + i * 10, 3));
+      ).toEqual(numbers(10 + i * 10, 3));
     }
   });
 
@@ -334,7 +330,7 @@ describe('Client: frames', () => {
       peer.socket.end();
       await until(() => peer.isClosed && bench.connections() === 0);
       const whole = ends.filter((end) => end <= cut).length;
-      expect(bench.manager.messages).toEqual(numbered(1, whole));
+      expect(bench.manager.messages).toEqual(numbers(1, whole));
       expect(bench.counts.cutFrames).toBe(cut === 0 || ends.includes(cut) ? 0 : 1);
     }
     expect(bench.budget.heldBytes).toBe(0);
@@ -532,7 +528,7 @@ describe('Client: receipts', () => {
     bench.manager.isQuick = false;
     const peer = await bench.connect();
     await peer.write(
-      Buffer.concat(numbered(0, 500).map((text) => Buffer.concat([framesOf('a', [text]), QUESTION]))),
+      Buffer.concat(numbers(0, 500).map((text) => Buffer.concat([framesOf('a', [text]), QUESTION]))),
     );
     const seen = new Set<Receipt>();
     // Answered from the last to the first: nothing may go out before its elders.
@@ -580,7 +576,7 @@ describe('Client: receipts', () => {
 
   test('a connection with more bucket names than can be told apart asks all', async () => {
     const peer = await bench.connect();
-    await peer.write(Buffer.concat(numbered(0, 1_100).map((name) => framesOf(name, ['x']))));
+    await peer.write(Buffer.concat(numbers(0, 1_100).map((name) => framesOf(name, ['x']))));
     await until(() => bench.manager.messages.length === 1_100);
     await peer.write(QUESTION);
     await until(() => peer.answers.length === 1);
@@ -641,9 +637,9 @@ describe('Client: receipts', () => {
 
   test('thousands of reports that nobody reads: no more are made than the kernel holds', async () => {
     const peer = await bench.connect();
-    await peer.write(framesOf('a', numbered(0, 62)));
+    await peer.write(framesOf('a', numbers(0, 62)));
     await until(() => bench.manager.messages.length === 62);
-    for (const name of numbered(0, 62))
+    for (const name of numbers(0, 62))
       bench.origins.ended(new Map([[bench.manager.origins[0]!, 1]]), 'rejected', name.padEnd(300, 'x'));
     peer.socket.pause();
     const reports = 2_000;
@@ -706,8 +702,8 @@ describe('Listener: memory', () => {
     await until(() => bench.budget.isOver);
     const late = await bench.connect();
     await Promise.all([
-      peer.write(framesOf('a', numbered(2, 500))),
-      late.write(framesOf('b', numbered(1_000, 500))),
+      peer.write(framesOf('a', numbers(2, 500))),
+      late.write(framesOf('b', numbers(1_000, 500))),
     ]);
     await quiet();
     expect(bench.manager.messages).toEqual(['1']);
@@ -715,10 +711,10 @@ describe('Listener: memory', () => {
     await until(() => bench.manager.messages.length === 1_001);
     expect(
       bench.manager.runs.filter(({ bucket }) => bucket === 'a').flatMap(({ messages }) => messages),
-    ).toEqual(numbered(1, 501));
+    ).toEqual(numbers(1, 501));
     expect(
       bench.manager.runs.filter(({ bucket }) => bucket === 'b').flatMap(({ messages }) => messages),
-    ).toEqual(numbered(1_000, 500));
+    ).toEqual(numbers(1_000, 500));
     expect(bench.logged('WARN')).toHaveLength(1);
   });
 
@@ -818,20 +814,20 @@ describe('Listener: the end', () => {
     const waiting = Array.from({ length: 40 }, () => createConnection(bench.path));
     for (const [i, socket] of waiting.entries()) {
       socket.on('error', () => undefined);
-      socket.end(framesOf('late', numbered(i * 100, 100)));
+      socket.end(framesOf('late', numbers(i * 100, 100)));
     }
-    void open.write(framesOf('open', numbered(0, 10_000)));
+    void open.write(framesOf('open', numbers(0, 10_000)));
     bench.listener.stop();
     expect(existsSync(bench.path)).toBe(false);
     await bench.stopped();
     const of = (name: string): string[] =>
       bench.manager.runs.filter(({ bucket }) => bucket === name).flatMap(({ messages }) => messages);
-    expect(of('open')).toEqual(numbered(0, 10_000));
+    expect(of('open')).toEqual(numbers(0, 10_000));
     expect(
       of('late')
         .map(Number)
         .sort((a, b) => a - b),
-    ).toEqual(numbered(0, 4_000).map(Number));
+    ).toEqual(numbers(0, 4_000).map(Number));
     expect(bench.connections()).toBe(0);
   });
 
@@ -846,7 +842,7 @@ describe('Listener: the end', () => {
 
   test('one that writes without end is read for its time, and then closed', async () => {
     const peer = await bench.connect();
-    const bytes = framesOf('a', numbered(0, 1_000));
+    const bytes = framesOf('a', numbers(0, 1_000));
     let isOver = false;
     const pump = (): void => {
       if (!isOver) peer.socket.write(bytes, () => setImmediate(pump));

@@ -7,11 +7,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeRejected } from '../../../support/fakeRejected.js';
 import { systemClock } from '../../clock.js';
 import { ReadTurns } from '../../memory/readTurns.js';
-import { Batch } from '../../frames/batch.js';
-import { encodeFrame } from '../../frames/frame.js';
+import type { Batch } from '../../frames/batch.js';
 import { type Account, newAccount } from '../account.js';
 import type { FileStream } from '../file/fileStream.js';
-import { Workbench, messagesIn } from '../../../support/fileWorkbench.js';
+import { Workbench } from '../../../support/fileWorkbench.js';
+import { batchOf, messagesIn } from '../../../support/frames.js';
 import { DeliveryError, type Settled, type Stream } from '../stream.js';
 import { StreamStats } from '../streamStats.js';
 import { Replay } from './replay.js';
@@ -115,11 +115,7 @@ class Life {
     messages: readonly string[],
     timeMs: (index: number) => number = () => START_MS,
   ): Promise<void> {
-    const batch = new Batch('orders', this.bench.budget);
-    messages.forEach((message, index) => {
-      const frame = encodeFrame('orders', null, message);
-      batch.append(frame, 0, frame.length, 1, timeMs(index));
-    });
+    const batch = batchOf('orders', messages, this.bench.budget, timeMs);
     await this.backup.write(batch);
     batch.release();
     this.account.received += messages.length;

@@ -15,9 +15,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../clock.js';
-import { framesOf } from '../../../support/frames.js';
+import { framesIn, framesOf } from '../../../support/frames.js';
 import { streamContract } from '../../../support/streamContract.js';
-import { Workbench, framesIn } from '../../../support/fileWorkbench.js';
+import { Workbench } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
 beforeEach(async () => {

@@ -2,8 +2,8 @@
 // key has one partition.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { batchOf } from '../../../support/frames.js';
 import { framesIn, type Frame } from '../../../support/kafkaWorkbench.js';
-import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { partitionerNamed } from './partitioner.js';
@@ -12,15 +12,6 @@ import { skipFrames, startOf, type FrameRange } from './recordBatch.js';
 import { PARTITIONERS, type PartitionerName } from '../../config/kafka/settings.js';
 
 const budget = new MemoryBudget(1e9);
-
-function batchOf(frames: readonly Frame[]): Batch {
-  const batch = new Batch('requests', budget);
-  for (const { key, message } of frames) {
-    const bytes = encodeFrame('requests', key, message);
-    batch.append(bytes, 0, bytes.length, 1, 1);
-  }
-  return batch;
-}
 
 function framesOf(range: FrameRange): Frame[] {
   const frames: Frame[] = [];
@@ -39,7 +30,12 @@ function spread(
   name: PartitionerName,
   keyless = 0,
 ): Map<number, Frame[]> {
-  const ranges = partitionBatch(batchOf(frames), partitions, partitionerNamed(name), keyless);
+  const ranges = partitionBatch(
+    batchOf('requests', frames, budget),
+    partitions,
+    partitionerNamed(name),
+    keyless,
+  );
   for (const { bytes, ...range } of ranges.values())
     expect(bytes).toBe(
       framesOf({ bytes, ...range }).reduce(
@@ -96,10 +92,11 @@ describe('partitioning', () => {
   });
 
   it('a batch that goes to one partition stays whole', () => {
-    const batch = batchOf([
-      { key: 'a', message: '1' },
-      { key: 'a', message: '2' },
-    ]);
+    const batch = batchOf(
+      'requests',
+      ['1', '2'].map((message) => ({ key: 'a', message })),
+      budget,
+    );
     const [range, ...others] = partitionBatch(batch, 5, partitionerNamed('murmur2_random'), 0).values();
     expect(others).toEqual([]);
     expect(range).toEqual({ batch, picked: undefined, first: 0, at: 0, count: 2, bytes: batch.length });

@@ -104,7 +104,10 @@ async function fillAndReplay({
   await kahe.untilLog(/the primary is back: \d+ frames in the backup/, BACK_DEADLINE_MS);
   const [startMs, cpuBefore] = [monotonicMs(), cpuSeconds(kahe.pid)];
   incoming?.start();
-  await kahe.untilLog(/mode normal: the primary is back, and has had what was backed up/, END_DEADLINE_MS);
+  await kahe.untilLog(
+    /switched to normal: the primary is back, and has had what was backed up/,
+    END_DEADLINE_MS,
+  );
   const [seconds, cpu, left] = [
     (monotonicMs() - startMs) / 1000,
     cpuSeconds(kahe.pid) - cpuBefore,

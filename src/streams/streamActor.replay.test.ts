@@ -149,7 +149,7 @@ describe('StreamActor with a replay', () => {
 test('a replay that fails again and again for one reason is logged once, until something changes', async () => {
   const bench = await Bench.withReplay(NUMBERS);
   const said = (): number => bench.lines.filter((line) => line.includes('the backup is not sent yet')).length;
-  const begun = (): number => bench.lines.filter((line) => line.includes('are sent to it first')).length;
+  const begun = (): number => bench.lines.filter((line) => line.includes('of the backup first')).length;
   for (let round = 0; round < 5; round++) {
     bench.primary.answerProbe();
     await turn();

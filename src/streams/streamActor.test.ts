@@ -93,7 +93,7 @@ describe('StreamActor: backup', () => {
     expect(narrow.primary.delivered).toEqual([]);
     expect(narrow.account.received).toBe(4);
     expect(narrow.logged('WARN')).toEqual([
-      '/stream mode backup: the broker is away; 4 frames and what follows go to the backup, the primary is tried every 10000 ms; nothing is lost, and once the cause is mended it goes on by itself',
+      '/stream switched to backup: the broker is away; 4 queued frames and new ones go to the backup; next try in 10 s; nothing is lost',
     ]);
   });
 
@@ -135,7 +135,7 @@ describe('StreamActor: backup', () => {
     await turn();
     expect(bench.actor.mode).toBe('normal');
     expect(bench.primary.written).toEqual([['a'], ['b']]);
-    expect(bench.logged('INFO')).toEqual(['/stream mode normal: the primary is back']);
+    expect(bench.logged('INFO')).toEqual(['/stream switched to normal: the primary is back']);
     bench.primary.deliver();
     await turn();
     expect(bench.ends).toEqual(['backup a', 'primary b']);
@@ -172,7 +172,7 @@ describe('StreamActor: error', () => {
     bench.tell('c');
     expect(bench.actor.mode).toBe('error');
     expect(bench.logged('ERROR')).toEqual([
-      '/stream mode error: login refused; 2 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait',
+      '/stream delivery stopped: login refused; 2 queued frames and new ones wait; next try in 1 s; when there is no more room, clients wait',
     ]);
     for (let second = 0; second < 5; second++) {
       await bench.advance(1_000);
@@ -227,7 +227,7 @@ describe('StreamActor: error', () => {
     refused.tell('a');
     expect(refused.primary.written).toEqual([]);
     expect(refused.logged('ERROR')).toEqual([
-      '/stream mode error: the folder is not ours; 0 frames wait, tried again every 1000 ms; mend the cause, and it goes on by itself: until then frames pile up, and then clients wait',
+      '/stream delivery stopped: the folder is not ours; 0 queued frames and new ones wait; next try in 1 s; when there is no more room, clients wait',
     ]);
     await refused.advance(1_000);
     refused.primary.answerProbe();
@@ -352,7 +352,7 @@ describe("StreamActor: rejected frames that can't be kept", () => {
     ]);
     expect(bench.logged('ERROR')).toEqual([
       expect.stringContaining(
-        "mode error: frames must be rejected and can't be kept: no room; 2 frames wait",
+        "delivery stopped: frames must be rejected and can't be kept: no room; 2 queued frames and new ones wait",
       ),
     ]);
     for (let tries = 0; tries < 3; tries++) {

@@ -55,7 +55,8 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
     // Delivered they were: these are the files that the reader was to fetch in time.
     onDiscard: ({ file, frames }) =>
       log.warn(
-        `${file} with ${frames} ${plural(frames, 'frame')} was removed: maxFiles was reached; fetch files sooner, or raise maxFiles`,
+        `${file} was removed with ${frames} ${plural(frames, 'frame')}: maxFiles was reached; fetch files sooner, or raise maxFiles`,
+        { reason: 'maxFiles was reached', file, frames },
       ),
     watch,
   });
@@ -104,7 +105,7 @@ function withFiles(backup: Stream, replay: Replay | undefined): Omit<StreamParts
 }
 
 /**
- * With a manual replay what earlier lives have left is an operator's business, and in nobody's account until
+ * With a manual replay what previous runs have left is an operator's business, and in nobody's account until
  * it goes.
  */
 function discardBackup(
@@ -113,7 +114,7 @@ function discardBackup(
   isReplayed: boolean,
   { bucket, account, discards, startedAtMs }: StreamPartsOptions,
 ): void {
-  // A stream that was changed has found what it wrote before in this life.
+  // A stream that was changed has found what it wrote before in this run.
   if (isOld && openedMs < startedAtMs && !isReplayed) book(account, frames, 'discarded');
   else move(account, frames, 'backedUp', 'discarded');
   discards.add({

@@ -42,7 +42,7 @@ function backupFiles(daemon: TestDaemon): Promise<string[]> {
 }
 
 async function untilReplayed(daemon: TestDaemon): Promise<void> {
-  await daemon.line(/mode normal: the primary is back, and has had what was backed up/, {
+  await daemon.line(/switched to normal: the primary is back, and has had what was backed up/, {
     deadlineMs: 40_000,
   });
   expect(await backupFiles(daemon)).toEqual([]);
@@ -63,7 +63,7 @@ test('everything reaches Kafka, once and in order, with its own times; no file i
     expect(await client.receipt()).toBe((from + 1) * 300);
     windows.push({ fromMs, toMs: Date.now() });
   }
-  await daemon.line(/mode backup/);
+  await daemon.line(/switched to backup/);
   expect((await backupFiles(daemon)).length).toBeGreaterThan(2);
   proxy.faults.refuse = false;
   await untilReplayed(daemon);
@@ -211,7 +211,7 @@ test('under load: what comes while the backup is sent does not pass it, and ther
     'it is normal',
     async () => {
       await send();
-      return daemon.linesLike(/mode normal/).length > 0;
+      return daemon.linesLike(/switched to normal/).length > 0;
     },
     40_000,
   );

@@ -174,7 +174,7 @@ describe("a start that goes well, with a stream that can't work", () => {
     const folder = await daemonFolder();
     await writeFile(join(folder, 'data'), 'a file where the folder should be');
     const daemon = await startDaemon({ buckets: TO_FILES, folder });
-    await daemon.line(new RegExp(`mode error.*${join(folder, 'data')}`));
+    await daemon.line(new RegExp(`delivery stopped.*${join(folder, 'data')}`));
     const { code, out } = await runCli(['check'], { cwd: folder, env: { SOCKET: daemon.socketPath } });
     expect(code).toBe(1);
     expect(out).toContain(

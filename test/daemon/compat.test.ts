@@ -239,7 +239,7 @@ describe('files', () => {
     expect(own).toHaveLength(3);
     const frames = (await Promise.all(own.map(async (file) => parseFrames(await readFile(file))))).flat();
     expect(numbersBySender(frames.map(({ message }) => message))).toEqual(new Map([['c', [17, 18, 19]]]));
-    expect(daemon.timesSaid(/WARN .*with 1 frame was removed: maxFiles was reached/)).toBe(17);
+    expect(daemon.timesSaid(/WARN .*was removed with 1 frame: maxFiles was reached/)).toBe(17);
   });
 
   test("kahego's .bckstm bytes go in through the socket and come out the same; so do ours, once more", async () => {

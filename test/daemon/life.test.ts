@@ -142,7 +142,7 @@ describe('the end', () => {
     const daemon = await startDaemon({ buckets: toNowhere('orders') });
     const client = await daemon.connect();
     await client.send(numberedFrames('orders', 'c', { count: 100 }));
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     daemon.signal('SIGTERM');
     await daemon.line(/SIGTERM: no new clients/);
     const { code, ms } = await daemon.stop('SIGINT');
@@ -373,7 +373,7 @@ describe('a configuration that can not be used: exit 1, nothing is started, and 
     const folder = await daemonFolder();
     await writeFile(join(folder, 'data'), 'a file where the folder should be');
     const daemon = await startDaemon({ buckets: TO_FILES, folder });
-    expect(await daemon.line(/mode error/)).toContain(join(folder, 'data'));
+    expect(await daemon.line(/delivery stopped/)).toContain(join(folder, 'data'));
     expect(await readFile(join(folder, 'data'), 'utf8')).toBe('a file where the folder should be');
   });
 

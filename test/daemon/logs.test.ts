@@ -91,11 +91,11 @@ describe('the format', () => {
     });
     const client = await daemon.connect();
     await client.send(frame('good/stream.files', 'm'));
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     await end(daemon);
     const line = daemon.lines
       .map((each) => JSON.parse(each) as JsonLine)
-      .find(({ msg }) => msg.startsWith('mode error'));
+      .find(({ msg }) => msg.startsWith('delivery stopped'));
     expect(line).toMatchObject({
       level: 'ERROR',
       path: '/bucket.good\\x2fstream.files/stream.broken',
@@ -210,7 +210,7 @@ describe('a flood', () => {
     });
     const stuck = await daemon.connect();
     await stuck.send(frame('good', 'stays'));
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     for (let i = 0; i < 15; i++) {
       const client = await daemon.connect();
       await client.send(NONSENSE);

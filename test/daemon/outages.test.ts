@@ -116,20 +116,24 @@ describe('Kafka → backup', () => {
     await daemon.until('1000 frames of each writer', () => written() >= 1000);
     await broker().kill();
     await Promise.all(
-      [keyed, keyless].map((bucket) => daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka mode backup`))),
+      [keyed, keyless].map((bucket) =>
+        daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka switched to backup`)),
+      ),
     );
     const atBackup = written();
     await daemon.until('1000 more', () => written() >= atBackup + 1000);
     await broker().start();
     await Promise.all(
-      [keyed, keyless].map((bucket) => daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka mode normal`))),
+      [keyed, keyless].map((bucket) =>
+        daemon.line(new RegExp(`/bucket.${bucket}/stream.kafka switched to normal`)),
+      ),
     );
     const atNormal = written();
     await daemon.until('1000 more', () => written() >= atNormal + 1000);
     await Promise.all(all.map((writer) => writer.end()));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
 
-    expect(daemon.linesLike(/ mode /)).toHaveLength(4);
+    expect(daemon.linesLike(/ switched to | delivery stopped/)).toHaveLength(4);
     expect(daemon.received).toEqual({ frames: all.reduce((sum, { sent }) => sum + sent, 0), bad: 0 });
     for (const bucket of [keyed, keyless]) {
       const partitions = await readTopic(bootstrap, bucket);
@@ -182,7 +186,7 @@ describe('Kafka → backup', () => {
     });
     const client = await daemon.connect();
     await client.send(numberedFrames(topic, 'first', { count: 2000, bytes: 300 }));
-    await daemon.line(/mode backup/);
+    await daemon.line(/switched to backup/);
     // A receipt counts what is safe, and in the backup it is.
     expect(await client.receipt()).toBe(2000);
     await client.send(numberedFrames(topic, 'last', { count: 2000, bytes: 300 }));
@@ -194,7 +198,7 @@ describe('Kafka → backup', () => {
       ]),
     );
     expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ delivered: 0, backedUp: 4000 });
-    expect(daemon.linesLike(/ mode /)).toHaveLength(1);
+    expect(daemon.linesLike(/ switched to | delivery stopped/)).toHaveLength(1);
   }, 30_000);
 
   test('stopped before it has given Kafka up: what is on its way goes to the backup', async () => {
@@ -238,7 +242,7 @@ describe('Kafka without a backup', () => {
     await client.send(
       numberedFrames(topic, 'early', { count: 5000, bytes: 200, key: (number) => `key-${number % 5}` }),
     );
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     await client.send(
       numberedFrames(topic, 'waiting', { count: 1000, bytes: 200, key: (number) => `key-${number % 5}` }),
     );
@@ -258,7 +262,7 @@ describe('Kafka without a backup', () => {
         ['waiting', range(0, 1000)],
       ]),
     );
-    expect(daemon.linesLike(/ mode /)).toHaveLength(2);
+    expect(daemon.linesLike(/ switched to | delivery stopped/)).toHaveLength(2);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   }, 30_000);
 
@@ -276,8 +280,8 @@ describe('Kafka without a backup', () => {
     const answer = parked.receipt();
     await good.send(numberedFrames(there, 't', { count: 3000, bytes: 200 }));
     expect(await good.receipt()).toBe(3000);
-    expect(await daemon.line(/mode error/)).toMatch(
-      new RegExp(`/bucket.${missing}/stream.kafka mode error: topic ${missing} does not exist`),
+    expect(await daemon.line(/delivery stopped/)).toMatch(
+      new RegExp(`/bucket.${missing}/stream.kafka delivery stopped: topic ${missing} does not exist`),
     );
     await good.send(numberedFrames(there, 't', { from: 3000, count: 3000, bytes: 200 }));
     expect(await good.receipt()).toBe(6000);

@@ -166,7 +166,11 @@ test.each([
       await scene.othersHaveAll();
     }
     expect((await scene.account()).mode).toBe(arrangement.backup ? 'backup' : 'error');
-    expect(scene.daemon.linesLike(new RegExp(`mode .*${scene.topic}\\[1\\] is away`))).toHaveLength(1);
+    expect(
+      scene.daemon.linesLike(
+        new RegExp(`(?:switched to backup|delivery stopped) in part: .*${scene.topic}\\[1\\] is away`),
+      ),
+    ).toHaveLength(1);
     await scene.node.start();
     await scene.send(2);
     await scene.allArrives();

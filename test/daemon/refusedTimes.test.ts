@@ -70,7 +70,9 @@ async function shiftTimes(folder: string, ms: number): Promise<readonly (number 
 const numbersOf = (messages: readonly Message[]): Map<string, number[]> =>
   numbersBySender(messages.map(({ value }) => value!.toString()));
 const backReady = (daemon: TestDaemon): Promise<unknown> =>
-  daemon.line(/mode normal: the primary is back, and has had what was backed up/, { deadlineMs: 40_000 });
+  daemon.line(/switched to normal: the primary is back, and has had what was backed up/, {
+    deadlineMs: 40_000,
+  });
 
 describe.each([
   ['message.timestamp.before.max.ms', 'an old backup', DAY_MS, -30 * DAY_MS],
@@ -104,7 +106,7 @@ describe.each([
     expect(status.rejected).toEqual({ reasons: [], lostFrames: 0 });
     const metrics = await metricsOf(join(folder, 'admin.sock'));
     expect(metrics.get(`kahe_stream_retimed_frames_total{bucket="${topic}",stream="kafka"}`)).toBe(shifted);
-    expect(daemon.lines.filter((line) => line.includes('refuses the time'))).toHaveLength(1);
+    expect(daemon.lines.filter((line) => line.includes('refuses the arrival time'))).toHaveLength(1);
     await daemon.stop();
     expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
       received: COUNT,

@@ -138,7 +138,7 @@ describe('REJECTED full', () => {
         frame(topic, tooLarge),
         numberedFrames(topic, 'c', { from: 50, count: 50 }),
       );
-      await daemon.line(/mode error: frames must be rejected and can't be kept: the files in /);
+      await daemon.line(/delivery stopped: frames must be rejected and can't be kept: the files in /);
       await client.send(numberedFrames(topic, 'c', { from: 100, count: 10 }));
       expect(status(daemon)).toMatchObject({
         code: 1,
@@ -196,7 +196,7 @@ describe('REJECTED full', () => {
       numberedFrames(topic, 'c', { from: 5, count: 5 }),
     );
     const receipt = client.receipt();
-    await daemon.line(/mode error: frames must be rejected/);
+    await daemon.line(/delivery stopped: frames must be rejected/);
     expect(client.answersWaiting).toBe(0);
     rmSync(file);
     expect(await receipt).toBe(11);
@@ -210,10 +210,8 @@ describe('REJECTED full', () => {
     expect(
       (await readFiles(path.join(daemon.folder, 'rejected'))).map(({ message }) => message.length),
     ).toEqual([3000]);
-    expect(daemon.linesLike(/ mode /).map((line) => /mode (\w+)/.exec(line)![1])).toEqual([
-      'error',
-      'normal',
-    ]);
+    const modes = daemon.lines.flatMap((line) => /delivery stopped|switched to \w+/.exec(line) ?? []);
+    expect(modes).toEqual(['delivery stopped', 'switched to normal']);
     expect(status(daemon).code).toBe(0);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   });

@@ -72,7 +72,7 @@ describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind
     const daemon = await startDaemon({ buckets: buckets(topic, NOWHERE), env });
     const client = await daemon.connect();
     await send(client, topic, 0, 1000);
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     await send(client, topic, 1000, 1200);
     expect(await reload(daemon, buckets(topic, bootstrap))).toBe(
       `changed buckets.${topic} (changed stream kafka)`,
@@ -148,7 +148,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     });
     const client = await daemon.connect();
     await send(client, 'gone', 0, 1000);
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     expect(await reload(daemon, { streamsConfigs, buckets: [other] })).toBe('removed buckets.gone');
     await send(client, 'gone', 1000, 1100);
     expect(await client.receipt()).toBe(1100);
@@ -213,7 +213,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     });
     const client = await daemon.connect();
     await send(client, topic, 0, 500);
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     await daemon.untilFiled('data', 500);
     await reload(daemon, configured(['files'], NOWHERE));
     await send(client, topic, 500, 600);
@@ -247,7 +247,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     });
     const client = await daemon.connect();
     await send(client, topic, 0, 500);
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     await reload(daemon, configured(NOWHERE, false));
     await reload(daemon, configured(bootstrap, true));
     await send(client, topic, 500, 1000);
@@ -272,7 +272,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     });
     const client = await daemon.connect();
     await send(client, 'orders', 0, 500);
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     await daemon.untilFiled('data', 500);
     await reload(daemon, { streamsConfigs, buckets: [{ ...bucket, streams: ['files'] }] });
     const { code, ms } = await daemon.stop();
@@ -450,7 +450,7 @@ describe('after a reload, killed (kill -9) with batches in the spool', () => {
     const first = await startDaemon({ buckets: configured(NOWHERE, 'kafka', 'old'), env, folder });
     const client = await first.connect();
     await send(client, topic, 0, 500);
-    await first.line(/mode error/);
+    await first.line(/delivery stopped/);
     await first.untilFiled('old', 500);
     await reload(first, configured(NOWHERE, 'kafka', 'late'));
     await send(client, topic, 500, 800);

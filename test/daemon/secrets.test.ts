@@ -87,7 +87,7 @@ describe.skipIf(security === undefined)('a password', () => {
       expect(await reload(daemon)).toBe(`changed buckets.${topic} (changed stream kafka)`);
       const client = await daemon.connect();
       await client.send(numberedFrames(topic, 'c', { count: 10 }));
-      expect(await daemon.line(/mode error/)).toContain(security!.user);
+      expect(await daemon.line(/delivery stopped/)).toContain(security!.user);
       const text = await shown(daemon);
       for (const seen of [
         'kahe_config_last_reload_successful',

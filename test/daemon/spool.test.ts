@@ -88,7 +88,7 @@ describe('SPOOL', () => {
     const count = 60_000;
     await client.send(numberedFrames(topic, 'c', { count: 1000, bytes: 1000 }));
     // While it tries still, the stream is busy with up to 16 batches, and others go instead.
-    await daemon.line(/mode error: /);
+    await daemon.line(/delivery stopped: /);
     for (let from = 1000; from < count; from += 1000)
       await client.send(numberedFrames(topic, 'c', { from, count: 1000, bytes: 1000 }));
     // A batch may go while it is in memory still, when the disk is slow: then its connection is known, hears of

@@ -281,7 +281,7 @@ describe('shortage with a spool', () => {
     const atFull = sent;
     expect(atFull).toBeLessThan(count);
     // What is on its way at that moment may still come, but no more than memory and a segment hold.
-    await daemon.line(/mode error/);
+    await daemon.line(/delivery stopped/);
     expect(sent * 2000).toBeLessThan(24 * MB);
     kafka.heal();
     const healedMs = Date.now();
@@ -316,7 +316,7 @@ describe('shortage with a spool', () => {
     await client.send(numberedFrames(BUCKET, 'new', { count: 1000 }));
     expect(await client.receipt()).toBe(1000);
     const servedMs = Date.now() - startedMs;
-    await away.line(/mode error/);
+    await away.line(/delivery stopped/);
     console.log(
       `300 MB in ${files} segments: served after ${servedMs} ms, at most ${Math.round(away.peakRssBytes / MB)} MB`,
     );

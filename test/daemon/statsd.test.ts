@@ -108,8 +108,8 @@ test('Kafka goes and comes: down, up, the time between, and what was replayed', 
   expect(server.counters.get(event('up'))).toBeUndefined();
   expect(server.gauges.get(`site.kahe.stream_mode.${topic}.kafka.backup`)).toBe(1);
   proxy.faults.refuse = false;
-  const downLine = daemon.linesLike(/mode backup/)[0]!;
-  const upLine = await daemon.line(/mode normal/, { deadlineMs: 40_000 });
+  const downLine = daemon.linesLike(/switched to backup/)[0]!;
+  const upLine = await daemon.line(/switched to normal/, { deadlineMs: 40_000 });
   await daemon.until(
     'it is up again',
     () =>

@@ -31,7 +31,7 @@ test('the second one waits until the first has ended, and then knows its files',
   expect(await client.receipt()).toBe(100);
   const other = await second.connect();
   await other.send(numberedFrames('orders', 'second', { count: 100 }));
-  await second.line(/mode error: .*another process that is running/);
+  await second.line(/delivery stopped: .*another process that is running/);
   expect(numbersBySender((await readFiles(place)).map(({ message }) => message))).toEqual(
     new Map([['first', range(0, 100)]]),
   );

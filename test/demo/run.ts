@@ -53,7 +53,7 @@ await sendAll(ACTS.before + ACTS.killed, ACTS.away);
 
 say('The broker comes back; the daemon tries it every 10 s.');
 await kafka.nodes[0]!.start();
-await daemon.waitForLines(/ mode normal: /, BUCKETS.length);
+await daemon.waitForLines(/ switched to normal: /, BUCKETS.length);
 await sendAll(ACTS.before + ACTS.killed + ACTS.away, ACTS.after);
 
 say(

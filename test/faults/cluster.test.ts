@@ -67,7 +67,7 @@ describe('three brokers', () => {
         }
       }
       await stage.close({ runs: rounds * nodes.length });
-      expect(stage.daemon.linesLike(/ mode /)).toEqual([]);
+      expect(stage.daemon.linesLike(/ switched to | delivery stopped/)).toEqual([]);
     },
   );
 

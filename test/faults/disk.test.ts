@@ -214,7 +214,7 @@ describe('a full disk', () => {
       env: { MAXMEMORY: '16MB' },
     });
     const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 20_000);
-    await daemon.line(/mode error: .*ENOSPC/);
+    await daemon.line(/delivery stopped: .*ENOSPC/);
     await standstill(daemon, writer);
     const atFull = writer.sent;
     const kept = await daemon.files(path.relative(daemon.folder, path.join(disk, 'backup')));

@@ -79,7 +79,7 @@ test.each(POINTS.filter((_, i) => isFull || QUICK.includes(i)))(
       async () => (await filesOf(path.join(folder, 'backup'))).length === 0,
     );
     const recoverMs = Date.now() - startedMs;
-    await last.line(/mode normal/);
+    await last.line(/switched to normal/);
     expect(await last.stop()).toMatchObject({ code: 0 });
 
     const numbers = numbersBySender(

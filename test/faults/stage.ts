@@ -193,7 +193,9 @@ export class Stage {
     await Promise.all(
       topics.map((topic) =>
         this.daemon.line(
-          new RegExp(`/bucket\\.${topic}/stream\\.kafka (mode (backup|error)|the backup is not sent yet)`),
+          new RegExp(
+            `/bucket\\.${topic}/stream\\.kafka (switched to backup|delivery stopped|the backup is not sent yet)`,
+          ),
           { from, deadlineMs: DEADLINE_MS },
         ),
       ),

@@ -54,7 +54,8 @@ export class CatchUp {
     replay!.rewind();
     if (this.#notSent?.leftFrames !== leftFrames)
       log.info(
-        `the primary is back: ${leftFrames} ${plural(leftFrames, 'frame')} in the backup ${plural(leftFrames, 'is', 'are')} sent to it first`,
+        `the primary is back: it gets the ${leftFrames} ${plural(leftFrames, 'frame')} of the backup first`,
+        { frames: leftFrames },
       );
     this.run(phase);
   }
@@ -71,7 +72,8 @@ export class CatchUp {
     if (this.#notSent?.problem === problem && this.#notSent.leftFrames === leftFrames) return;
     this.#notSent = { problem, leftFrames };
     log.warn(
-      `the backup is not sent yet: ${problem}; ${leftFrames} ${plural(leftFrames, 'frame is', 'frames are')} left in it, and it is tried again`,
+      `the backup is not sent yet: ${problem}; ${leftFrames} ${plural(leftFrames, 'frame is', 'frames are')} left in it; it is tried again`,
+      { reason: problem, frames: leftFrames },
     );
   }
 

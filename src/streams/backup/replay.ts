@@ -8,6 +8,7 @@ import { explained, isTransient } from '../../disk/ioAdvice.js';
 import type { OpenFile } from '../../disk/fileSystem.js';
 import type { Batch } from '../../frames/batch.js';
 import type { Log } from '../../log/log.js';
+import { plural } from '../../plural.js';
 import { type Account, move } from '../account.js';
 import { type BackupReplay, DeliveryError, type Settled, type Stream } from '../stream.js';
 import { type RejectedFrames, cantBeKept } from '../../losses/rejection.js';
@@ -252,13 +253,13 @@ export class Replay implements BackupReplay {
   async #note(file: OwnFile, { bytes, frames }: Piece): Promise<void> {
     file.sentBytes += bytes;
     file.sentFrames += frames;
-    await this.#options.backup.own
-      .save()
-      .catch((error: unknown) =>
-        this.#options.log.warn(
-          `how far ${this.#pathOf(file)} was sent can't be noted: ${explained(error)}; after a crash it is sent again`,
-        ),
+    await this.#options.backup.own.save().catch((error: unknown) => {
+      const [path, reason] = [this.#pathOf(file), explained(error)];
+      this.#options.log.warn(
+        `${path} was sent in part, but that can't be noted: ${reason}; after a crash it is sent again`,
+        { reason, file: path },
       );
+    });
   }
 
   /** @returns undefined: the file was passed over */
@@ -330,8 +331,10 @@ export class Replay implements BackupReplay {
   async #giveUp(file: OwnFile, reason: string): Promise<void> {
     this.#failedReads = 0;
     const [frames, bytes] = [file.frames - file.sentFrames, file.bytes - file.sentBytes];
+    const path = this.#pathOf(file);
     this.#options.log.error(
-      `${this.#pathOf(file)}: from byte ${file.sentBytes} on nothing can be sent: ${reason}; it is left as it is, and is not ours any more. What follows goes on`,
+      `${path} can't be sent from byte ${file.sentBytes} on: ${reason}; Kahe leaves it there and passes over ${frames} ${plural(frames, 'frame')} of it; the files behind it go on`,
+      { reason, file: path, offset: file.sentBytes, frames },
     );
     if (frames > 0) {
       move(this.#options.account, frames, 'backedUp', 'discarded');

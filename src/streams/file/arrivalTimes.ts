@@ -57,10 +57,12 @@ export class ArrivalTimes {
     try {
       return await this.#parts.fs.open(this.#pathOf(file.name), READ_FILE);
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT')
-        this.#parts.log.warn(
-          `the times of ${file.name} can't be read: ${explained(error)}; its frames are sent with the time it was begun`,
-        );
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      const reason = explained(error);
+      this.#parts.log.warn(
+        `the times of ${file.name} can't be read: ${reason}; its frames are sent with the time at which the file was begun`,
+        { reason, file: file.name },
+      );
       return undefined;
     }
   }
@@ -90,8 +92,10 @@ export class ArrivalTimes {
       if (this.#current?.name !== name) await this.#begin(name);
       if (this.#current?.file !== undefined) await writeWhole(this.#current.file, notes);
     } catch (error) {
+      const reason = explained(error);
       this.#parts.log.warn(
-        `the times of ${name} can't be written: ${explained(error)}; a replay gives its last frames the time of earlier ones`,
+        `the times of ${name} can't be written: ${reason}; a replay gives its last frames the time of earlier ones`,
+        { reason, file: name },
       );
       // A note may be there in part, and those behind it would be misread.
       await this.#current?.file?.close().catch(() => undefined);

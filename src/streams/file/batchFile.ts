@@ -85,7 +85,8 @@ export class BatchFile {
     } catch (error) {
       this.#state = 'suspect';
       this.#options.log.error(
-        `${String(this.path)} may end in half a batch behind byte ${this.#bytes}: it could not be cut (${String(error)}); the batch goes to another file, and kahe inspect shows where this one is torn`,
+        `${String(this.path)} may end in half a batch behind byte ${this.#bytes}: it could not be cut (${String(error)}); the batch goes to another file; kahe inspect shows where this one is torn`,
+        { reason: String(error), file: this.path, offset: this.#bytes },
       );
     }
   }
@@ -104,7 +105,8 @@ export class BatchFile {
       // Those batches are handed back and come again in another file: here they would be twice.
       await handle.truncate(this.#safeBytes).catch((cause: unknown) => {
         this.#options.log.error(
-          `${String(this.path)} may hold frames twice behind byte ${this.#safeBytes}: it could not be cut (${String(cause)}); they go to another file, and who reads this one must stop there`,
+          `${String(this.path)} may hold frames twice behind byte ${this.#safeBytes}: it could not be cut (${String(cause)}); they go to another file; a reader of this one must stop there`,
+          { reason: String(cause), file: this.path, offset: this.#safeBytes },
         );
       });
       throw error;
@@ -142,9 +144,10 @@ export class BatchFile {
       await handle.close();
       await (isEmpty ? files.drop(file) : files.save());
     } catch (error) {
-      // The frames are safe, or handed back; the next start finds out what is in the file.
+      // The frames are safe, or handed back; the next start checks what is in the file.
       log.warn(
-        `${files.pathOf(file)} can't be closed: ${String(error)}; the next start finds out what is in it`,
+        `${files.pathOf(file)} can't be closed: ${String(error)}; the next start checks what is in it`,
+        { reason: String(error), file: files.pathOf(file) },
       );
     }
   }

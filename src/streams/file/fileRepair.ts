@@ -41,16 +41,18 @@ export async function repairFile(file: OwnFile, parts: RepairParts): Promise<boo
   const path = join(parts.path, file.name);
   const facts = await factsIfThere(fs, path);
   if (facts === undefined || !isStillOurs(file, facts)) {
-    log.warn(
-      `${path}, which was open when the daemon ended, is ${facts === undefined ? 'not there any more' : 'another file now'}: it is not ours any more`,
-    );
+    const now = facts === undefined ? 'gone' : 'another file now';
+    log.warn(`${path}, open when the daemon ended, is ${now}: Kahe no longer counts it as its own`, {
+      file: path,
+    });
     return false;
   }
   const whole = await countIn(fs, path, facts.size);
   if (whole.tail === 'half a frame') await cutEnd(file, whole, facts.size, parts);
   if (whole.tail === 'no length')
     log.error(
-      `${path} is damaged behind byte ${whole.bytes} (whole frames before: ${whole.frames}): left as it is: look at it with kahe inspect, and see whether the disk is sound`,
+      `${path} is damaged behind byte ${whole.bytes}, after ${whole.frames} whole ${plural(whole.frames, 'frame')}: it stays as it is; look at it with kahe inspect, and check the disk`,
+      { file: path, offset: whole.bytes, frames: whole.frames },
     );
   file.frames = whole.frames;
   file.bytes = whole.tail === 'no length' ? facts.size : whole.bytes;
@@ -84,11 +86,13 @@ async function cutEnd(file: OwnFile, whole: WholeFrames, size: number, parts: Re
     : undefined;
   await cut(fs, path, whole.bytes);
   log.warn(
-    `${path} ended in half a frame, as after a crash: cut from ${size} to ${whole.bytes} bytes, ${whole.frames} ${plural(whole.frames, 'frame')}`,
+    `${path} ended in half a frame, as after a crash: Kahe cut it from ${size} to ${whole.bytes} bytes, ${whole.frames} ${plural(whole.frames, 'frame')}`,
+    { file: path, bytes: whole.bytes, frames: whole.frames },
   );
   if (aside !== undefined)
     log.error(
-      `${path}: what was cut off looks as if a length were damaged and whole frames stood behind it: it is kept in ${aside}`,
+      `${path}: the end that was cut off may hold whole frames behind a damaged length: it is kept in ${aside}; look at it with kahe inspect`,
+      { file: path, keptIn: aside },
     );
 }
 

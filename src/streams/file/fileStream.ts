@@ -136,9 +136,11 @@ export class FileStream implements Stream {
           cause: error,
         });
       const advice = error instanceof FilesInUse ? '' : ': make room, or repair the disk';
-      log.warn(
-        `${path} can't be written now: ${explained(error)}; it is tried with the first batch${advice}`,
-      );
+      const reason = explained(error);
+      log.warn(`${path} can't be written now: ${reason}; it is tried again with the first batch${advice}`, {
+        reason,
+        file: path,
+      });
     }
   }
 
@@ -218,14 +220,18 @@ export class FileStream implements Stream {
   }
 
   async #close(deadlineMs: number): Promise<void> {
-    const drained = this.#drain().catch((error: unknown) =>
-      this.#options.log.error(
-        `the file can't be closed: ${explained(error)}; what is not sure to be in it is handed back`,
-      ),
-    );
+    const { log } = this.#options;
+    const drained = this.#drain().catch((error: unknown) => {
+      const reason = explained(error);
+      log.error(`the file can't be closed: ${reason}; frames that may not be in it go back to the stream`, {
+        reason,
+      });
+    });
     if (await doneWithin(this.#options.clock, deadlineMs, drained)) return;
-    this.#options.log.warn(
-      `not closed within ${deadlineMs} ms: ${this.#outstanding.length} ${plural(this.#outstanding.length, 'batch is', 'batches are')} handed back, and may be in a file too`,
+    const batches = this.#outstanding.length;
+    log.warn(
+      `the file was not closed within ${deadlineMs} ms: ${batches} ${plural(batches, 'batch goes', 'batches go')} back to the stream, and may be in a file too`,
+      { batches, timeoutMs: deadlineMs },
     );
     this.#rotating?.destroy();
     this.#handBack(

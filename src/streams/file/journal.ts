@@ -72,7 +72,8 @@ export class Journal {
     const aside = `${this.#file}.corrupt-${nowMs}`;
     await this.fs.rename(this.#file, aside);
     this.log.warn(
-      `${this.#file} is no journal of Kahe's: moved to ${aside}. Files written before now count as strangers' and are never removed`,
+      `${this.#file} is no journal of Kahe's: it is moved to ${aside}; files written before now are never removed`,
+      { file: this.#file, keptIn: aside },
     );
     return { files: [], numbers: new Map() };
   }

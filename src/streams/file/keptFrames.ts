@@ -67,7 +67,8 @@ export class KeptFrames {
       ?.close()
       .catch((error: unknown) =>
         log.warn(
-          `${String(open.path)} can't be closed: ${String(error)}; the next start finds out what is in it`,
+          `${String(open.path)} can't be closed: ${String(error)}; the next start checks what is in it`,
+          { reason: String(error), file: open.path },
         ),
       );
     await times?.close();

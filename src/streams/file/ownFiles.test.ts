@@ -174,7 +174,7 @@ describe('FileStream: maxFiles', () => {
     await appendFile(inOut('orders-2'), "a stranger's");
     await wrote({ maxFiles: 2 }, ['3'], ['4'], ['5']);
     expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4', 'orders-5']);
-    expect(bench.lines.filter((line) => line.includes('no longer the file Kahe wrote'))).toHaveLength(2);
+    expect(bench.lines.filter((line) => line.includes('no longer the file that Kahe wrote'))).toHaveLength(2);
     expect(bench.discarded.map(({ file }) => file)).toEqual([inOut('orders-3')]);
   });
 
@@ -221,7 +221,7 @@ describe('FileStream: after a crash', () => {
     expect(stream.files).toMatchObject([{ name: 'orders', frames: 2, bytes: 26, open: false }]);
     expect(await bench.messages('orders')).toEqual(['1', '2']);
     expect(bench.lines.join('')).toContain(
-      'ended in half a frame, as after a crash: cut from 35 to 26 bytes, 2 frames',
+      'ended in half a frame, as after a crash: Kahe cut it from 35 to 26 bytes, 2 frames',
     );
     await bench.write(stream, '4');
     expect(bench.discarded).toEqual([

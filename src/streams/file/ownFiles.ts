@@ -118,8 +118,10 @@ export class OwnFiles {
       if (!isKept) content.files = content.files.filter((other) => other !== file);
     } catch (error) {
       // One that can't be looked at now must not keep the others from being used.
+      const [name, reason] = [this.pathOf(file), explained(error)];
       log.error(
-        `${this.pathOf(file)}, which was open when the daemon ended, can't be looked at: ${explained(error)}; it is left as it is: fix that, and restart`,
+        `${name}, open when the daemon ended, can't be looked at: ${reason}; it stays as it is; fix that, and restart`,
+        { reason, file: name },
       );
     }
   }
@@ -166,21 +168,26 @@ export class OwnFiles {
   async leave(file: OwnFile, isRemoved: boolean): Promise<void> {
     const content = await this.load();
     const { fs, log, times } = this.#options;
+    const name = this.pathOf(file);
     try {
-      const facts = isRemoved ? await factsIfThere(fs, this.pathOf(file)) : undefined;
-      if (facts !== undefined && isStillOurs(file, facts)) await unlinkIfThere(fs, this.pathOf(file));
+      const facts = isRemoved ? await factsIfThere(fs, name) : undefined;
+      if (facts !== undefined && isStillOurs(file, facts)) await unlinkIfThere(fs, name);
     } catch (error) {
-      log.error(
-        `${this.pathOf(file)} was sent and can't be removed: ${explained(error)}; remove it yourself. What follows goes on`,
-      );
+      const reason = explained(error);
+      log.error(`${name} was sent and can't be removed: ${reason}; remove it; the files behind it go on`, {
+        reason,
+        file: name,
+      });
     }
     content.files = content.files.filter((other) => other !== file);
     await times?.remove(file);
-    await this.save().catch((error: unknown) =>
-      log.warn(
-        `that ${this.pathOf(file)} was sent can't be noted: ${explained(error)}; after a restart it may be sent again`,
-      ),
-    );
+    await this.save().catch((error: unknown) => {
+      const reason = explained(error);
+      log.warn(`${name} was sent, but that can't be noted: ${reason}; after a restart it may be sent again`, {
+        reason,
+        file: name,
+      });
+    });
   }
 
   /**
@@ -294,7 +301,8 @@ export class OwnFiles {
       });
     else
       log.warn(
-        `${path} is no longer the file Kahe wrote: not removed, and not counted among maxFiles any more`,
+        `${path} is no longer the file that Kahe wrote: it is not removed, and no longer counts for maxFiles`,
+        { file: path },
       );
   }
 }

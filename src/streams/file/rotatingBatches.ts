@@ -82,9 +82,8 @@ export class RotatingBatches extends Rotating {
   async #leaveIfGone(): Promise<void> {
     await this.initPromise;
     if (!(await this.file?.isGone())) return;
-    this.#options.log.warn(
-      `${String(this.file?.path)} was removed while Kahe wrote it: going on with a new file`,
-    );
+    const file = String(this.file?.path);
+    this.#options.log.warn(`${file} was removed while Kahe wrote it: Kahe goes on with a new file`, { file });
     await this.reclose();
     await this.immutate();
   }
@@ -104,7 +103,8 @@ export class RotatingBatches extends Rotating {
           ?.close()
           .catch((cause: unknown) =>
             this.#options.log.warn(
-              `${String(path)} can't be closed: ${String(cause)}; what is not sure to be in it goes to another file`,
+              `${String(path)} can't be closed: ${String(cause)}; frames that may not be in it go to another file`,
+              { reason: String(cause), file: path },
             ),
           );
       this.#options.onFailure(error as Error, path, goesOn ? file : undefined);

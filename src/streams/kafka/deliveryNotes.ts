@@ -25,13 +25,14 @@ export class DeliveryNotes {
 
   /** A record batch, or the question for the topic, is tried again. */
   retried(reason: string): void {
-    const { watch, clock, log, messageTimeoutMs } = this.#options;
+    const { watch, clock, log, topic, messageTimeoutMs } = this.#options;
     watch?.retried(reason);
     const now = clock.now();
     if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
     this.#loggedRetryMs = now;
     log.warn(
-      `${reason}; nothing is lost, it is tried again for up to ${messageTimeoutMs} ms (message.timeout.ms)`,
+      `${reason}; tried again for up to ${messageTimeoutMs / 1000} s (message.timeout.ms); nothing is lost`,
+      { reason, topic, timeoutMs: messageTimeoutMs },
     );
   }
 
@@ -42,7 +43,8 @@ export class DeliveryNotes {
     if (this.#hasToldOfTimes) return;
     this.#hasToldOfTimes = true;
     log.warn(
-      `topic ${topic} refuses the time at which some frames came (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending, and counted (kahe_stream_retimed_frames_total); this is said once`,
+      `topic ${topic} refuses the arrival time of some frames (message.timestamp.before.max.ms, message.timestamp.after.max.ms): they are sent with the time of sending; kahe_stream_retimed_frames_total counts them, this line comes once`,
+      { reason: 'the topic refuses their arrival time', topic, frames },
     );
   }
 }

@@ -463,7 +463,9 @@ describe('KafkaStream: times that the topic refuses', () => {
       }
       expect(bench.rejections).toEqual([]);
       expect(bench.watch.retimedFrames).toBe(12);
-      expect(bench.lines.filter((line) => line.includes('topic one refuses the time'))).toHaveLength(1);
+      expect(
+        bench.lines.filter((line) => line.includes('topic one refuses the arrival time of some frames')),
+      ).toHaveLength(1);
     },
   );
 

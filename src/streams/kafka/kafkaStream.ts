@@ -106,9 +106,9 @@ export class KafkaStream implements Stream {
   }
 
   readmit(): void {
+    const { log, topic } = this.#options;
     const returned = this.#away.readmit();
-    if (returned.length > 0)
-      this.#options.log.info(`${this.#options.topic}[${returned.join(', ')}] can be written again`);
+    if (returned.length > 0) log.info(`${topic}[${returned.join(', ')}] can be written again`, { topic });
   }
 
   async open(): Promise<void> {
@@ -297,8 +297,10 @@ export class KafkaStream implements Stream {
   #partitionGone(queue: PartitionQueue, partitions: number): KafkaFailure {
     const message = `${queue.name} is no more`;
     if (queue.isSending) {
-      const now = `the topic has ${partitions} ${plural(partitions, 'partition')} now: its frames go to those`;
-      this.#options.log.warn(`${message}, ${now}`);
+      const { log, topic } = this.#options;
+      const reason = `the topic has ${partitions} ${plural(partitions, 'partition')} now`;
+      const { partition } = queue;
+      log.warn(`${message}: ${reason}; its frames go to those`, { reason, topic, partition });
       this.#fail({ code: 'REFUSED', message }, false);
     }
     return new KafkaFailure('TOPIC', message);
@@ -343,7 +345,8 @@ export class KafkaStream implements Stream {
     this.#away.add(queue.partition, reason);
     const left = this.#queues.remove(queue);
     log.warn(
-      `${queue.name} is away: ${reason}; its frames are handed back until it can be written again, the other partitions go on`,
+      `${queue.name} is away: ${reason}; its frames go back to the stream until it can be written again; the other partitions go on`,
+      { reason, topic, partition: queue.partition },
     );
     const { leaders } = cluster.layout(topic)!;
     for (const [batch, indexes] of left) this.#handBackOrMove(this.#writes.of(batch)!, indexes, leaders);

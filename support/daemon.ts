@@ -281,6 +281,11 @@ export class TestDaemon {
     return this.#statusKb('VmHWM') * 1024;
   }
 
+  /** All that it has read until now, from files and sockets. */
+  get readBytes(): number {
+    return Number(/^rchar: (\d+)/m.exec(this.#proc('io'))?.[1]);
+  }
+
   /** Files, sockets and pipes that it has open now. */
   get openFiles(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length;

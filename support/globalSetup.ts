@@ -1,7 +1,9 @@
-// vitest's globalSetup: one real broker for the whole run, whose addresses tests get with `inject('kafka')`.
+// vitest's globalSetup: the daemon is built, because no test's own time is for that; and one real broker for
+// the whole run, whose addresses tests get with `inject('kafka')`.
 // A test that disturbs its broker starts its own with startKafka.
 import type {} from 'vitest';
 import type { TestProject } from 'vitest/node';
+import { builtDaemon } from './daemonBuild.js';
 import { startKafka, KAFKA_PASSWORD, KAFKA_USER, type KafkaServer } from './kafkaServer.js';
 
 /**
@@ -37,7 +39,7 @@ declare module 'vitest' {
 let server: KafkaServer | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
-  server = await startKafka({ shared: true, security: true });
+  [server] = await Promise.all([startKafka({ shared: true, security: true }), builtDaemon()]);
   const { bootstrap, saslPlainBootstrap, scramBootstrap, sslBootstrap, certificates } = server;
   const isSecure = saslPlainBootstrap && scramBootstrap && sslBootstrap && certificates;
   project.provide('kafka', {

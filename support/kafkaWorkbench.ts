@@ -50,7 +50,7 @@ export class KafkaWorkbench {
   readonly rejections: Rejection[] = [];
   readonly lines: string[] = [];
   /** Of all its streams. */
-  readonly watch = new StreamStats(Date.now);
+  readonly stats = new StreamStats(Date.now);
   readonly log = new Log('DEBUG', (line) => this.lines.push(line));
   readonly rejected = new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
     this.rejections.push({
@@ -77,7 +77,7 @@ export class KafkaWorkbench {
   stream(topic: string, bootstrap: string, settings: LibrdkafkaSettings = {}): KafkaStream {
     const parsed = settingsOf({ 'bootstrap.servers': bootstrap, ...QUICK, ...settings });
     const { cluster, sender } = this.share(parsed);
-    const { budget, rejected, log, watch } = this;
+    const { budget, rejected, log, stats } = this;
     const stream = new KafkaStream({
       topic,
       settings: parsed,
@@ -87,7 +87,7 @@ export class KafkaWorkbench {
       rejected,
       semaphore: this.#semaphore,
       log,
-      watch,
+      stats,
       clock: this.#clock,
     });
     this.#streams.push(stream);

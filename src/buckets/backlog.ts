@@ -2,6 +2,7 @@
 // batches at a time, and the rest may lie on disk: memory first, disk as overflow. Without one all is in
 // memory, and goes to every stream at once.
 import { type Clock, doneWithin } from '../clock.js';
+import { SPOOL_END_MS } from '../config/stopPlan.js';
 import type { Batch } from '../frames/batch.js';
 import { type Origins, UNKNOWN } from '../frames/origins.js';
 import type { Log } from '../log/log.js';
@@ -56,9 +57,6 @@ export interface BacklogOptions {
   /** At the end: frames that are nowhere but in memory, for the disk did not take them in time. */
   readonly onUnkept?: (batch: Batch, from: number, reason: string) => void;
 }
-
-/** At the end: how long a disk that fails, or hangs, is waited for. */
-const END_MS = 3_000;
 
 export class Backlog {
   readonly #options: BacklogOptions;
@@ -262,7 +260,7 @@ export class Backlog {
    * When this resolves, what is not settled is on disk, whole, and what is settled is not; unless the disk
    * fails: then it is told.
    */
-  async end(withinMs = END_MS): Promise<void> {
+  async end(withinMs = SPOOL_END_MS): Promise<void> {
     this.#tellNoMore();
     for (const end of this.#listening) end();
     this.#sayWhatIsMissed();

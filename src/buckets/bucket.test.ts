@@ -2,6 +2,7 @@
 // due.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { FakeRejected } from '../../support/fakeRejected.js';
 import { FakeClock, turn } from '../../support/fakeClock.js';
 import { framesIn, framesOf, messagesIn, numbers } from '../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
@@ -15,12 +16,15 @@ import { newAccount } from '../streams/account.js';
 import { NO_NOTES, NO_SPOOL } from '../spool/noSpool.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
-import type { BucketMessage } from './messages.js';
+import type { StreamChanges } from './bucketStreams.js';
+import type { BucketMessage, RouterMessage } from './messages.js';
 import type { Run } from '../intake/run.js';
 import { Receipt } from '../intake/receipt.js';
 import { Taps } from './taps.js';
 
 const KEY = 'orders';
+const IDLE: RouterMessage = { kind: 'idle', bucket: KEY };
+const NO_CHANGE: StreamChanges = { removed: [], changed: [], added: [] };
 
 /** Keeps batches until the test lets them go. */
 class HoldingStream extends Actor<StreamMessage> {
@@ -67,14 +71,15 @@ class Bench {
   readonly lines: string[] = [];
   readonly streams: HoldingStream[] = [];
   readonly abandoned: string[] = [];
-  readonly idle: string[] = [];
-  /** The streams that it was told to turn to, each time. */
-  readonly turnedTo: unknown[] = [];
-  failsToTurn = false;
+  /** What it tells its router. */
+  readonly idle: RouterMessage[] = [];
+  /** What its streams were told to change, each time. */
+  readonly changes: StreamChanges[] = [];
+  failsToChange = false;
   readonly ref: ActorRef<BucketMessage>;
 
-  constructor(choice: Partial<BucketOptions> & { streams?: number; idleMs?: number } = {}) {
-    const { streams = 1, idleMs, ...options } = choice;
+  constructor(choice: Partial<BucketOptions> & { streams?: number } = {}) {
+    const { streams = 1, ...options } = choice;
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const refs = Array.from({ length: streams }, (_, i) =>
       system.spawn<StreamMessage>(`stream.${i}`, (context) => {
@@ -108,17 +113,18 @@ class Bench {
             batchTimeoutMs: 500,
             budget: this.budget,
             spool: NO_SPOOL,
-            onAbandoned: (run) => void this.abandoned.push(...messagesIn(run.chunk, run.start, run.end)),
-            ...(idleMs === undefined
-              ? {}
-              : { idle: { afterMs: idleMs, tell: (key) => void this.idle.push(key) } }),
+            rejected: new FakeRejected(
+              ({ bytes, start, end }) =>
+                void this.abandoned.push(...messagesIn(Buffer.from(bytes.subarray(start, end)))),
+            ),
+            router: { tell: (message) => void this.idle.push(message) },
             ...options,
           },
           {
             streams: {
-              turnTo: async (configs) => {
-                this.turnedTo.push(configs);
-                if (this.failsToTurn) throw new Error('it does not turn');
+              reconfigure: async (changes) => {
+                this.changes.push(changes);
+                if (this.failsToChange) throw new Error('it does not change');
               },
               end: async () => {
                 for (const ref of refs) ref.stop();
@@ -158,9 +164,9 @@ class Bench {
   ask(): () => boolean {
     let answers = 0;
     const receipt = new Receipt(0, () => answers++);
-    receipt.hold();
+    receipt.add();
     this.ref.tell({ kind: 'fence', receipt });
-    receipt.letGo();
+    receipt.done();
     return () => {
       expect(answers).toBeLessThanOrEqual(1);
       return answers === 1;
@@ -454,7 +460,7 @@ describe('Bucket: the end', () => {
     bench.stream.settleAll();
     await turn();
     bench.clock.advance(60_000);
-    expect(bench.idle).toEqual([KEY]);
+    expect(bench.idle).toEqual([IDLE]);
   });
 
   test('one that was configured never tells', () => {
@@ -507,7 +513,7 @@ describe('Bucket: a failed one', () => {
     let answers = 0;
     const tell = (): void => {
       const receipt = new Receipt(0, () => answers++);
-      receipt.hold();
+      receipt.add();
       reads = 0;
       bench.ref.tell({
         kind: 'fence',
@@ -516,7 +522,7 @@ describe('Bucket: a failed one', () => {
           return receipt;
         },
       });
-      receipt.letGo();
+      receipt.done();
       for (let i = 0; i < 5; i++) bench.clock.advance(10_000);
     };
     bench.run('a');
@@ -583,12 +589,18 @@ describe('Bucket: is configured otherwise', () => {
   test('an error under way is told, the reload does not wait for ever, and the bucket goes on', async () => {
     const bench = new Bench();
     let taken = 0;
-    bench.failsToTurn = true;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
+    bench.failsToChange = true;
+    bench.ref.tell({
+      kind: 'reconfigure',
+      settings,
+      streams: NO_CHANGE,
+      limiter: undefined,
+      onTaken: () => taken++,
+    });
     await turn();
     expect(taken).toBe(1);
     expect(
-      bench.lines.filter((line) => line.includes('a reload failed here: Error: it does not turn')),
+      bench.lines.filter((line) => line.includes('a reload failed here: Error: it does not change')),
     ).toHaveLength(1);
     const breaks = {
       admit: (run: Run): Run => run,
@@ -597,8 +609,20 @@ describe('Bucket: is configured otherwise', () => {
         throw new Error('the log is gone');
       },
     };
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: breaks, onTaken: () => taken++ });
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
+    bench.ref.tell({
+      kind: 'reconfigure',
+      settings,
+      streams: NO_CHANGE,
+      limiter: breaks,
+      onTaken: () => taken++,
+    });
+    bench.ref.tell({
+      kind: 'reconfigure',
+      settings,
+      streams: NO_CHANGE,
+      limiter: undefined,
+      onTaken: () => taken++,
+    });
     bench.clock.advance(60_000);
     await turn();
     expect(taken).toBe(3);
@@ -612,8 +636,14 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     bench.run(...numbers(0, 5));
     let taken = 0;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
-    expect([bench.stream.batches, bench.turnedTo]).toEqual([[numbers(0, 5)], [[]]]);
+    bench.ref.tell({
+      kind: 'reconfigure',
+      settings,
+      streams: NO_CHANGE,
+      limiter: undefined,
+      onTaken: () => taken++,
+    });
+    expect([bench.stream.batches, bench.changes]).toEqual([[numbers(0, 5)], [NO_CHANGE]]);
     await turn();
     expect(taken).toBe(1);
     bench.run(...numbers(5, 7));
@@ -625,21 +655,21 @@ describe('Bucket: is configured otherwise', () => {
 
   test('it ends when idle, or does not any more', async () => {
     const bench = new Bench();
-    const configure = (idle?: { readonly afterMs: number; readonly tell: (key: string) => void }): void =>
+    const reconfigure = (idleMs?: number): void =>
       bench.ref.tell({
-        kind: 'configure',
-        settings: { ...settings, idle },
-        streams: [],
+        kind: 'reconfigure',
+        settings: { ...settings, idleMs },
+        streams: NO_CHANGE,
         limiter: undefined,
         onTaken: () => undefined,
       });
-    configure({ afterMs: 1_000, tell: (key) => void bench.idle.push(key) });
+    reconfigure(1_000);
     bench.clock.advance(1_000);
-    expect(bench.idle).toEqual([KEY]);
-    configure();
+    expect(bench.idle).toEqual([IDLE]);
+    reconfigure();
     expect(bench.clock.timers).toBe(0);
     bench.clock.advance(10_000);
-    expect(bench.idle).toEqual([KEY]);
+    expect(bench.idle).toEqual([IDLE]);
     await bench.stop();
   });
 
@@ -647,7 +677,13 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     await bench.stop();
     let taken = 0;
-    bench.ref.tell({ kind: 'configure', settings, streams: [], limiter: undefined, onTaken: () => taken++ });
-    expect([taken, bench.turnedTo]).toEqual([1, []]);
+    bench.ref.tell({
+      kind: 'reconfigure',
+      settings,
+      streams: NO_CHANGE,
+      limiter: undefined,
+      onTaken: () => taken++,
+    });
+    expect([taken, bench.changes]).toEqual([1, []]);
   });
 });

@@ -2,8 +2,7 @@
 // `batchTimeout` after its first frame. A closed batch goes to every stream of the bucket, by way of the
 // backlog. With a spool it has had a segment on disk since its first frame.
 import type { Timer } from '../clock.js';
-import { Actor, type ActorContext } from '../actors/actor.js';
-import type { StreamConfig } from '../config/buckets.js';
+import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import { NO_SEGMENT } from '../spool/noSpool.js';
 import type { GrowingSegment, Spool } from '../spool/spool.js';
 import type { Backlog } from './backlog.js';
@@ -12,7 +11,10 @@ import { endOfFrame } from '../frames/frame.js';
 import { NOBODY } from '../frames/origins.js';
 import type { Limiter } from './limit/limiter.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
-import type { BucketMessage, BucketSettings, PendingFence } from './messages.js';
+import { type RejectedFrames, rejectRun } from '../losses/rejection.js';
+import { closeNow } from '../streams/streamParts.js';
+import type { BucketStreams } from './bucketStreams.js';
+import type { BucketMessage, BucketSettings, PendingFence, RouterMessage } from './messages.js';
 import { type Run, endRun, ownRun } from '../intake/run.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
@@ -26,18 +28,15 @@ export interface BucketOptions extends BucketSettings {
   readonly spool: Spool;
   /** Who looks at its batches as they are closed. */
   readonly taps?: Taps;
-  /** Frames that this bucket could not take, for a fault of its own. */
-  readonly onAbandoned: (run: Run, reason: string) => void;
-}
-
-/** Those who get its batches, by way of the backlog: see bucketStreams.ts. */
-export interface Streams {
-  turnTo(configs: readonly StreamConfig[]): Promise<void>;
-  end(): Promise<void>;
+  /** Keeps frames that this bucket could not take because of a bug of its own. */
+  readonly rejected: RejectedFrames;
+  /** Told when it was idle. */
+  readonly router: Pick<ActorRef<RouterMessage>, 'tell'>;
 }
 
 export interface LastingParts {
-  readonly streams: Streams;
+  /** Those who get its batches, by way of the backlog. */
+  readonly streams: Pick<BucketStreams, 'reconfigure' | 'end'>;
   readonly backlog: Backlog;
   /** Undefined: the bucket takes whatever comes. */
   limiter?: Pick<Limiter, 'admit' | 'close'> | undefined;
@@ -46,7 +45,7 @@ export interface LastingParts {
 export class Bucket extends Actor<BucketMessage> {
   readonly #context: ActorContext<BucketMessage>;
   #options: BucketOptions;
-  readonly #streams: Streams;
+  readonly #streams: LastingParts['streams'];
   readonly #backlog: Backlog;
   readonly #lasting: LastingParts;
   /** Of the open batch. */
@@ -73,10 +72,12 @@ export class Bucket extends Actor<BucketMessage> {
   }
 
   #watchIdle(): void {
-    const { idle } = this.#options;
+    const { idleMs } = this.#options;
     this.#idleTimer?.cancel();
     this.#idleTimer =
-      idle && this.#context.clock.every(idle.afterMs, () => this.#context.self.tell({ kind: 'idleCheck' }));
+      idleMs === undefined
+        ? undefined
+        : this.#context.clock.every(idleMs, () => this.#context.self.tell({ kind: 'idleCheck' }));
   }
 
   override receive(message: BucketMessage): void {
@@ -91,8 +92,8 @@ export class Bucket extends Actor<BucketMessage> {
         return this.#fence(message.receipt);
       case 'idleCheck':
         return this.#checkIdle();
-      case 'configure':
-        return this.#configure(message);
+      case 'reconfigure':
+        return this.#reconfigure(message);
       case 'inherit':
         return this.#inherit(message);
     }
@@ -110,13 +111,13 @@ export class Bucket extends Actor<BucketMessage> {
 
   override abandon(message: BucketMessage, error: unknown): void {
     if (message.kind === 'run') {
-      this.#options.onAbandoned(message, `the bucket failed on it: ${String(error)}`);
+      const { rejected, name } = this.#options;
+      void rejectRun(rejected, message, name, `the bucket failed on it: ${String(error)}`);
       endRun(message);
     }
-    if (message.kind === 'configure') message.onTaken();
+    if (message.kind === 'reconfigure') this.#leave(message);
     // A bucket that has stopped has everything settled.
-    if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty)
-      message.receipt.letGo();
+    if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty) message.receipt.done();
   }
 
   override drain(): void {
@@ -131,8 +132,9 @@ export class Bucket extends Actor<BucketMessage> {
     await this.#backlog.end();
   }
 
-  #configure({ settings, streams, limiter, onTaken }: Extract<BucketMessage, { kind: 'configure' }>): void {
-    if (this.#context.self.state === 'draining') return onTaken();
+  #reconfigure(message: Extract<BucketMessage, { kind: 'reconfigure' }>): void {
+    if (this.#context.self.state === 'draining') return this.#leave(message);
+    const { settings, streams, limiter, onTaken } = message;
     // What came until now is for the streams that there were, and may be over a limit that is less now.
     this.#close();
     this.#options = { ...this.#options, ...settings };
@@ -143,7 +145,13 @@ export class Bucket extends Actor<BucketMessage> {
       this.#context.log.error(
         `a reload failed here: ${String(error)}; this is a bug in Kahe, please report it, and restart the daemon`,
       );
-    void this.#streams.turnTo(streams).catch(fail).then(onTaken);
+    void this.#streams.reconfigure(streams).catch(fail).then(onTaken);
+  }
+
+  /** It stays as it is, and what was made for it is not needed. */
+  #leave({ streams, onTaken }: Extract<BucketMessage, { kind: 'reconfigure' }>): void {
+    for (const { parts } of [...streams.changed, ...streams.added]) closeNow(parts);
+    onTaken();
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */
@@ -226,7 +234,7 @@ export class Bucket extends Actor<BucketMessage> {
    */
   #answerFences(): void {
     while (this.#fences.length > 0 && this.#fences[0]!.until <= this.#backlog.settled)
-      this.#fences.shift()!.receipt.letGo();
+      this.#fences.shift()!.receipt.done();
   }
 
   /**
@@ -237,7 +245,7 @@ export class Bucket extends Actor<BucketMessage> {
     if (receipt.level === 'safe' && this.#options.spool.safeWhen === 'written')
       return this.#fenceUntilSafe(receipt);
     const until = this.#backlog.added + (this.#open === undefined ? 0 : 1);
-    if (until <= this.#backlog.settled) receipt.letGo();
+    if (until <= this.#backlog.settled) receipt.done();
     else this.#fences.push({ receipt, until });
   }
 
@@ -249,8 +257,8 @@ export class Bucket extends Actor<BucketMessage> {
     const newest =
       this.#open === undefined ? this.#backlog.entries.at(-1) : { segment: this.#segment, batch: this.#open };
     // On disk alone: there already.
-    if (newest?.batch === undefined) receipt.letGo();
-    else newest.segment.whenSafe(newest.batch.length, () => receipt.letGo());
+    if (newest?.batch === undefined) receipt.done();
+    else newest.segment.whenSafe(newest.batch.length, () => receipt.done());
   }
 
   #inherit(message: Extract<BucketMessage, { kind: 'inherit' }>): void {
@@ -264,7 +272,7 @@ export class Bucket extends Actor<BucketMessage> {
   #checkIdle(): void {
     const isIdle = this.#runsSinceIdleCheck === 0 && this.#open === undefined && this.#backlog.isEmpty;
     this.#runsSinceIdleCheck = 0;
-    if (isIdle) this.#options.idle?.tell(this.#options.key);
+    if (isIdle) this.#options.router.tell({ kind: 'idle', bucket: this.#options.key });
   }
 }
 

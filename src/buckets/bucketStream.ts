@@ -2,45 +2,41 @@
 // configuration may change while it lives: then all that is not settled goes back to the backlog, and the new
 // parts are fed from there, in order.
 import type { ActorContext, ActorRef } from '../actors/actor.js';
-import type { StreamLook } from './bucketRecord.js';
-import type { BucketStream } from './bucketStreams.js';
+import type { StreamRecord } from './bucketRecord.js';
+import type { LeftOvers } from './leftOvers.js';
 import type { BucketMessage } from './messages.js';
+import type { Shutdown } from './shutdown.js';
 import type { StreamConfig } from '../config/buckets.js';
-import type { Batch } from '../frames/batch.js';
 import type { Origins } from '../frames/origins.js';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log/log.js';
-import type { StreamParts } from '../streams/streamParts.js';
+import { type StreamParts, closeNow } from '../streams/streamParts.js';
 import type { Account } from '../streams/account.js';
 import { plural } from '../plural.js';
-import { type BackupLedger, backupPlace } from '../streams/backup/backupLedger.js';
+import { backupPlace } from '../streams/backup/backupLedger.js';
 import { StreamActor } from '../streams/streamActor.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
-import type { LeftOverEnd, StreamActorOptions } from '../streams/streamOptions.js';
+import type { StreamActorOptions } from '../streams/streamOptions.js';
 import type { BatchSource } from '../streams/waiting.js';
 
-/** What outlives the stream, should it end and come again: its account above all. */
-export interface StreamRecord extends StreamLook {
-  readonly ledger: BackupLedger;
-}
-
-export interface LiveStreamOptions {
+export interface BucketStreamOptions {
   /** Of its bucket. */
   readonly context: ActorContext<BucketMessage>;
-  readonly record: StreamRecord;
-  readonly makeParts: (config: StreamConfig, record: StreamRecord, log: Log) => StreamParts;
   /** What must have ended before its files may be opened. */
   readonly after: Promise<unknown>;
   readonly source: BatchSource;
-  /** Milliseconds since the epoch; Infinity: the daemon is not being stopped. */
-  readonly stopAtMs: () => number;
-  /** What could be delivered nowhere; `isTakenOut`: nobody will ask for it in the daemon's next life. */
-  readonly onLeftOver: (batch: Batch, reason: string, isTakenOut: boolean, log: Log) => Promise<LeftOverEnd>;
-  readonly origins: Origins | undefined;
-  readonly now: () => number;
+  readonly shutdown: Shutdown;
+  /** Has what could be delivered nowhere. */
+  readonly leftOvers: LeftOvers;
+  readonly origins: Origins;
+  readonly clock: Clock;
 }
 
-interface Form {
+/** A stream as one configuration has it. */
+export interface Generation {
   readonly config: StreamConfig;
+  /** Outlives the stream, should it end and come again: its account above all. */
+  readonly record: StreamRecord;
   readonly parts: StreamParts;
 }
 
@@ -55,53 +51,53 @@ export const ERROR_RETRY_MS = 1_000;
  */
 const CHANGE_MS = 5_000;
 
-export class LiveStream implements BucketStream {
+export class BucketStream {
   readonly id: string;
   readonly account: Account;
   readonly ref: ActorRef<StreamMessage>;
-  readonly #options: LiveStreamOptions;
+  readonly #options: BucketStreamOptions;
   readonly #log: Log;
-  #form: Form;
+  readonly #record: StreamRecord;
+  #generation: Generation;
   /** What the next actor is made of. */
-  #next: Form | undefined;
-  #markTurned: () => void = () => undefined;
+  #next: Generation | undefined;
+  #markChanged: () => void = () => undefined;
   #endsAtMs = Infinity;
 
-  constructor(config: StreamConfig, options: LiveStreamOptions) {
-    const { context, record } = options;
-    const name = `stream.${config.id}`;
-    this.id = config.id;
-    this.account = record.account;
+  constructor(generation: Generation, options: BucketStreamOptions) {
+    const { context } = options;
+    const name = `stream.${generation.config.id}`;
+    this.id = generation.config.id;
+    this.account = generation.record.account;
     this.#options = options;
     this.#log = context.log.at(`${context.path}/${name}`);
-    this.#form = this.#newForm(config);
+    this.#record = generation.record;
+    this.#generation = generation;
     this.ref = context.spawn<StreamMessage>(name, (inner) => new StreamActor(inner, this.#actorOptions()));
     this.#show();
     void this.ref.stopped.then(() => this.#afterEnd());
   }
 
   get type(): string {
-    return this.config.type;
+    return this.#generation.config.type;
   }
 
-  get config(): StreamConfig {
-    return (this.#next ?? this.#form).config;
-  }
-
-  async change(config: StreamConfig): Promise<void> {
+  /** Resolves when it goes on with the new parts, or has ended. */
+  async change(next: Generation): Promise<void> {
     this.#dropNext();
-    this.#markTurned();
-    const next = (this.#next = this.#newForm(config));
-    const turned = new Promise<void>((resolve) => (this.#markTurned = resolve));
+    this.#markChanged();
+    this.#next = next;
+    const changed = new Promise<void>((resolve) => (this.#markChanged = resolve));
     this.ref.tell({
       kind: 'configure',
       options: this.#optionsOf(next),
       withinMs: CHANGE_MS,
-      onTaken: () => this.#turn(),
+      onTaken: () => this.#takeNext(),
     });
-    await Promise.race([turned, this.ref.stopped]);
+    await Promise.race([changed, this.ref.stopped]);
   }
 
+  /** It was taken out, and must have ended then (ms since the epoch). */
   endBy(atMs: number): void {
     this.#endsAtMs = atMs;
   }
@@ -110,20 +106,16 @@ export class LiveStream implements BucketStream {
     return this.#endsAtMs !== Infinity;
   }
 
-  #newForm(config: StreamConfig): Form {
-    return { config, parts: this.#options.makeParts(config, this.#options.record, this.#log) };
-  }
-
   /**
    * Asked for whenever an actor is made: the first one, or one after a failure, which has the newest parts.
    */
   #actorOptions(): StreamActorOptions {
-    this.#turn();
-    return this.#optionsOf(this.#form);
+    this.#takeNext();
+    return this.#optionsOf(this.#generation);
   }
 
-  #optionsOf({ config, parts: { primary, backup, replay } }: Form): StreamActorOptions {
-    const { after, record, source, onLeftOver, origins, stopAtMs, now } = this.#options;
+  #optionsOf({ config, record, parts: { primary, backup, replay } }: Generation): StreamActorOptions {
+    const { after, source, leftOvers, origins, shutdown, clock } = this.#options;
     return {
       primary,
       backup,
@@ -135,31 +127,30 @@ export class LiveStream implements BucketStream {
       slice: config.slice,
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
-      stopTimeoutMs: () => Math.min(stopAtMs(), this.#endsAtMs) - now(),
+      stopTimeoutMs: () => Math.min(shutdown.leftMs, this.#endsAtMs - clock.now()),
       endReason: () =>
         this.#isTakenOut ? `stream ${this.id} was taken out of the configuration` : 'the daemon stopped',
-      onLeftOver: (batch, reason) => onLeftOver(batch, reason, this.#isTakenOut, this.#log),
+      onLeftOver: (batch, reason) => leftOvers.leave(batch, reason, this.#isTakenOut, this.#log),
       origins,
       source,
       account: record.account,
-      stats: record.watch,
+      stats: record.stats,
     };
   }
 
-  #turn(): void {
+  #takeNext(): void {
     if (this.#next === undefined) return;
     if (this.#next.config.backup === undefined) this.#sayWhatStays('it has no backup any more');
     // Closed already, unless the actor has failed before it could.
-    close(this.#form);
-    this.#form = this.#next;
+    closeNow(this.#generation.parts);
+    this.#generation = this.#next;
     this.#next = undefined;
     this.#show();
-    this.#markTurned();
+    this.#markChanged();
   }
 
   #show(): void {
-    const { record } = this.#options;
-    const { config, parts } = this.#form;
+    const { config, record, parts } = this.#generation;
     record.type = config.type;
     record.backupType = config.backup?.type;
     record.backedUp = parts.backedUp;
@@ -168,8 +159,7 @@ export class LiveStream implements BucketStream {
 
   #afterEnd(): void {
     this.#dropNext();
-    const { record } = this.#options;
-    if (record.ref === this.ref) record.watch.end();
+    if (this.#record.ref === this.ref) this.#record.stats.end();
     if (this.#isTakenOut) this.#sayWhatStays('the stream was taken out of the configuration');
   }
 
@@ -177,7 +167,7 @@ export class LiveStream implements BucketStream {
     const {
       config: { backup },
       parts: { replay },
-    } = this.#form;
+    } = this.#generation;
     if (replay === undefined || replay.leftFrames === 0 || backup?.type !== 'file') return;
     this.#log.warn(
       `${replay.leftFrames} ${plural(replay.leftFrames, 'frame stays', 'frames stay')} in the backup below ${backup.settings.path}, and nobody sends ${plural(replay.leftFrames, 'it', 'them')}: ${why}; use kahe replay`,
@@ -186,12 +176,7 @@ export class LiveStream implements BucketStream {
 
   /** Parts that no actor has had. */
   #dropNext(): void {
-    if (this.#next !== undefined) close(this.#next);
+    if (this.#next !== undefined) closeNow(this.#next.parts);
     this.#next = undefined;
   }
-}
-
-function close({ parts: { primary, backup } }: Form): void {
-  void primary.close({ deadlineMs: 0 });
-  void backup?.close({ deadlineMs: 0 });
 }

@@ -3,20 +3,19 @@
 //
 // A stream that was taken out gets nothing new, and goes on delivering what came before. Once STOP_TIMEOUT is
 // nearly over its primary is given up: the rest goes to its backup, or is left over.
-import { isDeepStrictEqual } from 'node:util';
 import { stopAll } from '../actors/actor.js';
 import { type Clock, doneWithin } from '../clock.js';
-import type { StreamConfig } from '../config/buckets.js';
 import type { Backlog } from './backlog.js';
-import type { BacklogStream } from './streamCursor.js';
+import type { BucketStream, Generation } from './bucketStream.js';
+import type { Shutdown } from './shutdown.js';
 import type { BatchSource } from '../streams/waiting.js';
 
-export interface BucketStream extends BacklogStream {
-  readonly config: StreamConfig;
-  /** Resolves when it goes on with the new configuration, or has ended. */
-  change(config: StreamConfig): Promise<void>;
-  /** It was taken out, and must have ended then (ms since the epoch). */
-  endBy(atMs: number): void;
+/** What a reload changes in a bucket's streams; each in order. */
+export interface StreamChanges {
+  /** Ids. */
+  readonly removed: readonly string[];
+  readonly changed: readonly Generation[];
+  readonly added: readonly Generation[];
 }
 
 export interface BucketStreamsOptions {
@@ -24,17 +23,11 @@ export interface BucketStreamsOptions {
   /**
    * @param after what must have ended before the new one may open its files
    */
-  readonly make: (config: StreamConfig, after: Promise<unknown>, source: BatchSource) => BucketStream;
+  readonly make: (generation: Generation, after: Promise<unknown>, source: BatchSource) => BucketStream;
+  /** Without one, streams have all batches already when the daemon's end begins. */
   readonly hasSpool: boolean;
   readonly clock: Clock;
-  /** STOP_TIMEOUT. */
-  readonly stopTimeoutMs: number;
-  /**
-   * At the daemon's end: how long the streams may still be given batches. Without a spool they have them all.
-   */
-  readonly feedMs: () => number;
-  /** Resolves when the daemon's end begins. */
-  readonly stopping: Promise<void>;
+  readonly shutdown: Shutdown;
 }
 
 interface Member {
@@ -42,9 +35,6 @@ interface Member {
   /** In the backlog. */
   readonly number: number;
 }
-
-/** Of STOP_TIMEOUT, what is kept at most for giving to the backup what the primary did not take. */
-const LAST_RESORT_MS = 5_000;
 
 export class BucketStreams {
   readonly #options: BucketStreamsOptions;
@@ -54,19 +44,17 @@ export class BucketStreams {
   #isTakenOut = false;
   #isFedNoMore = false;
 
-  constructor(options: BucketStreamsOptions, configs: readonly StreamConfig[]) {
+  constructor(options: BucketStreamsOptions, generations: readonly Generation[]) {
     this.#options = options;
-    for (const config of configs) this.#add(config);
+    for (const generation of generations) this.#add(generation);
   }
 
-  /**
-   * Takes on another set of streams. Those that are the same are not touched. Resolves when each that has
-   * changed goes on as it is now.
-   */
-  async turnTo(configs: readonly StreamConfig[]): Promise<void> {
-    const ids = new Set(configs.map(({ id }) => id));
-    for (const member of this.#members.filter(({ stream }) => !ids.has(stream.id))) this.#takeOut(member);
-    await Promise.all(configs.map(async (config) => this.#turnOne(config)));
+  /** Resolves when each that has changed goes on as it is now. Those that are the same are not touched. */
+  async reconfigure({ removed, changed, added }: StreamChanges): Promise<void> {
+    for (const member of this.#members.filter(({ stream }) => removed.includes(stream.id)))
+      this.#takeOut(member);
+    for (const generation of added) this.#add(generation);
+    await Promise.all(changed.map(async (generation) => this.#change(generation)));
   }
 
   /** The whole bucket is configured no more: when it ends, its streams end as those that were taken out. */
@@ -78,7 +66,7 @@ export class BucketStreams {
   async end(): Promise<void> {
     if (this.#isTakenOut) {
       for (const member of [...this.#members]) this.#takeOut(member);
-      void this.#options.stopping.then(() => this.#feedToTheEnd());
+      void this.#options.shutdown.begun.then(() => this.#feedToTheEnd());
     } else {
       await this.#feedToTheEnd();
     }
@@ -87,20 +75,22 @@ export class BucketStreams {
   }
 
   async #feedToTheEnd(): Promise<void> {
-    if (this.#options.hasSpool) await this.#options.backlog.handedOver(this.#options.feedMs());
+    if (this.#options.hasSpool) await this.#options.backlog.handedOver(this.#options.shutdown.feedMs);
     this.#isFedNoMore = true;
   }
 
-  async #turnOne(config: StreamConfig): Promise<void> {
-    const stream = this.#members.find((member) => member.stream.id === config.id)?.stream;
-    if (stream === undefined) this.#add(config);
-    else if (!isDeepStrictEqual(stream.config, config)) await stream.change(config);
+  /** One that a bug has kept from coming comes now. */
+  async #change(generation: Generation): Promise<void> {
+    const member = this.#members.find(({ stream }) => stream.id === generation.config.id);
+    if (member === undefined) this.#add(generation);
+    else await member.stream.change(generation);
   }
 
-  #add(config: StreamConfig): void {
+  #add(generation: Generation): void {
     const { backlog, make } = this.#options;
-    const predecessors = [...this.#leaving].filter(([{ id }]) => id === config.id).map(([, ended]) => ended);
-    const member = backlog.addStream((source) => make(config, Promise.all(predecessors), source));
+    const { id } = generation.config;
+    const predecessors = [...this.#leaving].filter(([stream]) => stream.id === id).map(([, ended]) => ended);
+    const member = backlog.addStream((source) => make(generation, Promise.all(predecessors), source));
     this.#members.push(member);
   }
 
@@ -114,11 +104,11 @@ export class BucketStreams {
   }
 
   async #end({ stream, number }: Member): Promise<void> {
-    const { backlog, clock, stopTimeoutMs } = this.#options;
-    const lastResortMs = Math.min(LAST_RESORT_MS, stopTimeoutMs / 2);
-    stream.endBy(clock.now() + stopTimeoutMs);
+    const { backlog, clock, shutdown } = this.#options;
+    const { totalMs, takenOutMs } = shutdown.plan;
+    stream.endBy(clock.now() + totalMs);
     backlog.endStream(number);
-    if (!(await this.#isToldAllWithin(stopTimeoutMs - lastResortMs, number)) && !this.#isFedNoMore) {
+    if (!(await this.#isToldAllWithin(totalMs - takenOutMs, number)) && !this.#isFedNoMore) {
       stream.ref.tell({ kind: 'giveUpPrimary' });
       // What it gave back while it could not write.
       backlog.ready(number);

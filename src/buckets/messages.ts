@@ -1,12 +1,14 @@
-// What is told along the path: Client → BucketManager → Bucket → StreamActor. Coarse on purpose: a run, a
+// What is told along the path: Client → BucketRouter → Bucket → StreamActor. Coarse on purpose: a run, a
 // batch, never a frame.
-import type { StreamConfig } from '../config/buckets.js';
+import type { BucketsConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Run } from '../intake/run.js';
 import type { Limiter } from './limit/limiter.js';
 import type { GrowingSegment } from '../spool/spool.js';
 import type { Receipt } from '../intake/receipt.js';
+import type { LeftBackup } from '../streams/backup/leftBackups.js';
+import type { StreamChanges } from './bucketStreams.js';
 
 /**
  * Asks to be let go once everything told before is settled by every stream. The teller has had the receipt
@@ -17,22 +19,25 @@ export interface Fence {
   readonly receipt: Receipt;
 }
 
-export interface ManagerFence {
+export interface RouterFence {
   readonly kind: 'fence';
   readonly receipt: Receipt;
   readonly buckets: ReadonlySet<BucketKey> | 'all';
 }
 
-export type ManagerMessage =
+export type RouterMessage =
   | Run
-  | ManagerFence
+  | RouterFence
   /** A bucket made on demand has had nothing to do for a while. */
   | { readonly kind: 'idle'; readonly bucket: BucketKey }
-  /** Another configuration is in force: these must be there, and those end, for it has no place for them. */
+  /** Its actor has stopped. */
+  | { readonly kind: 'ended'; readonly bucket: BucketKey }
+  /** Another configuration is in force. `onTaken` is called once, when every bucket goes on as it says. */
   | {
-      readonly kind: 'configured';
-      readonly buckets: readonly BucketKey[];
-      readonly removed: readonly BucketKey[];
+      readonly kind: 'reload';
+      readonly config: BucketsConfig;
+      readonly leftBackups: readonly LeftBackup[];
+      readonly onTaken: () => void;
     };
 
 export type BucketMessage =
@@ -44,15 +49,14 @@ export type BucketMessage =
   | { readonly kind: 'settled' }
   | { readonly kind: 'idleCheck' }
   /**
-   * It is configured otherwise from now on. `onTaken` is called once, when its streams go on as they are now.
+   * It is configured otherwise from now on, and this is what it is made of then. `onTaken` is called once,
+   * when its streams go on as they are now.
    */
-  | {
-      readonly kind: 'configure';
+  | ({
+      readonly kind: 'reconfigure';
       readonly settings: BucketSettings;
-      readonly streams: readonly StreamConfig[];
-      readonly limiter: Pick<Limiter, 'admit' | 'close'> | undefined;
       readonly onTaken: () => void;
-    }
+    } & ChangedParts)
   /** What a failed predecessor held. */
   | {
       readonly kind: 'inherit';
@@ -66,8 +70,15 @@ export interface BucketSettings {
   readonly batchFrames: number;
   readonly batchBytes: number;
   readonly batchTimeoutMs: number;
-  /** Only for buckets made on demand: how long they live with nothing to do, and whom to tell then. */
-  readonly idle?: { readonly afterMs: number; readonly tell: (bucket: BucketKey) => void } | undefined;
+  /** Only for buckets made on demand: how long they live with nothing to do. */
+  readonly idleMs?: number | undefined;
+}
+
+/** What a reload brings to a bucket. */
+export interface ChangedParts {
+  readonly streams: StreamChanges;
+  /** Undefined: the bucket takes whatever comes. */
+  readonly limiter: Pick<Limiter, 'admit' | 'close'> | undefined;
 }
 
 /** A receipt that waits until the first `until` batches of the bucket's life are settled. */

@@ -2,8 +2,11 @@
 import { asBug } from '../errors.js';
 import type { ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
-import { BucketManager, type BucketManagerOptions } from '../buckets/bucketManager.js';
-import type { BucketMessage, ManagerMessage } from '../buckets/messages.js';
+import { BucketMaker } from '../buckets/bucketMaker.js';
+import { BucketRouter, type BucketRouterOptions, type RouterLasting } from '../buckets/bucketRouter.js';
+import { LiveBucket } from '../buckets/liveBucket.js';
+import type { RouterMessage } from '../buckets/messages.js';
+import { Shutdown } from '../buckets/shutdown.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import { Taps } from '../buckets/taps.js';
 import { type Clock, systemClock } from '../clock.js';
@@ -13,9 +16,7 @@ import { type FileSystem, nodeFileSystem } from '../disk/fileSystem.js';
 import { ReadTurns } from '../memory/readTurns.js';
 import { Discards } from '../losses/discards.js';
 import { Origins } from '../frames/origins.js';
-import { LiveBuckets } from '../buckets/liveBuckets.js';
-import type { KnownBucket } from '../buckets/bucketFactory.js';
-import { Looks } from '../stats/bucketHistory.js';
+import { BucketHistory } from '../stats/bucketHistory.js';
 import type { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type RejectedOptions, RejectedStore } from '../losses/rejectedStore.js';
@@ -64,9 +65,6 @@ interface EarlyParts {
   readonly leftBackups: readonly LeftBackup[];
 }
 
-/** Of STOP_TIMEOUT, what may go by with reading what clients have sent. */
-const READING_SHARE = 0.25;
-
 export class Daemon {
   readonly #parts: DaemonParts;
   readonly #clock: Clock;
@@ -74,16 +72,14 @@ export class Daemon {
   readonly #rejected: RejectedStore;
   readonly #discards: Discards;
   readonly #streams: StreamMaker;
-  readonly #manager: ActorRef<ManagerMessage>;
+  readonly #router: ActorRef<RouterMessage>;
   readonly #listener: ActorRef<ListenerMessage>;
   readonly socketCounts = newSocketCounts();
-  readonly #looks = new Looks<KnownBucket>();
-  readonly #buckets: LiveBuckets;
+  readonly #history = new BucketHistory();
+  readonly #shutdown: Shutdown;
   /** For those who want to see frames as they pass. */
   readonly taps: Taps;
   readonly #startedAtMs: number;
-  #stopAtMs = Infinity;
-  #markStopping: () => void = () => undefined;
   #markQuiet: () => void = () => undefined;
 
   /**
@@ -112,6 +108,7 @@ export class Daemon {
     const { clock, fs, budget } = early;
     this.#clock = clock;
     this.#startedAtMs = clock.now();
+    this.#shutdown = new Shutdown(clock, environment.stopTimeoutMs);
     this.taps = new Taps((error) => log.error(`looking at frames failed: ${asBug(error)}`));
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const origins = new Origins();
@@ -120,22 +117,19 @@ export class Daemon {
     void rejected.prove();
     // 2. Buckets, each with its streams.
     this.#streams = new StreamMaker({ budget, rejected, log, clock, fs, maxCpus: environment.maxCpus });
-    this.#buckets = new LiveBuckets(parts.buckets, {
+    const maker = new BucketMaker({
       ...early,
       maker: this.#streams,
-      looks: this.#looks,
+      records: this.#history,
       taps: this.taps,
       rejected,
       discards: this.#discards,
       origins,
       log,
-      stopTimeoutMs: environment.stopTimeoutMs,
-      stopAtMs: () => this.#stopAtMs,
-      stopping: new Promise((resolve) => (this.#markStopping = resolve)),
-      onIdle: (bucket) => this.#manager.tell({ kind: 'idle', bucket }),
+      shutdown: this.#shutdown,
     });
     const system = new ActorSystem(clock, log);
-    this.#manager = this.#spawnManager(system);
+    this.#router = this.#spawnRouter(system, maker);
     // 3. Last the socket's clients: from here on frames are accepted.
     this.#listener = this.#spawnListener(system, origins);
   }
@@ -149,32 +143,31 @@ export class Daemon {
     return new RejectedStore({ ...environment.rejected, budget, origins, onDiscarded, ...where });
   }
 
-  #spawnManager(system: ActorSystem): ActorRef<ManagerMessage> {
-    const known = new Map<BucketKey, ActorRef<BucketMessage>>();
-    // Made anew for each manager: after a failure the next one goes by the configuration of then.
-    const options = (): BucketManagerOptions => ({
+  #spawnRouter(system: ActorSystem, maker: BucketMaker): ActorRef<RouterMessage> {
+    const { buckets: config, environment } = this.#parts;
+    const { left, leftBackups } = this.#early;
+    const options: BucketRouterOptions = {
       rejected: this.#rejected,
-      maxBuckets: this.#parts.environment.maxBuckets,
-      configured: this.#buckets.namedBy(this.#early.leftBackups),
-      isKnown: (key) => this.#buckets.isKnown(key),
-      refuseName: (key) => this.#buckets.refuseName(key),
-      spawnBucket: (context, key) => this.#buckets.spawn(context, key),
-    });
-    return system.spawn<ManagerMessage>('', (context) => new BucketManager(context, options(), known));
+      maxBuckets: environment.maxBuckets,
+      left,
+      make: (context, key, place) => new LiveBucket(context, key, place, maker),
+    };
+    const lasting: RouterLasting = { config, leftBackups, buckets: new Map() };
+    return system.spawn<RouterMessage>('', (context) => new BucketRouter(context, options, lasting));
   }
 
   #spawnListener(system: ActorSystem, origins: Origins): ActorRef<ListenerMessage> {
     const { environment, socket } = this.#parts;
     const options: ListenerOptions = {
       socket,
-      manager: this.#manager,
+      manager: this.#router,
       rejected: this.#rejected,
       origins,
       budget: this.#early.budget,
       maxFrameBytes: environment.maxFrameBytes,
       counts: this.socketCounts,
       pacer: new ReadPacer(() => this.socketCounts.awaited > 0),
-      drainMs: environment.stopTimeoutMs * READING_SHARE,
+      drainMs: this.#shutdown.plan.readingMs,
       onQuiet: () => this.#markQuiet(),
     };
     return system.spawn<ListenerMessage>('socket', (context) => new Listener(context, options));
@@ -186,7 +179,7 @@ export class Daemon {
 
   /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
   get accounts(): ReadonlyMap<string, Account> {
-    return this.#looks.accounts;
+    return this.#history.accounts;
   }
 
   /** Sockets by which no client can come in just now, a line each. */
@@ -203,7 +196,7 @@ export class Daemon {
     return takeSnapshot({
       startedAtMs: this.#startedAtMs,
       nowMs: this.#clock.now(),
-      isStopping: this.#stopAtMs !== Infinity,
+      isStopping: this.#shutdown.hasBegun,
       socketPath: this.#parts.environment.socket.path,
       socket: this.socketCounts,
       budget: this.#early.budget,
@@ -211,7 +204,7 @@ export class Daemon {
       rejected: this.#rejected,
       discards: this.#discards.counts,
       kafka: this.#streams.brokerStats,
-      buckets: this.#looks.snapshots,
+      buckets: this.#history.snapshots,
       unreachable: this.unreachable,
       eventLoopDelay: this.#parts.admin?.eventLoopDelay,
       reloads: this.#parts.reloads?.(),
@@ -224,23 +217,22 @@ export class Daemon {
    */
   async reload(buckets: BucketsConfig): Promise<void> {
     const leftBackups = await findLeftBackups(buckets, this.#early.fs, this.#parts.log);
-    if (this.#stopAtMs !== Infinity) return;
-    const { removed, turned } = this.#buckets.turnTo(buckets);
-    this.#manager.tell({ kind: 'configured', buckets: this.#buckets.namedBy(leftBackups), removed });
-    await turned;
+    if (this.#shutdown.hasBegun) return;
+    await new Promise<void>((onTaken) =>
+      this.#router.tell({ kind: 'reload', config: buckets, leftBackups, onTaken }),
+    );
   }
 
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
   async stop(): Promise<void> {
-    this.#stopAtMs = this.#clock.now() + this.#parts.environment.stopTimeoutMs;
-    this.#markStopping();
+    this.#shutdown.begin();
     // 1. No new clients; what the others have already sent is read.
     const quiet = new Promise<void>((resolve) => (this.#markQuiet = resolve));
     this.#listener.stop();
     await quiet;
     // 2. Buckets close their batches, streams deliver them, or hand them to their backups.
-    this.#manager.stop();
-    await this.#manager.stopped;
+    this.#router.stop();
+    await this.#router.stopped;
     // 3. Clients that had asked have their answers now.
     this.#listener.tell({ kind: 'release' });
     await this.#listener.stopped;

@@ -16,12 +16,12 @@ export class Receipt {
     readonly level: FenceLevel = 'safe',
   ) {}
 
-  /** One more that has to let go. */
-  hold(): void {
+  /** One more that must be done with it. */
+  add(): void {
     this.#waitingFor++;
   }
 
-  letGo(): void {
+  done(): void {
     if (--this.#waitingFor === 0) this.answer(this);
   }
 }

@@ -1,5 +1,6 @@
 // The contract of rejecting: frames that can't be delivered move to REJECTED, each with its reason.
 import type { FramesByOrigin } from '../frames/origins.js';
+import { type Run, originsOf } from '../intake/run.js';
 
 /** Frames to be rejected: whole ones, from `start` to `end` of the bytes. */
 export interface Rejection {
@@ -39,4 +40,15 @@ export interface RejectedFrames {
    * Takes them over if they can be kept now. The giver holds the bytes until this resolves. Never rejects.
    */
   offer(rejection: Rejection): Promise<RejectedEnd>;
+}
+
+/** All frames of a run; whoever has the run ends it. */
+export function rejectRun(
+  rejected: RejectedFrames,
+  run: Run,
+  bucket: string,
+  reason: string,
+): Promise<'kept' | 'discarded'> {
+  const { chunk: bytes, start, end, frames } = run;
+  return rejected.reject({ bytes, start, end, frames, bucket, reason, from: originsOf(run) });
 }

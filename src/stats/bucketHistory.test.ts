@@ -1,14 +1,15 @@
-// Looks of buckets: what those that have ended counted stays in the sums, and names that clients make up
+// Records of buckets: what those that have ended counted stays in the sums, and names that clients make up
 // don't fill the memory.
 import { describe, expect, test } from 'vitest';
-import type { BucketLook } from '../buckets/bucketRecord.js';
-import { Looks } from './bucketHistory.js';
+import type { BucketRecord } from '../buckets/bucketRecord.js';
+import { BucketHistory } from './bucketHistory.js';
 import { type Account, newAccount } from '../streams/account.js';
+import { BackupLedger } from '../streams/backup/backupLedger.js';
 import { StreamStats } from '../streams/streamStats.js';
 
-function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
-  const watch = new StreamStats(() => 0);
-  watch.enter('error', 'the folder is gone');
+function recordOf(name: string, account: Partial<Account> = {}): BucketRecord {
+  const stats = new StreamStats(() => 0);
+  stats.enter('error', 'the folder is gone');
   return {
     name,
     isOnDemand: true,
@@ -21,7 +22,8 @@ function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
         type: 'file',
         backupType: undefined,
         account: { ...newAccount(), ...account },
-        watch,
+        ledger: new BackupLedger(newAccount()),
+        stats,
         ref: undefined,
         backedUp: () => undefined,
       },
@@ -29,21 +31,21 @@ function lookOf(name: string, account: Partial<Account> = {}): BucketLook {
   };
 }
 
-function looksOf(...all: readonly BucketLook[]): Looks<BucketLook> {
-  const looks = new Looks<BucketLook>(2);
-  for (const look of all) looks.of(look.name, () => look);
-  return looks;
+function historyOf(...all: readonly BucketRecord[]): BucketHistory {
+  const history = new BucketHistory(2);
+  for (const record of all) Object.assign(history.of(record.name), record);
+  return history;
 }
 
 const delivered = (frames: number): Partial<Account> => ({ received: frames, delivered: frames });
 
-describe('Looks', () => {
+describe('BucketHistory', () => {
   test('beyond the bound those that ended first are added up, and the sum of all stays', () => {
-    const looks = looksOf(...['a', 'b', 'c', 'd'].map((name, i) => lookOf(name, delivered(10 ** i))));
-    for (const name of ['b', 'a', 'd', 'c']) looks.ended(name);
-    expect([...looks.accounts.keys()]).toEqual(['c/files', 'd/files', '_other/files']);
-    expect(looks.accounts.get('_other/files')).toEqual({ ...newAccount(), ...delivered(11) });
-    expect(looks.snapshots.map(({ name, streams }) => [name, streams[0]!.mode])).toEqual([
+    const history = historyOf(...['a', 'b', 'c', 'd'].map((name, i) => recordOf(name, delivered(10 ** i))));
+    for (const name of ['b', 'a', 'd', 'c']) history.ended(name);
+    expect([...history.accounts.keys()]).toEqual(['c/files', 'd/files', '_other/files']);
+    expect(history.accounts.get('_other/files')).toEqual({ ...newAccount(), ...delivered(11) });
+    expect(history.snapshots.map(({ name, streams }) => [name, streams[0]!.mode])).toEqual([
       ['c', 'error'],
       ['d', 'error'],
       ['_other', 'normal'],
@@ -51,32 +53,33 @@ describe('Looks', () => {
   });
 
   test('one that lives again counts on, and is not among those that have ended', () => {
-    const looks = looksOf(...['a', 'b', 'c'].map((name) => lookOf(name, delivered(1))));
-    looks.ended('a');
-    looks.of('a', () => expect.unreachable());
-    looks.ended('b');
-    looks.ended('c');
-    expect([...looks.accounts.keys()]).toEqual(['a/files', 'b/files', 'c/files']);
+    const history = historyOf(...['a', 'b', 'c'].map((name) => recordOf(name, delivered(1))));
+    history.ended('a');
+    history.of('a');
+    history.ended('b');
+    history.ended('c');
+    expect([...history.accounts.keys()]).toEqual(['a/files', 'b/files', 'c/files']);
   });
 
   test('one with frames that may still go elsewhere is kept for itself', () => {
-    const looks = looksOf(lookOf('a', { received: 1, backedUp: 1 }), lookOf('b'), lookOf('c'));
-    for (const name of ['a', 'b', 'c']) looks.ended(name);
-    expect([...looks.accounts.keys()]).toEqual(['a/files', 'c/files', '_other/files']);
+    const history = historyOf(recordOf('a', { received: 1, backedUp: 1 }), recordOf('b'), recordOf('c'));
+    for (const name of ['a', 'b', 'c']) history.ended(name);
+    expect([...history.accounts.keys()]).toEqual(['a/files', 'c/files', '_other/files']);
   });
 
   test('those that the configuration names come first, however late they came', () => {
-    const looks = looksOf(lookOf('a'), lookOf('b'), { ...lookOf('late'), isOnDemand: false });
-    expect(looks.snapshots.map(({ name }) => name)).toEqual(['late', 'a', 'b']);
+    const history = historyOf(recordOf('a'), recordOf('b'), { ...recordOf('late'), isOnDemand: false });
+    expect(history.snapshots.map(({ name }) => name)).toEqual(['late', 'a', 'b']);
   });
 
   test('a hundred thousand names leave no more than the bound', () => {
-    const looks = new Looks<BucketLook>(100);
+    const history = new BucketHistory(100);
     for (let i = 0; i < 100_000; i++) {
-      looks.of(`name ${i}`, () => lookOf(`name ${i}`, delivered(1)));
-      looks.ended(`name ${i}`);
+      const record = recordOf(`name ${i}`, delivered(1));
+      Object.assign(history.of(record.name), record);
+      history.ended(`name ${i}`);
     }
-    expect(looks.snapshots).toHaveLength(101);
-    expect([...looks.accounts.values()].reduce((sum, account) => sum + account.delivered, 0)).toBe(100_000);
+    expect(history.snapshots).toHaveLength(101);
+    expect([...history.accounts.values()].reduce((sum, account) => sum + account.delivered, 0)).toBe(100_000);
   });
 });

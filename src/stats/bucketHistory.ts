@@ -3,30 +3,33 @@
 // are kept each for itself; the others are added up.
 import type { BucketSnapshot } from './snapshot.js';
 import { bucketSnapshot } from './takeSnapshot.js';
-import { type BucketLook, accountsOf } from '../buckets/bucketRecord.js';
+import {
+  type BucketRecord,
+  type BucketRecords,
+  accountsOf,
+  newBucketRecord,
+} from '../buckets/bucketRecord.js';
 import { together } from './fold.js';
 import type { Account } from '../streams/account.js';
 
 /** Buckets made on demand that have ended, and are kept each for itself. */
 const MOST_ENDED = 200;
 
-export class Looks<Look extends BucketLook> {
-  readonly #byName = new Map<string, Look>();
+export class BucketHistory implements BucketRecords {
+  readonly #byName = new Map<string, BucketRecord>();
   /** The longest ended first. */
   readonly #ended = new Set<string>();
   #others: BucketSnapshot | undefined;
 
   constructor(readonly mostEnded = MOST_ENDED) {}
 
-  /** The bucket that is about to live, again or for the first time. */
-  of(name: string, make: () => Look): Look {
+  of(name: string): BucketRecord {
     this.#ended.delete(name);
-    const look = this.#byName.get(name) ?? make();
-    this.#byName.set(name, look);
-    return look;
+    const record = this.#byName.get(name) ?? newBucketRecord(name);
+    this.#byName.set(name, record);
+    return record;
   }
 
-  /** A bucket made on demand has ended. */
   ended(name: string): void {
     this.#ended.add(name);
     if (this.#ended.size <= this.mostEnded) return;
@@ -35,19 +38,19 @@ export class Looks<Look extends BucketLook> {
   }
 
   get snapshots(): readonly BucketSnapshot[] {
-    const looks = [...this.#byName.values()];
+    const records = [...this.#byName.values()];
     // A reader that shows only so many shows those that a person has named.
     const each = [
-      ...looks.filter(({ isOnDemand }) => !isOnDemand),
-      ...looks.filter(({ isOnDemand }) => isOnDemand),
+      ...records.filter(({ isOnDemand }) => !isOnDemand),
+      ...records.filter(({ isOnDemand }) => isOnDemand),
     ].map(bucketSnapshot);
     return this.#others === undefined ? each : [...each, this.#others];
   }
 
   /** By `bucket/stream`. */
   get accounts(): ReadonlyMap<string, Account> {
-    const each = [...this.#byName.values()].flatMap((look) =>
-      accountsOf(look).map(([{ id }, account]): [string, Account] => [`${look.name}/${id}`, account]),
+    const each = [...this.#byName.values()].flatMap((record) =>
+      accountsOf(record).map(([{ id }, account]): [string, Account] => [`${record.name}/${id}`, account]),
     );
     const { name, streams = [] } = this.#others ?? {};
     return new Map([
@@ -59,14 +62,14 @@ export class Looks<Look extends BucketLook> {
   #fold(name: string): void {
     const { streams, ...rest } = bucketSnapshot(this.#byName.get(name)!);
     // In whichever mode a stream has ended, it is in none now that anybody must fix.
-    const look = { ...rest, streams: streams.map((stream) => ({ ...stream, mode: 'normal' as const })) };
+    const ended = { ...rest, streams: streams.map((stream) => ({ ...stream, mode: 'normal' as const })) };
     this.#byName.delete(name);
     this.#ended.delete(name);
-    this.#others = this.#others === undefined ? together(look) : together(this.#others, look);
+    this.#others = this.#others === undefined ? together(ended) : together(this.#others, ended);
   }
 }
 
 /** Nothing in its account can move any more. */
-function isAtRest(look: BucketLook): boolean {
-  return accountsOf(look).every(([, { queued, backedUp }]) => queued === 0 && backedUp === 0);
+function isAtRest(record: BucketRecord): boolean {
+  return accountsOf(record).every(([, { queued, backedUp }]) => queued === 0 && backedUp === 0);
 }

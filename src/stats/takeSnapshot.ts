@@ -1,6 +1,6 @@
 // Makes the snapshot, at the moment of asking, from what the daemon's parts count anyway.
 import { hostname } from 'node:os';
-import { type BucketLook, type StreamLook, accountsOf } from '../buckets/bucketRecord.js';
+import { type BucketRecord, type StreamRecord, accountsOf } from '../buckets/bucketRecord.js';
 import type { DiscardCount } from '../losses/discards.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import type { RejectedStore } from '../losses/rejectedStore.js';
@@ -69,8 +69,8 @@ export function takeSnapshot(parts: SnapshotParts): Snapshot {
   };
 }
 
-export function bucketSnapshot(look: BucketLook): BucketSnapshot {
-  const { name, isOnDemand, backlog, overLimit } = look;
+export function bucketSnapshot(record: BucketRecord): BucketSnapshot {
+  const { name, isOnDemand, backlog, overLimit } = record;
   const { memory = 0, disk = 0 } = backlog?.heldBytes ?? {};
   return {
     name,
@@ -79,16 +79,16 @@ export function bucketSnapshot(look: BucketLook): BucketSnapshot {
     open: { frames: backlog?.open?.frames ?? 0, bytes: backlog?.open?.length ?? 0 },
     backlog: { batches: backlog?.entries.length ?? 0, memoryBytes: memory, diskBytes: disk },
     ...(overLimit === undefined ? {} : { overLimit: { ...overLimit } }),
-    streams: accountsOf(look).map(([stream, account]) => streamSnapshot(stream, account)),
+    streams: accountsOf(record).map(([stream, account]) => streamSnapshot(stream, account)),
   };
 }
 
 function streamSnapshot(
-  { id, type, backupType, watch, ref, backedUp }: StreamLook,
+  { id, type, backupType, stats, ref, backedUp }: StreamRecord,
   account: Readonly<Account>,
 ): StreamSnapshot {
   const files = backedUp();
-  const { mode, sinceMs, lastProblem } = watch;
+  const { mode, sinceMs, lastProblem } = stats;
   return {
     id,
     type,
@@ -97,13 +97,13 @@ function streamSnapshot(
     account,
     mode,
     modeSinceMs: sinceMs,
-    modeMs: watch.modeMs,
-    failures: watch.failures,
-    retries: watch.retries,
-    failedBatches: watch.failedBatches,
-    replayedFrames: watch.replayedFrames,
-    retimedFrames: watch.retimedFrames,
-    written: { primary: { ...watch.written.primary }, backup: { ...watch.written.backup } },
+    modeMs: stats.modeMs,
+    failures: stats.failures,
+    retries: stats.retries,
+    failedBatches: stats.failedBatches,
+    replayedFrames: stats.replayedFrames,
+    retimedFrames: stats.retimedFrames,
+    written: { primary: { ...stats.written.primary }, backup: { ...stats.written.backup } },
     ...(lastProblem === undefined ? {} : { lastProblem }),
     ...(files === undefined ? {} : { backedUp: files }),
   };

@@ -1,6 +1,6 @@
 // The streams of an actor, opened and closed together, each in an order that keeps frames.
 import { type Clock, doneWithin } from '../clock.js';
-import { LAST_RESORT_MS } from './stopDeadline.js';
+import { backupMs } from '../config/stopPlan.js';
 import type { StreamActorOptions } from './streamOptions.js';
 
 /** @throws Error what a person must mend */
@@ -13,7 +13,7 @@ export async function openAll({ beforeOpen, primary, backup }: StreamActorOption
 export async function closeAll({ replay, primary, backup }: StreamActorOptions): Promise<void> {
   await replay?.stop();
   const streams = backup === undefined ? [primary] : [primary, backup];
-  await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: LAST_RESORT_MS })));
+  await Promise.allSettled(streams.map((stream) => stream.close({ deadlineMs: backupMs() })));
 }
 
 /** What is outstanding has this time to end; then it is handed back. */

@@ -1,9 +1,8 @@
 // When the time of a stream that ends is over: first the primary's, and then, for what that has not taken,
 // the backup's.
 import type { Clock, Timer } from '../clock.js';
+import { backupMs } from '../config/stopPlan.js';
 
-/** Time at the end that is kept for writing to the backup what the primary did not take, and for closing. */
-export const LAST_RESORT_MS = 3_000;
 /**
  * A stream may end long before the daemon does (a bucket that was idle): whether that has begun is looked at
  * so often.
@@ -15,7 +14,7 @@ export class StopDeadline {
   readonly #leftMs: () => number;
   readonly #onReached: () => void;
   /** Known once the daemon stops. */
-  #lastResortMs: number | undefined;
+  #backupMs: number | undefined;
   #timer: Timer | undefined;
 
   /**
@@ -30,9 +29,8 @@ export class StopDeadline {
   /** Until the primary's time is over. */
   watchPrimary(): void {
     const stopMs = this.#leftMs();
-    // Of little time the primary has half.
-    if (Number.isFinite(stopMs)) this.#lastResortMs ??= Math.min(LAST_RESORT_MS, Math.max(0, stopMs / 2));
-    const primaryMs = Math.max(0, stopMs - (this.#lastResortMs ?? LAST_RESORT_MS));
+    if (Number.isFinite(stopMs)) this.#backupMs ??= backupMs(stopMs);
+    const primaryMs = Math.max(0, stopMs - (this.#backupMs ?? backupMs()));
     this.#timer = this.#clock.after(Math.min(primaryMs, CHECK_MS), () => {
       if (primaryMs > CHECK_MS) this.watchPrimary();
       else this.#onReached();
@@ -41,7 +39,7 @@ export class StopDeadline {
 
   /** Until the backup's is, from now on. */
   watchBackup(): void {
-    this.#timer = this.#clock.after(this.#lastResortMs ?? LAST_RESORT_MS, this.#onReached);
+    this.#timer = this.#clock.after(this.#backupMs ?? backupMs(), this.#onReached);
   }
 
   /** `none`: no more. */

@@ -28,7 +28,7 @@ export interface StreamPlace {
   /** Of a backup that a replay will send: see FileStreamOptions. */
   readonly onFound?: (frames: number) => void;
   /** Of a Kafka stream: see KafkaStreamOptions. */
-  readonly watch?: StreamStats;
+  readonly stats?: StreamStats;
 }
 
 export interface StreamMakerParts {
@@ -62,7 +62,7 @@ export class StreamMaker {
     return new FileStream({ ...place, settings, clock, fs });
   }
 
-  #kafka(settings: KafkaSettings, { bucket, log, watch }: StreamPlace): Stream {
+  #kafka(settings: KafkaSettings, { bucket, log, stats }: StreamPlace): Stream {
     const { budget, rejected, clock } = this.parts;
     const shared = this.#share(settings);
     const onClosed = () => this.#leave(settings.clusterKey);
@@ -77,7 +77,7 @@ export class StreamMaker {
       log,
       clock,
       onClosed,
-      watch,
+      stats,
     });
   }
 

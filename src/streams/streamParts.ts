@@ -42,12 +42,12 @@ export interface StreamPartsOptions {
   readonly ledger: Pick<BackupLedger, 'found'>;
   /** When the daemon's life began, ms since the epoch. */
   readonly startedAtMs: number;
-  readonly watch: StreamStats;
+  readonly stats: StreamStats;
   readonly log: Log;
 }
 
 export function makeStreamParts(config: StreamConfig, options: StreamPartsOptions): StreamParts {
-  const { maker, bucket, log, watch } = options;
+  const { maker, bucket, log, stats } = options;
   const primary = maker.make(config, {
     bucket,
     log,
@@ -58,11 +58,17 @@ export function makeStreamParts(config: StreamConfig, options: StreamPartsOption
         `${file} was removed with ${frames} ${plural(frames, 'frame')}: maxFiles was reached; fetch files sooner, or raise maxFiles`,
         { reason: 'maxFiles was reached', file, frames },
       ),
-    watch,
+    stats,
   });
   if (config.backup === undefined)
     return { primary, backup: undefined, replay: undefined, backedUp: () => undefined };
   return { primary, ...makeBackup(config.backup, config.id, primary, options) };
+}
+
+/** What is outstanding is handed back. */
+export function closeNow({ primary, backup }: StreamParts): void {
+  void primary.close({ deadlineMs: 0 });
+  void backup?.close({ deadlineMs: 0 });
 }
 
 function makeBackup(
@@ -71,7 +77,7 @@ function makeBackup(
   primary: Stream,
   options: StreamPartsOptions,
 ): Omit<StreamParts, 'primary'> {
-  const { maker, bucket, log, account, ledger, watch, turns, rejected, discards } = options;
+  const { maker, bucket, log, account, ledger, stats, turns, rejected, discards } = options;
   const streamId = backupId(id);
   const isReplayed = config.type === 'file' && config.replay === 'auto';
   const onDiscard = (file: DiscardedFile): void => discardBackup(file, id, isReplayed, options);
@@ -88,7 +94,7 @@ function makeBackup(
     discards.add({ bucket, stream: id, ...lost });
   return withFiles(
     backup,
-    new Replay({ backup, primary, bucket, turns, rejected, account, watch, onLost, log }),
+    new Replay({ backup, primary, bucket, turns, rejected, account, stats, onLost, log }),
   );
 }
 

@@ -3,39 +3,39 @@ import { StreamStats } from './streamStats.js';
 
 test('the time in each mode, and how often it left normal', () => {
   let nowMs = 1_000;
-  const watch = new StreamStats(() => nowMs);
+  const stats = new StreamStats(() => nowMs);
   nowMs += 10;
-  watch.enter('backup', 'Kafka is away');
+  stats.enter('backup', 'Kafka is away');
   nowMs += 20;
-  watch.enter('error', 'the disk is full');
+  stats.enter('error', 'the disk is full');
   nowMs += 30;
-  expect(watch.modeMs).toEqual({ normal: 10, backup: 20, error: 30 });
-  expect([watch.mode, watch.sinceMs, watch.failures, watch.lastProblem]).toEqual([
+  expect(stats.modeMs).toEqual({ normal: 10, backup: 20, error: 30 });
+  expect([stats.mode, stats.sinceMs, stats.failures, stats.lastProblem]).toEqual([
     'error',
     1_030,
     1,
     { text: 'the disk is full', atMs: 1_030 },
   ]);
-  watch.enter('normal', 'it is back');
+  stats.enter('normal', 'it is back');
   nowMs += 5;
-  watch.enter('backup', 'away again');
-  expect([watch.failures, watch.lastProblem?.text]).toEqual([2, 'away again']);
+  stats.enter('backup', 'away again');
+  expect([stats.failures, stats.lastProblem?.text]).toEqual([2, 'away again']);
   // A clock that is set back.
   nowMs = 0;
-  expect(watch.modeMs).toEqual({ normal: 15, backup: 20, error: 30 });
+  expect(stats.modeMs).toEqual({ normal: 15, backup: 20, error: 30 });
 });
 
 test('batches, frames and bytes by where they were written, and those that failed', () => {
-  const watch = new StreamStats(() => 7);
-  watch.wrote('primary', { frames: 2, bytes: 20 });
-  watch.failed('primary', { frames: 1, bytes: 10 }, 'away');
-  watch.wrote('backup', { frames: 3, bytes: 30 });
-  watch.retried('not back yet');
-  expect(watch.written).toEqual({
+  const stats = new StreamStats(() => 7);
+  stats.wrote('primary', { frames: 2, bytes: 20 });
+  stats.failed('primary', { frames: 1, bytes: 10 }, 'away');
+  stats.wrote('backup', { frames: 3, bytes: 30 });
+  stats.retried('not back yet');
+  expect(stats.written).toEqual({
     primary: { batches: 1, frames: 3, bytes: 30 },
     backup: { batches: 1, frames: 3, bytes: 30 },
   });
-  expect([watch.failedBatches, watch.retries, watch.lastProblem]).toEqual([
+  expect([stats.failedBatches, stats.retries, stats.lastProblem]).toEqual([
     1,
     1,
     { text: 'not back yet', atMs: 7 },
@@ -44,17 +44,17 @@ test('batches, frames and bytes by where they were written, and those that faile
 
 test('of a stream that has ended no time goes by in any mode, until it lives again', () => {
   let nowMs = 0;
-  const watch = new StreamStats(() => nowMs);
-  watch.enter('error', 'the disk is full');
+  const stats = new StreamStats(() => nowMs);
+  stats.enter('error', 'the disk is full');
   nowMs = 10;
-  watch.end();
+  stats.end();
   nowMs = 1_000;
-  expect([watch.mode, watch.modeMs, watch.lastProblem?.text]).toEqual([
+  expect([stats.mode, stats.modeMs, stats.lastProblem?.text]).toEqual([
     'normal',
     { normal: 0, backup: 0, error: 10 },
     'the disk is full',
   ]);
-  watch.enter('normal', 'begins anew');
+  stats.enter('normal', 'begins anew');
   nowMs = 1_005;
-  expect(watch.modeMs).toEqual({ normal: 5, backup: 0, error: 10 });
+  expect(stats.modeMs).toEqual({ normal: 5, backup: 0, error: 10 });
 });

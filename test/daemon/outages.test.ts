@@ -144,9 +144,11 @@ describe('Kafka → backup', () => {
       );
       const counts = daemon.accounts.get(`${bucket}/kafka`)!;
       expect(counts).toMatchObject({ rejected: 0, queued: 0, discarded: 0, slicedOut: 0 });
+      // One; more when the broker is so slow to start that Kafka seems to be away again.
+      const outages = daemon.linesLike(new RegExp(`/bucket.${bucket}/stream.kafka mode backup`)).length;
       // At most one record batch a partition was on its way, and nobody can know whether it had arrived.
       expect(inKafka.length - counts.delivered).toBeGreaterThanOrEqual(0);
-      expect(inKafka.length - counts.delivered).toBeLessThanOrEqual(PARTITIONS * BATCH);
+      expect(inKafka.length - counts.delivered).toBeLessThanOrEqual(outages * PARTITIONS * BATCH);
       for (const { name, sent, key } of all.filter((writer) => writer.bucket === bucket)) {
         const kept = backup.get(name)!;
         expect(kept, 'in the backup: in order, each once').toEqual(firstTimes(ascending(kept)));
@@ -164,7 +166,11 @@ describe('Kafka → backup', () => {
         for (const [, numbers] of groupByKey(range(0, sent), key)) {
           if (key(0) === '') continue;
           const fates = numbers.map((number) => (isKept.has(number) ? 'kept' : 'delivered'));
-          expect(changes(fates)).toEqual(['delivered', 'kept', 'delivered']);
+          const told = changes(fates);
+          expect([told[0], told.at(-1)]).toEqual(['delivered', 'delivered']);
+          const times = told.filter((fate) => fate === 'kept').length;
+          expect(times).toBeGreaterThanOrEqual(1);
+          expect(times).toBeLessThanOrEqual(outages);
         }
         expect(
           kept.at(-1)! - kept[0]!,

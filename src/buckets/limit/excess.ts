@@ -1,8 +1,8 @@
 // Frames over the limit of a bucket: they are kept in REJECTED, and count as rejected in the account of each
 // stream. Nothing here holds a receipt: a connection answers once what was rejected is kept (see Client).
 import { type RateLimitConfig, rateText } from '../../config/rateLimit.js';
-import { type Run, originsOf } from '../../intake/run.js';
-import type { RejectedFrames } from '../../losses/rejection.js';
+import type { Run } from '../../intake/run.js';
+import { type RejectedFrames, rejectRun } from '../../losses/rejection.js';
 import { type Account, book, move } from '../../streams/account.js';
 
 export class Excess {
@@ -20,21 +20,11 @@ export class Excess {
 
   /** The end of a run; borrowed, and whoever has the run ends it. */
   reject(rest: Run): void {
-    const { chunk: bytes, start, end, frames } = rest;
+    const { frames } = rest;
     for (const account of this.accounts) book(account, frames, 'queued');
-    void this.rejected
-      .reject({
-        bytes,
-        start,
-        end,
-        frames,
-        bucket: this.bucket,
-        reason: this.#reason,
-        from: originsOf(rest),
-      })
-      .then((ended) => {
-        for (const account of this.accounts)
-          move(account, frames, 'queued', ended === 'kept' ? 'rejected' : 'discarded');
-      });
+    void rejectRun(this.rejected, rest, this.bucket, this.#reason).then((ended) => {
+      for (const account of this.accounts)
+        move(account, frames, 'queued', ended === 'kept' ? 'rejected' : 'discarded');
+    });
   }
 }

@@ -2,7 +2,7 @@
 // and nothing else.
 import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
-import type { ManagerMessage } from '../../buckets/messages.js';
+import type { RouterMessage } from '../../buckets/messages.js';
 import type { BucketKey } from '../../frames/bucketName.js';
 import { Receipt } from '../../intake/receipt.js';
 import { FrameError } from '../../errors.js';
@@ -74,7 +74,7 @@ export function newSocketCounts(): SocketCounts {
 
 export interface ClientOptions {
   readonly socket: Socket;
-  readonly manager: ActorRef<ManagerMessage>;
+  readonly manager: ActorRef<RouterMessage>;
   readonly rejected: RejectedFrames;
   readonly origins: Origins;
   readonly budget: MemoryBudget;

@@ -12,7 +12,7 @@ import { FakeClock, turn } from '../../../support/fakeClock.js';
 import { framesIn, framesOf, messagesIn, numbers } from '../../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
 import { ActorSystem } from '../../actors/system.js';
-import type { ManagerMessage } from '../../buckets/messages.js';
+import type { RouterMessage } from '../../buckets/messages.js';
 import { endRun, ownRun } from '../../intake/run.js';
 import type { BucketKey } from '../../frames/bucketName.js';
 import type { Receipt } from '../../intake/receipt.js';
@@ -28,8 +28,8 @@ import { ReadPacer } from './readPacer.js';
 const QUESTION = Buffer.alloc(4);
 const MB = 1024 * 1024;
 
-/** Stands where the BucketManager does: keeps what it is told. */
-class Manager extends Actor<ManagerMessage> {
+/** Stands where the BucketRouter does: keeps what it is told. */
+class Manager extends Actor<RouterMessage> {
   readonly runs: { bucket: BucketKey; messages: string[]; nowMs: number }[] = [];
   /** Of each run. */
   readonly origins: (number | undefined)[] = [];
@@ -38,11 +38,11 @@ class Manager extends Actor<ManagerMessage> {
   isQuick = true;
   onRun: () => void = () => undefined;
 
-  constructor(readonly context: ActorContext<ManagerMessage>) {
+  constructor(readonly context: ActorContext<RouterMessage>) {
     super();
   }
 
-  receive(message: ManagerMessage): void {
+  receive(message: RouterMessage): void {
     if (message.kind === 'run') {
       const { bucket, chunk, start, end, frames, nowMs, origin } = message;
       const messages = messagesIn(chunk, start, end);
@@ -56,11 +56,11 @@ class Manager extends Actor<ManagerMessage> {
         receipt: message.receipt,
         buckets: message.buckets === 'all' ? 'all' : [...message.buckets],
       });
-      if (this.isQuick) message.receipt.letGo();
+      if (this.isQuick) message.receipt.done();
     }
   }
 
-  override keep(message: ManagerMessage): ManagerMessage {
+  override keep(message: RouterMessage): RouterMessage {
     return message.kind === 'run' ? ownRun(message) : message;
   }
 
@@ -123,7 +123,7 @@ class Bench {
       accepted();
     };
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
-    const manager = system.spawn<ManagerMessage>(
+    const manager = system.spawn<RouterMessage>(
       'manager',
       (context) => (this.manager = new Manager(context)),
     );
@@ -539,7 +539,7 @@ describe('Client: receipts', () => {
       for (const [i, { receipt }] of fresh.entries()) {
         seen.add(receipt);
         const before = peer.answers.length;
-        receipt.letGo();
+        receipt.done();
         if (i === 0 && fresh.length > 1) {
           await quiet();
           expect(peer.answers.length).toBe(before);
@@ -564,12 +564,12 @@ describe('Client: receipts', () => {
       ]),
     );
     await until(() => bench.manager.messages.length === 4);
-    bench.manager.fences[0]!.receipt.letGo();
+    bench.manager.fences[0]!.receipt.done();
     await until(() => peer.answers.length === 1);
     await peer.write(Buffer.concat([QUESTION, framesOf('c', ['5']), QUESTION, QUESTION]));
     await until(() => bench.manager.fences.length === 4);
     expect(bench.manager.fences.map(({ buckets }) => buckets)).toEqual([['a', 'b'], ['b', 'c'], ['c'], []]);
-    for (const { receipt } of bench.manager.fences.slice(1)) receipt.letGo();
+    for (const { receipt } of bench.manager.fences.slice(1)) receipt.done();
     await until(() => peer.answers.length === 4);
     expect(peer.answers).toEqual([2, 4, 5, 5]);
   });
@@ -593,7 +593,7 @@ describe('Client: receipts', () => {
     await until(() => bench.manager.fences.length === 2);
     await quiet();
     expect([peer.hasEnded, peer.answers]).toEqual([false, []]);
-    for (const { receipt } of bench.manager.fences) receipt.letGo();
+    for (const { receipt } of bench.manager.fences) receipt.done();
     await until(() => peer.isClosed && bench.connections() === 0);
     expect(peer.answers).toEqual([1, 2]);
   });
@@ -605,7 +605,7 @@ describe('Client: receipts', () => {
     await until(() => bench.manager.fences.length === 1);
     peer.socket.destroy();
     await quiet();
-    bench.manager.fences[0]!.receipt.letGo();
+    bench.manager.fences[0]!.receipt.done();
     await until(() => bench.connections() === 0);
     expect(bench.logged('WARN')).toEqual([]);
   });
@@ -674,7 +674,7 @@ describe('Listener: the pace of reading', () => {
       1,
       1,
     ]);
-    bench.manager.fences[0]!.receipt.letGo();
+    bench.manager.fences[0]!.receipt.done();
     await until(() => peer.answers.length === 1);
     expect([bench.asked, bench.counts.awaited]).toEqual([1, 0]);
   });

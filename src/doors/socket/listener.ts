@@ -2,7 +2,7 @@
 // are too old, and at the end reads what clients had already sent before it lets them go.
 import type { Socket } from 'node:net';
 import { Actor, type ActorContext, type ActorRef, stopAll } from '../../actors/actor.js';
-import type { ManagerMessage } from '../../buckets/messages.js';
+import type { RouterMessage } from '../../buckets/messages.js';
 import type { Timer } from '../../clock.js';
 import type { Origins } from '../../frames/origins.js';
 import type { MemoryBudget, Pressure } from '../../memory/memoryBudget.js';
@@ -30,7 +30,7 @@ export type ListenerMessage =
 export interface ListenerOptions {
   /** Listening already. Its `unlink` is called first of all at the end. */
   readonly socket: Pick<BoundSocket, 'server' | 'unlink' | 'close'>;
-  readonly manager: ActorRef<ManagerMessage>;
+  readonly manager: ActorRef<RouterMessage>;
   readonly rejected: RejectedFrames;
   readonly origins: Origins;
   readonly budget: MemoryBudget;

@@ -76,7 +76,7 @@ class Primary implements Stream {
 /** A life of the daemon: its backup, and the replay of it. */
 class Life {
   readonly account: Account = newAccount();
-  readonly watch = new StreamStats(() => 0);
+  readonly stats = new StreamStats(() => 0);
   readonly primary = new Primary();
   readonly rejected: string[] = [];
   readonly lost: { frames: number; bytes: number; reason: string }[] = [];
@@ -95,7 +95,7 @@ class Life {
       turns: new ReadTurns(budget, systemClock),
       rejected: this.store,
       account: this.account,
-      watch: this.watch,
+      stats: this.stats,
       onLost: (lost) => this.lost.push(lost),
       log,
     });

@@ -26,7 +26,7 @@ export interface ReplayOptions {
   readonly turns: ReadTurns;
   readonly rejected: RejectedFrames;
   readonly account: Account;
-  readonly watch: StreamStats;
+  readonly stats: StreamStats;
   /** Frames that could not be read any more. */
   readonly onLost: (lost: {
     readonly frames: number;
@@ -180,11 +180,11 @@ export class Replay implements BackupReplay {
     try {
       const settled = await this.#options.primary.write(batch);
       this.#count(settled);
-      this.#options.watch.wrote('primary', { frames: settled.delivered, bytes: batch.length });
+      this.#options.stats.wrote('primary', { frames: settled.delivered, bytes: batch.length });
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
       const { undelivered, settled } = error;
-      this.#options.watch.failed(
+      this.#options.stats.failed(
         'primary',
         { frames: settled.delivered, bytes: batch.length - undelivered.length },
         error.message,
@@ -222,7 +222,7 @@ export class Replay implements BackupReplay {
   }
 
   #count({ delivered, rejected, discarded = 0 }: Settled): void {
-    this.#options.watch.replayed(delivered);
+    this.#options.stats.replayed(delivered);
     move(this.#options.account, delivered, 'backedUp', 'delivered');
     move(this.#options.account, rejected, 'backedUp', 'rejected');
     move(this.#options.account, discarded, 'backedUp', 'discarded');

@@ -7,7 +7,7 @@ import type { StreamStats } from '../streamStats.js';
 export interface DeliveryNotesOptions {
   readonly topic: string;
   readonly messageTimeoutMs: number;
-  readonly watch: Pick<StreamStats, 'retried' | 'retimed'> | undefined;
+  readonly stats: Pick<StreamStats, 'retried' | 'retimed'> | undefined;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -25,8 +25,8 @@ export class DeliveryNotes {
 
   /** A record batch, or the question for the topic, is tried again. */
   retried(reason: string): void {
-    const { watch, clock, log, topic, messageTimeoutMs } = this.#options;
-    watch?.retried(reason);
+    const { stats, clock, log, topic, messageTimeoutMs } = this.#options;
+    stats?.retried(reason);
     const now = clock.now();
     if (now - this.#loggedRetryMs < LOG_RETRY_EVERY_MS) return;
     this.#loggedRetryMs = now;
@@ -38,8 +38,8 @@ export class DeliveryNotes {
 
   /** So many frames were delivered with the time of sending. */
   retimed(frames: number): void {
-    const { watch, log, topic } = this.#options;
-    watch?.retimed(frames);
+    const { stats, log, topic } = this.#options;
+    stats?.retimed(frames);
     if (this.#hasToldOfTimes) return;
     this.#hasToldOfTimes = true;
     log.warn(

@@ -462,7 +462,7 @@ describe('KafkaStream: times that the topic refuses', () => {
         else expect([i, timestamp >= nowMs && timestamp <= Date.now()]).toEqual([i, true]);
       }
       expect(bench.rejections).toEqual([]);
-      expect(bench.watch.retimedFrames).toBe(12);
+      expect(bench.stats.retimedFrames).toBe(12);
       expect(
         bench.lines.filter((line) => line.includes('topic one refuses the arrival time of some frames')),
       ).toHaveLength(1);
@@ -507,7 +507,7 @@ describe('KafkaStream: times that the topic refuses', () => {
     expect(outcomes.flatMap(({ undelivered }) => undelivered)).toEqual(
       [...numbered(20), ...numbered(5, 'next')].map(frame),
     );
-    expect([bench.rejections, bench.watch.retimedFrames, appended('one')]).toEqual([[], 0, []]);
+    expect([bench.rejections, bench.stats.retimedFrames, appended('one')]).toEqual([[], 0, []]);
     cluster.judge = () => 0;
     await stream.probe();
     expect((await write(stream, 'one', numbered(20))).settled.delivered).toBe(20);

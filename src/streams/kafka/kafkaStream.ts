@@ -51,7 +51,7 @@ export interface KafkaStreamOptions {
    * Told of each record batch, or question for the topic, that is tried again, and of frames with the time of
    * sending.
    */
-  readonly watch?: Pick<StreamStats, 'retried' | 'retimed'> | undefined;
+  readonly stats?: Pick<StreamStats, 'retried' | 'retimed'> | undefined;
   readonly budget: MemoryBudget;
   readonly rejected: RejectedFrames;
   /** For compressing on libuv's threads; shared by all streams. */
@@ -93,8 +93,8 @@ export class KafkaStream implements Stream {
     this.#away = new AwayPartitions(topic);
     this.#writes = new PendingWrites(rejected, this.#away);
     const { messageTimeoutMs } = settings;
-    const { watch, log, clock } = options;
-    this.#notes = new DeliveryNotes({ topic, messageTimeoutMs, watch, log, clock });
+    const { stats, log, clock } = options;
+    this.#notes = new DeliveryNotes({ topic, messageTimeoutMs, stats, log, clock });
   }
 
   get away(): string | undefined {

@@ -7,9 +7,12 @@ import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import { ActorSystem } from '../actors/system.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
-import { BucketManager, type BucketManagerOptions } from './bucketManager.js';
+import { parseBuckets, type BucketsConfig } from '../config/buckets.js';
+import type { LeftBackup } from '../streams/backup/leftBackups.js';
+import type { Place } from './bucketPlaces.js';
+import { BucketRouter, type RoutedBucket, type RouterLasting } from './bucketRouter.js';
 import { bucketName, keyOf, refuseName } from '../frames/bucketName.js';
-import type { BucketMessage, ManagerMessage } from './messages.js';
+import type { BucketMessage, RouterMessage } from './messages.js';
 import { endRun, ownRun } from '../intake/run.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import { Receipt } from '../intake/receipt.js';
@@ -46,9 +49,58 @@ class HeldBucket extends Actor<BucketMessage> {
   }
 
   end(): void {
-    for (const receipt of this.fences.splice(0)) receipt.letGo();
+    for (const receipt of this.fences.splice(0)) receipt.done();
     this.context.drained();
   }
+}
+
+/** Buckets that feed Kafka; `batch` tells configurations apart. */
+function configOf(
+  names: readonly string[],
+  { hasDefault = true, batch = 10 }: { hasDefault?: boolean; batch?: number } = {},
+): BucketsConfig {
+  const bucket = { streams: ['kafka'], batch, batchTimeout: 500 };
+  const config = {
+    streamsConfigs: { kafka: { type: 'kafka', settings: { 'bootstrap.servers': 'localhost:9092' } } },
+    buckets: names.map((id) => ({ id, ...bucket })),
+    ...(hasDefault ? { defaultBucket: bucket } : {}),
+  };
+  return parseBuckets(JSON.stringify(config), 'buckets.json');
+}
+
+class RoutedBench implements RoutedBucket {
+  /** What happened to it, in order. */
+  readonly told: string[] = [];
+  isQuiet = true;
+
+  constructor(
+    readonly ref: ActorRef<BucketMessage>,
+    public place: Place,
+  ) {}
+
+  async reconfigure(place: Place): Promise<void> {
+    if (place.bucket.batchFrames !== this.place.bucket.batchFrames) this.told.push('reconfigured');
+    this.place = place;
+  }
+
+  takeOut(): void {
+    this.told.push('taken out');
+  }
+
+  isAtRest(): boolean {
+    return this.isQuiet;
+  }
+
+  forget(): void {
+    this.told.push('forgotten');
+  }
+}
+
+interface BenchOptions {
+  readonly maxBuckets?: number;
+  readonly config?: BucketsConfig;
+  readonly left?: readonly BucketKey[];
+  readonly leftBackups?: readonly LeftBackup[];
 }
 
 class Bench {
@@ -57,17 +109,24 @@ class Bench {
   readonly lines: string[] = [];
   /** In the order of their making. */
   readonly buckets: HeldBucket[] = [];
+  readonly routed: RoutedBench[] = [];
   readonly rejected: { messages: string[]; bucket: string; reason: string }[] = [];
-  readonly ref: ActorRef<ManagerMessage>;
+  readonly ref: ActorRef<RouterMessage>;
   drainsAtOnce = true;
+  reloads = 0;
 
-  constructor(choice: Partial<BucketManagerOptions> = {}) {
+  constructor({
+    maxBuckets = 5,
+    config = configOf(['orders']),
+    left = [],
+    leftBackups = [],
+  }: BenchOptions = {}) {
     const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
-    const known = new Map<BucketKey, ActorRef<BucketMessage>>();
-    this.ref = system.spawn<ManagerMessage>(
+    const lasting: RouterLasting = { config, leftBackups, buckets: new Map() };
+    this.ref = system.spawn<RouterMessage>(
       '',
       (context) =>
-        new BucketManager(
+        new BucketRouter(
           context,
           {
             rejected: new FakeRejected(({ bytes, start, end, frames, bucket, reason }) => {
@@ -75,21 +134,28 @@ class Bench {
               expect(messages).toHaveLength(frames);
               this.rejected.push({ messages, bucket, reason });
             }),
-            maxBuckets: 5,
-            configured: ['orders'],
-            isKnown: () => true,
-            refuseName: (key) => refuseName(key, true),
-            spawnBucket: (inner, key) =>
-              inner.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
-                const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);
-                this.buckets.push(bucket);
-                return bucket;
-              }),
-            ...choice,
+            maxBuckets,
+            left: new Map(left.map((key) => [key, undefined])),
+            make: (inner, key, place) => this.#make(inner, key, place),
           },
-          known,
+          lasting,
         ),
     );
+  }
+
+  #make(context: ActorContext<RouterMessage>, key: BucketKey, place: Place): RoutedBench {
+    const ref = context.spawn<BucketMessage>(`bucket.${bucketName(key)}`, (of) => {
+      const bucket = new HeldBucket(of, key, () => this.drainsAtOnce);
+      this.buckets.push(bucket);
+      return bucket;
+    });
+    const routed = new RoutedBench(ref, place);
+    this.routed.push(routed);
+    return routed;
+  }
+
+  reload(config: BucketsConfig): void {
+    this.ref.tell({ kind: 'reload', config, leftBackups: [], onTaken: () => this.reloads++ });
   }
 
   run(bucket: BucketKey, ...messages: string[]): void {
@@ -126,7 +192,15 @@ class Bench {
   }
 }
 
-describe('BucketManager: routing', () => {
+/** No router can take it. */
+const poison: RouterMessage = {
+  kind: 'idle',
+  get bucket(): string {
+    throw new Error('a fault of our own');
+  },
+};
+
+describe('BucketRouter: routing', () => {
   test('configured buckets are there from the start; others are made when they are named, once', () => {
     const bench = new Bench();
     expect(bench.contents).toEqual(['orders: ']);
@@ -138,7 +212,7 @@ describe('BucketManager: routing', () => {
   });
 
   test('with no defaultBucket a run of an unknown name is rejected whole, with the reason', () => {
-    const bench = new Bench({ spawnBucket: () => undefined, configured: [] });
+    const bench = new Bench({ config: configOf(['orders'], { hasDefault: false }) });
     bench.run('other', '1', '2');
     expect(bench.rejected).toEqual([
       { messages: ['1', '2'], bucket: 'other', reason: 'unknown bucket, and there is no defaultBucket' },
@@ -157,7 +231,7 @@ describe('BucketManager: routing', () => {
   });
 
   test('MAXBUCKETS below the number of configured ones refuses none of these', () => {
-    const bench = new Bench({ maxBuckets: 1, configured: ['a', 'b', 'c'] });
+    const bench = new Bench({ maxBuckets: 1, config: configOf(['a', 'b', 'c']) });
     expect(bench.contents).toHaveLength(3);
     bench.run('d', 'x');
     expect(bench.rejected).toHaveLength(1);
@@ -223,16 +297,16 @@ describe('bucketName', () => {
   });
 });
 
-describe('BucketManager: receipts', () => {
+describe('BucketRouter: receipts', () => {
   test('those buckets are asked that the asker has touched, and the answer waits for all of them', () => {
     const bench = new Bench();
     for (const name of ['a', 'b', 'c']) bench.run(name, 'x');
     const isSafe = bench.ask(['a', 'b', 'never seen']);
     const [, a, b, c] = bench.buckets;
     expect([a, b, c].map((bucket) => bucket!.fences.length)).toEqual([1, 1, 0]);
-    a!.fences[0]!.letGo();
+    a!.fences[0]!.done();
     expect(isSafe()).toBe(false);
-    b!.fences[0]!.letGo();
+    b!.fences[0]!.done();
     expect(isSafe()).toBe(true);
   });
 
@@ -248,7 +322,7 @@ describe('BucketManager: receipts', () => {
     const isSafe = bench.ask('all');
     for (const { fences } of bench.buckets) {
       expect(isSafe()).toBe(false);
-      fences[0]!.letGo();
+      fences[0]!.done();
     }
     expect(isSafe()).toBe(true);
   });
@@ -268,12 +342,12 @@ describe('BucketManager: receipts', () => {
     expect(isSafe()).toBe(false);
     bench.clock.advance(100);
     expect(isSafe()).toBe(false);
-    bench.buckets.at(-1)!.fences[0]!.letGo();
+    bench.buckets.at(-1)!.fences[0]!.done();
     expect(isSafe()).toBe(true);
   });
 });
 
-describe('BucketManager: a bucket that ends', () => {
+describe('BucketRouter: a bucket that ends', () => {
   test('is not overtaken: what comes for it waits, in order, counts as held, and makes its successor', async () => {
     const bench = new Bench();
     bench.drainsAtOnce = false;
@@ -306,13 +380,13 @@ describe('BucketManager: a bucket that ends', () => {
     await turn();
     // The successor has the frame that waited; only it can say when that is safe.
     expect(about2()).toBe(false);
-    for (const bucket of bench.buckets) for (const receipt of bucket.fences.splice(0)) receipt.letGo();
+    for (const bucket of bench.buckets) for (const receipt of bucket.fences.splice(0)) receipt.done();
     await turn();
     expect([about1(), about2()]).toEqual([true, true]);
   });
 });
 
-describe('BucketManager: the end', () => {
+describe('BucketRouter: the end', () => {
   test('stops every bucket and waits for them', async () => {
     const bench = new Bench();
     bench.drainsAtOnce = false;
@@ -362,14 +436,7 @@ describe('BucketManager: the end', () => {
   });
 });
 
-describe('BucketManager: a failed one', () => {
-  const poison: ManagerMessage = {
-    kind: 'idle',
-    get bucket(): string {
-      throw new Error('a fault of our own');
-    },
-  };
-
+describe('BucketRouter: a failed one', () => {
   test('its buckets outlive it; what came meanwhile is routed in order, or rejected', () => {
     const bench = new Bench();
     bench.run('a', '1');
@@ -401,19 +468,19 @@ describe('BucketManager: a failed one', () => {
   });
 });
 
-describe('BucketManager: another configuration', () => {
+describe('BucketRouter: another configuration', () => {
+  const withoutDefault = (...names: string[]): BucketsConfig => configOf(names, { hasDefault: false });
+
   test('makes what is new, also over MAXBUCKETS; ends what is gone, and rejects what comes for it', async () => {
-    const known = new Set(['orders', 'new']);
-    const bench = new Bench({ maxBuckets: 1, isKnown: (key) => known.has(key) });
+    const bench = new Bench({ maxBuckets: 1, config: withoutDefault('orders') });
     bench.drainsAtOnce = false;
     bench.run('orders', '1');
-    known.delete('orders');
-    bench.ref.tell({ kind: 'configured', buckets: ['new'], removed: ['orders'] });
+    bench.reload(withoutDefault('new'));
     bench.run('orders', '2');
     const isAnswered = bench.ask(['orders']);
     bench.run('new', '3');
     expect(bench.contents).toEqual(['orders: 1', 'new: 3']);
-    expect(bench.buckets[0]!.isDraining).toBe(true);
+    expect([bench.buckets[0]!.isDraining, bench.routed[0]!.told]).toEqual([true, ['taken out']]);
     expect(bench.rejected).toEqual([
       { messages: ['2'], bucket: 'orders', reason: 'unknown bucket, and there is no defaultBucket' },
     ]);
@@ -422,24 +489,111 @@ describe('BucketManager: another configuration', () => {
     bench.buckets[0]!.end();
     await turn();
     expect(isAnswered()).toBe(true);
-    expect(bench.contents).toEqual(['orders: 1', 'new: 3']);
+    expect([bench.contents, bench.reloads]).toEqual([['orders: 1', 'new: 3'], 1]);
     expect(bench.budget.heldBytes).toBe(0);
   });
 
   test('a bucket that returns before it has ended: what comes waits for its successor', async () => {
-    const known = new Set(['orders', 'quiet']);
-    const bench = new Bench({ configured: ['orders', 'quiet'], isKnown: (key) => known.has(key) });
+    const bench = new Bench({ config: withoutDefault('orders', 'quiet') });
     bench.drainsAtOnce = false;
-    known.clear();
-    bench.ref.tell({ kind: 'configured', buckets: [], removed: ['orders', 'quiet'] });
-    for (const key of ['orders', 'quiet']) known.add(key);
-    bench.ref.tell({ kind: 'configured', buckets: ['orders', 'quiet'], removed: [] });
+    bench.reload(withoutDefault('other'));
+    bench.reload(withoutDefault('orders', 'quiet'));
     bench.run('orders', '1');
-    expect(bench.contents).toEqual(['orders: ', 'quiet: ']);
+    expect(bench.contents).toEqual(['orders: ', 'quiet: ', 'other: ']);
     for (const bucket of bench.buckets.slice(0, 2)) bucket.end();
     await turn();
-    expect(bench.contents).toEqual(['orders: ', 'quiet: ', 'orders: 1', 'quiet: ']);
-    expect(bench.rejected).toEqual([]);
+    expect(bench.contents).toEqual(['orders: ', 'quiet: ', 'other: ', 'orders: 1', 'quiet: ']);
+    expect([bench.rejected, bench.reloads]).toEqual([[], 2]);
+  });
+
+  test('each bucket that goes on hears of it; one that fails on it is waited for no more', async () => {
+    const bench = new Bench();
+    bench.run('a', '1');
+    bench.reload(configOf(['orders'], { batch: 20 }));
+    await turn();
+    expect([bench.routed.map(({ told }) => told), bench.reloads]).toEqual([
+      [['reconfigured'], ['reconfigured']],
+      1,
+    ]);
+    bench.routed[0]!.reconfigure = () => {
+      throw new Error('a bug of our own');
+    };
+    bench.reload(configOf(['orders', 'new']));
+    for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
+    await turn();
+    expect([bench.reloads, bench.contents]).toEqual([2, ['orders: ', 'a: 1', 'new: ']]);
+  });
+
+  test('a router that fails goes on with the configuration that came last', () => {
+    const bench = new Bench();
+    bench.reload(withoutDefault('orders', 'new'));
+    bench.ref.tell(poison);
+    for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
+    bench.run('other', '1');
+    bench.run('new', '2');
+    expect([bench.contents, bench.rejected.length]).toEqual([['orders: ', 'new: 2'], 1]);
+  });
+
+  test('one that comes while all ends changes nothing, and is answered', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.ref.stop();
+    bench.reload(configOf(['new']));
+    expect([bench.contents, bench.reloads]).toEqual([['orders: '], 1]);
+    bench.buckets[0]!.end();
+    await bench.ref.stopped;
+    bench.reload(configOf(['new']));
+    expect(bench.reloads).toBe(2);
+  });
+});
+
+describe('BucketRouter: what a previous run has left', () => {
+  const backup = (bucket: string, stream: string): LeftBackup => ({
+    bucket,
+    stream,
+    journal: `/backup/${bucket}.journal`,
+    isForeign: false,
+  });
+
+  test('is taken on by its bucket, over MAXBUCKETS too, and else somebody hears of it', () => {
+    const bench = new Bench({
+      maxBuckets: 1,
+      left: ['spooled', 'a b'],
+      leftBackups: [backup('backed.up', 'kafka'), backup('orders', 'gone')],
+    });
+    expect(bench.contents).toEqual(['orders: ', 'spooled: ', 'backed.up: ']);
+    expect(bench.lines.map((line) => line.replace(/^.*\| +/, '').trim())).toEqual([
+      expect.stringMatching(/^the spool holds batches of bucket a b, which is configured no more/),
+      expect.stringMatching(
+        /^the backup of bucket orders that \/backup\/orders.journal tells of belongs to no/,
+      ),
+    ]);
+  });
+});
+
+describe('BucketRouter: a bucket that says that it is idle', () => {
+  test('stays while something of it lies where only its streams take it on', async () => {
+    const bench = new Bench();
+    bench.run('a', '1');
+    bench.routed[1]!.isQuiet = false;
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.ref.tell({ kind: 'idle', bucket: 'never made' });
+    expect(bench.buckets[1]!.isDraining).toBe(false);
+    bench.routed[1]!.isQuiet = true;
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    await turn();
+    expect([bench.buckets[1]!.isDraining, bench.routed[1]!.told]).toEqual([true, ['forgotten']]);
+  });
+
+  test('is not forgotten when a successor has come', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.run('a', '2');
+    bench.buckets[1]!.end();
+    await turn();
+    expect([bench.contents, bench.routed[1]!.told]).toEqual([['orders: ', 'a: 1', 'a: 2'], []]);
   });
 });
 
@@ -447,12 +601,12 @@ describe('Receipt', () => {
   test('is answered once, when the asker and all who held it have let go', () => {
     const answers: number[] = [];
     const receipt = new Receipt(7, ({ frames }) => answers.push(frames));
-    receipt.hold();
-    receipt.hold();
-    receipt.letGo();
-    receipt.letGo();
+    receipt.add();
+    receipt.add();
+    receipt.done();
+    receipt.done();
     expect(answers).toEqual([]);
-    receipt.letGo();
+    receipt.done();
     expect(answers).toEqual([7]);
   });
 });

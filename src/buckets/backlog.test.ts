@@ -31,7 +31,8 @@ import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BatchSource } from '../streams/waiting.js';
 import { type Account, newAccount } from '../streams/account.js';
-import { Backlog, type Lost } from './backlog.js';
+import { Backlog } from './backlog.js';
+import type { Lost } from './lostFrames.js';
 
 const WINDOW = 16;
 const BUCKET = 'orders';

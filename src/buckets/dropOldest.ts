@@ -4,27 +4,34 @@ import type { Droppable } from '../spool/room.js';
 import type { Spool } from '../spool/spool.js';
 import type { Entries } from './entries.js';
 import { type Entry, isOnDisk, isSettled } from './entry.js';
+import type { EntryStorage } from './entryStorage.js';
+import type { LostFrames } from './lostFrames.js';
+import type { StreamCursors } from './streamCursors.js';
+import type { StreamFeed } from './streamFeed.js';
 
-export interface DroppingParts {
+export interface DropOldestParts {
   readonly entries: Entries;
+  readonly cursors: StreamCursors;
+  readonly storage: EntryStorage;
+  readonly feed: StreamFeed;
+  readonly lost: LostFrames;
   readonly spool: Spool;
-  /** Counts it as lost, and takes it away. Resolves when its file is gone. */
-  readonly discard: (entry: Entry) => Promise<void>;
-  /** It stays, and a stream may have come to it while it was looked at. */
-  readonly onKept: () => void;
+  /** It was dropped, or stays, and a stream may have come to it meanwhile: streams go on. */
+  readonly onDecided: () => void;
 }
 
 export class DropOldest {
-  readonly #parts: DroppingParts;
+  readonly #parts: DropOldestParts;
   /** What is in them could not be counted: they don't go uncounted. */
   readonly #uncountable = new Set<Entry>();
 
-  constructor(parts: DroppingParts) {
+  constructor(parts: DropOldestParts) {
     this.#parts = parts;
   }
 
-  /** The oldest batch that no stream has in its hands. */
+  /** The oldest batch that no stream has in its hands; those that can't write are asked to give theirs back. */
   oldest(): Droppable | undefined {
+    this.#parts.cursors.recall();
     const entry = this.#parts.entries.all.find(
       (found) => isOnDisk(found) && !found.isLoading && found.ownsFile && this.#mayGo(found),
     );
@@ -40,8 +47,18 @@ export class DropOldest {
     if (entry.segment.isOfPreviousRun && entry.frames === 0) await this.#count(entry);
     // Until here nobody else begins to read it.
     entry.isLoading = false;
-    if (this.#mayGo(entry)) await this.#parts.discard(entry);
-    else this.#parts.onKept();
+    const isGoing = this.#mayGo(entry);
+    if (isGoing) this.#discard(entry);
+    this.#parts.onDecided();
+    if (isGoing) await this.#parts.storage.removed();
+  }
+
+  #discard(entry: Entry): void {
+    const { storage, feed, lost } = this.#parts;
+    lost.all(entry, 'the spool was full (SPOOL_FULL=drop-oldest)');
+    storage.forget(entry);
+    storage.removeFile(entry);
+    feed.skip(entry);
   }
 
   /** What a previous run has left was not read yet. */

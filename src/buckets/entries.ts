@@ -16,6 +16,14 @@ export class Entries {
     return this.#first + this.#all.length;
   }
 
+  /** Bytes of their batches, in memory, and in the spool; most are in both. */
+  get heldBytes(): { readonly memory: number; readonly disk: number } {
+    return {
+      memory: this.#all.reduce((sum, { batch }) => sum + (batch?.length ?? 0), 0),
+      disk: this.#all.reduce((sum, { segment }) => sum + segment.safeBytes, 0),
+    };
+  }
+
   get all(): readonly Entry[] {
     return this.#all;
   }

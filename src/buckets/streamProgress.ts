@@ -3,17 +3,17 @@
 import type { Segment, StreamNotes } from '../spool/spool.js';
 import type { Entries } from './entries.js';
 import type { Entry } from './entry.js';
-import type { StreamCursor } from './streamCursor.js';
+import type { StreamCursors } from './streamCursors.js';
 
 export class StreamProgress {
   readonly #notes: StreamNotes;
   readonly #entries: Entries;
-  readonly #cursors: readonly StreamCursor[];
+  readonly #cursors: StreamCursors;
   /** By stream's id: the place up to which it is noted to have settled all. */
   readonly #noted = new Map<string, number>();
   #isStopped: boolean;
 
-  constructor(notes: StreamNotes, entries: Entries, cursors: readonly StreamCursor[]) {
+  constructor(notes: StreamNotes, entries: Entries, cursors: StreamCursors) {
     this.#notes = notes;
     this.#entries = entries;
     this.#cursors = cursors;
@@ -31,7 +31,7 @@ export class StreamProgress {
   }
 
   note(): void {
-    if (this.#isStopped || this.#cursors.filter(({ isGone }) => !isGone).length === 1) return;
+    if (this.#isStopped || this.#cursors.all.filter(({ isGone }) => !isGone).length === 1) return;
     for (const [id, settled] of this.#settledUpTo()) {
       const upTo = this.#foundUpTo(settled);
       if (upTo <= this.#notedUpTo(id)) continue;
@@ -51,7 +51,7 @@ export class StreamProgress {
    */
   #settledUpTo(): ReadonlyMap<string, number> {
     const places = new Map<string, number>();
-    this.#cursors.forEach(({ isGone, stream: { id } }, number) => {
+    this.#cursors.all.forEach(({ isGone, stream: { id } }, number) => {
       if (isGone) return;
       let upTo = this.#notedUpTo(id);
       while (this.#entries.at(upTo)?.at[number] === 'settled') upTo++;

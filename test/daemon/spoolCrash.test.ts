@@ -310,17 +310,16 @@ describe('shortage with a spool', () => {
     }
     const env = { SPOOL: './spool', MAXMEMORY: '64MB' };
     const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
-    const startedMs = Date.now();
     await away.line(/ listens on /);
     const client = await away.connect();
     await client.send(numberedFrames(BUCKET, 'new', { count: 1000 }));
     expect(await client.receipt()).toBe(1000);
-    const servedMs = Date.now() - startedMs;
+    const readBytes = away.readBytes;
     await away.line(/delivery stopped/);
-    console.log(
-      `300 MB in ${files} segments: served after ${servedMs} ms, at most ${Math.round(away.peakRssBytes / MB)} MB`,
-    );
-    expect(servedMs).toBeLessThan(3_000);
+    const [read, peak] = [readBytes, away.peakRssBytes].map((bytes) => Math.round(bytes / MB));
+    console.log(`300 MB in ${files} segments: served after ${read} MB were read, at most ${peak} MB held`);
+    // Nobody waits until it has read its way through them.
+    expect(readBytes).toBeLessThan(100 * MB);
     expect(away.peakRssBytes).toBeLessThan(180 * MB);
     await away.kill9();
     const daemon = await launchDaemon({

@@ -75,6 +75,6 @@ export class DemoDaemon {
 
   #onLine(line: string): void {
     this.#lines.push(line);
-    if (/^(WARN|ERROR|FATAL) | mode /.test(line)) console.log(`   ${line}`);
+    if (/^(WARN|ERROR|FATAL) | switched to | delivery stopped/.test(line)) console.log(`   ${line}`);
   }
 }

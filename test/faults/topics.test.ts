@@ -32,7 +32,9 @@ async function deleteAndMake(fault: string, arrangement: Arrangement, partitions
   const wasSent = sentSoFar(stage);
   await stage.fails([bad]);
   await stage.delivers(good);
-  expect(stage.daemon.linesLike(new RegExp(`(${good.join('|')})/.* mode `))).toEqual([]);
+  expect(stage.daemon.linesLike(new RegExp(`(${good.join('|')})/.* (switched to|delivery stopped)`))).toEqual(
+    [],
+  );
   await createTopic([bootstrap], bad, { partitions });
   if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
   const verdict = await stage.close({
@@ -59,7 +61,9 @@ describe('a topic', () => {
       await stage.fails([missing]);
       await stage.delivers(good);
       await stage.sends(1000);
-      expect(stage.daemon.linesLike(new RegExp(`(${good.join('|')})/.* mode `))).toEqual([]);
+      expect(
+        stage.daemon.linesLike(new RegExp(`(${good.join('|')})/.* (switched to|delivery stopped)`)),
+      ).toEqual([]);
       await createTopic([bootstrap], missing, { partitions: PARTITIONS });
       if (!stage.hasBackup || stage.hasReplay || sized(false, true)) await stage.recovers();
       await stage.close({ duplicatesAtMost: 0, keylessDisorderedAtMost: 0 });

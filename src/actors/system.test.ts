@@ -3,11 +3,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
-import { FakeClock, turn } from '../../support/fakeClock.js';
-import { Log } from '../log/log.js';
+import { ActorBench } from '../../support/bench.js';
+import { turn } from '../../support/fakeClock.js';
 import { Actor, type ActorContext, type ActorRef, type Failure, type Supervision } from './actor.js';
 import { Mailbox } from './mailbox.js';
-import { ActorSystem } from './system.js';
 
 /** What one actor does; the parts of it that a test wants. */
 interface Part<M> {
@@ -49,11 +48,7 @@ class Scripted<M> extends Actor<M> {
   }
 }
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly lines: string[] = [];
-  readonly system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
-
+class Bench extends ActorBench {
   spawn<M>(part: Part<M> | (() => Part<M>), supervise?: Supervision<M>): ActorRef<M> {
     const make = typeof part === 'function' ? part : () => part;
     return this.system.spawn<M>('it', (context) => new Scripted(context, make()), supervise);

@@ -1,18 +1,13 @@
 // Streams that come to a backlog, and go: who is told of what, what is noted on the disk, and when a segment
 // may go.
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn, untilSo } from '../../support/fakeClock.js';
-import { messagesIn } from '../../support/frames.js';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { turn } from '../../support/fakeClock.js';
+import { batchOf, messagesIn } from '../../support/frames.js';
+import { newFolder } from '../../support/newFolder.js';
+import { SpoolBench, notesIn, segmentsIn } from '../../support/spoolBench.js';
 import type { ActorRef } from '../actors/actor.js';
-import { ReadTurns } from '../memory/readTurns.js';
-import { Batch } from '../frames/batch.js';
-import { encodeFrame } from '../frames/frame.js';
-import { Log } from '../log/log.js';
-import { MemoryBudget } from '../memory/memoryBudget.js';
-import { DiskSpool } from '../spool/diskSpool.js';
+import type { Batch } from '../frames/batch.js';
 import { NO_SPOOL } from '../spool/noSpool.js';
 import type { Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
@@ -23,8 +18,7 @@ import type { BacklogStream } from './streamCursor.js';
 
 const BUCKET = 'orders';
 let folder: string;
-beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'kahe-backlog-streams-'))));
-afterEach(() => rmSync(folder, { recursive: true }));
+beforeEach(() => void (folder = newFolder()));
 
 /** Keeps batches until the test settles them. */
 class Destination implements ActorRef<StreamMessage>, BacklogStream {
@@ -62,27 +56,14 @@ class Destination implements ActorRef<StreamMessage>, BacklogStream {
   }
 }
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
-  readonly log = new Log('DEBUG', (line) => this.lines.push(line));
+class Bench extends SpoolBench {
   readonly spool: Spool;
   readonly backlog: Backlog;
   #number = 0;
 
   constructor(hasSpool: boolean, streams: readonly Destination[]) {
-    this.spool = hasSpool
-      ? new DiskSpool(
-          { path: folder, sync: 'never', maxBytes: 1e9, whenFull: 'wait' },
-          {
-            log: this.log,
-            clock: this.clock,
-            budget: this.budget,
-            turns: new ReadTurns(this.budget, this.clock),
-          },
-        )
-      : NO_SPOOL;
+    super();
+    this.spool = hasSpool ? this.newSpool(folder) : NO_SPOOL;
     this.backlog = new Backlog({
       streams,
       spool: this.spool,
@@ -102,33 +83,19 @@ class Bench {
   /** So many batches of one frame, with the next numbers. */
   add(count: number): void {
     for (let i = 0; i < count; i++) {
-      const batch = new Batch(BUCKET, this.budget);
+      const batch = batchOf(BUCKET, [String(this.#number++)], this.budget, this.clock.now());
       const segment = this.spool.newSegment(batch);
-      const frame = encodeFrame(BUCKET, null, String(this.#number++));
-      batch.append(frame, 0, frame.length, 1, this.clock.now());
       segment.seal();
       this.backlog.add(batch, segment);
     }
   }
 
-  until(what: string, isSo: () => boolean): Promise<void> {
-    return untilSo(this.clock, what, isSo, () => this.lines.join(''));
-  }
-
   get segments(): string[] {
-    return existsSync(join(folder, BUCKET))
-      ? readdirSync(join(folder, BUCKET))
-          .filter((name) => name.endsWith('.bckstm'))
-          .sort()
-      : [];
+    return segmentsIn(join(folder, BUCKET));
   }
 
   get notes(): Record<string, string> {
-    try {
-      return JSON.parse(readFileSync(join(folder, BUCKET, 'settled.json'), 'utf8')) as Record<string, string>;
-    } catch {
-      return {};
-    }
+    return notesIn(join(folder, BUCKET)) ?? {};
   }
 
   /** All is settled, and the disk is empty. */
@@ -193,9 +160,7 @@ describe.each([
     const [first, second] = [new Destination('first'), new Destination('second')];
     const bench = new Bench(hasSpool, [first, second]);
     bench.backlog.endStream(1);
-    const open = new Batch(BUCKET, bench.budget);
-    const frame = encodeFrame(BUCKET, null, 'x');
-    open.append(frame, 0, frame.length, 1, 0);
+    const open = batchOf(BUCKET, ['x'], bench.budget);
     bench.backlog.open = open;
     expect(bench.backlog.waiting.map(({ frames }) => frames)).toEqual([1, 0]);
     open.release();

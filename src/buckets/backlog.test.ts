@@ -4,29 +4,27 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
   readdirSync,
   rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, turn, untilSo } from '../../support/fakeClock.js';
-import { messagesIn } from '../../support/frames.js';
+import { MB, SILENT } from '../../support/bench.js';
+import { turn } from '../../support/fakeClock.js';
+import { batchOf, messagesIn } from '../../support/frames.js';
+import { newFolder } from '../../support/newFolder.js';
+import { SpoolBench, notesIn, segmentsIn } from '../../support/spoolBench.js';
 import type { ActorRef } from '../actors/actor.js';
-import { Batch } from '../frames/batch.js';
+import type { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
-import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { recoverSegment } from '../spool/recover.js';
-import { DiskSpool } from '../spool/diskSpool.js';
 import { NO_SPOOL } from '../spool/noSpool.js';
 import type { Segment, Spool } from '../spool/spool.js';
-import { FailingDisk, type Fault } from '../../support/failingDisk.js';
-import { ReadTurns } from '../memory/readTurns.js';
+import type { Fault } from '../../support/failingDisk.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BatchSource } from '../streams/waiting.js';
@@ -41,13 +39,12 @@ let root: string;
 let lives: Life[];
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'kahe-backlog-'));
+  root = newFolder();
   lives = [];
 });
 
 afterEach(async () => {
   for (const life of lives) await life.wipe();
-  rmSync(root, { recursive: true });
 });
 
 /** What is left of a batch that it was told of. */
@@ -141,11 +138,7 @@ class Destination implements ActorRef<StreamMessage> {
 }
 
 /** What a process holds, and a spool in a folder of its own. */
-class Life {
-  readonly disk = new FailingDisk();
-  readonly clock: FakeClock;
-  readonly budget: MemoryBudget;
-  readonly lines: string[] = [];
+class Life extends SpoolBench {
   readonly folder: string;
   readonly destinations: Destination[];
   readonly spool: Spool;
@@ -165,36 +158,13 @@ class Life {
       readonly nowMs?: number;
     } = {},
   ) {
-    const {
-      streams = 1,
-      hasSpool = true,
-      memory = 64 * 1024 * 1024,
-      folder = join(root, `spool${lives.length}`),
-      nowMs = 1_700_000_000_000,
-    } = options;
-    this.clock = new FakeClock(nowMs);
-    this.budget = new MemoryBudget(memory);
-    this.folder = folder;
+    const { streams = 1, hasSpool = true, memory = 64 * MB, nowMs, maxSpool } = options;
+    super({ memoryBytes: memory, ...(nowMs === undefined ? {} : { nowMs }) });
+    this.folder = options.folder ?? join(root, `spool${lives.length}`);
     this.destinations = Array.from({ length: streams }, () => new Destination());
     this.accounts = this.destinations.map(() => newAccount());
-    const log = new Log('DEBUG', (line) => this.lines.push(line));
-    this.spool = hasSpool
-      ? new DiskSpool(
-          {
-            path: folder,
-            sync: 'never',
-            maxBytes: options.maxSpool ?? 1e9,
-            whenFull: options.maxSpool === undefined ? 'wait' : 'drop-oldest',
-          },
-          {
-            log,
-            clock: this.clock,
-            budget: this.budget,
-            turns: new ReadTurns(this.budget, this.clock),
-            fs: this.disk.fs,
-          },
-        )
-      : NO_SPOOL;
+    const full = maxSpool === undefined ? {} : { maxBytes: maxSpool, whenFull: 'drop-oldest' as const };
+    this.spool = hasSpool ? this.newSpool(this.folder, full) : NO_SPOOL;
     lives.push(this);
   }
 
@@ -208,7 +178,7 @@ class Life {
       })),
       spool: this.spool,
       notes: this.spool.notes(BUCKET),
-      log: new Log('DEBUG', (line) => this.lines.push(line)),
+      log: this.log,
       clock: this.clock,
       onSettled: () => this.settledEvents.push(this.backlog.settled),
       onLost: (lost) => this.lost.push(lost),
@@ -221,19 +191,11 @@ class Life {
 
   /** A closed batch of these messages, and its segment. */
   add(...messages: string[]): void {
-    const batch = new Batch(BUCKET, this.budget);
+    const batch = batchOf(BUCKET, messages, this.budget, this.clock.now());
     const segment = this.spool.newSegment(batch);
-    for (const message of messages) {
-      const frame = encodeFrame(BUCKET, null, message);
-      batch.append(frame, 0, frame.length, 1, this.clock.now());
-    }
     this.segments.push(segment);
     segment.seal();
     this.backlog.add(batch, segment);
-  }
-
-  until(what: string, isSo: () => boolean): Promise<void> {
-    return untilSo(this.clock, what, isSo, () => this.lines.join(''));
   }
 
   /** All segments are whole on disk. */
@@ -251,24 +213,15 @@ class Life {
   }
 
   get files(): string[] {
-    try {
-      return readdirSync(join(this.folder, BUCKET))
-        .filter((name) => name.endsWith('.bckstm'))
-        .sort();
-    } catch {
-      return [];
-    }
+    return segmentsIn(join(this.folder, BUCKET));
   }
 
   get notesFile(): string {
     return join(this.folder, BUCKET, 'settled.json');
   }
 
-  /** By stream: the segment up to which it is noted to have settled all; undefined: nothing is noted. */
   get noted(): Record<string, string> | undefined {
-    return existsSync(this.notesFile)
-      ? (JSON.parse(readFileSync(this.notesFile, 'utf8')) as Record<string, string>)
-      : undefined;
+    return notesIn(join(this.folder, BUCKET));
   }
 
   unstick(stream: number): void {
@@ -1191,13 +1144,7 @@ describe('Backlog and Spool against a model', () => {
     old: Life,
   ): (streams: number, found: readonly string[][]) => string[][] {
     const path = join(folder, BUCKET);
-    const file = join(path, 'settled.json');
-    const notes = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, string>;
-    const names = existsSync(path)
-      ? readdirSync(path)
-          .filter((name) => name.endsWith('.bckstm'))
-          .sort()
-      : [];
+    const [notes, names] = [notesIn(path) ?? {}, segmentsIn(path)];
     const newest = names.at(-1)?.slice(0, 22) ?? '';
     const noteOf = (stream: number): string => {
       const note = notes[`stream_${stream}`] ?? '';
@@ -1218,17 +1165,12 @@ describe('Backlog and Spool against a model', () => {
   /** What the files in a spool's folder hold, in their order; one that has nothing whole is empty. */
   async function peek(folder: string): Promise<string[][]> {
     const path = join(folder, BUCKET);
-    const names = existsSync(path)
-      ? readdirSync(path)
-          .filter((name) => name.endsWith('.bckstm'))
-          .sort()
-      : [];
     return Promise.all(
-      names.map(async (name) => {
+      segmentsIn(path).map(async (name) => {
         const { batch } = await recoverSegment(join(path, name), false, {
           fs: nodeFileSystem,
           budget: new MemoryBudget(1e9),
-          log: new Log('FATAL', () => undefined),
+          log: SILENT,
         });
         return batch === undefined ? [] : messagesIn(batch.view());
       }),

@@ -2,14 +2,13 @@
 // due.
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { ActorBench } from '../../support/bench.js';
+import { turn } from '../../support/fakeClock.js';
 import { FakeRejected } from '../../support/fakeRejected.js';
-import { FakeClock, turn } from '../../support/fakeClock.js';
 import { framesIn, framesOf, messagesIn, numbers } from '../../support/frames.js';
+import { lend, newQuestion, runOf } from '../../support/runs.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
-import { ActorSystem } from '../actors/system.js';
 import type { Batch } from '../frames/batch.js';
-import { Log } from '../log/log.js';
-import { MemoryBudget } from '../memory/memoryBudget.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BatchSource } from '../streams/waiting.js';
 import { newAccount } from '../streams/account.js';
@@ -65,10 +64,7 @@ class HoldingStream extends Actor<StreamMessage> {
   }
 }
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
+class Bench extends ActorBench {
   readonly streams: HoldingStream[] = [];
   readonly abandoned: string[] = [];
   /** What it tells its router. */
@@ -79,10 +75,10 @@ class Bench {
   readonly ref: ActorRef<BucketMessage>;
 
   constructor(choice: Partial<BucketOptions> & { streams?: number } = {}) {
+    super();
     const { streams = 1, ...options } = choice;
-    const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
     const refs = Array.from({ length: streams }, (_, i) =>
-      system.spawn<StreamMessage>(`stream.${i}`, (context) => {
+      this.system.spawn<StreamMessage>(`stream.${i}`, (context) => {
         const stream = new HoldingStream(context);
         this.streams.push(stream);
         return stream;
@@ -92,7 +88,7 @@ class Bench {
       streams: refs.map((ref, i) => ({ id: `stream_${i}`, ref, account: newAccount() })),
       spool: NO_SPOOL,
       notes: NO_NOTES,
-      log: system.log,
+      log: this.log,
       clock: this.clock,
       onLost: () => undefined,
       onSettled: () => {
@@ -100,7 +96,7 @@ class Bench {
       },
     });
     this.streams.forEach((stream, number) => (stream.source = backlog.sourceOf(number)));
-    this.ref = system.spawn<BucketMessage>(
+    this.ref = this.system.spawn<BucketMessage>(
       'bucket',
       (context) =>
         new Bucket(
@@ -114,8 +110,7 @@ class Bench {
             budget: this.budget,
             spool: NO_SPOOL,
             rejected: new FakeRejected(
-              ({ bytes, start, end }) =>
-                void this.abandoned.push(...messagesIn(Buffer.from(bytes.subarray(start, end)))),
+              ({ bytes, start, end }) => void this.abandoned.push(...messagesIn(bytes, start, end)),
             ),
             router: { tell: (message) => void this.idle.push(message) },
             ...options,
@@ -143,34 +138,16 @@ class Bench {
 
   /** One run of these messages, in the middle of other bytes. */
   run(...messages: string[]): void {
-    const frames = framesOf(KEY, messages);
-    const chunk = Buffer.concat([Buffer.from('before'), frames, Buffer.from('after')]);
-    const run: Run = {
-      kind: 'run',
-      bucket: KEY,
-      chunk,
-      start: 6,
-      end: 6 + frames.length,
-      frames: messages.length,
-      nowMs: this.clock.now(),
-      budget: this.budget,
-    };
-    this.ref.tell(run);
-    // The bytes were only borrowed.
-    chunk.fill(0xee);
+    lend(runOf(this, KEY, messages), (run) => this.ref.tell(run));
   }
 
   /** A question, as the manager puts it. Tells whether it has been answered. */
   ask(): () => boolean {
-    let answers = 0;
-    const receipt = new Receipt(0, () => answers++);
+    const { receipt, isAnswered } = newQuestion();
     receipt.add();
     this.ref.tell({ kind: 'fence', receipt });
     receipt.done();
-    return () => {
-      expect(answers).toBeLessThanOrEqual(1);
-      return answers === 1;
-    };
+    return isAnswered;
   }
 
   async stop(): Promise<void> {

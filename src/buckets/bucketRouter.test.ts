@@ -1,12 +1,11 @@
 // Which bucket a run comes to, which runs have none, and what holds while a bucket ends.
 import { describe, expect, test } from 'vitest';
 import { FakeRejected } from '../../support/fakeRejected.js';
-import { FakeClock, turn } from '../../support/fakeClock.js';
+import { ActorBench, MB } from '../../support/bench.js';
+import { turn } from '../../support/fakeClock.js';
 import { framesOf, messagesIn } from '../../support/frames.js';
+import { lend, newQuestion, runOf } from '../../support/runs.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
-import { ActorSystem } from '../actors/system.js';
-import { Log } from '../log/log.js';
-import { MemoryBudget } from '../memory/memoryBudget.js';
 import { parseBuckets, type BucketsConfig } from '../config/buckets.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
 import type { Place } from './bucketPlaces.js';
@@ -103,10 +102,7 @@ interface BenchOptions {
   readonly leftBackups?: readonly LeftBackup[];
 }
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(1024 * 1024);
-  readonly lines: string[] = [];
+class Bench extends ActorBench {
   /** In the order of their making. */
   readonly buckets: HeldBucket[] = [];
   readonly routed: RoutedBench[] = [];
@@ -121,9 +117,9 @@ class Bench {
     left = [],
     leftBackups = [],
   }: BenchOptions = {}) {
-    const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
+    super({ memoryBytes: MB });
     const lasting: RouterLasting = { config, leftBackups, buckets: new Map() };
-    this.ref = system.spawn<RouterMessage>(
+    this.ref = this.system.spawn<RouterMessage>(
       '',
       (context) =>
         new BucketRouter(
@@ -159,31 +155,13 @@ class Bench {
   }
 
   run(bucket: BucketKey, ...messages: string[]): void {
-    const chunk = framesOf('any', messages);
-    this.ref.tell({
-      kind: 'run',
-      bucket,
-      chunk,
-      start: 0,
-      end: chunk.length,
-      frames: messages.length,
-      nowMs: 0,
-      budget: this.budget,
-    });
-    chunk.fill(0xee);
+    lend(runOf(this, bucket, messages), (run) => this.ref.tell(run));
   }
 
   ask(buckets: readonly BucketKey[] | 'all'): () => boolean {
-    let answers = 0;
-    this.ref.tell({
-      kind: 'fence',
-      receipt: new Receipt(0, () => answers++),
-      buckets: buckets === 'all' ? 'all' : new Set(buckets),
-    });
-    return () => {
-      expect(answers).toBeLessThanOrEqual(1);
-      return answers === 1;
-    };
+    const { receipt, isAnswered } = newQuestion();
+    this.ref.tell({ kind: 'fence', receipt, buckets: buckets === 'all' ? 'all' : new Set(buckets) });
+    return isAnswered;
   }
 
   /** Each bucket's messages, as `name: messages`, in the order of their making. */
@@ -359,7 +337,7 @@ describe('BucketRouter: a bucket that ends', () => {
     bench.run('orders', 'x');
     await turn();
     expect(bench.contents).toEqual(['orders: x', 'a: 1']);
-    expect(bench.budget.heldBytes).toBe(framesOf('any', ['2', '3', '4']).length);
+    expect(bench.budget.heldBytes).toBe(framesOf('a', ['2', '3', '4']).length);
     bench.buckets[1]!.end();
     await turn();
     expect(bench.contents).toEqual(['orders: x', 'a: 1', 'a: 2,3,4']);

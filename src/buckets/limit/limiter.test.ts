@@ -2,11 +2,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FakeRejected } from '../../../support/fakeRejected.js';
-import { FakeClock, turn } from '../../../support/fakeClock.js';
-import { framesOf, messagesIn } from '../../../support/frames.js';
-import type { Run } from '../../intake/run.js';
-import { Log } from '../../log/log.js';
-import { MemoryBudget } from '../../memory/memoryBudget.js';
+import { Bench as CommonBench } from '../../../support/bench.js';
+import { turn } from '../../../support/fakeClock.js';
+import { messagesIn } from '../../../support/frames.js';
+import { runOf } from '../../../support/runs.js';
 import { newAccount } from '../../streams/account.js';
 import { Excess } from './excess.js';
 import { LimitReport } from './limitReport.js';
@@ -16,10 +15,7 @@ import { RateWindow } from './rateWindow.js';
 const ZERO = newAccount();
 const CONNECTION = 7;
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
+class Bench extends CommonBench {
   readonly passed: string[] = [];
   readonly rejected: string[] = [];
   readonly reasons = new Set<string>();
@@ -30,6 +26,7 @@ class Bench {
   readonly limiter: Limiter;
 
   constructor(frames: number, perMs = 1000) {
+    super({ level: 'INFO' });
     const limit = { frames, perMs, over: 'reject' as const };
     const rejected = new FakeRejected(({ bytes, start, end, frames: count, bucket, reason, from }) => {
       const messages = messagesIn(bytes, start, end);
@@ -38,32 +35,19 @@ class Bench {
       this.reasons.add(reason);
       this.rejectedOfConnection += from?.get(CONNECTION) ?? 0;
     });
-    const log = new Log('INFO', (line) => this.lines.push(line));
     this.limiter = new Limiter({
       frames,
       window: new RateWindow(perMs),
       excess: new Excess(limit, 'orders', this.accounts, rejected),
-      report: new LimitReport(limit, this.counts, log, this.clock),
+      report: new LimitReport(limit, this.counts, this.log, this.clock),
       clock: this.clock,
     });
   }
 
   run(messages: readonly string[]): void {
-    const frames = framesOf('orders', [...messages]);
-    const chunk = Buffer.concat([Buffer.from('before'), frames, Buffer.from('after')]);
-    const run: Run = {
-      kind: 'run',
-      bucket: 'orders',
-      chunk,
-      start: 6,
-      end: 6 + frames.length,
-      frames: messages.length,
-      nowMs: this.clock.now(),
-      budget: this.budget,
-      origin: CONNECTION,
-    };
+    const run = runOf(this, 'orders', messages, CONNECTION);
     const within = this.limiter.admit(run);
-    const passed = messagesIn(chunk, 6, within.end);
+    const passed = messagesIn(run.chunk, run.start, within.end);
     expect(passed).toHaveLength(within.frames);
     this.passed.push(...passed);
   }

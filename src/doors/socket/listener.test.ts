@@ -8,17 +8,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { prefixed } from '../../../support/daemonFrames.js';
 import { FakeRejected } from '../../../support/fakeRejected.js';
-import { FakeClock, turn } from '../../../support/fakeClock.js';
+import { ActorBench, MB } from '../../../support/bench.js';
+import { turn } from '../../../support/fakeClock.js';
 import { framesIn, framesOf, messagesIn, numbers } from '../../../support/frames.js';
 import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
-import { ActorSystem } from '../../actors/system.js';
 import type { RouterMessage } from '../../buckets/messages.js';
 import { endRun, ownRun } from '../../intake/run.js';
 import type { BucketKey } from '../../frames/bucketName.js';
 import type { Receipt } from '../../intake/receipt.js';
 import { encodeFrame } from '../../frames/frame.js';
-import { Log } from '../../log/log.js';
-import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { NOBODY, Origins, UNKNOWN } from '../../frames/origins.js';
 import { bindSocket } from '../../net/namedSocket.js';
 import { newSocketCounts } from './client.js';
@@ -26,7 +24,6 @@ import { Listener, type ListenerMessage } from './listener.js';
 import { ReadPacer } from './readPacer.js';
 
 const QUESTION = Buffer.alloc(4);
-const MB = 1024 * 1024;
 
 /** Stands where the BucketRouter does: keeps what it is told. */
 class Manager extends Actor<RouterMessage> {
@@ -73,10 +70,7 @@ class Manager extends Actor<RouterMessage> {
   }
 }
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(16 * MB);
-  readonly lines: string[] = [];
+class Bench extends ActorBench {
   readonly counts = newSocketCounts();
   /** What the pacer was told. */
   readonly reads: { readonly frames: number; readonly bytes: number }[] = [];
@@ -101,6 +95,7 @@ class Bench {
     readonly folder: string,
     readonly maxConnections = 1000,
   ) {
+    super({ memoryBytes: 16 * MB });
     this.path = join(folder, 'kahe.sock');
   }
 
@@ -122,14 +117,13 @@ class Bench {
       this.newcomers++;
       accepted();
     };
-    const system = new ActorSystem(this.clock, new Log('DEBUG', (line) => this.lines.push(line)));
-    const manager = system.spawn<RouterMessage>(
+    const manager = this.system.spawn<RouterMessage>(
       'manager',
       (context) => (this.manager = new Manager(context)),
     );
     const { origins, store: rejected } = this;
     const socket = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
-    this.listener = system.spawn<ListenerMessage>('socket', (context) => {
+    this.listener = this.system.spawn<ListenerMessage>('socket', (context) => {
       const listener = new Listener(context, {
         socket,
         manager,
@@ -167,12 +161,6 @@ class Bench {
   /** Time passes until it is. */
   stopped(): Promise<void> {
     return until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
-  }
-
-  logged(level: string): string[] {
-    return this.lines
-      .filter((line) => line.startsWith(`${level} |`))
-      .map((line) => line.split(' | ').slice(2).join(' | ').trim());
   }
 }
 

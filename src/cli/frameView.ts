@@ -2,7 +2,10 @@
 // plain file is refused, for a pipe would wait for ever.
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { FileWindow } from '../frames/fileWindow.js';
+import { FRAME_OVERHEAD_BYTES, bucketOf, isFull } from '../frames/frame.js';
+import { type FrameParts, partsOf } from '../frames/frameParts.js';
 import type { ScanEntry } from '../frames/scan.js';
+import { HEAD_BYTES } from '../frames/walk.js';
 
 export type FrameEntry = Extract<ScanEntry, { kind: 'frame' }>;
 
@@ -20,30 +23,59 @@ export async function withFile<T>(path: string, look: (window: FileWindow) => Pr
 }
 
 export class FrameView {
+  #headBytes: Buffer | undefined;
+  #parts: FrameParts | undefined;
+
   constructor(
     readonly window: FileWindow,
     readonly frame: FrameEntry,
   ) {}
 
+  /** 0 for a tombstone, too. */
   get messageBytes(): number {
-    return this.frame.bytes - 6 - this.frame.bucketBytes - this.frame.keyBytes;
+    return this.#full === undefined ? this.frame.bytes - this.#messageAt : (this.#full.message?.length ?? 0);
   }
 
   bucket(): Buffer {
-    return this.#part(5, this.frame.bucketBytes);
+    return Buffer.from(bucketOf(this.#head, 0));
   }
 
   /** Null: the frame has none. */
   key(): Buffer | null {
-    return this.frame.keyBytes === 0 ? null : this.#part(6 + this.frame.bucketBytes, this.frame.keyBytes);
+    if (this.#full !== undefined) return this.#full.key;
+    const keyAt = FRAME_OVERHEAD_BYTES + bucketOf(this.#head, 0).length;
+    return this.#messageAt === keyAt ? null : Buffer.from(this.#head.subarray(keyAt, this.#messageAt));
   }
 
-  /** The message, or its first bytes. */
-  message(most = Infinity): Buffer {
-    return this.#part(6 + this.frame.bucketBytes + this.frame.keyBytes, Math.min(most, this.messageBytes));
+  /** The message, or its first bytes; null: a tombstone. */
+  message(most = Infinity): Buffer | null {
+    if (this.#full !== undefined) return this.#full.message?.subarray(0, most) ?? null;
+    return this.#read(this.#messageAt, Math.min(most, this.messageBytes));
   }
 
-  #part(at: number, bytes: number): Buffer {
+  /** What only a full frame has. */
+  get full(): FrameParts['full'] {
+    return this.#full?.full;
+  }
+
+  /** The first bytes of the frame, with its bucket, and the key of a plain one. */
+  get #head(): Buffer {
+    return (this.#headBytes ??= this.#read(0, Math.min(HEAD_BYTES, this.frame.bytes)));
+  }
+
+  /** All of a full frame. */
+  get #full(): FrameParts | undefined {
+    if (!isFull(this.#head, 0)) return undefined;
+    return (this.#parts ??= partsOf(this.#read(0, this.frame.bytes)));
+  }
+
+  /** Of a plain frame. */
+  get #messageAt(): number {
+    const keyAt = FRAME_OVERHEAD_BYTES + bucketOf(this.#head, 0).length;
+    return keyAt + this.#head[keyAt - 1]!;
+  }
+
+  #read(at: number, bytes: number): Buffer {
     return Buffer.from(this.window.at(this.frame.offset + at, bytes).subarray(0, bytes));
   }
 }

@@ -55,17 +55,21 @@ export class TableReport implements Report {
         String(offset),
         kind,
         lineOf(view.bucket()),
-        key === null ? '-' : lineOf(key),
+        key === null ? '-' : key.length === 0 ? '""' : lineOf(key),
         bytesText(view.messageBytes),
         this.#message(view),
       ),
     );
+    const more = view.full === undefined ? '' : fullText(view.full, this.options.values ? Infinity : WIDEST);
+    if (more !== '') await this.lines.add(`${' '.repeat(11)} ${more}`);
   }
 
   #message(view: FrameView): string {
-    if (this.options.values) return lineOf(view.message());
-    const most = BEGINNING * 4;
-    return cut(lineOf(view.message(most), view.messageBytes > most), BEGINNING);
+    const most = this.options.values ? Infinity : BEGINNING * 4;
+    const message = view.message(most);
+    if (message === null) return '(null)';
+    const text = lineOf(message, view.messageBytes > most);
+    return this.options.values ? text : cut(text, BEGINNING);
   }
 
   async other(entry: Parameters<Report['other']>[0]): Promise<void> {
@@ -146,6 +150,22 @@ function sumRow(bucket: string, frames: string, bytes: string): string {
   return `${cut(bucket, 60).padEnd(24)} ${frames.padStart(12)} ${bytes.padStart(9)}`;
 }
 
+/** What only a full frame says, as far as it does. */
+function fullText(
+  { partition, timestampMs, headers }: NonNullable<FrameView['full']>,
+  widest: number,
+): string {
+  const shown = headers.map(([name, value]) => {
+    const text = value === null ? '(null)' : cut(lineOf(value), widest);
+    return `${cut(lineOf(Buffer.from(name)), widest)}=${text}`;
+  });
+  return [
+    ...(partition < 0 ? [] : [`partition ${partition}`]),
+    ...(timestampMs < 0 ? [] : [timeText(timestampMs)]),
+    ...shown,
+  ].join(', ');
+}
+
 function timeText(timeMs: number): string {
   return Math.abs(timeMs) <= 8.64e15 ? new Date(timeMs).toISOString() : `${timeMs} ms`;
 }
@@ -170,6 +190,7 @@ export class JsonReport implements Report {
       key: view.key(),
       size: view.messageBytes,
       message: view.message(),
+      ...(view.full === undefined ? {} : { full: view.full }),
     });
     await this.#add({ file: this.#file, offset, kind, ...parts });
   }

@@ -41,8 +41,8 @@ export const tailCommand: Command = {
 };
 
 const MOST_RATE = 1000;
-/** Of a line: a message of 64 KB, each byte of it escaped. */
-const MOST_LINE_BYTES = 1024 * 1024;
+/** Of a line: message, key and headers of 64 KB each, each byte of them escaped. */
+const MOST_LINE_BYTES = 2 * 1024 * 1024;
 
 async function tail(line: CommandLine, io: Io): Promise<number> {
   const [bucket, ...more] = line.operands;
@@ -152,7 +152,7 @@ class Seen {
   #row({ time, key, size, message, base64 = [], isCut }: FrameLine): string {
     const bytesOf = (name: string, shown: string): Buffer =>
       Buffer.from(shown, base64.includes(name) ? 'base64' : 'utf8');
-    const whole = lineOf(bytesOf('message', message));
+    const whole = message === null ? '(null)' : lineOf(bytesOf('message', message));
     return row(
       time.slice(11, 23),
       key === null ? '-' : cut(lineOf(bytesOf('key', key)), WIDEST_KEY),

@@ -3,7 +3,7 @@
 // holders and gives its memory back when the last one lets go.
 import { crc32c } from '@node-rs/crc32';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
-import { endOfFrame } from './frame.js';
+import { endOfFrame, isFull } from './frame.js';
 import { type FramesByOrigin, NOBODY } from './origins.js';
 
 const FIRST_CAPACITY_BYTES = 4096;
@@ -19,6 +19,8 @@ export class Batch {
   /** Bytes used. */
   length = 0;
   frames = 0;
+  /** There may be full frames among them: then encoders and partitioners look for them, else they need not. */
+  hasFull = false;
   /**
    * Somebody waits to hear how each frame ends: streams then say it by ranges (streams/outcome.ts). What is
    * picked from it, and its shares, say so too.
@@ -61,18 +63,20 @@ export class Batch {
     this.bytes = from.bytes;
     this.length = from.length;
     this.frames = from.frames;
+    this.hasFull = from.hasFull;
     this.#markFrames = from.#markFrames;
     this.#markTimes = from.#markTimes;
   }
 
   /**
-   * Adds `frames` whole frames of `origin`, the bytes of `chunk` from `start` to `end`. One copy, no look
-   * inside.
+   * Adds `frames` whole frames of `origin`, the bytes of `chunk` from `start` to `end`. One copy, and one look:
+   * they are all plain, or all full, or the caller sets `hasFull`.
    */
   append(chunk: Buffer, start: number, end: number, frames: number, nowMs: number): void {
     const needed = this.length + end - start;
     if (needed > this.bytes.length) this.#grow(needed);
     chunk.copy(this.bytes, this.length, start, end);
+    if (isFull(chunk, start)) this.hasFull = true;
     this.length = needed;
     if (this.origin !== this.#lastOrigin) this.#markOrigin(this.origin);
     this.frames += frames;

@@ -135,7 +135,8 @@ export function bucketOf(bytes: Buffer, at: number): Buffer {
 
 /** Are the bucket names of two sound frames the same bytes? */
 export function sameBucket(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
-  const [aName, bName] = [bucketAt(a, aAt), bucketAt(b, bAt)];
+  const aName = bucketAt(a, aAt);
+  const bName = bucketAt(b, bAt);
   const length = a[aName]!;
   if (b[bName] !== length) return false;
   for (let i = 1; i <= length; i++) if (a[aName + i] !== b[bName + i]) return false;

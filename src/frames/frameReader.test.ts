@@ -1,10 +1,13 @@
 // Any split of the bytes gives the same frames, and no bytes whatever do harm: each case is also put to a
 // naive parser of the whole stream.
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { naiveProblem } from '../../support/fullFrames.js';
 import { FrameError } from '../errors.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { encodeFrame } from './frame.js';
 import { FrameReader, type FrameSink } from './frameReader.js';
+import { encodeFullFrame } from './fullFrame.js';
 
 const MAXFRAME = 1_000;
 
@@ -44,7 +47,16 @@ class Record implements FrameSink {
 }
 
 function nameAt(bytes: Buffer, at: number): string {
-  return bytes.toString('latin1', at + 5, at + 5 + bytes[at + 4]!);
+  const lengthAt = bytes[at + 4] === 0 ? at + 11 : at + 4;
+  return bytes.toString('latin1', lengthAt + 1, lengthAt + 1 + bytes[lengthAt]!);
+}
+
+/** Of a whole frame that names no bucket: what it is. */
+function kindOf(frame: Buffer): 'full' | 'checkpoint' | 'bad' {
+  const keyEnd = 6 + (frame[5] ?? 255);
+  const key = keyEnd <= frame.length ? frame.toString('latin1', 6, keyEnd) : '';
+  if (key === 'kahe1') return 'checkpoint';
+  return key === 'kahe2' && naiveProblem(frame) === undefined ? 'full' : 'bad';
 }
 
 /** The grammar of DESIGN.md once more, with everything at hand and no thought for speed. */
@@ -63,10 +75,9 @@ function reference(bytes: Buffer, maxFrame = MAXFRAME): string[] {
     const bucketLength = frame[4]!;
     const keyLength = frame[5 + bucketLength];
     const isWhole = keyLength !== undefined && 2 + bucketLength + keyLength <= length;
-    const isCheckpoint =
-      isWhole && bucketLength === 0 && frame.toString('latin1', 6, 6 + keyLength) === 'kahe1';
-    if (isWhole && bucketLength > 0) lines.push(`${nameAt(frame, 0)}|${frame.toString('hex')}`);
-    else if (!isCheckpoint) lines.push(`bad|${frame.toString('hex')}`);
+    const kind = bucketLength === 0 ? kindOf(frame) : isWhole ? 'plain' : 'bad';
+    if (kind === 'plain' || kind === 'full') lines.push(`${nameAt(frame, 0)}|${frame.toString('hex')}`);
+    else if (kind === 'bad') lines.push(`bad|${frame.toString('hex')}`);
   }
   return lines;
 }
@@ -113,6 +124,16 @@ function prefix(length: number): Buffer {
 const LONG = 'x'.repeat(255);
 const CHECKPOINT = encodeFrame('', 'kahe1', Buffer.alloc(16, 7));
 const BAD = Buffer.concat([prefix(6), Buffer.from([200, 1, 2, 3, 4, 5])]);
+const BAD_FULLS = (
+  JSON.parse(readFileSync(new URL('../../test/fixtures/full-frames.json', import.meta.url), 'utf8')) as {
+    readonly bad: readonly { readonly meaning: string; readonly hex: string }[];
+  }
+).bad;
+const BAD_FULL = BAD_FULLS.map(({ meaning, hex }): [string, number[]] => [
+  `a full frame: ${meaning}`,
+  [...Buffer.from(hex, 'hex')],
+]);
+const BAD_FULL_FRAME = Buffer.from(BAD_FULLS[0]!.hex, 'hex');
 const THREES: [string, Buffer[]][] = [
   [
     'ordinary ones',
@@ -137,6 +158,26 @@ const THREES: [string, Buffer[]][] = [
   ['a bad one in the middle', [encodeFrame('a', null, '1'), BAD, encodeFrame('a', null, '2')]],
   ['a question in the middle', [encodeFrame('a', null, '1'), prefix(0), encodeFrame('a', null, '2')]],
   ['a checkpoint in the middle', [encodeFrame('a', null, '1'), CHECKPOINT, encodeFrame('a', null, '2')]],
+  [
+    'full ones',
+    [
+      encodeFullFrame({ bucket: 'a', value: null, key: 'k' }),
+      encodeFullFrame({ bucket: 'a', partition: 1, timestampMs: 5, value: 'v', headers: [['h', null]] }),
+      encodeFullFrame({ bucket: 'b', value: 'v' }),
+    ],
+  ],
+  [
+    'plain and full ones of one bucket',
+    [encodeFrame('a', 'k', '1'), encodeFullFrame({ bucket: 'a', value: '2' }), encodeFrame('a', null, '3')],
+  ],
+  [
+    'a bad full one in the middle',
+    [
+      encodeFullFrame({ bucket: 'a', value: '1' }),
+      BAD_FULL_FRAME,
+      encodeFullFrame({ bucket: 'a', value: '2' }),
+    ],
+  ],
   ['three questions', [prefix(0), prefix(0), prefix(0)]],
   [
     'bytes of every kind',
@@ -211,6 +252,23 @@ describe('FrameReader: runs', () => {
     ]);
   });
 
+  test('full frames of one bucket are one run; plain ones between them make runs of their own', () => {
+    const full = (bucket: string, value: string): Buffer => encodeFullFrame({ bucket, value });
+    const plain = encodeFrame('a', null, 'm');
+    const frames = [
+      full('a', '1'),
+      full('a', '2'),
+      plain,
+      plain,
+      full('a', '3'),
+      full('b', '4'),
+      full('ab', '5'),
+    ];
+    const got = read([Buffer.concat(frames)]);
+    expect(got.runs).toEqual(['a × 2', 'a × 2', 'a × 1', 'b × 1', 'ab × 1']);
+    expect(got.lines.map((line) => line.split('|')[1])).toEqual(frames.map((frame) => frame.toString('hex')));
+  });
+
   test('what is no frame ends a run, and the order is kept', () => {
     const a = encodeFrame('a', null, 'm');
     const got = read([Buffer.concat([a, a, BAD, a, prefix(0), a, CHECKPOINT, a])]);
@@ -250,7 +308,9 @@ describe('FrameReader: lengths', () => {
     ['no bucket', [2, 0, 0, 0, 0, 0]],
     ['no bucket, but a key', [4, 0, 0, 0, 0, 2, 1, 2]],
     ['no bucket, and a key past the end', [3, 0, 0, 0, 0, 5, 1]],
-    ['almost a checkpoint', [7, 0, 0, 0, 0, 5, ...Buffer.from('kahe2')]],
+    ['almost a checkpoint', [7, 0, 0, 0, 0, 5, ...Buffer.from('kahe0')]],
+    ['a full frame with nothing in it', [7, 0, 0, 0, 0, 5, ...Buffer.from('kahe2')]],
+    ...BAD_FULL,
   ])('%s: that frame alone is bad, at any split, and the next frame is not looked into', (_name, bad) => {
     const before = encodeFrame('a', null, '1');
     const after = encodeFrame('a', null, '2');
@@ -357,6 +417,7 @@ function writeFrame(bytes: Buffer, at: number, below: (n: number) => number, may
   const kind = below(100);
   if (kind < 4) return bytes.writeUInt32LE(0, at) - at;
   if (kind < 6) return CHECKPOINT.copy(bytes, at);
+  if (kind >= 7 && kind < 20) return writeFull(bytes, at, below);
   if (kind === 6 && mayLose && below(20) === 0)
     return bytes.writeUInt32LE([1, MAXFRAME + 1, 2 ** 31, 2 ** 32 - 1][below(4)]!, at) - at;
   const bucketLength = kind < 90 ? 1 + below(3) : below(256);
@@ -368,6 +429,35 @@ function writeFrame(bytes: Buffer, at: number, below: (n: number) => number, may
   bytes[at + 4] = bucketLength;
   if (1 + bucketLength < length) bytes[at + 5 + bucketLength] = keyLength;
   return 4 + length;
+}
+
+const FULL = ['a', 'b', 'ab'].flatMap((bucket) => [
+  encodeFullFrame({ bucket, value: 'v' }),
+  encodeFullFrame({
+    bucket,
+    partition: 3,
+    timestampMs: 1e12,
+    key: 'key',
+    value: null,
+    headers: [['h', 'v']],
+  }),
+  encodeFullFrame({
+    bucket,
+    key: '',
+    value: 'x'.repeat(40),
+    headers: [
+      ['ü', null],
+      ['', ''],
+    ],
+  }),
+]);
+
+/** One in three has a byte changed. */
+function writeFull(bytes: Buffer, at: number, below: (n: number) => number): number {
+  const frame = FULL[below(FULL.length)]!;
+  frame.copy(bytes, at);
+  if (below(3) === 0) bytes[at + 4 + below(frame.length - 4)] = [0, 1, 2, 127, 255][below(5)]!;
+  return frame.length;
 }
 
 /** What the naive parser says, as numbers: frames by kind, and a hash of their order and bytes. */
@@ -384,8 +474,12 @@ function tally(bytes: Buffer): string {
       const keyLength = 1 + bucketLength < length ? bytes[at + 5 + bucketLength]! : Infinity;
       const isWhole = 2 + bucketLength + keyLength <= length;
       if (isWhole && bucketLength > 0) sum.run(bytes, at, end, 1);
-      else if (!(isWhole && bytes.toString('latin1', at + 6, at + 6 + keyLength) === 'kahe1'))
-        sum.bad(bytes, at, end);
+      else if (bucketLength > 0) sum.bad(bytes, at, end);
+      else {
+        const kind = kindOf(bytes.subarray(at, end));
+        if (kind === 'full') sum.run(bytes, at, end, 1);
+        if (kind === 'bad') sum.bad(bytes, at, end);
+      }
     }
     at = end;
   }
@@ -403,7 +497,8 @@ class Tally implements FrameSink {
     this.#frames += frames;
     for (let at = start; at < end; at += 4 + chunk.readUInt32LE(at)) {
       // The name under which it was handed on: that of the run's first.
-      for (let i = start + 4; i < start + 5 + chunk[start + 4]!; i++)
+      const nameAt = chunk[start + 4] === 0 ? start + 11 : start + 4;
+      for (let i = nameAt; i <= nameAt + chunk[nameAt]!; i++)
         this.#names = (Math.imul(this.#names, 43) + chunk[i]!) | 0;
     }
     for (let i = start; i < end; i++) this.#hash = (Math.imul(this.#hash, 31) + chunk[i]!) | 0;

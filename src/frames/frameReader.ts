@@ -1,27 +1,35 @@
 // Turns the chunks of one connection into runs: whole frames of one bucket, one after another. Any split of
 // the bytes gives the same frames. Per frame there is one bounds check and one look at the name; a run is
-// handed on as a place in the chunk, nothing is copied but a half frame.
+// handed on as a place in the chunk, nothing is copied but a half frame. Full frames make runs of their own, so
+// that whoever takes a run sees by its first frame what it holds.
 import { FrameError } from '../errors.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
+  type BadReason,
+  FULL_SHIFT,
   type FenceLevel,
   MIN_BODY_BYTES,
   PREFIX_BYTES,
   bodyLength,
+  hasFullHead,
   judgeBody,
   reportQuestion,
   sameBucketIn,
 } from './frame.js';
+import { judgeFull } from './fullFrame.js';
 
 /**
  * Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the
  * call returns.
  */
 export interface FrameSink {
-  /** `frames` whole, sound frames of one bucket, the bytes of `chunk` from `start` to `end`. */
+  /**
+   * `frames` whole, sound frames of one bucket, the bytes of `chunk` from `start` to `end`: all plain, or all
+   * full.
+   */
   run(chunk: Buffer, start: number, end: number, frames: number): void;
-  /** One whole frame whose inner lengths make no sense. */
-  bad(chunk: Buffer, start: number, end: number, reason: string): void;
+  /** One whole frame whose inside makes no sense. */
+  bad(chunk: Buffer, start: number, end: number, reason: BadReason): void;
   /** N = 0: how many frames are safe? */
   question(): void;
   /** What became of the frames? */
@@ -104,24 +112,60 @@ export class FrameReader {
       if (frames > 0) {
         sink.run(chunk, runStart, at, frames);
         frames = 0;
-      } else {
-        this.#handleOther(chunk, at, length, sink);
-        at = next;
-      }
+      } else at = this.#takeOther(chunk, at, chunkEnd, sink);
       runStart = at;
     }
     if (frames > 0) sink.run(chunk, runStart, at, frames);
     if (at < chunkEnd) this.#addToHalf(chunk, at, chunkEnd);
   }
 
-  /** What is not a sound frame: a question, a checkpoint, a bad frame, or a length that can't be. */
-  #handleOther(bytes: Buffer, at: number, length: number, sink: FrameSink): void {
-    if (length === 0) return sink.question();
+  /**
+   * What is no sound plain frame: full frames, a question, a checkpoint, a bad frame, or a length that can't
+   * be. Returns where that ends.
+   */
+  #takeOther(bytes: Buffer, at: number, bytesEnd: number, sink: FrameSink): number {
+    const length = bodyLength(bytes, at);
+    const next = at + PREFIX_BYTES + length;
+    if (length === 0) {
+      sink.question();
+      return next;
+    }
     this.#checkLength(length);
     const kind = judgeBody(bytes, at, length);
+    if (kind === 'full frame') return this.#takeFull(bytes, at, bytesEnd, sink);
     const asked = kind === 'no bucket' ? reportQuestion(bytes, at, length) : undefined;
     if (asked !== undefined) sink.reportQuestion(asked);
-    else if (kind !== 'checkpoint' && kind !== 'frame') sink.bad(bytes, at, at + PREFIX_BYTES + length, kind);
+    else if (kind !== 'checkpoint' && kind !== 'frame') sink.bad(bytes, at, next, kind);
+    return next;
+  }
+
+  /** A run of full frames of one bucket, or one that is bad. The first one is whole. Returns where that ends. */
+  #takeFull(bytes: Buffer, from: number, bytesEnd: number, sink: FrameSink): number {
+    const memory = memoryOf(bytes);
+    const first = bytes.byteOffset + from + FULL_SHIFT;
+    let at = from;
+    let frames = 0;
+    while (this.#isWholeFull(bytes, at, bytesEnd)) {
+      const length = bodyLength(bytes, at);
+      const problem = judgeFull(bytes, at, length);
+      if (problem !== undefined && frames === 0) {
+        sink.bad(bytes, at, at + PREFIX_BYTES + length, problem);
+        return at + PREFIX_BYTES + length;
+      }
+      if (problem !== undefined || !sameBucketIn(memory, first, first + at - from)) break;
+      frames++;
+      at += PREFIX_BYTES + length;
+    }
+    sink.run(bytes, from, at, frames);
+    return at;
+  }
+
+  /** Is there a whole one at `at`, sound or not? */
+  #isWholeFull(bytes: Buffer, at: number, bytesEnd: number): boolean {
+    if (at + PREFIX_BYTES > bytesEnd) return false;
+    const length = bodyLength(bytes, at);
+    if (length > this.maxFrameBytes || at + PREFIX_BYTES + length > bytesEnd) return false;
+    return hasFullHead(bytes, at, length);
   }
 
   #checkLength(length: number): void {
@@ -159,7 +203,7 @@ export class FrameReader {
     const whole = this.#half;
     try {
       if (length >= MIN_BODY_BYTES && isSound(whole, 0, length)) sink.run(whole, 0, PREFIX_BYTES + length, 1);
-      else this.#handleOther(whole, 0, length, sink);
+      else this.#takeOther(whole, 0, PREFIX_BYTES + length, sink);
     } finally {
       this.#dropHalf();
     }

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BAD_REASONS, type BadReason, bucketOf, judgeBody, sameBucket } from './frame.js';
-import { encodeFrame } from './frame.js';
+import { naiveProblem } from '../../support/fullFrames.js';
+import { BAD_REASONS, type BadReason, bucketOf, encodeFrame, judgeBody, sameBucket } from './frame.js';
 import { type FullFrame, encodeFullFrame, judgeFull, keyLengthOf, readFullFrame } from './fullFrame.js';
 
 interface Vectors {
@@ -77,7 +77,7 @@ describe('full frames: any', () => {
         const encoded = encodeFullFrame(frame);
         expect(judge(encoded)).toBeUndefined();
         expect(readFullFrame(encoded)).toEqual(frame);
-        expect(naive(encoded)).toBeUndefined();
+        expect(naiveProblem(encoded)).toBeUndefined();
       }),
     );
   });
@@ -90,10 +90,10 @@ describe('full frames: any', () => {
         const length = Math.max(11, encoded.length + grown);
         const edited = Buffer.concat([encoded, Buffer.alloc(4)]).subarray(0, length);
         for (const [at, value] of changes) if (length > 11) edited[11 + (at % (length - 11))] = value;
-        expect(judge(edited)).toBe(naive(edited));
+        expect(judge(edited)).toBe(naiveProblem(edited));
         // What surrounds the frame in a chunk says nothing of it.
         const around = Buffer.concat([Buffer.alloc(9, 0xff), edited, Buffer.alloc(500)]);
-        expect(judgeFull(around, 9, length - 4)).toBe(naive(edited));
+        expect(judgeFull(around, 9, length - 4)).toBe(naiveProblem(edited));
       }),
       { numRuns: 2_000 },
     );
@@ -135,44 +135,3 @@ test('the bucket of a full frame is that of a plain one of the same name', () =>
     sameBucket(plain, 0, other, 0),
   ]).toEqual([true, true, false]);
 });
-
-/** The layout once more, part by part. */
-function naive(frame: Buffer): BadReason | undefined {
-  let at = 11;
-  const take = (length: number): Buffer => {
-    if (at + length > frame.length) throw new Problem('lengths pass the end of the frame');
-    return frame.subarray(at, (at += length));
-  };
-  const takeNullable = (): void => {
-    const length = take(4).readInt32LE();
-    if (length < -1) throw new Problem('a length is negative');
-    if (length > 0) take(length);
-  };
-  try {
-    const bucketLength = take(1)[0]!;
-    if (bucketLength === 0) throw new Problem('no bucket');
-    take(bucketLength);
-    const fixed = take(12);
-    if (fixed.readInt32LE() < -1) throw new Problem('the partition is negative');
-    const time = fixed.readBigInt64LE(4);
-    if (time < -1n || time > 2n ** 53n - 1n) throw new Problem('the time is out of range');
-    takeNullable();
-    takeNullable();
-    for (let left = take(2).readUInt16LE(); left > 0; left--) {
-      const name = take(take(2).readUInt16LE());
-      if (!Buffer.from(name.toString()).equals(name)) throw new Problem('a header name is not UTF-8');
-      takeNullable();
-    }
-    if (at !== frame.length) throw new Problem('bytes follow the last header');
-    return undefined;
-  } catch (error) {
-    if (error instanceof Problem) return error.reason;
-    throw error;
-  }
-}
-
-class Problem extends Error {
-  constructor(readonly reason: BadReason) {
-    super(reason);
-  }
-}

@@ -17,7 +17,7 @@ import {
   readCheckpointBehind,
 } from './checkpoint.js';
 import { sameBucket } from './frame.js';
-import { FrameWalk, type FrameSource, HEAD_BYTES, LONGEST_BODY } from './walk.js';
+import { FrameWalk, type FrameSource, HEAD_BYTES, LONGEST_BODY, isFrame } from './walk.js';
 
 /** Frames from `start` to `end`, where their checkpoint stands. */
 export interface Piece {
@@ -25,6 +25,8 @@ export interface Piece {
   readonly end: number;
   readonly timeMs: number;
   readonly frames: number;
+  /** There are full frames among them. */
+  readonly hasFull: boolean;
 }
 
 /** A piece of a segment is a batch and one frame at most. */
@@ -38,10 +40,14 @@ const NO_FRAME = Buffer.alloc(0);
  */
 export function wholePiece(source: FrameSource, start: number, like?: Buffer): Piece | undefined {
   const walk = new PieceWalk(source, start, like);
-  while (walk.look() === 'frame' && walk.isOfBucket && walk.at - start <= LONGEST_PIECE) walk.pass();
+  let hasFull = false;
+  while (isFrame(walk.look()) && walk.isOfBucket && walk.at - start <= LONGEST_PIECE) {
+    hasFull ||= walk.found === 'full frame';
+    walk.pass();
+  }
   if (walk.frames === 0) return undefined;
   const { isWhole, timeMs } = walk.checkpoint();
-  return isWhole ? { start, end: walk.at, frames: walk.frames, timeMs } : undefined;
+  return isWhole ? { start, end: walk.at, frames: walk.frames, hasFull, timeMs } : undefined;
 }
 
 /** Walks over the frames of a piece. */

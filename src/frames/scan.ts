@@ -5,7 +5,7 @@
 import { CHECKPOINT_BYTES, type CheckpointSays } from './checkpoint.js';
 import { MIN_BODY_BYTES, PREFIX_BYTES } from './frame.js';
 import { PieceWalk, endOfDamage } from './pieces.js';
-import { type Found, type FrameSource, LONGEST_BODY, isBad } from './walk.js';
+import { type Found, type FrameSource, LONGEST_BODY, isBad, isFrame } from './walk.js';
 
 interface Place {
   /** Where in the file it starts, and how many bytes it has. */
@@ -14,8 +14,8 @@ interface Place {
 }
 
 export type ScanEntry =
-  | (Place & { readonly kind: 'frame'; readonly bucketBytes: number; readonly keyBytes: number })
-  /** A frame of a sane length whose inner lengths make no sense. */
+  | (Place & { readonly kind: 'frame' })
+  /** A frame of a sane length whose inside makes no sense. */
   | (Place & { readonly kind: 'bad'; readonly reason: string })
   /**
    * `isWhole`: what stands before it, from the last one on, is as it was written. `hasHead`: it looks like
@@ -77,24 +77,20 @@ class Scan {
 
   /** A frame, sound or not: behind it stands the next one. */
   get #isOrdinary(): boolean {
-    return this.#walk.found === 'frame' || isBad(this.#walk.found);
+    return isFrame(this.#walk.found) || isBad(this.#walk.found);
   }
 
   get #isNext(): boolean {
     if (this.#nature === 'plain') return this.#isOrdinary;
-    return this.#walk.found === 'frame' && this.#walk.isOfBucket;
+    return isFrame(this.#walk.found) && this.#walk.isOfBucket;
   }
 
   /** Passed before it is told: who is told moves the window. */
   #next(): ScanEntry {
-    const { source, found, index, at: offset } = this.#walk;
+    const { found, at: offset } = this.#walk;
     const bytes = this.#walk.end - offset;
-    const bucketBytes = source.bytes[index + 4]!;
-    const keyBytes = source.bytes[index + 5 + bucketBytes]!;
     this.#walk.pass();
-    return isBad(found)
-      ? { kind: 'bad', offset, bytes, reason: found }
-      : { kind: 'frame', offset, bytes, bucketBytes, keyBytes };
+    return isBad(found) ? { kind: 'bad', offset, bytes, reason: found } : { kind: 'frame', offset, bytes };
   }
 
   *#passCheckpoint(says: CheckpointSays): Generator<ScanEntry, void> {
@@ -122,7 +118,7 @@ class Scan {
       this.#nature = 'plain';
       return undefined;
     }
-    const what = this.#walk.found === 'frame' ? 'a frame of another bucket' : this.#reason;
+    const what = isFrame(this.#walk.found) ? 'a frame of another bucket' : this.#reason;
     const reason = `${what} at offset ${this.#walk.at}`;
     this.#beginPiece(next);
     return { kind: 'damage', offset: start, bytes: next - start, reason };

@@ -1,10 +1,10 @@
 // The one walker of frames that lie in files (a stream's, a backup's, a segment of the spool, any .bckstm
 // file), and the one rule of damage. What stands at a place of a file is one of these:
 //
-//   frame            it is whole and names a bucket; the next one stands behind it.
-//   bad              it is whole (its length is sane), but its inner lengths pass its end, or it names no bucket:
-//                    it alone goes no further, because the next one stands behind it. A checkpoint counts as bad
-//                    where plain frames are read.
+//   frame            it is whole and names a bucket; the next one stands behind it. A full frame is one too.
+//   bad              it is whole (its length is sane), but its inner lengths pass its end, or it names no bucket,
+//                    or a full frame says what can't be: it alone goes no further, because the next one stands
+//                    behind it. A checkpoint counts as bad where frames are read.
 //   half a frame     its length is sane, and the file ends before it does. The write was cut off, so nobody was
 //                    told that the frame is safe: a file's owner cuts it off, and a reader leaves it out.
 //   no length        under 2, or over LONGEST_BODY. The framing is lost: no frame behind it can be told from the
@@ -12,11 +12,20 @@
 //
 // Segments can do more, because checkpoints divide them into pieces: pieces.ts says it.
 import { type OpenFile, readFully } from '../disk/fileSystem.js';
-import { type BodyKind, MIN_BODY_BYTES, PREFIX_BYTES, bodyLength, judgeBody } from './frame.js';
+import {
+  BAD_REASONS,
+  type BadReason,
+  type BodyKind,
+  MIN_BODY_BYTES,
+  PREFIX_BYTES,
+  bodyLength,
+  judgeBody,
+} from './frame.js';
+import { judgeFull } from './fullFrame.js';
 
 /** A length over it is none. MAXFRAME may not be more, so no client may send a longer frame. */
 export const LONGEST_BODY = 256 * 1024 * 1024;
-/** Prefix, both lengths, and the longest bucket and key: the rule looks no further into a frame. */
+/** Prefix, both lengths, and the longest bucket and key: the rule looks no further into a plain frame. */
 export const HEAD_BYTES = PREFIX_BYTES + MIN_BODY_BYTES + 255 + 255;
 const BLOCK_BYTES = 256 * 1024;
 
@@ -43,11 +52,16 @@ export type Found = BodyKind | 'half a frame' | 'no length' | 'end' | 'not read'
 
 /** The frame that stands there is whole, sound or not, so the next one stands behind it. */
 export function isWhole(found: Found): found is BodyKind {
-  return found === 'frame' || found === 'checkpoint' || isBad(found);
+  return isFrame(found) || found === 'checkpoint' || isBad(found);
 }
 
-export function isBad(found: Found): found is 'no bucket' | 'lengths pass the end of the frame' {
-  return found === 'no bucket' || found === 'lengths pass the end of the frame';
+/** A sound one, plain or full. */
+export function isFrame(found: Found): found is 'frame' | 'full frame' {
+  return found === 'frame' || found === 'full frame';
+}
+
+export function isBad(found: Found): found is BadReason {
+  return (BAD_REASONS as readonly string[]).includes(found);
 }
 
 /** Stands on one frame at a time, and makes no object per frame. */
@@ -60,9 +74,11 @@ export class FrameWalk {
   index = 0;
   end = 0;
 
+  /** @param depth `whole`: full frames are looked into, for which all of one is in memory at a time */
   constructor(
     readonly source: FrameSource,
     from = 0,
+    readonly depth: 'whole' | 'heads' = 'whole',
   ) {
     this.at = from;
   }
@@ -84,7 +100,16 @@ export class FrameWalk {
     this.end = at + PREFIX_BYTES + length;
     if (length < MIN_BODY_BYTES || length > LONGEST_BODY) return 'no length';
     if (this.end > source.size) return 'half a frame';
-    return got < needed && got < PREFIX_BYTES + length ? 'not read' : judgeBody(source.bytes, index, length);
+    if (got < needed && got < PREFIX_BYTES + length) return 'not read';
+    const kind = judgeBody(source.bytes, index, length);
+    return kind === 'full frame' && this.depth === 'whole' ? this.#lookInto(length) : kind;
+  }
+
+  #lookInto(length: number): Found {
+    const { source, at } = this;
+    const index = (this.index = source.locate(at, PREFIX_BYTES + length));
+    if (source.bytes.length - index < PREFIX_BYTES + length) return 'not read';
+    return judgeFull(source.bytes, index, length) ?? 'full frame';
   }
 
   /** Goes on behind the whole frame that `look` found. */
@@ -107,7 +132,7 @@ export async function countWhole(file: OpenFile, size: number): Promise<WholeFra
   const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, size));
   for (let [at, frames] = [0, 0]; ;) {
     const got = await readFully(file, block, at);
-    const walk = new FrameWalk(inMemory(block.subarray(0, got), size - at));
+    const walk = new FrameWalk(inMemory(block.subarray(0, got), size - at), 0, 'heads');
     while (isWhole(walk.look())) walk.pass();
     [at, frames] = [at + walk.at, frames + walk.frames];
     const { found } = walk;

@@ -3,7 +3,7 @@ import type { BucketKey } from '../frames/bucketName.js';
 import type { FramesByOrigin } from '../frames/origins.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 
-/** Whole frames of one bucket. `chunk` is borrowed: it is good only until `tell` returns. */
+/** Whole frames of one bucket, all plain or all full. `chunk` is borrowed: it is good only until `tell` returns. */
 export interface Run {
   readonly kind: 'run';
   readonly bucket: BucketKey;

@@ -5,9 +5,9 @@ import { basename, dirname, join } from 'node:path';
 import { Batch } from '../frames/batch.js';
 import { NOBODY, UNKNOWN } from '../frames/origins.js';
 import { CHECKPOINT_BYTES } from '../frames/checkpoint.js';
-import { PREFIX_BYTES, bucketOf } from '../frames/frame.js';
+import { PREFIX_BYTES, bucketAt, bucketOf, hasFullHead, isFull } from '../frames/frame.js';
 import { type Piece, endOfDamage, wholePiece } from '../frames/pieces.js';
-import { inMemory } from '../frames/walk.js';
+import { HEAD_BYTES, inMemory } from '../frames/walk.js';
 import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
@@ -37,9 +37,6 @@ interface Extent {
   readonly start: number;
   readonly end: number;
 }
-
-/** A frame's length and its bucket. */
-const HEAD_BYTES = 5 + 255;
 
 export interface RecoverParts {
   readonly fs: FileSystem;
@@ -92,6 +89,7 @@ function batchOf(
   );
   batch.origin = origin;
   for (const { start, end, frames, timeMs } of pieces) batch.append(bytes, start, end, frames, timeMs);
+  batch.hasFull = pieces.some(({ hasFull }) => hasFull);
   return batch;
 }
 
@@ -126,7 +124,9 @@ export async function bucketOfSegment(fs: FileSystem, path: string): Promise<str
   try {
     const head = Buffer.alloc(HEAD_BYTES);
     const got = await file.read(head, 0);
-    const isSound = got > PREFIX_BYTES && head[PREFIX_BYTES]! > 0 && got >= 5 + head[PREFIX_BYTES]!;
+    if (isFull(head, 0) && !hasFullHead(head, 0, got - PREFIX_BYTES)) return undefined;
+    const lengthAt = bucketAt(head, 0);
+    const isSound = got > lengthAt && head[lengthAt]! > 0 && got > lengthAt + head[lengthAt]!;
     return isSound ? bucketOf(head, 0).toString() : undefined;
   } finally {
     await file.close();

@@ -5,9 +5,9 @@
 /**
  * Why a frame can never be delivered; for programs, while the reason is for people.
  * `TOO_LARGE`: no record batch with it is taken. `INVALID_RECORD`: the topic's rules refuse it.
- * `NOT_DELIVERED`: its time was over.
+ * `UNKNOWN_PARTITION`: the topic does not have the partition it is for. `NOT_DELIVERED`: its time was over.
  */
-export const REJECT_CODES = ['TOO_LARGE', 'INVALID_RECORD', 'NOT_DELIVERED'] as const;
+export const REJECT_CODES = ['TOO_LARGE', 'INVALID_RECORD', 'UNKNOWN_PARTITION', 'NOT_DELIVERED'] as const;
 export type RejectCode = (typeof REJECT_CODES)[number];
 
 export type FrameOutcome =

@@ -128,12 +128,12 @@ test('under load a sample: no more than the rate, from all over, and shown and u
   expect(shown).toBeGreaterThanOrEqual(20);
   expect(shown).toBeLessThanOrEqual(20 + 20 * (seconds + 5));
   const numbers = numbersBySender(
-    lines().flatMap((line) => (line.kind === 'frame' ? [line.message] : [])),
+    lines().flatMap((line) => (line.kind === 'frame' ? [line.message ?? ''] : [])),
   ).get('s')!;
   expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
   await daemon.until('each with the key', () => countOf(key())[0] + countOf(key())[1] === 100);
   expect(
-    numbersBySender(key().flatMap((line) => (line.kind === 'frame' ? [line.message] : []))).get('s'),
+    numbersBySender(key().flatMap((line) => (line.kind === 'frame' ? [line.message ?? ''] : []))).get('s'),
   ).toEqual(range(0, 100).map((n) => n * 1_000 + 7));
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 }, 120_000);

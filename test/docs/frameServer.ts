@@ -3,6 +3,8 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { bodyLength, judgeBody, PREFIX_BYTES, type FenceLevel } from '../../src/frames/frame.js';
+import { partsOf } from '../../src/frames/frameParts.js';
+import { judgeFull } from '../../src/frames/fullFrame.js';
 import { FrameReader, type FrameSink } from '../../src/frames/frameReader.js';
 import { FrameError } from '../../src/errors.js';
 import { MemoryBudget } from '../../src/memory/memoryBudget.js';
@@ -39,7 +41,9 @@ export class FrameTeller implements FrameSink {
   }
 
   bad(chunk: Buffer, start: number, _end: number, reason: string): void {
-    if (reason !== judgeBody(chunk, start, bodyLength(chunk, start)))
+    const length = bodyLength(chunk, start);
+    const kind = judgeBody(chunk, start, length);
+    if (reason !== (kind === 'full frame' ? judgeFull(chunk, start, length) : kind))
       throw new Error(`two reasons for one frame, one of them ${reason}`);
     this.told.push(`bad frame: ${reason}`);
   }
@@ -55,14 +59,13 @@ export class FrameTeller implements FrameSink {
 }
 
 function describe(bytes: Buffer, at: number): string {
-  const keyAt = at + 6 + bytes[at + 4]!;
-  const messageAt = keyAt + bytes[keyAt - 1]!;
-  const [bucket, key, message] = [
-    bytes.subarray(at + 5, keyAt - 1),
-    bytes.subarray(keyAt, messageAt),
-    bytes.subarray(messageAt, at + PREFIX_BYTES + bodyLength(bytes, at)),
-  ];
-  return `frame: bucket "${bucket.toString()}", ${key.length === 0 ? 'no key' : `key "${key.toString()}"`}, message "${message.toString()}"`;
+  const { bucket, key, message, full } = partsOf(bytes, at);
+  const quoted = (part: Buffer | null): string => (part === null ? 'null' : `"${part.toString()}"`);
+  const keyText = key === null ? 'no key' : `key ${quoted(key)}`;
+  const common = `bucket "${bucket.toString()}", ${keyText}, message ${quoted(message)}`;
+  if (full === undefined) return `frame: ${common}`;
+  const headers = full.headers.map(([name, value]) => `, header ${name}=${quoted(value)}`).join('');
+  return `full frame: ${common}, partition ${full.partition}, time ${full.timestampMs}${headers}`;
 }
 
 /** A socket that behaves as the daemon's towards one program after another. */

@@ -146,7 +146,7 @@ describe('Tail', () => {
     expect(reader.unseen).toBeGreaterThan(passed - 100);
     tail.look(numbered(3));
     clock.advance(100);
-    expect(reader.frames.slice(-3).map(({ message }) => message[0])).toEqual(['0', '1', '2']);
+    expect(reader.frames.slice(-3).map(({ message }) => message![0])).toEqual(['0', '1', '2']);
   });
 
   test('at the end what has come is written, with the count, and no timer is left', () => {

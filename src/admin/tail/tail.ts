@@ -4,7 +4,7 @@
 import type { Writable } from 'node:stream';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch } from '../../frames/batch.js';
-import { bucketOf, endOfFrame } from '../../frames/frame.js';
+import { type FrameParts, partsOf } from '../../frames/frameParts.js';
 import { type FrameJson, frameJson } from '../../frames/frameText.js';
 import { Sampler, type SamplerOptions } from './sampler.js';
 
@@ -18,12 +18,12 @@ export interface FrameLine extends FrameJson {
   readonly kind: 'frame';
   /** When it came: ISO 8601. */
   readonly time: string;
-  /** The message goes on: `size` says how long it is. */
+  /** The message goes on: `size` says how long it is; or the key or headers do. */
   readonly isCut?: true;
 }
 
-/** Of a message, what is shown at most. */
-const MOST_MESSAGE_BYTES = 64 * 1024;
+/** Of a message, of a key, and of headers together, what is shown at most. */
+const MOST_PART_BYTES = 64 * 1024;
 /** What waits for its turn to be written; the line that reaches it is the last one. */
 const MOST_GATHERED = 256 * 1024;
 const WRITE_MS = 100;
@@ -82,20 +82,43 @@ export class Tail {
   }
 }
 
+type FullHeaders = NonNullable<FrameParts['full']>['headers'];
+/** What a header costs besides, about. */
+const HEADER_BYTES = 32;
+
 function frameLine(batch: Batch, at: number, index: number): FrameLine {
   const {
     bytes,
     arrivals: { until, times },
   } = batch;
-  const bucket = bucketOf(bytes, at);
-  const keyAt = at + 6 + bucket.length;
-  const messageAt = keyAt + bytes[keyAt - 1]!;
-  const size = endOfFrame(bytes, at) - messageAt;
-  const message = bytes.subarray(messageAt, messageAt + Math.min(size, MOST_MESSAGE_BYTES));
+  const parts = partsOf(bytes, at);
+  const shown = cutParts(parts);
+  const isCut =
+    shown.message?.length !== parts.message?.length ||
+    shown.key?.length !== parts.key?.length ||
+    shown.full?.headers.length !== parts.full?.headers.length;
   return {
     kind: 'frame',
     time: new Date(times[until.findIndex((frames) => index < frames)]!).toISOString(),
-    ...frameJson({ bucket, key: messageAt > keyAt ? bytes.subarray(keyAt, messageAt) : null, size, message }),
-    ...(message.length < size ? { isCut: true } : {}),
+    ...frameJson({ ...shown, size: parts.message?.length ?? 0 }),
+    ...(isCut ? { isCut } : {}),
   };
+}
+
+function cutParts({ bucket, key, message, full }: FrameParts): FrameParts {
+  return {
+    bucket,
+    key: key?.subarray(0, MOST_PART_BYTES) ?? null,
+    message: message?.subarray(0, MOST_PART_BYTES) ?? null,
+    ...(full === undefined ? {} : { full: { ...full, headers: firstHeaders(full.headers) } }),
+  };
+}
+
+function firstHeaders(headers: FullHeaders): FullHeaders {
+  let bytes = 0;
+  const end = headers.findIndex(([name, value]) => {
+    bytes += HEADER_BYTES + name.length + (value?.length ?? 0);
+    return bytes > MOST_PART_BYTES;
+  });
+  return end < 0 ? headers : headers.slice(0, end);
 }

@@ -1,7 +1,7 @@
 // Cuts what is to be sent of a file into pieces: whole frames, just as they lie there, in their order.
 import type { FileWindow } from '../../frames/fileWindow.js';
 import { PREFIX_BYTES, bucketOf } from '../../frames/frame.js';
-import { FrameWalk, isWhole } from '../../frames/walk.js';
+import { FrameWalk, isFrame, isWhole } from '../../frames/walk.js';
 import { type Choice, type Extent, isChosen } from './survey.js';
 
 export interface Piece {
@@ -81,7 +81,7 @@ export class PieceReader {
     const bytes = this.#window.at(at, length).subarray(0, length);
     if (bytes.length < length) throw new Error(`it became shorter while it was read, at offset ${at}`);
     const { choice } = this.#options;
-    if (found !== 'frame' || length - PREFIX_BYTES > choice.maxFrameBytes) return undefined;
+    if (!isFrame(found) || length - PREFIX_BYTES > choice.maxFrameBytes) return undefined;
     return isChosen(choice, bucketOf(bytes, 0).toString('latin1')) ? Buffer.from(bytes) : undefined;
   }
 }

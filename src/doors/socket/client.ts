@@ -7,7 +7,7 @@ import type { BucketKey } from '../../frames/bucketName.js';
 import { Receipt } from '../../intake/receipt.js';
 import { FrameError } from '../../errors.js';
 import { FrameReader, type FrameSink } from '../../frames/frameReader.js';
-import { type FenceLevel, sameBucket } from '../../frames/frame.js';
+import { type FenceLevel, PLAIN_BUCKET_AT, bucketOf, sameBucket } from '../../frames/frame.js';
 import type { Fates, Origins } from '../../frames/origins.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import { plural } from '../../plural.js';
@@ -43,9 +43,9 @@ export interface SocketCounts {
   /** Connections for which there was no room: see openFiles.ts. */
   turnedAway: number;
   received: number;
-  /** Frames with a sane length whose inner lengths make no sense. */
+  /** Frames with a sane length whose inside makes no sense. */
   bad: number;
-  /** The same by reason: see `judgeBody`. */
+  /** The same by reason: see BAD_REASONS. */
   readonly badByReason: Map<string, number>;
   /** Questions that were answered. */
   receipts: number;
@@ -252,9 +252,10 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   }
 
   #changeBucket(chunk: Buffer, at: number): void {
-    const nameEnd = at + 5 + chunk[at + 4]!;
-    chunk.copy(this.#head, 0, at, nameEnd);
-    this.#bucket = chunk.toString('latin1', at + 5, nameEnd);
+    const name = bucketOf(chunk, at);
+    this.#head[PLAIN_BUCKET_AT] = name.length;
+    name.copy(this.#head, PLAIN_BUCKET_AT + 1);
+    this.#bucket = name.toString('latin1');
     for (const level of FENCE_LEVELS) {
       const touched = this.#touched[level]?.add(this.#bucket);
       if (touched !== undefined && touched.size > MOST_TOUCHED) this.#touched[level] = undefined;

@@ -4,7 +4,7 @@
 import { type OpenFile, readFully } from '../../disk/fileSystem.js';
 import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, endOfFrame } from '../../frames/frame.js';
-import { type Found, FrameWalk, LONGEST_BODY, inMemory, isWhole } from '../../frames/walk.js';
+import { type Found, FrameWalk, LONGEST_BODY, inMemory, isFrame, isWhole } from '../../frames/walk.js';
 import type { MemoryBudget } from '../../memory/memoryBudget.js';
 import type { ArrivalReader } from '../file/arrivalTimes.js';
 
@@ -82,7 +82,7 @@ class PieceMaker {
       const untilFrame = await this.#sameTimeUntil();
       const found = this.#takeRun(untilFrame - this.#firstFrame);
       if (!isWhole(found)) return;
-      if (found !== 'frame') this.#takeBad();
+      if (!isFrame(found)) this.#takeBad();
     }
   }
 
@@ -108,8 +108,12 @@ class PieceMaker {
   #takeRun(most: number): Found {
     const walk = this.#walk;
     const [start, before] = [walk.at, walk.frames];
-    while (walk.frames < most && walk.look() === 'frame') walk.pass();
-    if (walk.frames > before) this.#append(start, walk.frames - before);
+    let hasFull = false;
+    while (walk.frames < most && isFrame(walk.look())) {
+      hasFull ||= walk.found === 'full frame';
+      walk.pass();
+    }
+    if (walk.frames > before) this.#append(start, walk.frames - before, hasFull);
     return walk.found;
   }
 
@@ -120,9 +124,10 @@ class PieceMaker {
     this.#bad.push(Buffer.from(this.#bytes.subarray(start, this.#walk.at)));
   }
 
-  #append(start: number, frames: number): void {
+  #append(start: number, frames: number, hasFull: boolean): void {
     const { bucket, budget, times, fallbackMs } = this.#source;
     this.#batch ??= new Batch(bucket, budget, this.#bytes.length - start);
     this.#batch.append(this.#bytes, start, this.#walk.at, frames, times?.timeMs ?? fallbackMs);
+    if (hasFull) this.#batch.hasFull = true;
   }
 }

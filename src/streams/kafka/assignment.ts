@@ -10,6 +10,8 @@ export interface Assignment {
   readonly ranges: readonly (readonly [partition: number, range: FrameRange])[];
   /** The frames for partitions that are away. */
   readonly away: ReadonlySet<number>;
+  /** Those for a partition that the topic does not have. */
+  readonly unknown: FrameRange | undefined;
 }
 
 export type Away = Pick<AwayPartitions, 'has'>;
@@ -23,11 +25,13 @@ export function assign(
   const keyless = keylessPartition(batch, leaders, partitionsAway);
   const ranges: (readonly [number, FrameRange])[] = [];
   const away = new Set<number>();
+  let unknown: FrameRange | undefined;
   for (const [partition, range] of partitionBatch(batch, leaders.length, partitioner, keyless)) {
-    if (partitionsAway.has(partition)) addIndexes(away, range);
+    if (partition === leaders.length) unknown = range;
+    else if (partitionsAway.has(partition)) addIndexes(away, range);
     else ranges.push([partition, range]);
   }
-  return { ranges, away };
+  return { ranges, away, unknown };
 }
 
 /**

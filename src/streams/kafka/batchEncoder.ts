@@ -22,9 +22,11 @@ export interface BatchEncoderOptions {
 export interface EncodedBatch {
   readonly records: Buffer;
   readonly frames: number;
-  /** The times of its first and its last frame. */
+  /** The times of its first frame, and the greatest. */
   readonly firstMs: number;
   readonly lastMs: number;
+  /** Some frame says what its time is. */
+  readonly hasOwnTimes: boolean;
   /** What is left of the range behind this record batch. */
   readonly rest: FrameRange | undefined;
   /** What the records lie in. */
@@ -66,6 +68,7 @@ export class BatchEncoder {
       frames: encoded.frames,
       firstMs: encoded.firstTimestampMs,
       lastMs: encoded.lastTimestampMs,
+      hasOwnTimes: encoded.ownTimes > 0,
       rest: restOf(range, encoded),
       buffer,
       roomBytes: pooledSize(need),

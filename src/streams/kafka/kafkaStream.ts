@@ -31,8 +31,8 @@ import {
 } from './pendingWrites.js';
 import type { Semaphore } from './semaphore.js';
 import { type Partitioner, partitionerNamed } from './partitioner.js';
-import { keylessOf, rangeOf } from './partitioning.js';
-import { type FrameRange, firstPlace } from './recordBatch.js';
+import { hasUnknownPartition, keylessOf, rangeOf } from './partitioning.js';
+import { type FrameRange, firstPlace, skipFrames } from './recordBatch.js';
 import { recordEncoder } from './recordEncoder.js';
 import { type Outcome, type Sender, cantBeEncoded } from './sender.js';
 import { NO_LEADER, unreachedPartitions } from './unreachedPartitions.js';
@@ -68,6 +68,8 @@ export interface KafkaStreamOptions {
 const MAX_RECORDS_BYTES = 1_000_000;
 /** Of `message.max.bytes`, what a request needs besides the records. */
 const REQUEST_OVERHEAD_BYTES = 1_024;
+/** A partition that is not there is asked for, unless that was asked so recently: it may have been added. */
+const FRESH_LAYOUT_MS = 1_000;
 
 export class KafkaStream implements Stream {
   readonly depth = 8;
@@ -194,11 +196,27 @@ export class KafkaStream implements Stream {
     this.#refreshIfOld(layout);
     // One whose frames are all for what is away ends at once.
     for (const write of this.#writes.unassigned) {
+      if (this.#mayHaveGrown(layout, write.batch)) return void this.#findLayout();
       write.isAssigned = true;
-      const { ranges, away } = assign(write.batch, layout.leaders, this.#partitioner, this.#away);
+      const { ranges, away, unknown } = assign(write.batch, layout.leaders, this.#partitioner, this.#away);
       for (const [partition, range] of ranges) this.#push(partition, range);
       if (away.size > 0) this.#writes.handBackAway(write, away);
+      if (unknown !== undefined) this.#rejectUnknown(write, unknown, layout.leaders.length);
     }
+  }
+
+  /** Is some frame for a partition that was not there when it was last asked, a while ago? */
+  #mayHaveGrown({ leaders, fetchedAtMs }: TopicLayout, batch: Batch): boolean {
+    const isOld = this.#options.clock.now() - fetchedAtMs > FRESH_LAYOUT_MS;
+    return isOld && hasUnknownPartition(batch, leaders.length);
+  }
+
+  /** Those alone: what else is in the batch goes on. */
+  #rejectUnknown(write: Write, range: FrameRange, partitions: number): void {
+    const has = `topic ${this.#options.topic} has ${partitions} ${plural(partitions, 'partition')}`;
+    const [code, reason] = ['UNKNOWN_PARTITION' as const, `${has}, not the one it is for`];
+    for (let rest = range; rest.count > 0; rest = skipFrames(rest, 1))
+      void this.#reject(write, { place: firstPlace(rest), code, reason });
   }
 
   /** Asks for the topic's partitions until they are known, or the time for delivering has passed. */

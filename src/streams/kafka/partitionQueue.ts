@@ -232,6 +232,9 @@ export class PartitionQueue implements SendingQueue {
   }
 
   #onAnswer({ errorCode, baseOffset }: Answer, nowMs: number): QueueStep {
+    // What a client says the time is, is not replaced.
+    if (errorCode === INVALID_TIMESTAMP && this.#flight!.encoded.hasOwnTimes)
+      return this.#split(errorCode, nowMs);
     if (errorCode === INVALID_TIMESTAMP && this.#options.replaceRefusedTimestamps)
       return { action: this.#replaceTimes(`${this.name}: ${errorText(errorCode)}`, nowMs) };
     switch (actionFor(errorCode)) {
@@ -308,7 +311,8 @@ export class PartitionQueue implements SendingQueue {
       return { action: this.#goOn(nowMs) };
     }
     this.#replaceFlight([]);
-    const code: RejectCode = errorCode === INVALID_RECORD ? 'INVALID_RECORD' : 'TOO_LARGE';
+    const isInvalid = errorCode === INVALID_RECORD || errorCode === INVALID_TIMESTAMP;
+    const code: RejectCode = isInvalid ? 'INVALID_RECORD' : 'TOO_LARGE';
     const end = { kind: 'rejected', code, reason: `${this.name}: ${errorName(errorCode)}` } as const;
     return { settled: { range: flight.part.range, frames: 1, end }, action: this.#goOn(nowMs) };
   }

@@ -12,6 +12,8 @@ export interface Partitioner {
   readonly hash: ((bytes: Uint8Array, start: number, end: number) => number) | undefined;
   /** Do frames without a key go where there is room? Otherwise the empty key is hashed like any other. */
   readonly spreadsKeyless: boolean;
+  /** And those with an empty key, which only a full frame has? */
+  readonly spreadsEmpty: boolean;
 }
 
 /**
@@ -21,19 +23,19 @@ export interface Partitioner {
 export function partitionerNamed(name: PartitionerName): Partitioner {
   switch (name) {
     case 'random':
-      return { hash: undefined, spreadsKeyless: true };
+      return { hash: undefined, spreadsKeyless: true, spreadsEmpty: true };
     case 'consistent':
-      return { hash: crc32, spreadsKeyless: false };
+      return { hash: crc32, spreadsKeyless: false, spreadsEmpty: false };
     case 'consistent_random':
-      return { hash: crc32, spreadsKeyless: true };
+      return { hash: crc32, spreadsKeyless: true, spreadsEmpty: true };
     case 'murmur2':
-      return { hash: murmur2, spreadsKeyless: false };
+      return { hash: murmur2, spreadsKeyless: false, spreadsEmpty: false };
     case 'murmur2_random':
-      return { hash: murmur2, spreadsKeyless: true };
+      return { hash: murmur2, spreadsKeyless: true, spreadsEmpty: false };
     case 'fnv1a':
-      return { hash: fnv1a, spreadsKeyless: false };
+      return { hash: fnv1a, spreadsKeyless: false, spreadsEmpty: false };
     case 'fnv1a_random':
-      return { hash: fnv1a, spreadsKeyless: true };
+      return { hash: fnv1a, spreadsKeyless: true, spreadsEmpty: false };
   }
 }
 

@@ -2,12 +2,14 @@
 // the batch; otherwise each partition gets the places of its frames, in their order. Numbers in typed arrays:
 // still no object for a frame.
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
+import { PREFIX_BYTES, bodyLength, isFull } from '../../frames/frame.js';
+import { keyAtOf, keyLengthOf, partitionOf } from '../../frames/fullFrame.js';
 import type { Partitioner } from './partitioner.js';
 import type { FrameRange } from './recordBatch.js';
 
 /**
  * @param keylessPartition where frames go whose key doesn't matter
+ * @returns by partition; at `partitions`, which is one too many: full frames for a partition that is not there
  */
 export function partitionBatch(
   batch: Batch,
@@ -16,6 +18,7 @@ export function partitionBatch(
   keylessPartition: number,
 ): Map<number, FrameRange> {
   const { hash } = partitioner;
+  if (batch.hasFull) return partitionMixed(batch, partitions, partitioner, keylessPartition);
   if (partitions === 1 || hash === undefined)
     return new Map([[hash === undefined ? keylessPartition : 0, wholeOf(batch)]]);
   if (partitioner.spreadsKeyless && !hasKey(batch)) return new Map([[keylessPartition, wholeOf(batch)]]);
@@ -33,9 +36,50 @@ export function partitionBatch(
     counts[target]!++;
     at += PREFIX_BYTES + bodyLength(source, at);
   }
-  const only = targets[0]!;
-  if (counts[only] === batch.frames) return new Map([[only, wholeOf(batch)]]);
   return pick(batch, places, targets, counts);
+}
+
+/** Full frames may say their partition, whatever the partitioner, and their key may be null or empty. */
+function partitionMixed(
+  batch: Batch,
+  partitions: number,
+  partitioner: Partitioner,
+  keylessPartition: number,
+): Map<number, FrameRange> {
+  const places = new Uint32Array(batch.frames);
+  const targets = new Uint32Array(batch.frames);
+  const counts = new Uint32Array(partitions + 1);
+  walk(batch, (index, at) => {
+    const given = givenPartition(batch.bytes, at);
+    const target =
+      given >= 0
+        ? Math.min(given, partitions)
+        : isFree(batch.bytes, at, partitioner)
+          ? keylessPartition
+          : hashOf(batch.bytes, at, partitioner) % partitions;
+    places[index] = at;
+    targets[index] = target;
+    counts[target]!++;
+  });
+  return pick(batch, places, targets, counts);
+}
+
+/** -1: none. */
+function givenPartition(bytes: Buffer, at: number): number {
+  return isFull(bytes, at) ? partitionOf(bytes, at) : -1;
+}
+
+/** Does the key of a frame that says no partition leave it free to go to any? */
+function isFree(bytes: Buffer, at: number, { hash, spreadsKeyless, spreadsEmpty }: Partitioner): boolean {
+  if (hash === undefined) return true;
+  const length = isFull(bytes, at) ? keyLengthOf(bytes, at) : bytes[at + 5 + bytes[at + 4]!]! || -1;
+  return length < 0 ? spreadsKeyless : length === 0 && spreadsEmpty;
+}
+
+function hashOf(bytes: Buffer, at: number, { hash }: Partitioner): number {
+  const keyAt = isFull(bytes, at) ? keyAtOf(bytes, at) + 4 : at + 6 + bytes[at + 4]!;
+  const length = isFull(bytes, at) ? Math.max(0, keyLengthOf(bytes, at)) : bytes[keyAt - 1]!;
+  return hash!(bytes, keyAt, keyAt + length);
 }
 
 /** Has any frame a key? A topic's frames often have none, and then nothing else need be known of them. */
@@ -58,6 +102,8 @@ function pick(
   targets: Uint32Array,
   counts: Uint32Array,
 ): Map<number, FrameRange> {
+  const only = targets[0]!;
+  if (counts[only] === batch.frames) return new Map([[only, wholeOf(batch)]]);
   const offsets = Array.from(counts, (count) => new Uint32Array(count));
   const indexes = Array.from(counts, (count) => new Uint32Array(count));
   const bytes = new Float64Array(counts.length);
@@ -86,20 +132,22 @@ export function addIndexes(indexes: Set<number>, range: FrameRange): void {
 }
 
 /** Those of these frames that may go to any partition. */
-export function keylessOf(
-  batch: Batch,
-  indexes: ReadonlySet<number>,
-  { hash, spreadsKeyless }: Partitioner,
-): Set<number> {
-  if (hash === undefined) return new Set(indexes);
+export function keylessOf(batch: Batch, indexes: ReadonlySet<number>, partitioner: Partitioner): Set<number> {
+  if (partitioner.hash === undefined && !batch.hasFull) return new Set(indexes);
   const found = new Set<number>();
-  if (spreadsKeyless)
-    walk(
-      batch,
-      (index, at) =>
-        indexes.has(index) && batch.bytes[at + 5 + batch.bytes[at + 4]!] === 0 && found.add(index),
-    );
+  if (!partitioner.spreadsKeyless) return found;
+  walk(batch, (index, at) => {
+    if (!indexes.has(index) || givenPartition(batch.bytes, at) >= 0) return;
+    if (isFree(batch.bytes, at, partitioner)) found.add(index);
+  });
   return found;
+}
+
+/** Is a frame for a partition that is not among so many? */
+export function hasUnknownPartition(batch: Batch, partitions: number): boolean {
+  let isUnknown = false;
+  if (batch.hasFull) walk(batch, (_, at) => (isUnknown ||= givenPartition(batch.bytes, at) >= partitions));
+  return isUnknown;
 }
 
 /** These frames of a batch, in their order. */

@@ -8,17 +8,26 @@
 //   57 recordCount i32             61 records, compressed as a whole when a codec is set
 //
 //   record: length varint | attributes i8 (0) | timestampDelta varint | offsetDelta varint
-//           | keyLength varint (-1: null) | key | valueLength varint | value | headerCount varint (0)
+//           | keyLength varint (-1: null) | key | valueLength varint (-1: null) | value | headerCount varint
+//           | each header: nameLength varint | name | valueLength varint (-1: null) | value
 import { crc32c } from '@node-rs/crc32';
 import type { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
 
 export const HEADER_BYTES = 61;
 /**
- * What a record is longer than its key and value, at most: length, attributes, deltas, two lengths, no
- * headers.
+ * What a record of a plain frame is longer than its key and value, at most: length, attributes, deltas, two
+ * lengths, no headers.
  */
 export const RECORD_OVERHEAD_BYTES = 5 + 1 + 5 + 5 + 5 + 5 + 1;
+
+/**
+ * What a record is longer than N, at most. N of a full frame counts more than its record has besides, but for
+ * headers with a value of a megabyte and more: a byte each.
+ */
+export function overheadOf(length: number): number {
+  return RECORD_OVERHEAD_BYTES + (length >>> 20);
+}
 const NO_PRODUCER = 0xffffffff;
 
 /** Frames picked out of a batch: where each starts, and which of the batch's frames it is. */
@@ -52,8 +61,11 @@ export interface Encoded {
   readonly frameBytes: number;
   /** Where the frame after the last one encoded starts; means nothing with `picked`. */
   readonly nextAt: number;
+  /** Of the first record, and the greatest. */
   readonly firstTimestampMs: number;
   readonly lastTimestampMs: number;
+  /** Frames with a time of their own. */
+  readonly ownTimes: number;
 }
 
 /**
@@ -61,7 +73,8 @@ export interface Encoded {
  * needs.
  */
 export function roomFor(range: FrameRange, maxBytes: number): number {
-  const first = bodyLength(range.batch.bytes, startOf(range)) + RECORD_OVERHEAD_BYTES;
+  const length = bodyLength(range.batch.bytes, startOf(range));
+  const first = length + overheadOf(length);
   return (
     HEADER_BYTES + Math.max(first, Math.min(maxBytes, range.bytes + range.count * RECORD_OVERHEAD_BYTES))
   );

@@ -2,7 +2,8 @@
 // records (assembly/recordEncoder.ts). The two copies cost a fifth of what moving each frame's bytes in
 // JavaScript does: 100 B frames took 58 ns each there, and take 22 here.
 import { PREFIX_BYTES, bodyLength } from '../../frames/frame.js';
-import { type Encoded, type FrameRange, type Picked, RECORD_OVERHEAD_BYTES } from './recordBatch.js';
+import { ownTimeOf, putLongRecord } from './longRecord.js';
+import { type Encoded, type FrameRange, type Picked, overheadOf, startOf } from './recordBatch.js';
 import { RECORD_ENCODER_CODE } from './recordEncoderCode.js';
 
 /** Addresses are numbers; see the source for what each function does. */
@@ -18,6 +19,15 @@ interface Compiled {
     delta: number,
     most: number,
   ) => number;
+  // eslint-disable-next-line max-params -- numbers are all that it takes
+  readonly encodeMixed: (
+    at: number,
+    end: number,
+    out: number,
+    outEnd: number,
+    index: number,
+    most: number,
+  ) => number;
   readonly encodeHead: (at: number, out: number, index: number, delta: number) => number;
 }
 
@@ -26,7 +36,10 @@ const WINDOW_BYTES = 64 * 1024;
 /** 8 bytes are moved at a time, so a little behind the end. */
 const SLACK_BYTES = 8;
 const OUT_AT = WINDOW_AT + WINDOW_BYTES + SLACK_BYTES;
-/** Of two timestamps in one record batch, ms (24.8 days): what a varint of 32 bits holds. */
+/** Where encodeMixed has its times, and counts those that frames bring. */
+const TIMES_AT = 8;
+const OWN_TIMES_AT = 32;
+/** Of two times of arrival in one record batch, ms (24.8 days): what a varint of 32 bits holds. */
 const LARGEST_DELTA = 0x7fffffff;
 
 /** How far one record batch has come. */
@@ -38,6 +51,8 @@ interface Run {
   /** Frames before `until[i]` came at `times[i]`. */
   readonly until: readonly number[];
   readonly times: readonly number[];
+  /** There may be full frames. */
+  readonly isMixed: boolean;
   /** Where the next frame starts, and where its record goes. */
   at: number;
   pos: number;
@@ -45,9 +60,11 @@ interface Run {
   frameBytes: number;
   /** The index of the next frame's time. */
   mark: number;
-  /** When the first frame came, and how much later the last one. */
+  /** The first frame's time, and how much later the latest one's is. */
   baseMs: number;
   deltaMs: number;
+  /** Frames with a time of their own. */
+  ownTimes: number;
   isFull: boolean;
 }
 
@@ -63,6 +80,9 @@ export class RecordEncoder {
   readonly #heap: Buffer;
   /** Frames encoded, and where the next one starts. */
   readonly #results: Uint32Array;
+  /** Of encodeMixed: the record batch's first time, the time of arrival, the greatest time. */
+  readonly #times: Float64Array;
+  readonly #ownTimes: Uint32Array;
   readonly #outEnd: number;
 
   /** Use recordEncoder(). */
@@ -70,6 +90,8 @@ export class RecordEncoder {
     this.#compiled = compiled;
     this.#heap = Buffer.from(compiled.memory.buffer);
     this.#results = new Uint32Array(compiled.memory.buffer, 0, 2);
+    this.#times = new Float64Array(compiled.memory.buffer, TIMES_AT, 3);
+    this.#ownTimes = new Uint32Array(compiled.memory.buffer, OWN_TIMES_AT, 1);
     this.#outEnd = this.#heap.length - SLACK_BYTES;
   }
 
@@ -93,6 +115,7 @@ export class RecordEncoder {
       nextAt: run.at,
       firstTimestampMs: run.baseMs,
       lastTimestampMs: run.baseMs + run.deltaMs,
+      ownTimes: run.ownTimes,
     };
   }
 
@@ -104,19 +127,21 @@ export class RecordEncoder {
     const outEnd = Math.min(this.#outEnd, OUT_AT + Math.max(0, run.limit - run.pos));
     let [from, to] = [WINDOW_AT, OUT_AT];
     while (from < end && run.frames < run.wanted) {
-      const since = sinceFirst(run);
+      const since = arrivedSinceFirst(run);
       // A batch read back may span a long outage; what is too far from its first record goes into the next
       // record batch.
-      if (since > LARGEST_DELTA) {
+      if (since > LARGEST_DELTA && !run.isMixed) {
         run.isFull = true;
         break;
       }
       // The first one goes in however large it is.
       const most = run.frames === 0 ? 1 : framesOfOneTime(run);
       const room = run.frames === 0 ? this.#outEnd : Math.max(to, outEnd);
-      to = this.#compiled.encode(from, end, to, room, run.frames, since, most);
+      to = run.isMixed
+        ? this.#encodeMixed(run, { from, end, to, room, since, most })
+        : this.#compiled.encode(from, end, to, room, run.frames, since, most);
       const encoded = this.#results[0]!;
-      if (encoded > 0) run.deltaMs = since;
+      if (encoded > 0 && !run.isMixed) run.deltaMs = since;
       run.frames += encoded;
       from = this.#results[1]!;
       if (encoded === most) continue;
@@ -128,6 +153,18 @@ export class RecordEncoder {
     return from - WINDOW_AT;
   }
 
+  #encodeMixed(run: Run, { from, end, to, room, since, most }: MixedWindow): number {
+    const times = this.#times;
+    times[0] = run.baseMs;
+    times[1] = run.baseMs + since;
+    times[2] = run.baseMs + run.deltaMs;
+    this.#ownTimes[0] = run.ownTimes;
+    const next = this.#compiled.encodeMixed(from, end, to, room, run.frames, most);
+    run.deltaMs = times[2]! - run.baseMs;
+    run.ownTimes = this.#ownTimes[0]!;
+    return next;
+  }
+
   /** Encodes the next frame, which is longer than the window. Returns its length; 0: there is no room. */
   #encodeLong(run: Run): number {
     if (run.isFull) return 0;
@@ -135,16 +172,29 @@ export class RecordEncoder {
     const source = range.batch.bytes;
     const at = range.picked?.offsets[range.first + run.frames] ?? run.at;
     const length = bodyLength(source, at);
-    if (run.frames > 0 && run.pos + length + RECORD_OVERHEAD_BYTES > run.limit) {
+    if (run.frames > 0 && run.pos + length + overheadOf(length) > run.limit) {
       run.isFull = true;
       return 0;
     }
+    if (run.isMixed) return this.#encodeLongMixed(run, at);
     run.deltaMs = run.times[run.mark]! - run.baseMs;
     const headEnd = this.#compiled.encodeHead(WINDOW_AT, OUT_AT, run.frames, run.deltaMs);
     run.pos += this.#heap.copy(out, run.pos, OUT_AT, headEnd);
     run.pos = copyMessage(source, at, out, run.pos);
     run.frames++;
     return PREFIX_BYTES + length;
+  }
+
+  #encodeLongMixed(run: Run, at: number): number {
+    const source = run.range.batch.bytes;
+    const own = ownTimeOf(source, at);
+    const timeMs = own ?? run.times[run.mark]!;
+    if (own !== undefined) run.ownTimes++;
+    run.deltaMs = Math.max(run.deltaMs, timeMs - run.baseMs);
+    const place = { index: run.frames, deltaMs: timeMs - run.baseMs };
+    run.pos = putLongRecord(source, at, place, { bytes: run.out, at: run.pos });
+    run.frames++;
+    return PREFIX_BYTES + bodyLength(source, at);
   }
 
   /** Fills the window with what comes next. Returns where it ends. */
@@ -191,6 +241,7 @@ function newRun(range: FrameRange, wanted: number, out: Buffer, pos: number, lim
     limit,
     until,
     times,
+    isMixed: range.batch.hasFull,
     at: range.at,
     pos,
     frames: 0,
@@ -198,17 +249,28 @@ function newRun(range: FrameRange, wanted: number, out: Buffer, pos: number, lim
     mark: 0,
     baseMs: 0,
     deltaMs: 0,
+    ownTimes: 0,
     isFull: false,
   };
 }
 
-/** How much later than the first frame the next one came, ms. */
-function sinceFirst(run: Run): number {
-  const { picked, first } = run.range;
+interface MixedWindow {
+  readonly from: number;
+  readonly end: number;
+  readonly to: number;
+  readonly room: number;
+  readonly since: number;
+  readonly most: number;
+}
+
+/** How much later than the first frame's time the next one came, ms. */
+function arrivedSinceFirst(run: Run): number {
+  const { picked, first, batch } = run.range;
   const next = first + run.frames;
   while ((picked?.indexes[next] ?? next) >= run.until[run.mark]!) run.mark++;
   const timeMs = run.times[run.mark]!;
-  if (run.frames === 0) run.baseMs = timeMs;
+  if (run.frames === 0)
+    run.baseMs = (run.isMixed ? ownTimeOf(batch.bytes, startOf(run.range)) : undefined) ?? timeMs;
   return timeMs - run.baseMs;
 }
 

@@ -1,0 +1,30 @@
+// What is in a frame, plain or full, as views: for tools and those who look at a few frames, never on the hot
+// path.
+import { FRAME_OVERHEAD_BYTES, bucketOf, endOfFrame, isFull } from './frame.js';
+import { type FullFrameParts, readFullFrame } from './fullFrame.js';
+
+export interface FrameParts {
+  readonly bucket: Buffer;
+  /** Null: the frame has none. A full frame may have an empty one. */
+  readonly key: Buffer | null;
+  /** Null: a tombstone. */
+  readonly message: Buffer | null;
+  /** Undefined: it is a plain frame. */
+  readonly full?: Pick<FullFrameParts, 'partition' | 'timestampMs' | 'headers'>;
+}
+
+/** Of the sound frame at `at`. */
+export function partsOf(bytes: Buffer, at = 0): FrameParts {
+  if (isFull(bytes, at)) {
+    const { bucket, key, value, ...full } = readFullFrame(bytes, at);
+    return { bucket, key, message: value, full };
+  }
+  const bucket = bucketOf(bytes, at);
+  const keyAt = at + FRAME_OVERHEAD_BYTES + bucket.length;
+  const messageAt = keyAt + bytes[keyAt - 1]!;
+  return {
+    bucket,
+    key: messageAt > keyAt ? bytes.subarray(keyAt, messageAt) : null,
+    message: bytes.subarray(messageAt, endOfFrame(bytes, at)),
+  };
+}

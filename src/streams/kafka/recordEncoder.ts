@@ -160,7 +160,7 @@ export class RecordEncoder {
     times[2] = run.baseMs + run.deltaMs;
     this.#ownTimes[0] = run.ownTimes;
     const next = this.#compiled.encodeMixed(from, end, to, room, run.frames, most);
-    run.deltaMs = times[2]! - run.baseMs;
+    run.deltaMs = times[2] - run.baseMs;
     run.ownTimes = this.#ownTimes[0]!;
     return next;
   }

@@ -467,8 +467,8 @@ describe('Actor: the end', () => {
     ref.tell({ kind: 'after' });
     expect(abandoned).toEqual(['while it ends', 'after']);
     expect(bench.lines.map((line) => line.slice(line.indexOf('/it')).trim())).toEqual([
-      "/it told 'while it ends' after it stopped; it is abandoned",
-      "/it told 'after' after it stopped; it is abandoned",
+      "/it got 'while it ends' after it had stopped: the message is given up",
+      "/it got 'after' after it had stopped: the message is given up",
     ]);
   });
 

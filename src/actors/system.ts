@@ -155,12 +155,15 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     if (this.supervise === 'restart') {
       this.#state = 'starting';
       this.#mailbox.putBack(messages);
-      this.log.error(`failed, starts again in ${this.#backOffMs} ms with what it held: ${text}`);
+      this.log.error(`failed, starts again in ${this.#backOffMs} ms with what it held: ${text}`, {
+        reason: String(error),
+        retryMs: this.#backOffMs,
+      });
       this.clock.after(this.#backOffMs, () => this.#replace());
       this.#backOffMs = Math.min(this.#backOffMs * 2, BACK_OFF_MS.most);
     } else {
       this.#state = 'stopped';
-      this.log.error(`failed and ends: ${text}`);
+      this.log.error(`failed and ends: ${text}`, { reason: String(error) });
       this.supervise({ error, undelivered: messages.filter((m): m is M => m !== PILL) });
       this.#markStopped();
     }
@@ -192,7 +195,8 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     try {
       return this.#actor!.handBack();
     } catch (error) {
-      this.log.fatal(`what it held is lost, for handing it back failed: ${String(error)}`);
+      const reason = String(error);
+      this.log.fatal(`what it held is lost because handing it back failed: ${reason}`, { reason });
       return [];
     }
   }
@@ -201,7 +205,8 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     try {
       this.#actor!.abandon(message, error);
     } catch (second) {
-      this.log.fatal(`a message is lost, for giving it up failed: ${String(second)}`);
+      const reason = String(second);
+      this.log.fatal(`a message is lost because giving it up failed: ${reason}`, { reason });
     }
   }
 
@@ -209,7 +214,8 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
     try {
       this.#actor = this.make(this);
     } catch (error) {
-      this.log.error(`can't start again, tried anew in ${this.#backOffMs} ms: ${String(error)}`);
+      const [reason, retryMs] = [String(error), this.#backOffMs];
+      this.log.error(`can't start again: ${reason}; next try in ${retryMs} ms`, { reason, retryMs });
       this.clock.after(this.#backOffMs, () => this.#replace());
       return;
     }
@@ -219,7 +225,7 @@ class Cell<M> implements ActorRef<M>, ActorContext<M> {
 
   #afterEnd(message: M): void {
     const kind = (message as { kind?: string } | undefined)?.kind ?? 'a message';
-    this.log.warn(`told '${kind}' after it stopped; it is abandoned`);
+    this.log.warn(`got '${kind}' after it had stopped: the message is given up`);
     this.#abandon(message, new Error('the actor has stopped'));
   }
 }

@@ -223,7 +223,7 @@ describe('Backlog, with a spool: what is noted', () => {
       void bench.backlog.end();
       return bench.lines.some((line) =>
         line.includes(
-          'stream gone was taken out of the configuration, and the daemon stopped before it had had 14 batches',
+          'stream gone was taken out of the configuration, and the daemon stopped too soon: the stream misses 14 batches',
         ),
       );
     });

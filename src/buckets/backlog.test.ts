@@ -787,7 +787,7 @@ describe('Backlog', () => {
 
     test.each([
       ['EIO', 'it is left there'],
-      ['ENOENT', 'somebody has removed it'],
+      ['ENOENT', 'it has been removed'],
     ])(
       'for good (%s): it is passed over and stays, what is behind it goes on in every stream',
       async (code, said) => {

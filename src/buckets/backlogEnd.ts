@@ -26,10 +26,11 @@ export interface UnwrittenParts {
 export function logMissed(cursors: readonly StreamCursor[], entries: readonly Entry[], log: Log): void {
   cursors.forEach(({ stream: { id }, takesMore, isGone }, number) => {
     if (takesMore || isGone) return;
-    const missed = entries.filter(({ at }) => at[number] === 'waiting');
-    if (missed.length > 0)
+    const batches = entries.filter(({ at }) => at[number] === 'waiting').length;
+    if (batches > 0)
       log.error(
-        `stream ${id} was taken out of the configuration, and the daemon stopped before it had had ${missed.length} ${plural(missed.length, 'batch that is', 'batches that are')} in the spool: ${plural(missed.length, 'it goes', 'they go')} without it, unless it is configured again`,
+        `stream ${id} was taken out of the configuration, and the daemon stopped too soon: the stream misses ${batches} ${plural(batches, 'batch', 'batches')} of the spool, unless it is configured again`,
+        { stream: id, batches },
       );
   });
 }
@@ -56,7 +57,8 @@ function keepUnwritten(entries: readonly Entry[], withinMs: number, { log, onUnk
     if (segment.copy !== 'growing' || batch === undefined) continue;
     const { path, safeBytes } = segment;
     log.error(
-      `${path} could not be ended within ${withinMs} ms: of its ${batch.length} bytes of frames ${safeBytes} are there, the rest goes to REJECTED`,
+      `${path} could not be ended within ${withinMs} ms: it has ${safeBytes} of ${batch.length} bytes of frames; the rest goes to REJECTED`,
+      { file: path, bytes: batch.length - safeBytes, timeoutMs: withinMs },
     );
     onUnkept?.(batch, safeBytes, `its segment in the spool could not be written before the end: ${path}`);
   }

@@ -143,7 +143,8 @@ export class Bucket extends Actor<BucketMessage> {
     this.#lasting.limiter = limiter;
     const fail = (error: unknown): void =>
       this.#context.log.error(
-        `a reload failed here: ${String(error)}; this is a bug in Kahe, please report it, and restart the daemon`,
+        `a reload failed here: ${String(error)}; this is a bug in Kahe: report it, please, and restart the daemon`,
+        { reason: String(error) },
       );
     void this.#streams.reconfigure(streams).catch(fail).then(onTaken);
   }

@@ -541,10 +541,8 @@ describe('BucketRouter: what a previous run has left', () => {
     });
     expect(bench.contents).toEqual(['orders: ', 'spooled: ', 'backed.up: ']);
     expect(bench.lines.map((line) => line.replace(/^.*\| +/, '').trim())).toEqual([
-      expect.stringMatching(/^the spool holds batches of bucket a b, which is configured no more/),
-      expect.stringMatching(
-        /^the backup of bucket orders that \/backup\/orders.journal tells of belongs to no/,
-      ),
+      expect.stringMatching(/^the spool holds batches of bucket a b, which is no longer configured/),
+      expect.stringMatching(/^the backup of bucket orders in \/backup\/orders.journal belongs to no/),
     ]);
   });
 });

@@ -225,14 +225,17 @@ export class BucketRouter extends Actor<RouterMessage> {
     const left = [...this.#options.left.keys()].filter((key) => {
       if (this.#places.of(key) !== undefined) return true;
       log.warn(
-        `the spool holds batches of bucket ${bucketName(key)}, which is configured no more: they stay there; configure it, or a defaultBucket, and they are delivered`,
+        `the spool holds batches of bucket ${bucketName(key)}, which is no longer configured: they stay there; configure it, or a defaultBucket, and they are delivered`,
+        { bucket: bucketName(key) },
       );
       return false;
     });
     const backedUp = this.#lasting.leftBackups.filter((backup) => {
       if (this.#places.takesOn(backup)) return true;
+      const { bucket, journal } = backup;
       log.warn(
-        `the backup of bucket ${backup.bucket} that ${backup.journal} tells of belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay`,
+        `the backup of bucket ${bucket} in ${journal} belongs to no stream of this configuration: it is not sent; configure that stream again, or use kahe replay`,
+        { bucket, file: journal },
       );
       return false;
     });

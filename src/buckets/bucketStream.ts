@@ -169,8 +169,11 @@ export class BucketStream {
       parts: { replay },
     } = this.#generation;
     if (replay === undefined || replay.leftFrames === 0 || backup?.type !== 'file') return;
+    const frames = replay.leftFrames;
+    const { path } = backup.settings;
     this.#log.warn(
-      `${replay.leftFrames} ${plural(replay.leftFrames, 'frame stays', 'frames stay')} in the backup below ${backup.settings.path}, and nobody sends ${plural(replay.leftFrames, 'it', 'them')}: ${why}; use kahe replay`,
+      `${frames} ${plural(frames, 'frame stays', 'frames stay')} in the backup below ${path}: ${why}; Kahe does not send ${plural(frames, 'it', 'them')}: use kahe replay`,
+      { reason: why, frames, file: path },
     );
   }
 

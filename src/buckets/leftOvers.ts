@@ -25,7 +25,11 @@ export class LeftOvers {
   /** @param isTakenOut nobody will ask for it in the next run, because its stream is configured no more */
   async leave(batch: Batch, reason: string, isTakenOut: boolean, log: Log): Promise<LeftOverEnd> {
     if (this.#parts.spool.safeWhen === 'settled' || isTakenOut) return this.#reject(batch, reason);
-    log.info(`${batch.frames} ${plural(batch.frames, 'frame stays', 'frames stay')} in the spool: ${reason}`);
+    const { frames } = batch;
+    log.info(`${frames} ${plural(frames, 'frame stays', 'frames stay')} in the spool: ${reason}`, {
+      reason,
+      frames,
+    });
     return 'queued';
   }
 

@@ -37,9 +37,11 @@ export async function readBack(
       return { batch, mustStay: !mayGo };
     } catch (error) {
       if (!isWorthAnotherTry(error, tries)) return giveUp(path, error, log);
+      const reason = explained(error);
       if (tries === 1)
         log.warn(
-          `${path} can't be read: ${explained(error)}; it is tried again every ${RETRY_MS} ms, and what is behind it waits`,
+          `${path} can't be read: ${reason}; next try in ${RETRY_MS / 1000} s; the batches behind it wait`,
+          { reason, file: path, retryMs: RETRY_MS },
         );
       await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
     }
@@ -54,8 +56,12 @@ function isWorthAnotherTry(error: unknown, tries: number): boolean {
 function giveUp(path: string, error: unknown, log: Log): ReadBack {
   const advice =
     errnoOf(error) === 'ENOENT'
-      ? 'somebody has removed it'
+      ? 'it has been removed'
       : 'it is left there; send it with `kahe replay` once it can be read';
-  log.error(`${path} can't be read: ${explained(error)}; ${advice}; the batches behind it go on`);
+  const reason = explained(error);
+  log.error(`${path} can't be read: ${reason}; ${advice}; the batches behind it go on`, {
+    reason,
+    file: path,
+  });
   return { batch: undefined, mustStay: true };
 }

@@ -38,7 +38,9 @@ function pass(error: unknown, { place, log }: SyncRule): void {
   if (!HAS_NO_SYNC.includes(errnoOf(error))) throw error;
   if (warned.has(place)) return;
   warned.add(place);
+  const reason = messageOf(error);
   log.warn(
-    `${place}: its file system has no fsync (${messageOf(error)}): what is written there outlives a crash of Kahe, but a power cut may take it; use a local disk if that matters`,
+    `${place}: its file system has no fsync (${reason}): a file there survives a crash of Kahe, but a power cut may take it; use a local disk if that matters`,
+    { reason, file: place },
   );
 }

@@ -2,6 +2,7 @@
 // and reason, with bytes and the first and last time, and told in the log: the first of its kind at once,
 // what follows folded into one line now and then.
 import type { Clock, Timer } from '../clock.js';
+import type { LogFields } from '../log/fields.js';
 import type { Log } from '../log/log.js';
 import { plural } from '../plural.js';
 
@@ -22,7 +23,7 @@ export interface DiscardCount extends Omit<Discard, 'frames' | 'bytes'> {
 }
 
 const FOLD_MS = 10_000;
-const ADVICE = 'see what keeps the stream from delivering, or give it more room (maxFiles, SPOOL_MAX)';
+const ADVICE = "see why the stream doesn't deliver, or give it more room (maxFiles, SPOOL_MAX)";
 /** Buckets made on demand have names that clients choose, so the number of counts is bounded. */
 const MOST_COUNTS = 10_000;
 
@@ -51,6 +52,7 @@ export class Discards {
     if (isFirst)
       return this.log.error(
         `discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')}, ${bytes} ${plural(bytes, 'byte')}; ${ADVICE}`,
+        { ...namesOf(count), frames, bytes },
       );
     this.#unsaid.set(count, (this.#unsaid.get(count) ?? 0) + frames);
     this.#fold ??= this.clock.after(FOLD_MS, () => this.#sayFolded());
@@ -61,8 +63,11 @@ export class Discards {
     this.#fold?.cancel();
     this.#sayFolded();
     for (const count of this.counts) {
+      const { frames, bytes } = count;
+      const [since, until] = [iso(count.firstMs), iso(count.lastMs)];
       this.log.unfolded.error(
-        `discarded in all: ${described(count)}: ${count.frames} ${plural(count.frames, 'frame')}, ${count.bytes} ${plural(count.bytes, 'byte')}, from ${iso(count.firstMs)} to ${iso(count.lastMs)}`,
+        `discarded in all: ${described(count)}: ${frames} ${plural(frames, 'frame')}, ${bytes} ${plural(bytes, 'byte')}, from ${since} to ${until}`,
+        { ...namesOf(count), totalFrames: frames, bytes, since, until },
       );
     }
   }
@@ -90,9 +95,14 @@ export class Discards {
     for (const [count, frames] of this.#unsaid)
       this.log.error(
         `discarded: ${described(count)}: ${frames} ${plural(frames, 'frame')} more, ${count.frames} in all`,
+        { ...namesOf(count), frames, totalFrames: count.frames },
       );
     this.#unsaid.clear();
   }
+}
+
+function namesOf({ bucket, stream, reason }: DiscardCount): LogFields {
+  return { reason, bucket, stream };
 }
 
 function described({ bucket, stream, reason }: DiscardCount): string {

@@ -98,13 +98,12 @@ export class RejectedFiles {
     this.#pair = undefined;
     if (!pair) return;
     for (const file of [pair.frames, pair.reasons]) {
-      await file
-        .close()
-        .catch((error: unknown) =>
-          this.#options.log.warn(
-            `${pair.path} can't be closed: ${String(error)}; see whether that disk is sound`,
-          ),
-        );
+      await file.close().catch((error: unknown) =>
+        this.#options.log.warn(`${pair.path} can't be closed: ${String(error)}; check the disk`, {
+          reason: String(error),
+          file: pair.path,
+        }),
+      );
     }
   }
 
@@ -195,7 +194,8 @@ export class RejectedFiles {
       await pair.reasons.truncate(pair.reasonBytes);
     } catch (error) {
       this.#options.log.error(
-        `${pair.path} may end in half a frame behind byte ${pair.frameBytes}: it could not be cut (${String(error)}); what is rejected goes on in another file`,
+        `${pair.path} may end in half a frame behind byte ${pair.frameBytes}: it could not be cut (${String(error)}); rejected frames go to another file now`,
+        { reason: String(error), file: pair.path, offset: pair.frameBytes },
       );
       // How much lies there is unknown: count anew.
       this.#totalBytes = undefined;

@@ -52,7 +52,8 @@ export class RejectedReport {
     const sample = `bucket ${JSON.stringify(bucket)}, ${end - start} ${plural(end - start, 'byte')}, first ${first}`;
     this.counts.set(name, { frames, bytes: end - start, firstMs: timeMs, lastMs: timeMs, sample });
     this.log.warn(
-      `rejected: ${reason}: ${sample}; kept in ${file}: kahe inspect shows it, and once the cause is fixed kahe replay sends it`,
+      `rejected: ${reason}: ${sample}; kept in ${file}: kahe inspect shows it; fix the cause, and kahe replay sends it`,
+      { reason, bucket, frames, bytes: end - start, keptIn: file },
     );
   }
 
@@ -76,16 +77,21 @@ export class RejectedReport {
 
   #sayFolded(): void {
     this.#fold = undefined;
-    for (const [reason, frames] of this.#since)
-      this.log.unfolded.warn(
-        `rejected: ${reason}: ${frames} more, ${String(this.counts.get(reason)?.frames)} in all`,
-      );
+    for (const [reason, frames] of this.#since) {
+      const totalFrames = this.counts.get(reason)?.frames;
+      this.log.unfolded.warn(`rejected: ${reason}: ${frames} more, ${String(totalFrames)} in all`, {
+        reason,
+        frames,
+        totalFrames,
+      });
+    }
     this.#since.clear();
   }
 
   #sayLost(now: number): void {
     this.log.error(
-      `rejected frames are discarded: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all; make room in REJECTED, or fix what is rejected`,
+      `rejected frames are discarded: ${this.#lostWhy}; ${this.#lostSince} more are lost, ${this.lostFrames} in all; make room in REJECTED, or fix the cause of the rejections`,
+      { reason: this.#lostWhy, frames: this.#lostSince, totalFrames: this.lostFrames },
     );
     this.#lostSaidMs = now;
     this.#lostSince = 0;

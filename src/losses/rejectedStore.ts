@@ -95,9 +95,13 @@ export class RejectedStore implements RejectedFrames {
     } catch (error) {
       const fate =
         whenFull === 'hold'
-          ? 'a connection that sends a frame which must be rejected is not read on'
-          : 'frames that must be rejected are discarded (REJECTED_FULL=drop)';
-      log.error(`${path} (REJECTED) can't be written: ${explained(error)}; as long as that is so, ${fate}`);
+          ? 'connections that send frames to be rejected wait'
+          : 'frames to be rejected are discarded (REJECTED_FULL=drop)';
+      const reason = explained(error);
+      log.error(`${path} (REJECTED) can't be written: ${reason}; until it can, ${fate}`, {
+        reason,
+        file: path,
+      });
     }
   }
 
@@ -167,7 +171,8 @@ export class RejectedStore implements RejectedFrames {
     this.#blocked = { problem, first: rest[0]! };
     if (this.#options.whenFull === 'hold' && !this.#isClosed)
       this.#options.log.error(
-        `rejected frames can't be kept: ${problem}; nothing is lost: connections that send such frames and streams that must reject some wait; it is tried again every ${RETRY_MS / 1000} s`,
+        `rejected frames can't be kept: ${problem}; connections and streams that have such frames wait, nothing is lost; next try in ${RETRY_MS / 1000} s`,
+        { reason: problem, retryMs: RETRY_MS },
       );
     this.#putOff([...rest, ...this.#waiting.splice(0)]);
     if (!this.#isClosed) this.#retry = this.#options.clock.after(RETRY_MS, () => void this.#tryAgain());
@@ -206,7 +211,7 @@ export class RejectedStore implements RejectedFrames {
     }
     this.#blocked = undefined;
     if (this.#options.whenFull === 'hold')
-      this.#options.log.info('rejected frames can be kept again: what waited goes on');
+      this.#options.log.info('rejected frames can be kept again: connections and streams go on');
     if (this.#waiting.length > 0) this.#writing ??= this.#writeAll();
   }
 }

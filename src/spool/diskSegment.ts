@@ -244,8 +244,10 @@ export class DiskSegment implements GrowingSegment {
     if (!this.#isInTrouble) {
       this.#isInTrouble = true;
       this.#options.onTrouble(true);
+      const reason = explained(error);
       this.#options.log.error(
-        `${this.path} can't be written: ${explained(error)}; nothing is lost, clients wait while it is tried again every ${RETRY_MS} ms; make room on that disk, or repair it`,
+        `${this.path} can't be written: ${reason}; clients wait, nothing is lost; next try in ${RETRY_MS / 1000} s; make room on that disk, or repair it`,
+        { reason, file: this.path, retryMs: RETRY_MS },
       );
     }
     this.#options.onError?.(error);
@@ -275,7 +277,8 @@ export class DiskSegment implements GrowingSegment {
         .close()
         .catch((error: unknown) =>
           this.#options.log.warn(
-            `${old.path} can't be closed: ${explained(error)}; what is safe in it stays so, the rest goes to a new file`,
+            `${old.path} can't be closed: ${explained(error)}; its safe frames stay safe, the rest goes to a new file`,
+            { reason: explained(error), file: old.path },
           ),
         );
     }
@@ -286,7 +289,7 @@ export class DiskSegment implements GrowingSegment {
     if (!this.#isInTrouble) return;
     this.#isInTrouble = false;
     this.#options.onTrouble(false);
-    this.#options.log.info(`${this.path} can be written again: clients go on`);
+    this.#options.log.info(`${this.path} can be written again: clients go on`, { file: this.path });
   }
 
   async #discardOld(): Promise<void> {

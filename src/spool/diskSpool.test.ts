@@ -232,7 +232,7 @@ describe('Spool', () => {
     expect(readdirSync(folder).sort()).toEqual(['link', 'moved', 'orders', 'readme']);
     expect(readdirSync(join(folder, 'orders'))).toHaveLength(3);
     expect(readdirSync(join(folder, 'moved'))).toHaveLength(1);
-    expect(lines.join()).toContain('is left alone');
+    expect(lines.join()).toContain('of no bucket with this folder: it stays there');
   });
 
   test('over SPOOL_MAX clients wait until enough has gone', async () => {

@@ -144,8 +144,10 @@ export class DiskSpool implements Spool {
       await proveWritable(this.#fs, path, 0);
     } catch (error) {
       if (needsOperator(error)) throw error;
+      const reason = explained(error);
       this.#log.warn(
-        `${path} can't be written now: ${explained(error)}; what is in it is delivered, and clients wait until it can; make room, or repair the disk`,
+        `${path} can't be written now: ${reason}; its batches are delivered, clients wait; make room, or repair the disk`,
+        { reason, file: path },
       );
     }
   }
@@ -191,10 +193,12 @@ export class DiskSpool implements Spool {
       if (batch !== undefined || !mayGo) break;
       await segments.shift()!.remove();
     }
-    if (segments.length > 0)
-      this.#log.warn(
-        `${join(this.#settings.path, folderName)}: what is in it (${segments.length} ${plural(segments.length, 'segment')}) is not of a bucket for which this is the folder, and is left alone: look at it with kahe inspect, and send it with kahe replay`,
-      );
+    if (segments.length === 0) return undefined;
+    const [file, count] = [join(this.#settings.path, folderName), segments.length];
+    this.#log.warn(
+      `${file} holds ${count} ${plural(count, 'segment')} of no bucket with this folder: ${plural(count, 'it stays', 'they stay')} there; look with kahe inspect, send with kahe replay`,
+      { file, segments: count },
+    );
     return undefined;
   }
 
@@ -264,8 +268,10 @@ export class DiskSpool implements Spool {
     const { batch } = read;
     if (batch === undefined || folderOf(batch.bucket) === basename(dirname(path))) return read;
     const place = join(this.#settings.path, folderOf(batch.bucket));
+    const { bucket } = batch;
     this.#log.error(
-      `${path} holds frames of another bucket, ${JSON.stringify(batch.bucket)}: it is left alone; move it to ${place}, and it is delivered at the next start`,
+      `${path} holds frames of another bucket, ${JSON.stringify(bucket)}: it stays there; move it to ${place}, and the next start delivers it`,
+      { file: path, bucket },
     );
     batch.release();
     return { ...read, batch: undefined, mayGo: false };

@@ -263,7 +263,7 @@ describe('recoverSegment', () => {
     async (zeros) => {
       const found = await recover(Buffer.concat([...PIECES.map(pieceBytes), Buffer.alloc(zeros)]));
       expect(found).toMatchObject({ messages: messagesOf(PIECES), damagedBytes: 0, tornBytes: zeros });
-      expect(lines.join()).toContain('was being written when the daemon died');
+      expect(lines.join()).toContain('the daemon died while it wrote the last ');
     },
   );
 

@@ -63,7 +63,8 @@ export async function recoverSegment(
   if (tornBytes > 0 && wasClosed) damages.push({ start: tornAt, end: bytes.length });
   else if (tornBytes > 0)
     log.info(
-      `${path}: its end (${tornBytes} ${plural(tornBytes, 'byte')}) was being written when the daemon died; nobody was told that it is safe`,
+      `${path}: the daemon died while it wrote the last ${tornBytes} ${plural(tornBytes, 'byte')}: no receipt was given for them`,
+      { file: path, bytes: tornBytes },
     );
   let mayGo = true;
   for (const { start, end } of damages)
@@ -155,8 +156,10 @@ async function putAside(
 ): Promise<boolean> {
   const folder = join(dirname(path), 'damaged');
   const aside = join(folder, `${basename(path)}.${offset}`);
+  const count = bytes.length;
   log.error(
-    `${path}: ${bytes.length} ${plural(bytes.length, 'byte')} at offset ${offset} ${plural(bytes.length, 'is', 'are')} damaged (the disk, or a hand); what is whole around them is delivered, they are kept in ${aside}`,
+    `${path}: ${count} ${plural(count, 'byte')} at offset ${offset} ${plural(count, 'is', 'are')} damaged (by the disk, or edited by hand); the whole frames around are delivered, the damaged part is kept in ${aside}`,
+    { file: path, offset, bytes: count, keptIn: aside },
   );
   try {
     await refuseLink(fs, folder);
@@ -167,8 +170,10 @@ async function putAside(
     await writeWhole(file, bytes).finally(() => file.close());
     return true;
   } catch (error) {
+    const reason = explained(error);
     log.error(
-      `${aside} can't be written: ${explained(error)}; the segment stays as it is, and what is whole in it is sent again after a restart`,
+      `${aside} can't be written: ${reason}; the segment stays as it is, and a restart sends its whole frames again`,
+      { reason, file: aside },
     );
     return false;
   }

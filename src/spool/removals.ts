@@ -27,8 +27,10 @@ export class Removals {
 
   /** A file could not be removed. */
   failed(path: string, bytes: number, error: unknown): void {
+    const reason = explained(error);
     this.#parts.log.error(
-      `${path} can't be removed: ${explained(error)}; it is tried again every ${RETRY_MS / 1000} s, and until it is gone its frames are sent again after a restart`,
+      `${path} can't be removed: ${reason}; next try in ${RETRY_MS / 1000} s; until it is gone, a restart sends its frames again`,
+      { reason, file: path, retryMs: RETRY_MS },
     );
     this.#left.set(path, bytes);
     this.#timer ??= this.#parts.clock.after(RETRY_MS, () => void this.#retry());
@@ -45,7 +47,7 @@ export class Removals {
         await unlinkIfThere(fs, path);
         this.#left.delete(path);
         onGone(bytes);
-        log.info(`${path} is removed now`);
+        log.info(`${path} is removed now`, { file: path });
       } catch {
         // It was said already.
       }

@@ -76,10 +76,13 @@ export class SpoolRoom {
         ? 'the oldest batches are discarded (SPOOL_FULL=drop-oldest)'
         : 'clients wait until batches are delivered';
       const advice = "see which stream doesn't deliver, or raise SPOOL_MAX";
-      this.#log.warn(`the spool is full (${this.bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}; ${advice}`);
+      this.#log.warn(`the spool is full (${this.bytes} bytes, SPOOL_MAX ${maxBytes}): ${what}; ${advice}`, {
+        bytes: this.bytes,
+        limitBytes: maxBytes,
+      });
     } else if (this.isFull && this.bytes <= maxBytes * RESUME_SHARE) {
       this.isFull = false;
-      this.#log.info('the spool has room again: clients go on');
+      this.#log.info('the spool has room again: clients go on', { bytes: this.bytes, limitBytes: maxBytes });
     }
     if (this.isFull) this.#dropSoon();
     this.#block();

@@ -44,10 +44,12 @@ export class StreamCheckpoints implements StreamNotes {
       const notes = [...parse(await readWholeFile(this.#parts.fs, this.#path, LONGEST_FILE))];
       this.#notes = new Map(notes.filter(([, upTo]) => upTo <= orderOf(newestPath)));
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT')
-        this.#parts.log.warn(
-          `${this.#path} can't be understood: ${explained(error)}; streams may get again what they have had`,
-        );
+      if (errnoOf(error) === 'ENOENT') return this;
+      const reason = explained(error);
+      this.#parts.log.warn(
+        `${this.#path} can't be understood: ${reason}; streams may get batches again that they have had`,
+        { reason, file: this.#path },
+      );
     }
     return this;
   }
@@ -83,9 +85,11 @@ export class StreamCheckpoints implements StreamNotes {
       });
       this.#isInTrouble = false;
     } catch (error) {
+      const reason = explained(error);
       if (!this.#isInTrouble)
         log.warn(
-          `${this.#path} can't be written: ${explained(error)}; after a restart streams may get again what they have had`,
+          `${this.#path} can't be written: ${reason}; after a restart streams may get batches again that they have had`,
+          { reason, file: this.#path },
         );
       this.#isInTrouble = true;
     }

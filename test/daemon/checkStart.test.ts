@@ -129,9 +129,9 @@ describe('a start that goes well, with a REJECTED that', () => {
     const env = { SOCKET: './kahe.sock', REJECTED: path };
     const daemon = await startDaemon({ buckets: TO_FILES, folder, env });
     const line = await daemon.line(
-      /\(REJECTED\) can't be written: .*; as long as that is so, a connection .* is not read on/,
+      /\(REJECTED\) can't be written: .*; until it can, connections that send frames to be rejected wait/,
     );
-    const [, reason] = /can't be written: (.*); as long as/.exec(line)!;
+    const [, reason] = /can't be written: (.*); until it can/.exec(line)!;
     expect(reason).toMatch(says);
     const { code, out } = await runCli(['check'], { cwd: folder, env });
     expect(code).toBe(1);
@@ -158,7 +158,7 @@ describe('a start that goes well, with a REJECTED that', () => {
     const env = { REJECTED: './buckets.json', REJECTED_FULL: 'drop' };
     const daemon = await startDaemon({ buckets: TO_FILES, env });
     expect(await daemon.line(/\(REJECTED\) can't be written/)).toMatch(
-      /; as long as that is so, frames that must be rejected are discarded \(REJECTED_FULL=drop\)$/,
+      /; until it can, frames to be rejected are discarded \(REJECTED_FULL=drop\)$/,
     );
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   });

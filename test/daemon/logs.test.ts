@@ -72,7 +72,12 @@ describe('the format', () => {
     });
     expect(entries.map(({ level }) => level)).not.toContain('FATAL');
     expect(entries.filter(({ msg }) => msg.startsWith('rejected: unknown bucket'))).toEqual([
-      expect.objectContaining({ level: 'WARN', path: '/rejected' }),
+      expect.objectContaining({
+        ...{ level: 'WARN', path: '/rejected', frames: 1 },
+        reason: 'unknown bucket, and there is no defaultBucket',
+        bucket: expect.stringMatching(/^x\\x0a/) as string,
+        keptIn: expect.stringMatching(/\.bckstm$/) as string,
+      }),
     ]);
     expect(entries.map(({ msg }) => msg)).toContainEqual(
       expect.stringMatching(/^good\/files: received 1, delivered 1/),
@@ -101,6 +106,10 @@ describe('the format', () => {
       path: '/bucket.good\\x2fstream.files/stream.broken',
       bucket: 'good\\x2fstream.files',
       stream: 'broken',
+      mode: 'error',
+      reason: expect.stringContaining('/proc/kahe') as string,
+      frames: expect.any(Number) as number,
+      retryMs: 1000,
     });
   });
 

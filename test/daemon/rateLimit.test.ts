@@ -119,7 +119,7 @@ test('the first frames pass, to every stream; the others are kept with the reaso
   expect(lines).toHaveLength(2);
   expect(lines[1]).toMatch(
     new RegExp(
-      `/bucket\\.${topic} rate limit: \\d+ frames over 1000 frames in ${AN_HOUR_MS} ms since 20.*Z, 2000 in all: they are kept in REJECTED; let the writers send less`,
+      `/bucket\\.${topic} rate limit: \\d+ frames over 1000 frames in ${AN_HOUR_MS} ms since 20.*Z, 2000 in all: they are kept in REJECTED; send less`,
     ),
   );
 }, 60_000);
@@ -181,7 +181,7 @@ test('what a version before has left over a limit in a backup is told, and kahe 
   }
   const second = await startDaemon({ buckets, folder });
   await second.line(
-    /WARN .*the backup of bucket .* belongs to no stream of this configuration: nobody sends it; give that stream back, or send it with kahe replay/,
+    /WARN .*the backup of bucket .* belongs to no stream of this configuration: it is not sent; configure that stream again, or use kahe replay/,
   );
   const ran = await runHere(['replay', join(folder, 'backup')], {
     cwd: folder,

@@ -282,7 +282,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     expect([received, rejected + queued]).toEqual([500, 500]);
     expect(rejected).toBe((await daemon.files('rejected')).length);
     const told = daemon.linesLike(
-      /stream kafka was taken out of the configuration, and the daemon stopped before it had had (\d+) batches that are in the spool/,
+      /stream kafka was taken out of the configuration, and the daemon stopped too soon: the stream misses (\d+) batches of the spool/,
     );
     expect(told).toHaveLength(queued > 0 ? 1 : 0);
   });
@@ -313,7 +313,7 @@ describe('another backup', () => {
     await daemon.untilFiled('one', 800);
     await reload(daemon, without(NOWHERE));
     await daemon.line(
-      /WARN .*800 frames stay in the backup below .*one, and nobody sends them: it has no backup any more; use kahe replay/,
+      /WARN .*800 frames stay in the backup below .*one: it has no backup any more; Kahe does not send them: use kahe replay/,
     );
     await reload(daemon, buckets(topic, bootstrap, fileStream('one')));
     expect(await inKafka(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
@@ -362,7 +362,7 @@ test('a bucket that was not configured at the start, and is again: its spool is 
   await first.stop();
   const second = await startDaemon({ buckets: configured(bootstrap, false), env, folder });
   await second.line(
-    new RegExp(`WARN .* the spool holds batches of bucket ${topic}, which is configured no more`),
+    new RegExp(`WARN .* the spool holds batches of bucket ${topic}, which is no longer configured`),
   );
   expect(await reload(second, configured(bootstrap, true))).toBe(`added buckets.${topic}`);
   expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));

@@ -47,8 +47,10 @@ export class LimitReport {
 
   #tell({ ms, frames }: { readonly ms: number; readonly frames: number }): void {
     const { limit, counts } = this;
+    const [since, totalFrames] = [new Date(ms).toISOString(), counts[limit.over]];
     this.log.warn(
-      `rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${new Date(ms).toISOString()}, ${counts[limit.over]} in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames, and kahe replay sends what is kept`,
+      `rate limit: ${frames} ${plural(frames, 'frame')} over ${rateText(limit)} since ${since}, ${totalFrames} in all: they are kept in REJECTED; send less, or raise rateLimit.frames; kahe replay sends the kept ones`,
+      { reason: `over the rate limit of ${rateText(limit)}`, frames, totalFrames, since },
     );
   }
 }

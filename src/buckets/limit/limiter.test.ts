@@ -97,7 +97,7 @@ describe('Limiter', () => {
     expect(bench.lines).toHaveLength(1);
     expect(bench.lines[0]).toContain('WARN | ');
     expect(bench.lines[0]).toContain(
-      'rate limit: 1 frame over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; let the writers send less, or raise rateLimit.frames',
+      'rate limit: 1 frame over 1 frame in 1000 ms since 2023-11-14T22:13:20.000Z, 1 in all: they are kept in REJECTED; send less, or raise rateLimit.frames',
     );
     bench.clock.advance(9_999);
     expect(bench.lines).toHaveLength(1);

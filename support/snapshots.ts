@@ -1,6 +1,6 @@
 // Snapshots for tests: one of a quiet daemon, to be changed where a test wants it otherwise.
 import type { BucketSnapshot, Snapshot, StreamSnapshot } from '../src/stats/snapshot.js';
-import { newSocketCounts } from '../src/doors/socket/client.js';
+import { newDoorCounts } from '../src/doors/doorCounts.js';
 import { newAccount } from '../src/streams/account.js';
 import { LATENCY_BOUNDS } from '../src/kafka/brokerStats.js';
 
@@ -45,7 +45,7 @@ export function snapshot(more: Partial<Snapshot> = {}): Snapshot {
     startedAtMs: 1_000,
     takenAtMs: 2_000,
     isStopping: false,
-    socket: { ...newSocketCounts(), path: '/run/kahe.sock', badByReason: {} },
+    socket: { ...newDoorCounts(), path: '/run/kahe.sock', badByReason: {} },
     memory: { heldBytes: 1, encodedBytes: 0, limitBytes: 100 },
     paused: { isForMemory: false, isForSpool: false, ms: 0, times: 0 },
     rejected: { reasons: [], lostFrames: 0 },

@@ -8,6 +8,7 @@ import { FakeClock } from '../../support/fakeClock.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon } from './daemon.js';
+import { SocketDoor } from '../doors/socket/socketDoor.js';
 import { FailingDisk } from '../../support/failingDisk.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log/log.js';
@@ -39,7 +40,7 @@ async function start(buckets: object, env: Readonly<Record<string, string>> = {}
   daemon = await Daemon.start({
     environment,
     buckets: loadBuckets(environment.bucketsFile, { cwd: folder, env: {} }),
-    socket,
+    doors: [new SocketDoor({ socket, maxFrameBytes: environment.maxFrameBytes })],
     log,
     clock,
     fs: disk.fs,

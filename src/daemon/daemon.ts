@@ -20,10 +20,8 @@ import { BucketHistory } from '../stats/bucketHistory.js';
 import type { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { type RejectedOptions, RejectedStore } from '../losses/rejectedStore.js';
-import type { BoundSocket } from '../net/boundSocket.js';
-import { newSocketCounts } from '../doors/socket/client.js';
-import { Listener, type ListenerOptions, type ListenerMessage } from '../doors/socket/listener.js';
-import { ReadPacer } from '../doors/socket/readPacer.js';
+import type { Door } from '../doors/door.js';
+import { Doors } from '../doors/doors.js';
 import { DiskSpool } from '../spool/diskSpool.js';
 import { NO_SPOOL } from '../spool/noSpool.js';
 import type { Segment, Spool } from '../spool/spool.js';
@@ -37,8 +35,8 @@ import { takeSnapshot } from '../stats/takeSnapshot.js';
 export interface DaemonParts {
   readonly environment: Environment;
   readonly buckets: BucketsConfig;
-  /** Listening already. */
-  readonly socket: BoundSocket;
+  /** By which frames come in, in the order in which they open. */
+  readonly doors: readonly Door[];
   readonly log: Log;
   readonly clock?: Clock;
   /** The disk under the spool, the files and the rejected frames. */
@@ -73,14 +71,12 @@ export class Daemon {
   readonly #discards: Discards;
   readonly #streams: StreamMaker;
   readonly #router: ActorRef<RouterMessage>;
-  readonly #listener: ActorRef<ListenerMessage>;
-  readonly socketCounts = newSocketCounts();
+  readonly #doors: Doors;
   readonly #history = new BucketHistory();
   readonly #shutdown: Shutdown;
   /** For those who want to see frames as they pass. */
   readonly taps: Taps;
   readonly #startedAtMs: number;
-  #markQuiet: () => void = () => undefined;
 
   /**
    * Starts everything, in this order: what a part needs is there before it.
@@ -130,8 +126,10 @@ export class Daemon {
     });
     const system = new ActorSystem(clock, log);
     this.#router = this.#spawnRouter(system, maker);
-    // 3. Last the socket's clients: from here on frames are accepted.
-    this.#listener = this.#spawnListener(system, origins);
+    // 3. Last the doors: from here on frames are accepted.
+    const behind = { system, buckets: this.#router, rejected, origins, budget };
+    this.#doors = new Doors(behind, parts.doors);
+    this.#doors.open();
   }
 
   #openRejected(origins: Origins): RejectedStore {
@@ -156,25 +154,13 @@ export class Daemon {
     return system.spawn<RouterMessage>('', (context) => new BucketRouter(context, options, lasting));
   }
 
-  #spawnListener(system: ActorSystem, origins: Origins): ActorRef<ListenerMessage> {
-    const { environment, socket } = this.#parts;
-    const options: ListenerOptions = {
-      socket,
-      manager: this.#router,
-      rejected: this.#rejected,
-      origins,
-      budget: this.#early.budget,
-      maxFrameBytes: environment.maxFrameBytes,
-      counts: this.socketCounts,
-      pacer: new ReadPacer(() => this.socketCounts.awaited > 0),
-      drainMs: this.#shutdown.plan.readingMs,
-      onQuiet: () => this.#markQuiet(),
-    };
-    return system.spawn<ListenerMessage>('socket', (context) => new Listener(context, options));
-  }
-
   get heldBytes(): number {
     return this.#early.budget.heldBytes;
+  }
+
+  /** Frames that came in, by all doors, and those of them that were bad. */
+  get received(): { readonly frames: number; readonly bad: number } {
+    return this.#doors.received;
   }
 
   /** By `bucket/stream`: what became of every frame that its bucket has taken, until now. */
@@ -182,13 +168,9 @@ export class Daemon {
     return this.#history.accounts;
   }
 
-  /** Sockets by which no client can come in just now, a line each. */
+  /** Doors by which no client can come in just now, a line each. */
   get unreachable(): readonly string[] {
-    const {
-      socket: { problem },
-      admin,
-    } = this.#parts;
-    return [...(problem === undefined ? [] : [problem]), ...(admin?.problems ?? [])];
+    return [...this.#doors.problems, ...(this.#parts.admin?.problems ?? [])];
   }
 
   /** All there is to be seen of it, now. */
@@ -198,7 +180,7 @@ export class Daemon {
       nowMs: this.#clock.now(),
       isStopping: this.#shutdown.hasBegun,
       socketPath: this.#parts.environment.socket.path,
-      socket: this.socketCounts,
+      doors: this.#doors.counts,
       budget: this.#early.budget,
       spool: this.#early.spool,
       rejected: this.#rejected,
@@ -226,16 +208,13 @@ export class Daemon {
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */
   async stop(): Promise<void> {
     this.#shutdown.begin();
-    // 1. No new clients; what the others have already sent is read.
-    const quiet = new Promise<void>((resolve) => (this.#markQuiet = resolve));
-    this.#listener.stop();
-    await quiet;
+    // 1. No new clients, by any door; what the others have already sent is read.
+    await this.#doors.quiesce(this.#shutdown.plan.readingMs);
     // 2. Buckets close their batches, streams deliver them, or hand them to their backups.
     this.#router.stop();
     await this.#router.stopped;
     // 3. Clients that had asked have their answers now.
-    this.#listener.tell({ kind: 'release' });
-    await this.#listener.stopped;
+    await this.#doors.release();
     // 4. What could be delivered nowhere is kept, and what was thrown away is told.
     await this.#rejected.close();
     this.#discards.close();

@@ -1,8 +1,8 @@
 // `kahe`: starts the daemon and lives until a signal ends it.
-import type { AdminDoor } from '../admin/door.js';
 import { type BucketsConfig, loadBuckets } from '../config/buckets.js';
 import { type Environment, loadEnvironment } from '../config/env.js';
 import { Daemon, type DaemonParts } from './daemon.js';
+import { SocketDoor } from '../doors/socket/socketDoor.js';
 import { openLog } from '../log/openLog.js';
 import type { Log } from '../log/log.js';
 import { printed } from '../streams/account.js';
@@ -36,7 +36,11 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   process.on('SIGHUP', () => reloads.ask());
   const { socket, admin } = await openBoth(environment, log);
   const shown = { reloads: () => reloads.figures, ...(admin === undefined ? {} : { admin }) };
-  const daemon = await startDaemon({ environment, buckets, socket, log, ...shown, ...parts });
+  const doors = [new SocketDoor({ socket, maxFrameBytes: environment.maxFrameBytes })];
+  const daemon = await startDaemon({ environment, buckets, doors, log, ...shown, ...parts }, () => {
+    socket.unlink();
+    admin?.close();
+  });
   admin?.show({ snapshot: () => daemon.snapshot(), taps: daemon.taps });
   const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
@@ -68,19 +72,18 @@ function sayWhatWasRead(environment: Environment, buckets: BucketsConfig, log: L
 }
 
 /** A start that fails leaves no socket behind, which would look like a daemon. */
-async function startDaemon(parts: DaemonParts & { readonly admin?: AdminDoor }): Promise<Daemon> {
+async function startDaemon(parts: DaemonParts, unbind: () => void): Promise<Daemon> {
   try {
     return await Daemon.start(parts);
   } catch (error) {
-    parts.socket.unlink();
-    parts.admin?.close();
+    unbind();
     throw error;
   }
 }
 
 /** The account, at the end: every frame that came, by what became of it. */
 function report(daemon: Daemon, { unfolded: log }: Log): void {
-  const { received, bad } = daemon.socketCounts;
-  log.info(`stopped; received ${received} ${plural(received, 'frame')}, ${bad} of them bad`);
+  const { frames, bad } = daemon.received;
+  log.info(`stopped; received ${frames} ${plural(frames, 'frame')}, ${bad} of them bad`);
   for (const [name, account] of daemon.accounts) log.info(`${name}: ${printed(account)}`);
 }

@@ -1,16 +1,32 @@
-// The half frames of all connections together, the oldest first. Memory that is full of them alone would stay
-// full for ever, for no client is read while it is: so then the oldest may go on, until it is whole or too
-// old.
+// Input of all doors that is not whole yet: half frames, half requests, the oldest first. Memory that is full
+// of them alone would stay full for ever, for no client is read while it is: so then the oldest may go on,
+// until it is whole or too old. There is one of these for all doors. With one for each, every door sees too
+// little of its own to let anybody go on, and too much besides, which is the others': they lock each other.
 import type { MemoryBudget } from './memoryBudget.js';
 
-export class Unfinished<Holder> {
-  readonly #held = new Map<Holder, number>();
+/** A client that holds such input. */
+export interface UnfinishedHolder {
+  /**
+   * The client is read although memory is full, until the input that it holds now is whole, or too old for
+   * its door. Called every second, as long as it must be.
+   */
+  finish(): void;
+}
+
+export class Unfinished {
+  readonly #held = new Map<UnfinishedHolder, number>();
   #bytes = 0;
 
+  /** What all of them hold. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /**
-   * `holder` holds `bytes` for a half frame now, 0 when it has none; `isNew`: for another one than before.
+   * `holder` holds `bytes` of the budget for unfinished input now, 0 when it has none; `isNew`: for another
+   * frame or request than before.
    */
-  set(holder: Holder, bytes: number, isNew: boolean): void {
+  set(holder: UnfinishedHolder, bytes: number, isNew: boolean): void {
     const before = this.#held.get(holder) ?? 0;
     this.#bytes += bytes - before;
     if (isNew || bytes === 0) this.#held.delete(holder);
@@ -18,10 +34,9 @@ export class Unfinished<Holder> {
   }
 
   /**
-   * Who has to be read for memory to empty; undefined: what is held besides half frames is enough to empty
-   * it.
+   * Who has to be read for memory to empty; undefined: what is held besides is enough to empty it.
    */
-  blocking(budget: MemoryBudget): Holder | undefined {
+  blocking(budget: MemoryBudget): UnfinishedHolder | undefined {
     const isTheirs =
       this.#bytes >= budget.limitBytes / 4 && budget.heldBytes - this.#bytes <= budget.limitBytes / 2;
     return budget.isOver && isTheirs ? this.#held.keys().next().value : undefined;

@@ -2,7 +2,7 @@
 // its parts count anyway. The metrics, /status.json and the status page are made of it and of nothing else.
 import type { DiscardCount } from '../losses/discards.js';
 import type { LimitCounts } from '../buckets/limit/limitReport.js';
-import type { SocketCounts } from '../doors/socket/client.js';
+import type { DoorCounts } from '../doors/doorCounts.js';
 import type { SpoolFigures } from '../spool/spool.js';
 import type { BackedUp } from '../streams/streamParts.js';
 import { type Account } from '../streams/account.js';
@@ -67,7 +67,7 @@ export interface ReloadFigures {
   readonly problem?: string;
 }
 
-export interface SocketSnapshot extends Readonly<Omit<SocketCounts, 'badByReason'>> {
+export interface SocketSnapshot extends Readonly<Omit<DoorCounts, 'badByReason'>> {
   readonly path: string;
   readonly badByReason: Readonly<Record<string, number>>;
 }

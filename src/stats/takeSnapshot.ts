@@ -4,7 +4,7 @@ import { type BucketRecord, type StreamRecord, accountsOf } from '../buckets/buc
 import type { DiscardCount } from '../losses/discards.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import type { RejectedStore } from '../losses/rejectedStore.js';
-import type { SocketCounts } from '../doors/socket/client.js';
+import { type DoorCounts, newDoorCounts } from '../doors/doorCounts.js';
 import type { Spool } from '../spool/spool.js';
 import { type Account } from '../streams/account.js';
 import { type BrokerStats, LATENCY_BOUNDS } from '../kafka/brokerStats.js';
@@ -20,7 +20,8 @@ export interface SnapshotParts {
   readonly isStopping: boolean;
   readonly unreachable: readonly string[];
   readonly socketPath: string;
-  readonly socket: SocketCounts;
+  /** By the door's name. */
+  readonly doors: ReadonlyMap<string, Readonly<DoorCounts>>;
   readonly budget: MemoryBudget;
   readonly spool: Pick<Spool, 'figures'>;
   readonly rejected: RejectedStore;
@@ -32,7 +33,8 @@ export interface SnapshotParts {
 }
 
 export function takeSnapshot(parts: SnapshotParts): Snapshot {
-  const { budget, rejected, socket } = parts;
+  const { budget, rejected } = parts;
+  const socket = parts.doors.get('socket') ?? newDoorCounts();
   return {
     program: { version: VERSION, node: process.versions.node, pid: process.pid, hostname: hostname() },
     startedAtMs: parts.startedAtMs,

@@ -1,15 +1,14 @@
 // The sentence of `systemctl status`.
 import { expect, test } from 'vitest';
-import { newSocketCounts } from '../doors/socket/client.js';
 import { newAccount } from '../streams/account.js';
 import { statusOf } from './status.js';
 
-const socketCounts = { ...newSocketCounts(), received: 0, bad: 0 };
+const received = { frames: 0, bad: 0 };
 
 test('a daemon at rest', () => {
   expect(
     statusOf({
-      socketCounts,
+      received,
       unreachable: [],
       accounts: new Map([
         ['a/files', newAccount()],
@@ -28,15 +27,13 @@ test('sums over the streams; what else became of frames is there when it has hap
     ],
     ['b/kafka', { ...newAccount(), received: 5, delivered: 5 }],
   ]);
-  expect(
-    statusOf({ socketCounts: { ...socketCounts, received: 26, bad: 1 }, unreachable: [], accounts }),
-  ).toBe(
+  expect(statusOf({ received: { frames: 26, bad: 1 }, unreachable: [], accounts })).toBe(
     '2 buckets, 26 frames received, 9 delivered, 7 waiting, 3 in backups, 2 rejected, 4 discarded, 1 bad',
   );
 });
 
 test('a socket by which no client can come in is told first', () => {
-  expect(
-    statusOf({ socketCounts, unreachable: ['SOCKET: /run/kahe.sock is gone'], accounts: new Map() }),
-  ).toBe('SOCKET: /run/kahe.sock is gone, 0 buckets, 0 frames received, 0 delivered');
+  expect(statusOf({ received, unreachable: ['SOCKET: /run/kahe.sock is gone'], accounts: new Map() })).toBe(
+    'SOCKET: /run/kahe.sock is gone, 0 buckets, 0 frames received, 0 delivered',
+  );
 });

@@ -1,19 +1,17 @@
 // One connection: its bytes become runs, its questions get answers. What it sends can close this connection,
 // and nothing else.
 import type { Socket } from 'node:net';
-import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
-import type { RouterMessage } from '../../buckets/messages.js';
+import { Actor, type ActorContext } from '../../actors/actor.js';
 import type { BucketKey } from '../../frames/bucketName.js';
 import { Receipt } from '../../intake/receipt.js';
 import { FrameError } from '../../errors.js';
 import { FrameReader, type FrameSink } from '../../frames/frameReader.js';
 import { type FenceLevel, PLAIN_BUCKET_AT, bucketOf, sameBucket } from '../../frames/frame.js';
-import type { Fates, Origins } from '../../frames/origins.js';
-import type { MemoryBudget } from '../../memory/memoryBudget.js';
+import type { Fates } from '../../frames/origins.js';
+import type { UnfinishedHolder } from '../../memory/unfinished.js';
 import { plural } from '../../plural.js';
-import type { RejectedFrames } from '../../losses/rejection.js';
+import type { Entrance } from '../entrance.js';
 import { type Question, answerTo } from './answers.js';
-import type { Unfinished } from '../../memory/unfinished.js';
 
 export type ClientMessage =
   /** Bytes from the socket, borrowed: good only until `tell` returns. */
@@ -30,58 +28,16 @@ export type ClientMessage =
   /** Nothing more is read; questions that were asked are still answered. */
   | { readonly kind: 'stopReading' }
   | { readonly kind: 'resume' }
-  /** Memory is full of half frames, and this is the oldest: it may become whole. */
+  /** Memory is full of what is not whole, and this is the oldest of it. */
   | { readonly kind: 'finishFrame' }
   /** Time passes: is a frame half for too long? */
   | { readonly kind: 'sweep'; readonly nowMs: number };
 
-/** What all clients count together; read by whoever reports. */
-export interface SocketCounts {
-  /** Connections that are open, and all there ever were. */
-  open: number;
-  accepted: number;
-  /** Connections for which there was no room: see openFiles.ts. */
-  turnedAway: number;
-  received: number;
-  /** Frames with a sane length whose inside makes no sense. */
-  bad: number;
-  /** The same by reason: see BAD_REASONS. */
-  readonly badByReason: Map<string, number>;
-  /** Questions that were answered. */
-  receipts: number;
-  /** Questions that wait for their answer. */
-  awaited: number;
-  /** Connections closed because their framing was lost, or a frame stayed half. */
-  lostFraming: number;
-  /** Connections that ended in the middle of a frame. */
-  cutFrames: number;
-}
-
-export function newSocketCounts(): SocketCounts {
-  return {
-    open: 0,
-    accepted: 0,
-    turnedAway: 0,
-    received: 0,
-    bad: 0,
-    badByReason: new Map(),
-    receipts: 0,
-    awaited: 0,
-    lostFraming: 0,
-    cutFrames: 0,
-  };
-}
-
 export interface ClientOptions {
   readonly socket: Socket;
-  readonly manager: ActorRef<RouterMessage>;
-  readonly rejected: RejectedFrames;
-  readonly origins: Origins;
-  readonly budget: MemoryBudget;
+  readonly entrance: Entrance;
   readonly maxFrameBytes: number;
   readonly halfFrameTimeoutMs: number;
-  readonly counts: SocketCounts;
-  readonly halves: Unfinished<ActorRef<ClientMessage>>;
 }
 
 type PauseReason = 'memory' | 'questions' | 'answers' | 'rejected' | 'end';
@@ -102,9 +58,10 @@ const MOST_TOUCHED = 1024;
 const HEAD_BYTES = 5 + 255;
 const FENCE_LEVELS = ['safe', 'settled'] as const;
 
-export class Client extends Actor<ClientMessage> implements FrameSink {
+export class Client extends Actor<ClientMessage> implements FrameSink, UnfinishedHolder {
   readonly #context: ActorContext<ClientMessage>;
   readonly #options: ClientOptions;
+  readonly #entrance: Entrance;
   readonly #reader: FrameReader;
   #nowMs = 0;
   /** Frames taken so far: what a receipt counts. Bad ones are none of them. */
@@ -136,10 +93,11 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     super();
     this.#context = context;
     this.#options = options;
-    this.#fates = options.origins.open(
+    const entrance = (this.#entrance = options.entrance);
+    this.#fates = entrance.origins.open(
       () => context.self.state !== 'stopped' && context.self.tell({ kind: 'fates' }),
     );
-    this.#reader = new FrameReader(options.maxFrameBytes, options.budget);
+    this.#reader = new FrameReader(options.maxFrameBytes, entrance.budget);
   }
 
   override receive(message: ClientMessage): void {
@@ -177,7 +135,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   override handBack(): readonly ClientMessage[] {
     this.#dropHalf();
     this.#dropQuestions();
-    this.#options.origins.close(this.#fates);
+    this.#entrance.origins.close(this.#fates);
     return [];
   }
 
@@ -186,13 +144,16 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     else this.#options.socket.destroy();
   }
 
+  finish(): void {
+    this.#context.self.tell({ kind: 'finishFrame' });
+  }
+
   // FrameSink: called while a chunk is read.
 
   run(chunk: Buffer, start: number, end: number, frames: number): void {
     if (this.#bucket === '' || !sameBucket(this.#head, 0, chunk, start)) this.#changeBucket(chunk, start);
     this.#frames += frames;
-    this.#options.counts.received += frames;
-    this.#options.manager.tell({
+    this.#entrance.run({
       kind: 'run',
       bucket: this.#bucket,
       chunk,
@@ -200,31 +161,19 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       end,
       frames,
       nowMs: this.#nowMs,
-      budget: this.#options.budget,
+      budget: this.#entrance.budget,
       origin: this.#fates.id,
     });
   }
 
   bad(chunk: Buffer, start: number, end: number, reason: string): void {
-    const { counts, rejected } = this.#options;
-    counts.received++;
-    counts.bad++;
-    counts.badByReason.set(reason, (counts.badByReason.get(reason) ?? 0) + 1);
     if (++this.#badFrames === 1) {
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
       this.#context.log.warn(
         `bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; fix the program that sends it (docs/protocol.md has the layout)`,
       );
     }
-    void rejected.reject({
-      bytes: chunk,
-      start,
-      end,
-      frames: 1,
-      bucket: '',
-      reason,
-      from: new Map([[this.#fates.id, 1]]),
-    });
+    this.#entrance.bad({ bytes: chunk, start, end, reason, origin: this.#fates.id });
   }
 
   question(): void {
@@ -243,12 +192,12 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       level,
     );
     this.#questions.push({ kind, receipt, all: this.#frames + this.#badFrames });
-    this.#options.counts.awaited++;
+    this.#entrance.counts.awaited++;
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');
     const buckets = this.#touched[level] ?? 'all';
     this.#touched[level] = new Set();
     this.#bucket = '';
-    this.#options.manager.tell({ kind: 'fence', receipt, buckets });
+    this.#entrance.fence(receipt, buckets);
   }
 
   #changeBucket(chunk: Buffer, at: number): void {
@@ -277,9 +226,9 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
     const isAnother = this.#reader.halves !== halvesBefore;
     if (!this.#reader.isMidFrame) this.#halfSinceMs = undefined;
     else if (isAnother) this.#halfSinceMs = this.#nowMs;
-    this.#options.halves.set(this.#context.self, this.#reader.halfBytes, isAnother);
+    this.#entrance.unfinished.set(this, this.#reader.halfBytes, isAnother);
     const isFinishing = this.#reader.isMidFrame && this.#reader.halves === this.#mayFinish;
-    if (this.#options.budget.isOver && !isFinishing) this.#pause('memory');
+    if (this.#entrance.budget.isOver && !isFinishing) this.#pause('memory');
     if (!this.#fates.isKept) this.#holdIfUnkept();
   }
 
@@ -297,7 +246,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #holdIfUnkept(): void {
     const isHeld =
       !this.#fates.isKept &&
-      (this.#options.rejected.problem !== undefined || this.#fates.unkeptBytes > MOST_UNKEPT_BYTES);
+      (this.#entrance.rejectedProblem !== undefined || this.#fates.unkeptBytes > MOST_UNKEPT_BYTES);
     if (isHeld) this.#pause('rejected');
     else this.#resume('rejected');
   }
@@ -308,17 +257,17 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   }
 
   #dropHalf(): number {
-    this.#options.halves.set(this.#context.self, 0, false);
+    this.#entrance.unfinished.set(this, 0, false);
     return this.#reader.discardHalf();
   }
 
   #dropQuestions(): void {
-    this.#options.counts.awaited -= this.#questions.length;
+    this.#entrance.counts.awaited -= this.#questions.length;
     this.#questions = [];
   }
 
   #loseFraming(why: string, advice: string): void {
-    this.#options.counts.lostFraming++;
+    this.#entrance.counts.lostFraming++;
     const dropped = this.#dropHalf();
     this.#context.log.warn(
       `connection closed: ${why}; before it ${this.#frames} ${plural(this.#frames, 'whole frame is', 'whole frames are')} kept, ${dropped} ${plural(dropped, 'byte')} of a half frame ${plural(dropped, 'is', 'are')} not; ${advice}`,
@@ -340,7 +289,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #end(): void {
     this.#hasEnded = true;
     if (this.#reader.isMidFrame) {
-      this.#options.counts.cutFrames++;
+      this.#entrance.counts.cutFrames++;
       this.#context.log.debug(
         `ended in the middle of a frame; bytes of it that are dropped: ${this.#dropHalf()}`,
       );
@@ -351,7 +300,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
   #onClosed(): void {
     this.#dropHalf();
     this.#dropQuestions();
-    this.#options.origins.close(this.#fates);
+    this.#entrance.origins.close(this.#fates);
     this.#isClosed = true;
     if (this.#context.self.state === 'draining') this.#context.drained();
     else this.#context.self.stop();
@@ -376,10 +325,10 @@ export class Client extends Actor<ClientMessage> implements FrameSink {
       this.#answered.delete(this.#questions[0]!.receipt)
     ) {
       const question = this.#questions.shift()!;
-      this.#options.counts.awaited--;
+      this.#entrance.counts.awaited--;
       // A client that asks and does not read the answers is not read either.
       if (socket.destroyed) continue;
-      this.#options.counts.receipts++;
+      this.#entrance.counts.receipts++;
       if (!socket.write(answerTo(question, this.#fates))) this.#pause('answers');
     }
     if (this.#questions.length < MOST_QUESTIONS) this.#resume('questions');

@@ -11,7 +11,7 @@ import { FakeRejected } from '../../../support/fakeRejected.js';
 import { ActorBench, MB } from '../../../support/bench.js';
 import { turn } from '../../../support/fakeClock.js';
 import { framesIn, framesOf, messagesIn, numbers } from '../../../support/frames.js';
-import { Actor, type ActorContext, type ActorRef } from '../../actors/actor.js';
+import { Actor, type ActorContext } from '../../actors/actor.js';
 import type { RouterMessage } from '../../buckets/messages.js';
 import { endRun, ownRun } from '../../intake/run.js';
 import type { BucketKey } from '../../frames/bucketName.js';
@@ -19,9 +19,10 @@ import type { Receipt } from '../../intake/receipt.js';
 import { encodeFrame } from '../../frames/frame.js';
 import { NOBODY, Origins, UNKNOWN } from '../../frames/origins.js';
 import { bindSocket } from '../../net/namedSocket.js';
-import { newSocketCounts } from './client.js';
-import { Listener, type ListenerMessage } from './listener.js';
-import { ReadPacer } from './readPacer.js';
+import { type DoorCounts, newDoorCounts } from '../doorCounts.js';
+import { Doors } from '../doors.js';
+import type { Entrance } from '../entrance.js';
+import { SocketDoor } from './socketDoor.js';
 
 const QUESTION = Buffer.alloc(4);
 
@@ -71,17 +72,17 @@ class Manager extends Actor<RouterMessage> {
 }
 
 class Bench extends ActorBench {
-  readonly counts = newSocketCounts();
   /** What the pacer was told. */
   readonly reads: { readonly frames: number; readonly bytes: number }[] = [];
   asked = 0;
   newcomers = 0;
-  readonly pacer = new ReadPacer(() => this.counts.awaited > 0);
   readonly rejected: { frame: Buffer; reason: string }[] = [];
   readonly path: string;
   manager!: Manager;
-  listener!: ActorRef<ListenerMessage>;
-  connections = (): number => 0;
+  doors!: Doors;
+  counts!: DoorCounts;
+  /** How far its end is. */
+  end: 'not begun' | 'quiescing' | 'quiet' | 'released' = 'not begun';
   readonly #sockets: Socket[] = [];
 
   readonly origins = new Origins();
@@ -100,45 +101,45 @@ class Bench extends ActorBench {
   }
 
   async listen(): Promise<void> {
-    const [read, asked, accepted] = [
-      this.pacer.read.bind(this.pacer),
-      this.pacer.asked.bind(this.pacer),
-      this.pacer.accepted.bind(this.pacer),
-    ];
-    this.pacer.read = (frames, bytes) => {
-      this.reads.push({ frames, bytes });
-      read(frames, bytes);
-    };
-    this.pacer.asked = () => {
-      this.asked++;
-      asked();
-    };
-    this.pacer.accepted = () => {
-      this.newcomers++;
-      accepted();
-    };
-    const manager = this.system.spawn<RouterMessage>(
+    const buckets = this.system.spawn<RouterMessage>(
       'manager',
       (context) => (this.manager = new Manager(context)),
     );
-    const { origins, store: rejected } = this;
+    const { system, origins, store: rejected, budget, maxConnections } = this;
     const socket = await bindSocket({ setting: 'SOCKET', path: this.path, mode: 0o600, groupId: undefined });
-    this.listener = this.system.spawn<ListenerMessage>('socket', (context) => {
-      const listener = new Listener(context, {
-        socket,
-        manager,
-        rejected,
-        origins,
-        budget: this.budget,
-        maxFrameBytes: MB,
-        counts: this.counts,
-        pacer: this.pacer,
-        drainMs: 5_000,
-        maxConnections: this.maxConnections,
-      });
-      this.connections = () => listener.connections;
-      return listener;
-    });
+    const door = new SocketDoor({ socket, maxFrameBytes: MB, maxConnections });
+    const open = door.open.bind(door);
+    door.open = (entrance) => {
+      this.counts = entrance.counts;
+      this.#spyOn(entrance.pacer);
+      open(entrance);
+    };
+    this.doors = new Doors({ system, buckets, rejected, origins, budget }, [door]);
+    this.doors.open();
+  }
+
+  #spyOn(pacer: Entrance['pacer']): void {
+    const [read, asked, accepted] = [
+      pacer.read.bind(pacer),
+      pacer.asked.bind(pacer),
+      pacer.accepted.bind(pacer),
+    ];
+    pacer.read = (frames, bytes) => {
+      this.reads.push({ frames, bytes });
+      read(frames, bytes);
+    };
+    pacer.asked = () => {
+      this.asked++;
+      asked();
+    };
+    pacer.accepted = () => {
+      this.newcomers++;
+      accepted();
+    };
+  }
+
+  connections(): number {
+    return this.counts.open;
   }
 
   /** A connection, and all that comes back on it. */
@@ -154,13 +155,23 @@ class Bench extends ActorBench {
 
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
-    this.listener.stop();
+    this.stop();
     await this.stopped();
+  }
+
+  /** As the daemon does it. */
+  stop(): void {
+    if (this.end !== 'not begun') return;
+    this.end = 'quiescing';
+    void this.doors
+      .quiesce(5_000)
+      .then(() => ((this.end = 'quiet'), this.doors.release()))
+      .then(() => (this.end = 'released'));
   }
 
   /** Time passes until it is. */
   stopped(): Promise<void> {
-    return until(() => (this.clock.advance(10), this.listener.state === 'stopped'));
+    return until(() => (this.clock.advance(10), this.end === 'released'));
   }
 }
 
@@ -230,7 +241,7 @@ describe('Client: frames', () => {
       { bucket: 'b', messages: ['3'], nowMs },
       { bucket: 'a', messages: ['4'], nowMs },
     ]);
-    expect(bench.counts).toEqual({ ...newSocketCounts(), open: 1, accepted: 1, received: 4 });
+    expect(bench.counts).toEqual({ ...newDoorCounts(), open: 1, accepted: 1, received: 4 });
   });
 
   test('one byte at a time, from three clients at once, each keeps its own', async () => {
@@ -264,7 +275,7 @@ describe('Client: frames', () => {
       { frame: noBucket, reason: 'no bucket' },
     ]);
     expect(bench.counts).toEqual({
-      ...newSocketCounts(),
+      ...newDoorCounts(),
       open: 1,
       accepted: 1,
       received: 5,
@@ -292,7 +303,7 @@ describe('Client: frames', () => {
       await until(() => bench.manager.messages.length === 3);
       expect(bench.manager.messages).toEqual(['1', '2', '3']);
       expect(bench.counts).toEqual({
-        ...newSocketCounts(),
+        ...newDoorCounts(),
         open: 1,
         accepted: 2,
         received: 3,
@@ -805,7 +816,7 @@ describe('Listener: the end', () => {
       socket.end(framesOf('late', numbers(i * 100, 100)));
     }
     void open.write(framesOf('open', numbers(0, 10_000)));
-    bench.listener.stop();
+    bench.stop();
     expect(existsSync(bench.path)).toBe(false);
     await bench.stopped();
     const of = (name: string): string[] =>
@@ -821,7 +832,7 @@ describe('Listener: the end', () => {
 
   test('idle clients are not waited for', async () => {
     const peers = await Promise.all([bench.connect(), bench.connect()]);
-    bench.listener.stop();
+    bench.stop();
     await bench.stopped();
     await until(() => peers.every(({ hasEnded }) => hasEnded));
     expect(bench.clock.timers).toBe(0);
@@ -837,11 +848,11 @@ describe('Listener: the end', () => {
     };
     pump();
     await until(() => bench.manager.messages.length > 0);
-    bench.listener.stop();
+    bench.stop();
     await quiet();
-    expect(bench.listener.state).toBe('draining');
+    expect(bench.end).toBe('quiescing');
     bench.clock.advance(5_000);
-    await bench.listener.stopped;
+    await until(() => bench.end === 'released');
     isOver = true;
     expect(bench.logged('WARN')).toEqual([
       '/socket clients still wrote after 5000 ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time',
@@ -853,9 +864,9 @@ describe('Listener: the end', () => {
     bench.budget.take(15 * MB);
     await quiet();
     await peer.write(framesOf('a', ['sent before the end']));
-    bench.listener.stop();
+    bench.stop();
     await quiet();
-    expect(bench.listener.state).toBe('draining');
+    expect(bench.end).toBe('quiescing');
     bench.budget.give(15 * MB);
     await bench.stopped();
     expect(bench.manager.messages).toEqual(['sent before the end']);
@@ -863,11 +874,11 @@ describe('Listener: the end', () => {
 
   test('one that has just connected is given the time to write', async () => {
     const peer = await bench.connect();
-    bench.listener.stop();
+    bench.stop();
     await quiet();
     bench.clock.advance(95);
     await quiet();
-    expect(bench.listener.state).toBe('draining');
+    expect(bench.end).toBe('quiescing');
     await peer.write(framesOf('a', ['connected before the end']));
     await bench.stopped();
     expect(bench.manager.messages).toEqual(['connected before the end']);
@@ -878,23 +889,30 @@ describe('Listener: the end', () => {
 describe('Listener: a failed one', () => {
   test('its successor has its clients, and takes each new one once', async () => {
     const peer = await bench.connect();
-    const poison: ListenerMessage = {
-      kind: 'pressure',
-      get pressure(): 'over' {
-        throw new Error('a fault of our own');
-      },
+    const now = bench.clock.now.bind(bench.clock);
+    bench.clock.now = () => {
+      bench.clock.now = now;
+      throw new Error('a fault of our own');
     };
-    bench.listener.tell(poison);
-    expect(bench.listener.state).toBe('starting');
+    bench.clock.advance(1_000);
+    expect(bench.logged('ERROR')).toEqual([
+      expect.stringContaining('/socket failed, starts again in 100 ms with what it held: Error: a fault'),
+    ]);
+    // What it is told before there is a successor reaches that one.
+    bench.budget.take(15 * MB);
+    await peer.write(framesOf('a', ['0']));
     for (let i = 0; i < 3; i++) bench.clock.advance(1_000);
-    expect(bench.listener.state).toBe('running');
+    await quiet();
+    expect(bench.manager.messages).toEqual([]);
+    bench.budget.give(15 * MB);
+    await until(() => bench.manager.messages.length === 1);
     expect(bench.connections()).toBe(1);
     const after = await bench.connect();
     await Promise.all([peer.write(framesOf('a', ['1'])), after.write(framesOf('b', ['2']))]);
-    await until(() => bench.manager.messages.length === 2);
+    await until(() => bench.manager.messages.length === 3);
     await quiet();
     expect(bench.connections()).toBe(2);
-    expect([...bench.manager.messages].sort()).toEqual(['1', '2']);
+    expect([...bench.manager.messages].sort()).toEqual(['0', '1', '2']);
   });
 
   test('a client that fails is closed alone, and the memory of its half frame comes back', async () => {

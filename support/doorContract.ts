@@ -92,7 +92,7 @@ export function doorContract(name: string, make: () => Promise<DoorUnderTest>): 
       client.send('a', ['2', '3']);
       const late = await it.connect();
       late.send('late', ['1']);
-      bench.receipts[0]!.letGo();
+      bench.receipts[0]!.done();
       await bench.until('the answer', () => client.answers.length === 1);
       await bench.quiet();
       expect([client.answers, bench.messages('a'), bench.messages('late')]).toEqual([[1], ['1'], []]);
@@ -146,7 +146,7 @@ export function doorContract(name: string, make: () => Promise<DoorUnderTest>): 
       client.send('a', ['too late']);
       await bench.quiet();
       expect(bench.messages('a')).toEqual(['1']);
-      bench.receipts[0]!.letGo();
+      bench.receipts[0]!.done();
       await bench.until('the answer', () => client.answers.length === 1);
       expect([client.answers, client.isGone]).toEqual([[1], false]);
       let hasGone = false;

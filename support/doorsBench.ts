@@ -1,5 +1,5 @@
 // Doors with what stands behind them, for tests: buckets that keep what they are told, and memory to fill.
-import type { ManagerMessage } from '../src/buckets/messages.js';
+import type { RouterMessage } from '../src/buckets/messages.js';
 import type { Door } from '../src/doors/door.js';
 import { Doors } from '../src/doors/doors.js';
 import type { BucketKey } from '../src/frames/bucketName.js';
@@ -22,7 +22,7 @@ export class DoorsBench extends ActorBench {
   constructor(doors: readonly Door[], memoryBytes?: number) {
     super(memoryBytes === undefined ? {} : { memoryBytes });
     this.#doors = doors;
-    const buckets = { tell: (message: ManagerMessage) => this.#take(message) };
+    const buckets = { tell: (message: RouterMessage) => this.#take(message) };
     const { system, budget, rejected } = this;
     this.doors = new Doors({ system, buckets, rejected, origins: new Origins(), budget }, doors);
     this.doors.open();
@@ -52,10 +52,10 @@ export class DoorsBench extends ActorBench {
     await this.until(`the end of ${this.#doors.map(({ name }) => name).join()}`, () => hasEnded);
   }
 
-  #take(message: ManagerMessage): void {
+  #take(message: RouterMessage): void {
     if (message.kind === 'fence') this.receipts.push(message.receipt);
     if (message.kind !== 'run') return;
     const { bucket, chunk, start, end } = message;
-    this.runs.push({ bucket, messages: messagesIn(Buffer.from(chunk.subarray(start, end))) });
+    this.runs.push({ bucket, messages: messagesIn(chunk, start, end) });
   }
 }

@@ -23,6 +23,8 @@ const READING_SHARE = 0.25;
 const STREAMS_MS = 5_000;
 /** So long at most before its end, a stream gives its primary up, because the backup must still be written. */
 const BACKUP_MS = 3_000;
+/** So much longer than its time a door may take to end; then the end goes on without it. */
+export const DOOR_PATIENCE_MS = 1_000;
 /** How long the spool's disk is waited for. */
 export const SPOOL_END_MS = 3_000;
 

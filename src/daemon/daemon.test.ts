@@ -1,13 +1,16 @@
 // The daemon in this process, on a clock that the test moves: what takes minutes in life.
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { FakeClock } from '../../support/fakeClock.js';
+import { LineDoor } from '../../support/lineDoor.js';
+import { messagesIn } from '../../support/frames.js';
 import { loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Daemon } from './daemon.js';
+import type { Door } from '../doors/door.js';
 import { SocketDoor } from '../doors/socket/socketDoor.js';
 import { FailingDisk } from '../../support/failingDisk.js';
 import { encodeFrame } from '../frames/frame.js';
@@ -26,10 +29,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-async function start(buckets: object, env: Readonly<Record<string, string>> = {}): Promise<void> {
+async function start(buckets: object, others: readonly Door[] = []): Promise<void> {
   writeFileSync(join(folder, '.env.dev.local'), '');
   writeFileSync(join(folder, 'buckets.json'), JSON.stringify(buckets));
-  const environment = loadEnvironment({ cwd: folder, env: { SOCKET: './it.sock', ...env } });
+  const environment = loadEnvironment({ cwd: folder, env: { SOCKET: './it.sock' } });
   const socket = await bindSocket({
     path: environment.socket.path,
     mode: 0o600,
@@ -40,7 +43,7 @@ async function start(buckets: object, env: Readonly<Record<string, string>> = {}
   daemon = await Daemon.start({
     environment,
     buckets: loadBuckets(environment.bucketsFile, { cwd: folder, env: {} }),
-    doors: [new SocketDoor({ socket, maxFrameBytes: environment.maxFrameBytes })],
+    doors: [new SocketDoor({ socket, maxFrameBytes: environment.maxFrameBytes }), ...others],
     log,
     clock,
     fs: disk.fs,
@@ -92,4 +95,26 @@ test('a bucket made on demand does not end as long as frames of it lie in a back
   await until('the backup is empty', () => files('backup').length === 0);
   await stop();
   expect(files('primary')).toEqual(['on-demand']);
+});
+
+test('a door beside the socket: what comes by either is delivered, counted, and answered at the end', async () => {
+  const lines = new LineDoor();
+  const out = { type: 'file', settings: { path: join(folder, 'out') } };
+  await start(
+    { streamsConfigs: { out }, buckets: [{ id: 'both', streams: ['out'], batch: 1e6, batchTimeout: 1e6 }] },
+    [lines],
+  );
+  const client = lines.connect();
+  client.write('both by lines 1\nboth by lines 2\nnonsense\n?\n');
+  await send('both', 'by the socket');
+  await until('it is received', () => daemon.received.frames === 4);
+  expect(daemon.received).toEqual({ frames: 4, bad: 1 });
+  expect(daemon.snapshot().socket).toMatchObject({ received: 1, bad: 0 });
+  // Their batch is still open: the end closes it, and only then is there an answer.
+  expect(client.answers).toEqual([]);
+  await stop();
+  expect([client.answers, client.isGone, lines.state]).toEqual([[2], true, 'gone']);
+  const delivered = messagesIn(readFileSync(join(folder, 'out', 'both')));
+  expect(delivered).toEqual(['by lines 1', 'by lines 2', 'by the socket']);
+  expect(daemon.accounts.get('both/out')).toMatchObject({ received: 3, delivered: 3 });
 });

@@ -3,6 +3,7 @@
 // another nor the end.
 import { asBug } from '../errors.js';
 import type { Timer } from '../clock.js';
+import { DOOR_PATIENCE_MS } from '../config/stopPlan.js';
 import type { Log } from '../log/log.js';
 import type { Pressure } from '../memory/memoryBudget.js';
 import { Unfinished } from '../memory/unfinished.js';
@@ -16,8 +17,6 @@ export type DoorsParts = Omit<EntranceParts, 'unfinished' | 'pacer'>;
 
 const SWEEP_MS = 1_000;
 const LOG_FULL_EVERY_MS = 10_000;
-/** How much longer than its time a door may take to end, before it is passed over. */
-const PATIENCE_MS = 1_000;
 
 export class Doors {
   readonly #parts: DoorsParts;
@@ -86,7 +85,7 @@ export class Doors {
 
   /** Waits until the door has done it, not for ever, and whatever comes of it. */
   async #end(door: Door, how: () => Promise<void>, withinMs: number): Promise<void> {
-    const patienceMs = withinMs + PATIENCE_MS;
+    const patienceMs = withinMs + DOOR_PATIENCE_MS;
     let timer: Timer | undefined;
     const late = new Promise<'late'>((resolve) => {
       timer = this.#parts.system.clock.after(patienceMs, () => resolve('late'));

@@ -23,6 +23,7 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import { FailingDisk } from '../../support/failingDisk.js';
 import { ReadTurns } from '../memory/readTurns.js';
 import { DiskSpool } from './diskSpool.js';
+import { trySpool } from './trial.js';
 import type { Segment } from './spool.js';
 
 let folder: string;
@@ -73,6 +74,13 @@ function segmentOf(
   segments.push(segment);
   segment.seal();
   return { batch, segment };
+}
+
+/** All but the note of its format. */
+function namesIn(spoolFolder: string): string[] {
+  return readdirSync(spoolFolder)
+    .filter((name) => name !== 'format.json')
+    .sort();
 }
 
 async function until(what: string, isSo: () => boolean): Promise<void> {
@@ -128,7 +136,7 @@ describe('Spool', () => {
       ),
     );
     expect(readdirSync(join(folder, '..'))).toEqual(['spool']);
-    expect(readdirSync(folder)).toHaveLength(buckets.length);
+    expect(namesIn(folder)).toHaveLength(buckets.length);
   });
 
   test('a clock that was set back, in one life or between two, does not change the order', async () => {
@@ -210,10 +218,10 @@ describe('Spool', () => {
     writeFileSync(join(folder, 'torn', '0000000000001-00000002.bckstm'), 'xyz');
     writeFileSync(join(folder, 'busy', 'notes.txt'), 'mine');
     expect(await found()).toEqual(new Map());
-    expect(readdirSync(folder).sort()).toEqual(['busy', 'torn']);
+    expect(namesIn(folder)).toEqual(['busy', 'torn']);
     expect(readdirSync(join(folder, 'torn'))).toEqual([]);
     expect(await found()).toEqual(new Map());
-    expect(readdirSync(folder)).toEqual(['busy']);
+    expect(namesIn(folder)).toEqual(['busy']);
   });
 
   test("leaves strangers' files, symlinks and folders alone", async () => {
@@ -229,7 +237,7 @@ describe('Spool', () => {
       Buffer.concat([other, encodeCheckpoint(other, 1, 1)]),
     );
     expect(await found()).toEqual(new Map());
-    expect(readdirSync(folder).sort()).toEqual(['link', 'moved', 'orders', 'readme']);
+    expect(namesIn(folder)).toEqual(['link', 'moved', 'orders', 'readme']);
     expect(readdirSync(join(folder, 'orders'))).toHaveLength(3);
     expect(readdirSync(join(folder, 'moved'))).toHaveLength(1);
     expect(lines.join()).toContain('of no bucket with this folder: it stays there');
@@ -324,6 +332,25 @@ describe('Spool', () => {
       await expect(spool.open()).rejects.toThrow(`SPOOL: ${path} can't be used: E`);
     },
   );
+
+  test('says its format; that of a newer Kahe is refused by name, and left as it is', async () => {
+    const file = join(folder, 'format.json');
+    await makeSpool().open();
+    expect(readFileSync(file, 'utf8')).toBe('{"format":2}\n');
+    for (const [text, rewritten] of [
+      ['{"format":1}', '{"format":2}\n'],
+      ['{', '{"format":2}\n'],
+    ] as const) {
+      writeFileSync(file, text);
+      await makeSpool().open();
+      expect(readFileSync(file, 'utf8')).toBe(rewritten);
+    }
+    writeFileSync(file, '{"format":3}');
+    const refusal = `${file} is in format 3, of a newer Kahe, and this one knows those up to 2: start the newer one again`;
+    await expect(makeSpool().open()).rejects.toThrow(refusal);
+    await expect(trySpool(disk.fs, folder, false)).rejects.toThrow(refusal);
+    expect(readFileSync(file, 'utf8')).toBe('{"format":3}');
+  });
 
   test('the trial file has no name while it exists, so that a crash leaves nothing behind', async () => {
     let goOn: () => void = () => undefined;

@@ -1,6 +1,7 @@
 // The spool on disk: a folder for each bucket, a segment for each batch that is not settled. What is found in
 // it at start is delivered first.
 //
+//   <SPOOL>/format.json                       disk/format.ts
 //   <SPOOL>/<bucket>/<time>-<seq>.bckstm      time: ms since the epoch, 13 digits; seq: 8 digits; so names sort as batches were opened.
 //                    <time>-<seq>.<n>.bckstm  the same batch once more, after the disk had failed
 //   <SPOOL>/<bucket>/damaged/<name>.<offset>  a piece whose checksum does not fit, put aside
@@ -17,6 +18,7 @@ import { safeName, shortened } from '../disk/names.js';
 import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
 import { explained, needsOperator } from '../disk/ioAdvice.js';
 import { lockFolder } from '../disk/folderLock.js';
+import { FORMAT, readFormat, writeFormat } from '../disk/format.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../memory/readTurns.js';
 import { syncing } from '../disk/syncing.js';
@@ -114,7 +116,8 @@ export class DiskSpool implements Spool {
     const { path } = this.#settings;
     try {
       await this.#fs.makeFolder(path, { parents: true });
-      await this.#proveWritable(path);
+      const format = await readFormat(this.#fs, formatFile(path));
+      await this.#proveWritable(path, format);
       return await this.#find(path);
     } catch (error) {
       throw unusable(path, error);
@@ -139,9 +142,10 @@ export class DiskSpool implements Spool {
   }
 
   /** A disk that is full now may have room once what is on it is delivered. */
-  async #proveWritable(path: string): Promise<void> {
+  async #proveWritable(path: string, format: number | undefined): Promise<void> {
     try {
       await proveWritable(this.#fs, path, 0);
+      if (format !== FORMAT) await writeFormat(this.#fs, formatFile(path));
     } catch (error) {
       if (needsOperator(error)) throw error;
       const reason = explained(error);
@@ -319,7 +323,13 @@ function folderOf(bucket: string): string {
   return shortened(safeName(bucket), LONGEST_NAME);
 }
 
+/** Which says the format of the spool in this folder. */
+export function formatFile(path: string): string {
+  return join(path, 'format.json');
+}
+
 export function unusable(path: string, error: unknown): ConfigError {
+  if (error instanceof ConfigError) return error;
   return new ConfigError(`SPOOL: ${path} can't be used: ${explained(error)}`);
 }
 

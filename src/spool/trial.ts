@@ -1,10 +1,11 @@
 // Could a daemon start with this spool? Promise: the start's own words, and nothing is made or changed.
 import { join } from 'node:path';
 import type { FileSystem } from '../disk/fileSystem.js';
+import { readFormat } from '../disk/format.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { isDiskFull } from '../disk/ioAdvice.js';
 import { tryFolder } from '../disk/trial.js';
-import { takenSpool, unusable } from './diskSpool.js';
+import { formatFile, takenSpool, unusable } from './diskSpool.js';
 
 /**
  * @param isTaken a daemon is running that may have it
@@ -29,6 +30,7 @@ export async function trySpool(fs: FileSystem, path: string, isTaken: boolean): 
 /** What previous runs have left is read at the start. */
 async function lookInto(fs: FileSystem, path: string): Promise<void> {
   try {
+    await readFormat(fs, formatFile(path));
     for (const name of await fs.list(path)) {
       const folder = join(path, name);
       if ((await fs.facts(folder)).kind === 'folder') await fs.list(folder);

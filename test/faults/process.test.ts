@@ -465,7 +465,7 @@ test('hostile bucket names never make a path outside of the spool, nor of the ba
   await untilSpoolEmpty(second);
   expect(await second.stop()).toMatchObject({ code: 0 });
   const entries = readdirSync(path.join(folder, 'spool'), { recursive: true, withFileTypes: true });
-  expect(entries.filter((entry) => entry.isFile())).toEqual([]);
+  expect(entries.filter((entry) => entry.isFile()).map(({ name }) => name)).toEqual(['format.json']);
   const found = await second.files('data');
   expect(new Map(found.map(({ bucket, message }) => [bucket, message]))).toEqual(
     new Map(names.map((name, i) => [name, `hostile:${i}:`])),

@@ -61,7 +61,7 @@ function filesOfJournals(path: string, streamId: string): string[] {
 }
 
 function filesOf(journal: string, streamId: string): string[] {
-  const { owner, files } = parseJournal(journal) ?? { files: [] };
+  const { owner, files } = parseJournal(journal, 'a journal') ?? { files: [] };
   return owner?.streamId === streamId ? files.map(({ device, inode }) => `${device}/${inode}`) : [];
 }
 

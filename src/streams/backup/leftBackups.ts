@@ -3,6 +3,7 @@
 // folders say whose they are.
 import { join } from 'node:path';
 import type { BucketsConfig } from '../../config/buckets.js';
+import { ConfigError } from '../../errors.js';
 import { type FileSystem } from '../../disk/fileSystem.js';
 import { explained } from '../../disk/ioAdvice.js';
 import type { Log } from '../../log/log.js';
@@ -65,11 +66,12 @@ export async function findLeftBackups(
 /** @returns undefined: it knows of no file, or can't be understood, which its stream will say */
 async function readOwner(fs: FileSystem, journal: string, log: Log): Promise<ParsedJournal['owner']> {
   try {
-    const parsed = parseJournal(await readWholeFile(fs, journal, LONGEST_JOURNAL));
+    const parsed = parseJournal(await readWholeFile(fs, journal, LONGEST_JOURNAL), journal);
     if (parsed === undefined) log.debug(`${journal} is no journal of Kahe's`);
     return parsed !== undefined && parsed.files.length > 0 ? parsed.owner : undefined;
   } catch (error) {
-    log.debug(`${journal}: ${explained(error)}`);
+    if (error instanceof ConfigError) log.warn(error.message, { file: journal });
+    else log.debug(`${journal}: ${explained(error)}`);
     return undefined;
   }
 }

@@ -1,5 +1,6 @@
 // A stream that ends in files below `path`. A write is settled when its batch is whole on the disk; files
 // hold whole batches only, never get the name of another, and only the stream's own are ever removed.
+import { ConfigError } from '../../errors.js';
 import type { Batch } from '../../frames/batch.js';
 import { type Clock, doneWithin } from '../../clock.js';
 import type { Log } from '../../log/log.js';
@@ -131,7 +132,7 @@ export class FileStream implements Stream {
     try {
       await this.#files.load();
     } catch (error) {
-      if (needsOperator(error))
+      if (error instanceof ConfigError || needsOperator(error))
         throw new Error(`file stream ${this.#options.streamId}: ${path} can't be used: ${explained(error)}`, {
           cause: error,
         });

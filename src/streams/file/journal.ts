@@ -3,6 +3,7 @@
 // that after a crash it is the old one or the new one.
 import { join } from 'node:path';
 import type { Log } from '../../log/log.js';
+import { FORMAT, refuseNewer } from '../../disk/format.js';
 import { errnoOf } from '../../disk/fileSystem.js';
 import type { FileSystem } from '../../disk/fileSystem.js';
 import { safeName, shortHash, shortened } from '../../disk/names.js';
@@ -42,8 +43,6 @@ export interface JournalOwner {
   readonly streamId: string;
 }
 
-const VERSION = 1;
-
 export class Journal {
   readonly #file: string;
   /** Says whose it is, in few characters. */
@@ -63,11 +62,12 @@ export class Journal {
   /**
    * What is known of earlier files. A journal that can't be understood is put aside: its files are strangers'
    * then, and stay.
+   * @throws {ConfigError} it is of a newer Kahe
    */
   async load(nowMs: number): Promise<JournalContent> {
     const text = await this.#read();
     if (text === undefined) return { files: [], numbers: new Map() };
-    const content = parseJournal(text);
+    const content = parseJournal(text, this.#file);
     if (content !== undefined) return { files: content.files, numbers: content.numbers };
     const aside = `${this.#file}.corrupt-${nowMs}`;
     await this.fs.rename(this.#file, aside);
@@ -98,7 +98,7 @@ export class Journal {
 
   async #replace({ files, numbers }: JournalContent): Promise<void> {
     const { fileNameTemplate, bucket, streamId } = this.owner;
-    const text = `${JSON.stringify({ version: VERSION, fileNameTemplate, bucket, streamId, numbers: [...numbers], files })}\n`;
+    const text = `${JSON.stringify({ version: FORMAT, fileNameTemplate, bucket, streamId, numbers: [...numbers], files })}\n`;
     await makeFolders(this.fs, this.owner.path, NOTES_FOLDER);
     await replaceWholeFile(this.fs, this.#file, text, { lasts: true });
   }
@@ -110,10 +110,16 @@ export interface ParsedJournal extends JournalContent {
   readonly owner: Omit<JournalOwner, 'path'> | undefined;
 }
 
-/** The one reader of journals. @returns undefined: it is no journal of Kahe's */
-export function parseJournal(text: string): ParsedJournal | undefined {
+/**
+ * The one reader of journals.
+ * @returns undefined: it is no journal of Kahe's
+ * @throws {ConfigError} it is of a newer Kahe
+ */
+export function parseJournal(text: string, place: string): ParsedJournal | undefined {
   const value = parseJson(text);
-  if (!isRecord(value) || value['version'] !== VERSION) return undefined;
+  if (!isRecord(value)) return undefined;
+  refuseNewer(value['version'], place);
+  if (!isCount(value['version']) || value['version'] < 1) return undefined;
   const { files, numbers } = value;
   if (
     !Array.isArray(files) ||

@@ -296,6 +296,7 @@ describe('FileStream: after a crash', () => {
     '{',
     '[]',
     '{"version":2}',
+    '{"version":0,"numbers":[],"files":[]}',
     '{"version":1,"numbers":[],"files":[{"name":"../../x","openedMs":1,"device":"1","inode":"1","frames":1,"bytes":1,"open":false}]}',
   ])("puts the journal %j aside; the files are strangers' then", async (text) => {
     await wrote({}, ['1'], ['2']);
@@ -309,6 +310,19 @@ describe('FileStream: after a crash', () => {
     expect(await readFile(`${path}.corrupt-77`, 'utf8')).toBe(text);
     expect(await bench.names()).toEqual(['orders', 'orders-2', 'orders-4']);
     expect(bench.lines.join('')).toMatch(/WARN .*is no journal of Kahe's/);
+  });
+
+  it('refuses the journal of a newer Kahe by name, and leaves it as it is', async () => {
+    await wrote({}, ['1']);
+    const path = await journalPath();
+    const newer = (await readFile(path, 'utf8')).replace('"version":2', '"version":3');
+    await writeFile(path, newer);
+    await expect(bench.opened()).rejects.toThrow(
+      /file stream .*: .* can't be used: .*\.json is in format 3, of a newer Kahe, and this one knows those up to 2/,
+    );
+    expect(await readFile(path, 'utf8')).toBe(newer);
+    await writeFile(path, newer.replace('"version":3', '"version":1'));
+    expect((await bench.opened()).files).toHaveLength(1);
   });
 
   it("does not follow a symlink in the journal's place, nor in that of its folder", async () => {

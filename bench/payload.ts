@@ -1,9 +1,14 @@
 // What is sent: frames or lines, made before anything is measured. The same numbers every time, so that runs
 // can be compared.
+import { encodeFrame } from '../src/frames/frame.js';
+import { encodeFullFrame } from '../src/frames/fullFrame.js';
 
 export interface Payload {
-  /** letters: at random, the worst case for compression. json: log lines of about 200 bytes. */
-  readonly kind: 'letters' | 'json';
+  /**
+   * letters: at random, the worst case for compression. json: log lines of about 200 bytes. full: letters, in
+   * full frames with two headers.
+   */
+  readonly kind: 'letters' | 'json' | 'full';
   /** Of one message; means nothing for json. */
   readonly bytes: number;
 }
@@ -24,7 +29,7 @@ const STATUSES = [200, 200, 200, 200, 204, 301, 404, 500];
 /** One buffer for each write, every message in one of them. */
 export function makeWrites(payload: Payload, wire: Wire, perWrite: number): Buffer[] {
   const random = randomFrom(20240607);
-  const encode = wire === 'line' ? lineOf : frameOf(wire.frame.bucket);
+  const encode = encoderOf(payload, wire);
   const writes = Math.max(64, Math.ceil(DISTINCT / perWrite));
   return Array.from({ length: writes }, () =>
     Buffer.concat(Array.from({ length: perWrite }, () => encode(makeMessage(payload, random)))),
@@ -49,6 +54,22 @@ function logLine(random: (below: number) => number): string {
     request: `${random(2 ** 31).toString(16)}${random(2 ** 31).toString(16)}`,
     host: `web-${random(8)}`,
   });
+}
+
+const HEADERS = [
+  ['traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'],
+  ['app', 'shop'],
+] as const;
+
+/** What a full frame with these headers is longer than a plain one with the same message. */
+export const FULL_EXTRA_BYTES =
+  encodeFullFrame({ bucket: 'b', value: '', headers: HEADERS }).length - encodeFrame('b', null, '').length;
+
+function encoderOf({ kind }: Payload, wire: Wire): (message: Buffer) => Buffer {
+  if (wire === 'line') return lineOf;
+  const { bucket } = wire.frame;
+  if (kind !== 'full') return frameOf(bucket);
+  return (value) => encodeFullFrame({ bucket, value, headers: HEADERS });
 }
 
 /** u32 LE length | u8 bucketLength, bucket | u8 keyLength (0: no key) | message */

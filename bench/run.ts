@@ -74,7 +74,8 @@ async function measureLine(line: Line): Promise<void> {
   console.log(`\n${line.id}: ${line.title}`);
   for (let round = 0; round < line.rounds; round++) {
     for (const system of line.systems) {
-      const base = await tryToMeasure(line.base ?? floor, line);
+      const baseLoad = line.baseLoad ?? line.load;
+      const base = await tryToMeasure(line.base ?? floor, { ...line, load: baseLoad });
       const run = await tryToMeasure(system, line);
       if (base && run) pairs.push({ line, system: system.name, base, run });
     }

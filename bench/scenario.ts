@@ -1,7 +1,7 @@
 // What is measured: one line is one load, and the systems that take it, beside the floor.
 import { kaheToFiles, kaheToKafka, kaheToTopic, kaheWatched } from './kahe.js';
 import type { Load } from './load.js';
-import type { Payload } from './payload.js';
+import { FULL_EXTRA_BYTES, type Payload } from './payload.js';
 import type { System } from './system.js';
 import type { Topics } from './topics.js';
 import { rsyslog } from './rsyslog.js';
@@ -15,6 +15,8 @@ export interface Line {
   readonly note?: string;
   /** What the systems are compared with. Default: the floor. */
   readonly base?: System;
+  /** What the base is given, where it is something else. */
+  readonly baseLoad?: Load;
   /** Each right after a run of the base, so that a pair sees the same machine. */
   readonly systems: readonly System[];
   readonly rounds: number;
@@ -29,6 +31,9 @@ export interface ScenarioOptions {
 const PARTITIONS = 4;
 const LETTERS: Payload = { kind: 'letters', bytes: 100 };
 const KIBIBYTE: Payload = { kind: 'letters', bytes: 1024 };
+const FULL: Payload = { kind: 'full', bytes: 100 };
+/** Plain frames of the same bytes. */
+const AS_LONG_AS_FULL: Payload = { kind: 'letters', bytes: 100 + FULL_EXTRA_BYTES };
 const JSON_LINES: Payload = { kind: 'json', bytes: 0 };
 
 const SPOOL_NOTE = `Each run with the spool (\`SPOOL\` in a folder of the project's disk, \`SPOOL_SYNC=batch\`) comes right after one without; of both, CPU and frames/s are
@@ -37,6 +42,8 @@ taken until all is in the topic, for the receipt of a spool comes before the del
 const SMALL_BATCH = 1_000;
 const SMALL_BATCH_NOTE = `"batch": ${SMALL_BATCH}. A batch of 10000 frames keeps the broker busy for some 7 ms. With two cores for all, Kahe has to wait that long now and then,
 and the kernel's buffers of four connections last for 2 ms.`;
+
+const FULL_NOTE = `Each run with full frames (a message of 100 B and two headers, traceparent and app) comes right after one with plain frames of the same bytes.`;
 
 const ADMIN_NOTE = `Each run with ADMIN on, and /metrics read once a second, comes right after one with ADMIN off.`;
 
@@ -128,6 +135,16 @@ export function scenario({ topics, isQuick, hasRsyslog }: ScenarioOptions): Line
       load: load(4, 50, 4_000_000, LETTERS),
       ...spool,
       rounds: rounds.other,
+    },
+    {
+      id: 'full-fifty',
+      title: 'Full frames with two headers, 50 a write, 4 clients',
+      note: FULL_NOTE,
+      load: load(4, 50, 6_000_000, FULL),
+      base: none,
+      baseLoad: load(4, 50, 6_000_000, AS_LONG_AS_FULL),
+      systems: [none],
+      rounds: rounds.headline,
     },
     {
       id: 'admin',

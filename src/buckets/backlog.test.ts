@@ -482,7 +482,7 @@ describe('Backlog', () => {
     expect(next.accounts.map(({ received }) => received)).toEqual([0, 0]);
   });
 
-  test('a segment that could not be read stays for another life, whatever is noted of those behind it', async () => {
+  test('a segment that could not be read stays for the next run, whatever is noted of those behind it', async () => {
     const life = await new Life({ streams: 2 }).start();
     for (const number of numbers(0, 30)) life.add(number);
     await life.onDisk();
@@ -617,7 +617,7 @@ describe('Backlog', () => {
       expect([life.files, life.spool.figures?.bytes, life.budget.heldBytes]).toEqual([[], 0, 0]);
     });
 
-    /** A life that ends with so many batches in its spool. */
+    /** A run that ends with so many batches in its spool. */
     async function earlier(batches = 15): Promise<Life> {
       const life = await new Life().start();
       for (const number of numbers(0, batches)) life.add(`${number}:${filler}`);
@@ -626,7 +626,7 @@ describe('Backlog', () => {
       return life;
     }
 
-    test('what an earlier life has left goes first, and is counted too', async () => {
+    test('what a previous run has left goes first, and is counted too', async () => {
       const first = await earlier();
       const life = new Life({ maxSpool: MAX, folder: first.folder });
       life.destinations[0]!.isStuck = true;
@@ -809,7 +809,7 @@ describe('Backlog', () => {
       },
     );
 
-    test('of an earlier life, with nothing whole in it, is taken away', async () => {
+    test('of a previous run, with nothing whole in it, is taken away', async () => {
       const first = await new Life().start();
       for (const number of numbers(0, 3)) first.add(number);
       await first.onDisk();
@@ -985,12 +985,12 @@ describe('Backlog and Spool against a model', () => {
     const options = { streams, memory: 16 * 1024 * 1024 };
     let life = await new Life({ ...options, folder: mkdtempSync(join(root, 'life-')) }).start();
     let made = 0;
-    // Of this life, by stream, what it must be told in the end, in order. After a crash: what was safe and
+    // Of this run, by stream, what it must be told in the end, in order. After a crash: what was safe and
     // not settled by all.
     let expected: string[][] = Array.from({ length: streams }, () => []);
-    /** By stream, what it has settled in any life. */
+    /** By stream, what it has settled in any run. */
     const everSettled = Array.from({ length: streams }, () => new Set<string>());
-    /** Of this life: batches whose segment was complete or partly safe are judged at the crash. */
+    /** Of this run: batches whose segment was complete or partly safe are judged at the crash. */
     let batches: { readonly messages: string[]; readonly segment: Segment; readonly bytes: number }[] = [];
     let leftBatches: string[][] = [];
 
@@ -1137,7 +1137,7 @@ describe('Backlog and Spool against a model', () => {
     }
   }
 
-  /** By stream, what of the files is to be told in another life: not what its note says it has settled. */
+  /** By stream, what of the files is to be told in the next run: not what its note says it has settled. */
   function notedFrames(
     folder: string,
     inFiles: readonly string[][],

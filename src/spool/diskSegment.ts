@@ -4,31 +4,18 @@
 // old one is kept until the new one has as much. A segment is not written before the bucket's last one is, so
 // that a crash costs the end of what came and never its middle.
 import type { Clock, Timer } from '../clock.js';
-import type { SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
-import type { Log } from '../log/log.js';
-import type { FileSystem } from '../disk/fileSystem.js';
 import { explained } from '../disk/ioAdvice.js';
-import { SegmentFile } from './segmentFile.js';
+import { SegmentFiles, type SegmentFilesParts } from './segmentFiles.js';
 import type { GrowingSegment } from './spool.js';
 
-export interface DiskSegmentOptions {
-  readonly folder: string;
-  /** The path of its file; after a failure that of the next one: a number from 1 on. */
-  readonly pathOf: (attempt: number) => string;
+export interface DiskSegmentOptions extends SegmentFilesParts {
   readonly batch: Batch;
-  readonly sync: SpoolSync;
-  readonly fs: FileSystem;
   readonly clock: Clock;
-  readonly log: Log;
-  /** Files have grown, or are gone: by how many bytes. */
-  readonly onSize: (bytes: number) => void;
   /** Writing failed (true), or goes on again (false). */
   readonly onTrouble: (isInTrouble: boolean) => void;
   /** Writing failed, this time with this. */
   readonly onError?: (error: unknown) => void;
-  /** A file that is not wanted any more could not be removed. */
-  readonly onStuck: (path: string, bytes: number, error: unknown) => void;
   readonly onGone: () => void;
 }
 
@@ -48,10 +35,7 @@ export class DiskSegment implements GrowingSegment {
   readonly isOfPreviousRun = false;
   readonly #options: DiskSegmentOptions;
   #previous: DiskSegment | undefined;
-  #file: SegmentFile | undefined;
-  /** Files given up on that hold what was safe: they go when a new one has as much. */
-  #old: SegmentFile[] = [];
-  #attempt = 0;
+  readonly #files: SegmentFiles;
   #safeBytes = 0;
   /**
    * `quiet`: all is written. `paced`: a little later. `due`: at the end of this turn. `behind`: once the
@@ -72,10 +56,11 @@ export class DiskSegment implements GrowingSegment {
   constructor(options: DiskSegmentOptions, previous?: DiskSegment) {
     this.#options = options;
     this.#previous = previous;
+    this.#files = new SegmentFiles(options);
   }
 
   get path(): string {
-    return this.#options.pathOf(this.#attempt);
+    return this.#files.path;
   }
 
   /** Bytes of the batch that are in a file, behind a checkpoint. */
@@ -123,8 +108,7 @@ export class DiskSegment implements GrowingSegment {
     this.#leaveTrouble();
     this.#options.onGone();
     await this.#work;
-    await this.#discardOld();
-    await this.#discardFile();
+    await this.#files.removeAll();
   }
 
   /** At the end of this turn, so that one write takes all that comes in it. */
@@ -158,62 +142,44 @@ export class DiskSegment implements GrowingSegment {
 
   async #writeMissing(): Promise<void> {
     const { batch } = this.#options;
-    while (this.#isWanted() && batch.length > this.#fileLength) {
+    while (this.#isWanted() && batch.length > this.#files.length) {
       await this.#writePiece();
-      const isAwaited = this.#isSealed || this.#waiters.length > 0 || this.#fileLength < this.#safeBytes;
+      const isAwaited = this.#isSealed || this.#waiters.length > 0 || this.#files.length < this.#safeBytes;
       if (!isAwaited) break;
     }
-    if (this.#isWanted() && this.#isSealed) await this.#finish();
-    if (this.#isWanted()) await this.#discardOld();
+    if (this.#isWanted() && this.#isSealed) await this.#files.finish();
+    if (this.#isWanted()) await this.#files.removeOld();
   }
 
   async #writePiece(): Promise<void> {
-    const { fs, folder, batch, sync, onSize, clock } = this.#options;
-    if (this.#file === undefined) {
-      this.#file = await SegmentFile.create(fs, this.path, folder);
-      if (sync === 'always') await fs.syncFolder(folder);
+    const { batch, clock } = this.#options;
+    if (!this.#files.isMade) {
+      await this.#files.make();
       // Settled meanwhile, its frames are gone, and a checkpoint without them would look like damage after a
       // crash.
       if (!this.#isWanted()) return;
     }
-    const file = this.#file;
-    const bytesBefore = file.bytes;
-    await file.writePiece(batch);
-    onSize(file.bytes - bytesBefore);
-    if (sync === 'always') await file.datasync();
+    await this.#files.writePiece(batch);
     this.#wroteAtMs = clock.now();
-    this.#safeBytes = Math.max(this.#safeBytes, file.length);
+    this.#safeBytes = Math.max(this.#safeBytes, this.#files.length);
     this.#tellIfSafe();
     this.#tellIfWritten();
-  }
-
-  async #finish(): Promise<void> {
-    const { fs, folder, sync } = this.#options;
-    if (this.#file?.isOpen !== true) return;
-    if (sync === 'batch') {
-      await this.#file.datasync();
-      await fs.syncFolder(folder);
-    }
-    await this.#file.close();
   }
 
   #afterWrite(): void {
     if (!this.#isWanted()) return;
     this.#leaveTrouble();
     // It was sealed, or has grown, while the disk was at work.
-    const isFinished = this.#isSealed && this.#file?.isOpen !== true;
+    const isFinished = this.#isSealed && !this.#files.isOpen;
     if (this.#isSealed && !isFinished) return this.#write();
     this.#state = isFinished ? 'complete' : 'quiet';
     if (isFinished) for (const run of this.#whenComplete.splice(0)) run();
-    else if (this.#options.batch.length > this.#fileLength) this.grow();
+    else if (this.#options.batch.length > this.#files.length) this.grow();
   }
 
-  // What other calls change while this one waits is asked through these.
+  /** Asked after every wait: other calls change it meanwhile. */
   #isWanted(): boolean {
     return this.#state !== 'gone';
-  }
-  get #fileLength(): number {
-    return this.#file?.length ?? 0;
   }
 
   /** All of the closed batch is safe in a file: the bucket's next segment may be written. */
@@ -260,29 +226,9 @@ export class DiskSegment implements GrowingSegment {
    */
   #startAnew(): void {
     this.#state = 'writing';
-    this.#work = this.#retireFile().then(() => {
+    this.#work = this.#files.giveUp(this.#safeBytes).then(() => {
       if (this.#isWanted()) this.#write();
     });
-  }
-
-  /** What is safe stays so: a file that holds it is kept. */
-  async #retireFile(): Promise<void> {
-    if (this.#fileLength === 0 || this.#fileLength < this.#safeBytes) {
-      await this.#discardFile();
-    } else {
-      const old = this.#file!;
-      this.#file = undefined;
-      this.#old.push(old);
-      await old
-        .close()
-        .catch((error: unknown) =>
-          this.#options.log.warn(
-            `${old.path} can't be closed: ${explained(error)}; its safe frames stay safe, the rest goes to a new file`,
-            { reason: explained(error), file: old.path },
-          ),
-        );
-    }
-    this.#attempt++;
   }
 
   #leaveTrouble(): void {
@@ -290,25 +236,5 @@ export class DiskSegment implements GrowingSegment {
     this.#isInTrouble = false;
     this.#options.onTrouble(false);
     this.#options.log.info(`${this.path} can be written again: clients go on`, { file: this.path });
-  }
-
-  async #discardOld(): Promise<void> {
-    for (const old of this.#old.splice(0)) await this.#discard(old);
-  }
-
-  async #discardFile(): Promise<void> {
-    const file = this.#file;
-    this.#file = undefined;
-    if (file !== undefined) await this.#discard(file);
-  }
-
-  async #discard(file: SegmentFile): Promise<void> {
-    const { onSize, onStuck } = this.#options;
-    try {
-      await file.remove();
-      onSize(-file.bytes);
-    } catch (error) {
-      onStuck(file.path, file.bytes, error);
-    }
   }
 }

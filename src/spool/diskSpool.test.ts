@@ -139,7 +139,7 @@ describe('Spool', () => {
     expect(namesIn(folder)).toHaveLength(buckets.length);
   });
 
-  test('a clock that was set back, in one life or between two, does not change the order', async () => {
+  test('a clock that was set back, in one run or between two, does not change the order', async () => {
     const first = makeSpool();
     await first.open();
     await written(first, 'orders', '1');

@@ -11,25 +11,24 @@ import type { SpoolFull, SpoolSync } from '../config/env.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
-import { keyOf } from '../frames/bucketName.js';
-import type { BucketKey } from '../frames/bucketName.js';
+import { type BucketKey, bucketName, keyOf } from '../frames/bucketName.js';
 import { ConfigError } from '../errors.js';
-import { safeName, shortened } from '../disk/names.js';
-import { type FileSystem, errnoOf, nodeFileSystem, unlinkIfThere } from '../disk/fileSystem.js';
+import { type FileSystem, nodeFileSystem } from '../disk/fileSystem.js';
 import { explained, needsOperator } from '../disk/ioAdvice.js';
 import { lockFolder } from '../disk/folderLock.js';
 import { FORMAT, readFormat, writeFormat } from '../disk/format.js';
 import { proveWritable } from '../disk/proof.js';
 import type { ReadTurns } from '../memory/readTurns.js';
 import { syncing } from '../disk/syncing.js';
-import { plural } from '../plural.js';
-import { type RecoveredSegment, bucketOfSegment, recoverSegment } from './recover.js';
+import { type RecoveredSegment, recoverSegment } from './recover.js';
 import { Removals } from './removals.js';
 import { type Droppable, SpoolRoom } from './room.js';
 import { DiskSegment } from './diskSegment.js';
-import { LeftSegment } from './leftSegment.js';
+import type { LeftSegment } from './leftSegment.js';
+import { SegmentFinder } from './segmentFinder.js';
+import { folderOf, segmentName } from './segmentNames.js';
 import type { Segment, Spool, SpoolFigures } from './spool.js';
-import { NOTES_FILE, StreamCheckpoints } from './streamCheckpoints.js';
+import { StreamCheckpoints } from './streamCheckpoints.js';
 
 export interface SpoolSettings {
   readonly path: string;
@@ -39,12 +38,6 @@ export interface SpoolSettings {
   /** SPOOL_FULL: what happens when they are reached, or the disk is full. */
   readonly whenFull: SpoolFull;
 }
-
-const SEGMENT_NAME = /^(\d{13})-\d{8}(?:\.\d+)?\.bckstm$/;
-/** NAME_MAX is 255, and a bucket's name may be as long before it is made safe. */
-const LONGEST_NAME = 235;
-/** Files that are looked at at a time. */
-const AT_ONCE = 16;
 
 /** Batches that a stream has at a time. */
 const WINDOW = 16;
@@ -111,14 +104,13 @@ export class DiskSpool implements Spool {
     return { path, bytes, maxBytes, isFull, failingSegments };
   }
 
-  /** Only names, sizes and first frames are looked at, so that a start with a large backlog is quick. */
   async open(): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
     const { path } = this.#settings;
     try {
       await this.#fs.makeFolder(path, { parents: true });
       const format = await readFormat(this.#fs, formatFile(path));
       await this.#proveWritable(path, format);
-      return await this.#find(path);
+      return await this.#find();
     } catch (error) {
       throw unusable(path, error);
     }
@@ -156,54 +148,20 @@ export class DiskSpool implements Spool {
     }
   }
 
-  async #find(path: string): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
-    const left = new Map<BucketKey, readonly LeftSegment[]>();
-    for (const name of (await this.#fs.list(path)).sort()) {
-      const folder = join(path, name);
-      if ((await this.#fs.facts(folder)).kind !== 'folder') continue;
-      const segments = await this.#list(folder);
-      if (segments.length === 0) {
-        await this.#removeIfEmpty(folder);
-        continue;
-      }
-      const bucket = (await this.#bucketSaid(segments, name)) ?? (await this.#bucketProven(segments, name));
-      if (bucket === undefined) continue;
-      left.set(keyOf(bucket), segments);
-      this.#notes.set(keyOf(bucket), await this.#newNotes(bucket).load(segments.at(-1)!.path));
-    }
+  async #find(): Promise<ReadonlyMap<BucketKey, readonly LeftSegment[]>> {
+    const finder = new SegmentFinder({
+      path: this.#settings.path,
+      fs: this.#fs,
+      log: this.#log,
+      spool: this,
+      onSize: (bytes) => this.#room.resize(bytes),
+      onStuck: (...stuck) => this.#removals.failed(...stuck),
+    });
+    const left = await finder.find();
+    this.#lastTimeMs = finder.newestMs + 1;
+    for (const [key, segments] of left)
+      this.#notes.set(key, await this.#newNotes(bucketName(key)).load(segments.at(-1)!.path));
     return left;
-  }
-
-  /**
-   * Whose segments these are stands in their frames; one that is damaged there says something else than the
-   * folder's name.
-   */
-  async #bucketSaid(segments: readonly LeftSegment[], folderName: string): Promise<string | undefined> {
-    for (const { path } of segments) {
-      const bucket = await bucketOfSegment(this.#fs, path);
-      if (bucket !== undefined && folderOf(bucket) === folderName) return bucket;
-    }
-    return undefined;
-  }
-
-  /**
-   * No first frame says it: perhaps a whole piece does. What holds nothing that was ever safe is taken away.
-   */
-  async #bucketProven(segments: LeftSegment[], folderName: string): Promise<string | undefined> {
-    while (segments.length > 0) {
-      const { batch, mayGo } = await this.read(segments[0]!);
-      batch?.release();
-      if (batch !== undefined && folderOf(batch.bucket) === folderName) return batch.bucket;
-      if (batch !== undefined || !mayGo) break;
-      await segments.shift()!.remove();
-    }
-    if (segments.length === 0) return undefined;
-    const [file, count] = [join(this.#settings.path, folderName), segments.length];
-    this.#log.warn(
-      `${file} holds ${count} ${plural(count, 'segment')} of no bucket with this folder: ${plural(count, 'it stays', 'they stay')} there; look with kahe inspect, send with kahe replay`,
-      { file, segments: count },
-    );
-    return undefined;
   }
 
   notes(bucket: string): StreamCheckpoints {
@@ -238,10 +196,11 @@ export class DiskSpool implements Spool {
     const folder = join(this.#settings.path, folderOf(bucket));
     // A clock that was set back must not put a batch before those that came earlier.
     this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.now());
-    const name = `${String(this.#lastTimeMs).padStart(13, '0')}-${String(++this.#sequence).padStart(8, '0')}`;
+    const timeMs = this.#lastTimeMs;
+    const sequence = ++this.#sequence;
     const segment = new DiskSegment(
       {
-        pathOf: (attempt) => join(folder, `${name}${attempt === 0 ? '' : `.${attempt}`}.bckstm`),
+        pathOf: (attempt) => join(folder, segmentName(timeMs, sequence, attempt)),
         folder,
         batch,
         sync: this.#settings.sync,
@@ -280,47 +239,6 @@ export class DiskSpool implements Spool {
     batch.release();
     return { ...read, batch: undefined, mayGo: false };
   }
-
-  async #list(folder: string): Promise<LeftSegment[]> {
-    const names = (await this.#fs.list(folder)).filter((found) => SEGMENT_NAME.test(found)).sort();
-    const segments: LeftSegment[] = [];
-    for (let at = 0; at < names.length; at += AT_ONCE) {
-      const paths = names.slice(at, at + AT_ONCE).map((name) => join(folder, name));
-      const facts = await Promise.all(paths.map((path) => this.#fs.facts(path)));
-      // A stranger's folder is left alone, and so is a symlink with a fitting name.
-      facts.forEach(
-        ({ kind, size }, i) => kind === 'file' && segments.push(this.#leftSegment(paths[i]!, size)),
-      );
-    }
-    this.#room.resize(segments.reduce((sum, { safeBytes }) => sum + safeBytes, 0));
-    const lastTimeMs = Number(SEGMENT_NAME.exec(names.at(-1) ?? '')?.[1] ?? 0);
-    this.#lastTimeMs = Math.max(this.#lastTimeMs, lastTimeMs + 1);
-    return segments;
-  }
-
-  #leftSegment(path: string, bytes: number): LeftSegment {
-    return new LeftSegment(path, bytes, {
-      fs: this.#fs,
-      onSize: (grown) => this.#room.resize(grown),
-      onStuck: (...stuck) => this.#removals.failed(...stuck),
-    });
-  }
-
-  /** Buckets made on demand would leave a folder each. */
-  async #removeIfEmpty(folder: string): Promise<void> {
-    try {
-      await unlinkIfThere(this.#fs, join(folder, NOTES_FILE));
-      await this.#fs.removeFolder(folder);
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOTEMPTY')
-        this.#log.debug(`${folder} is empty and can't be removed: ${explained(error)}`);
-    }
-  }
-}
-
-/** The name of a bucket's folder: no two buckets have the same one, and none is a path. */
-function folderOf(bucket: string): string {
-  return shortened(safeName(bucket), LONGEST_NAME);
 }
 
 /** Which says the format of the spool in this folder. */

@@ -1,5 +1,5 @@
 // The spool against a model, an array of frames: whatever is written, settled, broken, full, rotten, killed
-// or without power, what was safe and is not settled is found by the next life, once in its order, and
+// or without power, what was safe and is not settled is found by the next run, once in its order, and
 // nothing that was never written.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -106,7 +106,7 @@ interface ModelFrame {
   readonly until: number;
 }
 
-/** A batch of this life, or what a segment of an earlier one held. */
+/** A batch of this run, or what a segment of a previous one held. */
 interface ModelBatch {
   readonly frames: ModelFrame[];
   readonly batch: Batch | undefined;
@@ -335,10 +335,10 @@ class Model {
     await this.#begin(life.disk.afterCrash(), 'end', life.clock);
   }
 
-  /** The next life: reads what there is, and compares it. */
+  /** The next run: reads what there is, and compares it. */
   async #begin(disk: MemoryDisk, why: Ending, clock: FakeClock): Promise<void> {
     const before = this.life;
-    // What was promised by now: the life before may go on a little while this one begins, to no effect.
+    // What was promised by now: the run before may go on a little while this one begins, to no effect.
     const promises = before.batches.map((batches) =>
       batches.map((one): Promised => ({
         ...one,
@@ -483,7 +483,7 @@ const ONCE_FAILED: readonly (readonly [string, SpoolSync, readonly Action[]])[] 
 describe('Spool against a model', () => {
   test.each(ONCE_FAILED)('%s', async (_what, sync, actions) => run(sync, actions));
 
-  test('2,000 lives of 64 actions: what was safe is found, in order, once and for all', async () => {
+  test('2,000 runs of 64 actions: what was safe is found, in order, once and for all', async () => {
     const seed = Number(process.env['KAHE_SEED'] ?? Date.now() % 1_000_000);
     console.log(`seed ${seed}`);
     await fc.assert(

@@ -31,7 +31,8 @@ export class AdminDoor {
       open.forEach(closePlace);
       throw error;
     }
-    log.info(`metrics, health and the status page are on ${places.map(describePlace).join(' and ')}`);
+    const address = places.map(describePlace).join(' and ');
+    log.info(`metrics, health and the status page are on ${address}`, { address });
     return new AdminDoor(open, tails, clock);
   }
 
@@ -70,10 +71,13 @@ async function openPlace(place: AdminPlace, tails: Tails, log: Log): Promise<Ope
   });
   const bound = await bindAdmin(place, server.http);
   // From here on it can only be a connection that can't be taken.
-  server.http.on('error', (error) => log.warn(`can't take a connection: ${error.message}`));
+  server.http.on('error', ({ message }) =>
+    log.warn(`can't take a connection: ${message}`, { reason: message }),
+  );
   if (host !== undefined && !isLoopback(host))
     log.warn(
-      `ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1, or a socket's path, is for this one alone`,
+      `ADMIN: ${describePlace(place)} can be read from other machines, by everyone who reaches it; 127.0.0.1 or a socket's path is for this machine alone`,
+      { address: describePlace(place) },
     );
   return { server, bound };
 }

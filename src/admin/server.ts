@@ -79,7 +79,7 @@ export class AdminServer {
     try {
       send(request, response, await this.#answer(request));
     } catch (error) {
-      this.#options.log.error(`${request.url ?? ''} failed: ${asBug(error)}`);
+      this.#options.log.error(`${request.url ?? ''} failed: ${asBug(error)}`, { reason: String(error) });
       if (!response.headersSent)
         send(request, response, { status: 500, type: TEXT, body: 'a bug in Kahe: see its log\n' });
     }

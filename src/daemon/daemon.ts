@@ -105,7 +105,9 @@ export class Daemon {
     this.#clock = clock;
     this.#startedAtMs = clock.now();
     this.#shutdown = new Shutdown(clock, environment.stopTimeoutMs);
-    this.taps = new Taps((error) => log.error(`looking at frames failed: ${asBug(error)}`));
+    this.taps = new Taps((error) =>
+      log.error(`looking at frames failed: ${asBug(error)}`, { reason: String(error) }),
+    );
     // 1. A place for what can't be delivered; the bound on memory and the spool are there already.
     const origins = new Origins();
     this.#discards = new Discards(log.at('/discards'), clock);

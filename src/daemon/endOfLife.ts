@@ -12,13 +12,13 @@ export function endOfLife(log: Log): Promise<{ reason: string; exitCode: number 
     for (const signal of STOP_SIGNALS) {
       process.on(signal, () => {
         if (++seen === 1) return resolve({ reason: signal, exitCode: 0 });
-        log.warn(`${signal} again: ends at once, frames in memory are not delivered`);
+        log.warn(`${signal} again: ends at once, frames in memory are not delivered`, { signal });
         process.exit(1);
       });
     }
     for (const fault of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(fault, (error: unknown) => {
-        log.fatal(`${fault}: ${asBug(error)}`);
+        log.fatal(`${fault}: ${asBug(error)}`, { reason: String(error) });
         resolve({ reason: 'a fault', exitCode: 1 });
       });
     }

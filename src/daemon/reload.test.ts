@@ -113,7 +113,7 @@ describe('Reloads', () => {
     expect([bench.taken, bench.around, bench.waiting]).toEqual([[2], ['begin'], []]);
     bench.reloads.ask();
     await turn();
-    expect(bench.lines.at(-1)).toBe('INFO | SIGHUP: passed over, because the daemon is being stopped');
+    expect(bench.lines.at(-1)).toBe('INFO | SIGHUP: ignored, because the daemon is stopping');
     expect(bench.taken).toEqual([2]);
   });
 

@@ -63,7 +63,7 @@ export class Reloads {
 
   ask(): void {
     if (this.#state === 'closed')
-      return this.#options.log.info('SIGHUP: passed over, because the daemon is being stopped');
+      return this.#options.log.info('SIGHUP: ignored, because the daemon is stopping', { signal: 'SIGHUP' });
     this.#isAsked = true;
     if (this.#state === 'idle') void this.#run();
   }
@@ -107,7 +107,10 @@ export class Reloads {
       this.#successes++;
       this.#lastSuccessMs = this.#now();
       this.#problem = undefined;
-      log.info(`SIGHUP: ${bucketsFile} is in force: ${describeChanges(changes)}`);
+      log.info(`SIGHUP: ${bucketsFile} is in force: ${describeChanges(changes)}`, {
+        signal: 'SIGHUP',
+        file: bucketsFile,
+      });
     } catch (error) {
       this.#fail(error);
     }
@@ -121,11 +124,12 @@ export class Reloads {
       : [`this is a bug in Kahe, please report it: ${stackOf(error)}`];
     this.#failures++;
     this.#problem = lines[0]!;
-    for (const line of lines) log.error(`SIGHUP: ${line}`);
+    for (const line of lines) log.error(`SIGHUP: ${line}`, { signal: 'SIGHUP', reason: line });
     log.error(
       isMistake
         ? 'SIGHUP: nothing was changed, the old configuration goes on; `kahe check` tells whether a file can be used'
         : 'SIGHUP: the configuration may be taken on in part; a restart takes it on whole',
+      { signal: 'SIGHUP' },
     );
   }
 
@@ -142,13 +146,18 @@ export class Reloads {
     try {
       const now = loadEnvironment(source);
       if (isDeepStrictEqual(now, environment)) return;
-      log.warn(
-        `SIGHUP: ${now.file ?? environment.file ?? 'the environment'} has changed: what is in it needs a restart`,
-      );
+      const file = now.file ?? environment.file;
+      log.warn(`SIGHUP: ${file ?? 'the environment'} has changed: its settings need a restart`, {
+        signal: 'SIGHUP',
+        file,
+      });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       for (const line of error.message.split('\n'))
-        log.warn(`SIGHUP: ${line}; it would keep the daemon from starting again`);
+        log.warn(`SIGHUP: ${line}; with it the daemon would not start again`, {
+          signal: 'SIGHUP',
+          reason: line,
+        });
     }
   }
 }

@@ -45,15 +45,20 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
   const statsd = await openStatsd(environment, () => daemon.snapshot(), log);
   const place = inheritedFds().length > 0 ? 'the socket that systemd holds' : environment.socket.path;
   const count = buckets.buckets.length;
-  log.info(`kahe ${process.pid} listens on ${place} for ${count} ${plural(count, 'bucket')}`);
+  log.info(`kahe ${process.pid} listens on ${place} for ${count} ${plural(count, 'bucket')}`, {
+    address: place,
+    buckets: count,
+  });
   keepYoungGenerationSmall();
   tellReady();
   reloads.begin((changed) => daemon.reload(changed));
   const { reason, exitCode } = await end;
   reloads.close();
   manager.stopping(`stopping after ${reason}: ${statusOf(daemon)}`);
+  const timeoutMs = environment.stopTimeoutMs;
   log.info(
-    `${reason}: no new clients; what they have sent is read, delivered or kept, for up to ${environment.stopTimeoutMs} ms; a second signal ends at once`,
+    `${reason}: no new clients; frames that were sent are read, then delivered or kept, for up to ${timeoutMs / 1000} s; a second signal ends at once`,
+    { reason, timeoutMs },
   );
   await daemon.stop();
   report(daemon, log);
@@ -67,7 +72,7 @@ export async function run(parts: Pick<DaemonParts, 'fs'> = {}): Promise<number> 
 function sayWhatWasRead(environment: Environment, buckets: BucketsConfig, log: Log): void {
   for (const warning of [...environment.warnings, ...buckets.warnings]) log.warn(warning);
   if (environment.file === undefined)
-    log.info('there is no .env file: what the environment does not set has its default');
+    log.info('there is no .env file: settings that the environment does not name have their defaults');
   for (const note of buckets.notes) log.info(note);
 }
 
@@ -84,6 +89,8 @@ async function startDaemon(parts: DaemonParts, unbind: () => void): Promise<Daem
 /** The account, at the end: every frame that came, by what became of it. */
 function report(daemon: Daemon, { unfolded: log }: Log): void {
   const { frames, bad } = daemon.received;
-  log.info(`stopped; received ${frames} ${plural(frames, 'frame')}, ${bad} of them bad`);
+  log.info(`stopped; received ${frames} ${plural(frames, 'frame')}, ${bad} of them bad`, {
+    frames,
+  });
   for (const [name, account] of daemon.accounts) log.info(`${name}: ${printed(account)}`);
 }

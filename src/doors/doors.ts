@@ -131,6 +131,7 @@ export class Doors {
     if (nowMs - this.#loggedFullMs < LOG_FULL_EVERY_MS) return;
     this.#log.warn(
       `memory is full (MAXMEMORY ${budget.limitBytes} bytes): clients wait until there is room; see which stream doesn't deliver, or raise MAXMEMORY; ${this.#timesFull} ${plural(this.#timesFull, 'time')} so far`,
+      { limitBytes: budget.limitBytes, times: this.#timesFull },
     );
     this.#loggedFullMs = nowMs;
   }

@@ -171,7 +171,7 @@ test('a file that is not seen from the start may be hidden from the service alon
     is: 'take',
     lines: [
       expect.stringMatching(
-        /^warn systemd's socket .*kahe\.sock is not seen from here\. If it is gone .*systemctl restart kahe\.socket$/,
+        /^warn systemd's socket .*kahe\.sock is not visible here: .*systemctl restart kahe\.socket$/,
       ),
     ],
   });

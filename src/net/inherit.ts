@@ -49,7 +49,8 @@ class InheritedSockets implements BoundSocket {
     for (const [path, file] of files)
       if (file === undefined)
         log.warn(
-          `systemd's socket ${path} is not seen from here. If it is gone (PrivateTmp= can hide it, too), make it again: systemctl restart kahe.socket`,
+          `systemd's socket ${path} is not visible here: PrivateTmp= may hide it; if it is gone, make it again: systemctl restart kahe.socket`,
+          { address: path },
         );
     this.#timer = clock.every(LOOK_MS, () => this.#look(files, log));
   }
@@ -75,7 +76,7 @@ class InheritedSockets implements BoundSocket {
     if (problem === this.#problem) return;
     this.#problem = problem;
     if (problem === undefined) log.info("systemd's socket is there again");
-    else log.error(`${problem}; open connections go on`);
+    else log.error(`${problem}; open connections go on`, { reason: problem, address: lost.join(' and ') });
   }
 }
 

@@ -94,7 +94,7 @@ async function until(isSo: () => boolean): Promise<void> {
 }
 
 const LOST =
-  "WARN SOCKET: PATH is gone: something has removed the socket's file, such as a cleaner of old files. Kahe binds it again; open connections go on";
+  "WARN SOCKET: PATH is gone: something has removed the socket's file, such as a cleaner of old files; Kahe binds it again, open connections go on";
 const BOUND =
   'WARN SOCKET: PATH is bound again: new clients can connect; those that tried meanwhile could not';
 
@@ -163,8 +163,8 @@ test.each([
     await until(() => lines.length === 2);
     const problem = `SOCKET: ${path} ${why}`;
     expect(lines).toEqual([
-      `WARN SOCKET: PATH is another file now: something has removed the socket's file, such as a cleaner of old files. Kahe binds it again; open connections go on`,
-      `ERROR SOCKET: PATH ${why}. Until then no client can connect here; Kahe tries again every second, and open connections go on`,
+      `WARN SOCKET: PATH is another file now: something has removed the socket's file, such as a cleaner of old files; Kahe binds it again, open connections go on`,
+      `ERROR SOCKET: PATH ${why}; no client can connect here, open connections go on; Kahe tries again every second`,
     ]);
     const { ino } = statSync(folder);
     for (let second = 0; second < 5; second++) {
@@ -215,7 +215,7 @@ test('another daemon has the path: it is left alone, and the path is taken back 
   await new Promise<void>((resolve) => other.listen(path, resolve));
   await until(() => lines.length === 2);
   expect(lines[1]).toBe(
-    'ERROR a daemon is listening on PATH already; stop it first, or give this one another SOCKET. Until then no client can connect here; Kahe tries again every second, and open connections go on',
+    'ERROR a daemon is listening on PATH already; stop it first, or give this one another SOCKET; no client can connect here, open connections go on; Kahe tries again every second',
   );
   expect(await answer()).toBe('I am another');
   // As kill -9 leaves it: the file stays.
@@ -234,7 +234,7 @@ test('its folder is removed: it is bound again as soon as the folder is there', 
   rmdirSync(join(folder, 'run'));
   await until(() => lines.length === 2);
   expect(lines[1]).toMatch(
-    /^ERROR SOCKET: can't make PATH\.lock: ENOENT: .*; the folder must exist and be writable\. Until then/,
+    /^ERROR SOCKET: can't make PATH\.lock: ENOENT: .*; the folder must exist and be writable; no client can connect here/,
   );
   expect(bound.problem).toContain('the folder must exist and be writable');
   mkdirSync(join(folder, 'run'));
@@ -246,7 +246,7 @@ test.each([
   [
     'is closed to us',
     (run: string) => chmodSync(run, 0),
-    /^ERROR SOCKET: can't make PATH\.lock: EACCES: .*; it belongs to .*mode 0000\. Until then/,
+    /^ERROR SOCKET: can't make PATH\.lock: EACCES: .*; it belongs to .*mode 0000; no client can connect here/,
   ],
   [
     'is a file now',
@@ -254,7 +254,7 @@ test.each([
       renameSync(run, `${run}.kept`);
       writeFileSync(run, '');
     },
-    /^ERROR SOCKET: can't make PATH\.lock: ENOTDIR: .*; the folder must exist and be writable\. Until then/,
+    /^ERROR SOCKET: can't make PATH\.lock: ENOTDIR: .*; the folder must exist and be writable; no client can connect here/,
   ],
 ] as const)(
   'its folder %s: that is said once, and the end comes all the same',

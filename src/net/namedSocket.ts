@@ -78,7 +78,8 @@ class NamedSocket implements BoundSocket {
   #look(log: Log): void {
     if (this.#isBinding) return;
     if (this.#file === undefined || !leadsTo(this.#place.path, this.#file)) return void this.#bindAgain(log);
-    if (this.#problem !== undefined) log.info(`${this.#name} leads here again`);
+    if (this.#problem !== undefined)
+      log.info(`${this.#name} leads here again`, { address: this.#place.path });
     this.#problem = undefined;
   }
 
@@ -89,7 +90,12 @@ class NamedSocket implements BoundSocket {
       await this.#emptied();
       await this.bind();
       this.#problem = undefined;
-      log.warn(`${this.#name} is bound again: new clients can connect; those that tried meanwhile could not`);
+      log.warn(
+        `${this.#name} is bound again: new clients can connect; those that tried meanwhile could not`,
+        {
+          address: this.#place.path,
+        },
+      );
     } catch (error) {
       this.#failed(error, log);
     } finally {
@@ -103,7 +109,8 @@ class NamedSocket implements BoundSocket {
     if (found === 'hidden') return;
     this.#problem = `${this.#name} ${found === 'nothing' ? 'is gone' : 'is another file now'}`;
     log.warn(
-      `${this.#problem}: something has removed the socket's file, such as a cleaner of old files. Kahe binds it again; open connections go on`,
+      `${this.#problem}: something has removed the socket's file, such as a cleaner of old files; Kahe binds it again, open connections go on`,
+      { reason: this.#problem, address: this.#place.path },
     );
   }
 
@@ -114,7 +121,8 @@ class NamedSocket implements BoundSocket {
     const problem = messageOf(error);
     if (problem !== this.#problem)
       log.error(
-        `${problem}. Until then no client can connect here; Kahe tries again every second, and open connections go on`,
+        `${problem}; no client can connect here, open connections go on; Kahe tries again every second`,
+        { reason: problem, address: this.#place.path, retryMs: LOOK_MS },
       );
     this.#problem = problem;
   }

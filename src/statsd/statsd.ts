@@ -41,7 +41,10 @@ export class Statsd {
     this.#prefix = prefix.replaceAll('{hostname}', statLevel(hostname()));
     this.#sender = new UdpSender(host, port);
     this.#timer = clock.every(intervalMs, () => void this.#push());
-    log.info(`figures go to ${host}:${port} every ${intervalMs} ms, as ${this.#prefix}.…`);
+    log.info(`figures go to ${host}:${port} every ${intervalMs} ms, as ${this.#prefix}.…`, {
+      address: `${host}:${port}`,
+      intervalMs,
+    });
     // Shows at once whether the name is known.
     void this.#push();
   }
@@ -74,7 +77,7 @@ export class Statsd {
         this.#changes.linesFor(figuresOf(this.#parts.snapshot(), this.#prefix)),
         address,
       );
-      if (this.#isInTrouble) log.info(`figures go to ${host}:${port} again`);
+      if (this.#isInTrouble) log.info(`figures go to ${host}:${port} again`, { address: `${host}:${port}` });
       this.#isInTrouble = false;
     } catch (error) {
       if (!this.#isInTrouble) this.#warn(error);
@@ -87,9 +90,10 @@ export class Statsd {
       settings: { host, port, intervalMs },
       log,
     } = this.#parts;
-    const why = messageOf(error);
+    const reason = messageOf(error);
     log.warn(
-      `no figures can be sent to ${host}:${port} (STATSD): ${why}; tried again every ${intervalMs} ms. What was counted meanwhile is sent then; frames don't depend on it`,
+      `figures can't go to ${host}:${port} (STATSD): ${reason}; next try in ${intervalMs} ms, with all that is counted until then; frames are not affected`,
+      { reason, address: `${host}:${port}`, retryMs: intervalMs },
     );
   }
 }

@@ -124,7 +124,8 @@ export class ServiceManager {
     if (this.#hasWarned) return;
     this.#hasWarned = true;
     this.#log.warn(
-      `systemd can't be told how the daemon is: ${reason}; it goes on, but systemd may take it for dead: the program systemd-notify must be there, and the unit needs NotifyAccess=all`,
+      `systemd can't be told how the daemon is: ${reason}; the daemon goes on, but systemd may take it for dead; install systemd-notify, and give the unit NotifyAccess=all`,
+      { reason },
     );
   }
 }

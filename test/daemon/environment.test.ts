@@ -61,6 +61,6 @@ test('a file that is made meanwhile is seen at a reload: it counts at the next s
   await writeFile(join(folder, '.env.dev.local'), 'MAXCPUS=4');
   daemon.signal('SIGHUP');
   expect(await daemon.line(/WARN .*SIGHUP/)).toContain(
-    `${join(folder, '.env.dev.local')} has changed: what is in it needs a restart`,
+    `${join(folder, '.env.dev.local')} has changed: its settings need a restart`,
   );
 });

@@ -68,6 +68,8 @@ describe('the format', () => {
     expect(entries[0]).toEqual({
       level: 'INFO',
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/) as string,
+      address: expect.stringMatching(/kahe\.sock$/) as string,
+      buckets: 1,
       msg: expect.stringMatching(/^kahe \d+ listens on /) as string,
     });
     expect(entries.map(({ level }) => level)).not.toContain('FATAL');

@@ -68,12 +68,12 @@ describe('what is in .env needs a restart', () => {
     [
       'changed',
       'MAXBUCKETS=7',
-      /WARN .* SIGHUP: .*\.env\.dev\.local has changed: what is in it needs a restart/,
+      /WARN .* SIGHUP: .*\.env\.dev\.local has changed: its settings need a restart/,
     ],
     [
       'not to be used any more',
       'MAXBUCKETS=seven',
-      /WARN .* SIGHUP: .*\.env\.dev\.local: MAXBUCKETS: "seven".*; it would keep the daemon from starting again/,
+      /WARN .* SIGHUP: .*\.env\.dev\.local: MAXBUCKETS: "seven".*; with it the daemon would not start again/,
     ],
   ])('%s: that is told', async (_what, text, said) => {
     const daemon = await startDaemon({ buckets: good });

@@ -100,7 +100,7 @@ describe.skipIf(security === undefined)('a password', () => {
       expect(await reload(daemon)).toBe(`changed buckets.${topic} (changed stream kafka)`);
       expect(await client.receipt()).toBe(10);
       await daemon.stop();
-      expect(daemon.linesLike(/has changed: what is in it needs a restart/)).toEqual([]);
+      expect(daemon.linesLike(/has changed: its settings need a restart/)).toEqual([]);
       for (const secret of [WRONG, security!.password])
         expect(text + daemon.lines.join('\n')).not.toContain(secret);
     },

@@ -237,7 +237,7 @@ test('a name that leads nowhere: one warning, the daemon runs, and its end does 
     env: { STATSD: 'statsd.invalid:8125', STATSD_INTERVAL: '100ms' },
   });
   await daemon.line(
-    /WARN .*\/statsd no figures can be sent to statsd\.invalid:8125 \(STATSD\): .*; tried again every 100 ms\. What was counted meanwhile is sent then/,
+    /WARN .*\/statsd figures can't go to statsd\.invalid:8125 \(STATSD\): .*; next try in 100 ms, with all that is counted until then/,
   );
   const client = await daemon.connect();
   await client.send(numberedFrames('orders', 'a', { count: 20 }));

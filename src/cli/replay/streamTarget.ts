@@ -80,6 +80,7 @@ export class StreamTarget implements Target {
           onDiscard: ({ frames }) =>
             log.warn(
               `${frames} ${plural(frames, 'frame')} went with the oldest file: maxFiles was reached; raise maxFiles`,
+              { reason: 'maxFiles was reached', frames },
             ),
         }));
   }

@@ -170,7 +170,8 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
     if (++this.#badFrames === 1) {
       const bytes = chunk.subarray(start, Math.min(end, start + 32)).toString('hex');
       this.#context.log.warn(
-        `bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on, and further ones are only counted; fix the program that sends it (docs/protocol.md has the layout)`,
+        `bad frame (${reason}): it starts with ${bytes}; it is rejected, the connection goes on; more of them are only counted; fix the program that sends them (docs/protocol.md has the layout)`,
+        { reason, frames: 1 },
       );
     }
     this.#entrance.bad({ bytes: chunk, start, end, reason, origin: this.#fates.id });
@@ -269,8 +270,10 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
   #loseFraming(why: string, advice: string): void {
     this.#entrance.counts.lostFraming++;
     const dropped = this.#dropHalf();
+    const frames = this.#frames;
     this.#context.log.warn(
-      `connection closed: ${why}; before it ${this.#frames} ${plural(this.#frames, 'whole frame is', 'whole frames are')} kept, ${dropped} ${plural(dropped, 'byte')} of a half frame ${plural(dropped, 'is', 'are')} not; ${advice}`,
+      `connection closed: ${why}; ${frames} whole ${plural(frames, 'frame')} before it ${plural(frames, 'is', 'are')} kept, ${dropped} ${plural(dropped, 'byte')} of a half frame ${plural(dropped, 'is', 'are')} dropped; ${advice}`,
+      { reason: why, frames, bytes: dropped },
     );
     this.#context.self.stop();
   }

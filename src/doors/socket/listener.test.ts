@@ -286,7 +286,7 @@ describe('Client: frames', () => {
       ]),
     });
     expect(bench.logged('WARN')).toEqual([
-      '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on, and further ones are only counted; fix the program that sends it (docs/protocol.md has the layout)',
+      '/socket/client.1 bad frame (lengths pass the end of the frame): it starts with 03000000c80102; it is rejected, the connection goes on; more of them are only counted; fix the program that sends them (docs/protocol.md has the layout)',
     ]);
     expect(peer.isClosed).toBe(false);
   });
@@ -310,7 +310,7 @@ describe('Client: frames', () => {
         lostFraming: 1,
       });
       expect(bench.logged('WARN')[0]).toMatch(
-        /^\/socket\/client\.1 connection closed: a frame .*; before it 2 whole frames are kept, 0 bytes of a half frame are not; fix the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/,
+        /^\/socket\/client\.1 connection closed: a frame .*; 2 whole frames before it are kept, 0 bytes of a half frame are dropped; fix the program that sends it \(docs\/protocol\.md has the layout\), or raise MAXFRAME$/,
       );
       expect(bench.connections()).toBe(1);
     },
@@ -352,7 +352,7 @@ describe('Client: a half frame', () => {
     expect(bench.connections()).toBe(1);
     expect(bench.counts.lostFraming).toBe(1);
     expect(bench.logged('WARN')).toEqual([
-      '/socket/client.1 connection closed: a frame stayed half for 30 s; before it 1 whole frame is kept, 7 bytes of a half frame are not; see why its program stopped in the middle of one',
+      '/socket/client.1 connection closed: a frame stayed half for 30 s; 1 whole frame before it is kept, 7 bytes of a half frame are dropped; see why its program stopped in the middle of one',
     ]);
     await idle.write(framesOf('a', ['still there']));
     await until(() => bench.manager.messages.includes('still there'));
@@ -855,7 +855,7 @@ describe('Listener: the end', () => {
     await until(() => bench.end === 'released');
     isOver = true;
     expect(bench.logged('WARN')).toEqual([
-      '/socket clients still wrote after 5000 ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time',
+      '/socket clients still wrote after 5000 ms: their connections are closed; frames without a receipt must be sent again; a longer STOP_TIMEOUT gives more time',
     ]);
   });
 

@@ -87,7 +87,8 @@ export class Listener extends Actor<ListenerMessage> {
   readonly #onConnection = (socket: Socket): void => this.#context.self.tell({ kind: 'connection', socket });
   readonly #onError = (error: Error): void =>
     this.#context.log.error(
-      `can't take a connection: ${error.message}; those that are open go on. If files are what is short, raise LimitNOFILE (ulimit -n)`,
+      `can't take a connection: ${error.message}; open connections go on; if files are short, raise LimitNOFILE (ulimit -n)`,
+      { reason: error.message },
     );
 
   override receive(message: ListenerMessage): void {
@@ -172,8 +173,10 @@ export class Listener extends Actor<ListenerMessage> {
     counts.turnedAway++;
     const nowMs = this.#context.clock.now();
     if (nowMs - this.#loggedTurnedMs < LOG_TURNED_EVERY_MS) return;
+    const [connections, times] = [this.#clients.size, counts.turnedAway];
     this.#context.log.warn(
-      `a connection was turned away: ${this.#clients.size} ${plural(this.#clients.size, 'is', 'are')} open, and the other files that may be open are for the daemon itself; raise LimitNOFILE (ulimit -n); ${counts.turnedAway} ${plural(counts.turnedAway, 'time')} so far`,
+      `a connection was turned away: ${connections} ${plural(connections, 'is', 'are')} open, and Kahe needs the other files itself; raise LimitNOFILE (ulimit -n); ${times} ${plural(times, 'time')} so far`,
+      { connections, times },
     );
     this.#loggedTurnedMs = nowMs;
   }
@@ -217,7 +220,8 @@ export class Listener extends Actor<ListenerMessage> {
 
   #logLate({ withinMs }: Quiesce): void {
     this.#context.log.warn(
-      `clients still wrote after ${withinMs} ms; their connections are closed, and what had no receipt must be sent again; a longer STOP_TIMEOUT gives them more time`,
+      `clients still wrote after ${withinMs} ms: their connections are closed; frames without a receipt must be sent again; a longer STOP_TIMEOUT gives more time`,
+      { connections: this.#clients.size, timeoutMs: withinMs },
     );
   }
 

@@ -1,11 +1,11 @@
 // `kahe check`, as it is typed.
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type Ran, runHere } from '../../support/cliIo.js';
+import { newFolder } from '../../support/newFolder.js';
 
 let folder: string;
 
@@ -29,8 +29,7 @@ const BUCKETS = {
   defaultBucket: { streams: ['copies'], batch: 10 },
 };
 
-beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), 'kahe-check-'))));
-afterEach(() => rm(folder, { recursive: true, force: true }));
+beforeEach(() => void (folder = newFolder()));
 
 async function check(
   args: readonly string[],

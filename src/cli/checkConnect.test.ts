@@ -1,11 +1,11 @@
 // `kahe check --connect` against brokers that are there, dead, or not where they say.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runHere } from '../../support/cliIo.js';
 import { type FakeCluster, startFakeCluster } from '../../support/fakeBroker.js';
 import { freePorts } from '../../support/freePorts.js';
+import { newFolder } from '../../support/newFolder.js';
 
 let folder: string;
 let cluster: FakeCluster;
@@ -13,7 +13,7 @@ let first: string;
 let second: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-connect-'));
+  folder = newFolder();
   cluster = await startFakeCluster(2, { ofFirst: [1, 1], ofBoth: [1, 2] });
   [first, second] = cluster.bootstrap.split(',') as [string, string];
 });
@@ -21,7 +21,6 @@ afterEach(async () => {
   // Nothing is left open.
   await expect.poll(() => cluster.openConnections).toBe(0);
   await cluster.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** The exit code, and the lines about Kafka. */

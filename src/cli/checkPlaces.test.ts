@@ -1,18 +1,16 @@
 // What a start needs of this machine, tried on disks that this machine need not have.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { FailingDisk } from '../../support/failingDisk.js';
+import { newFolder } from '../../support/newFolder.js';
 import { parseBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { tryPlaces } from './checkPlaces.js';
 
 let folder: string;
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-places-'));
+beforeEach(() => {
+  folder = newFolder();
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /** Spool, REJECTED and two file streams, of which one is not to be synced. */
 async function tried(disk: FailingDisk, sync = 'batch'): Promise<string[]> {

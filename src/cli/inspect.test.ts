@@ -1,17 +1,16 @@
 // `kahe inspect`, as it is typed: what it prints, and with which code it ends.
-import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { type Ran, runHere } from '../../support/cliIo.js';
+import { newFolder } from '../../support/newFolder.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { encodeFrame } from '../frames/frame.js';
 
 const FIXTURE = new URL('../../test/fixtures/kahego-500.bckstm', import.meta.url).pathname;
 let folder: string;
 
-beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), 'kahe-inspect-'))));
-afterEach(() => rm(folder, { recursive: true, force: true }));
+beforeEach(() => void (folder = newFolder()));
 
 async function file(name: string, ...parts: Uint8Array[]): Promise<string> {
   const path = join(folder, name);

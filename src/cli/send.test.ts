@@ -1,14 +1,14 @@
 // `kahe send`, as it is typed, against a daemon that answers what it is told to.
 import { chmodSync } from 'node:fs';
-import { open, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Answering, AnsweringDaemon } from '../../support/answeringDaemon.js';
 import { asNobody } from '../../support/asNobody.js';
 import { FakeIo, type FakeIoOptions, type Ran, runHere } from '../../support/cliIo.js';
+import { newFolder } from '../../support/newFolder.js';
 import { encodeFrame } from '../frames/frame.js';
 import { commandNamed, runCommand } from './commands.js';
 
@@ -16,14 +16,13 @@ let folder: string;
 let daemon: AnsweringDaemon | undefined;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-send-'));
+  folder = newFolder();
   await writeFile(join(folder, '.env.dev.local'), '');
 });
 
-afterEach(async () => {
+afterEach(() => {
   daemon?.close();
   daemon = undefined;
-  await rm(folder, { recursive: true, force: true });
 });
 
 function send(args: readonly string[], more: Partial<FakeIoOptions> = {}): Promise<Ran> {

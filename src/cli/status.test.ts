@@ -1,26 +1,25 @@
 // `kahe status`, as it is typed, against admin doors that answer what they are told to; and where it looks
 // for one.
 import { chmodSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { asNobody } from '../../support/asNobody.js';
 import { type FakeIoOptions, type Ran, runHere } from '../../support/cliIo.js';
 import { openFakeDoor, showing } from '../../support/fakeDoor.js';
 import { freePorts } from '../../support/freePorts.js';
 import { bucketSnapshot, snapshot, streamSnapshot } from '../../support/snapshots.js';
+import { newFolder } from '../../support/newFolder.js';
 import { newAccount } from '../streams/account.js';
 
 let folder: string;
 let socket: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-status-'));
+  folder = newFolder();
   socket = join(folder, 'admin.sock');
   await writeFile(join(folder, '.env.dev.local'), 'ADMIN=./admin.sock');
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
 
 function status(args: readonly string[] = [], more: Partial<FakeIoOptions> = {}): Promise<Ran> {
   return runHere(['status', ...args], { cwd: folder, ...more });

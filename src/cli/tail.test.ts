@@ -1,23 +1,22 @@
 // `kahe tail`, as it is typed, against a door that says what it is told to: what is shown of it, and how it
 // ends.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { RequestListener, ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { FakeIo, type Ran, runHere } from '../../support/cliIo.js';
 import { openFakeDoor, showing } from '../../support/fakeDoor.js';
 import { bucketSnapshot, snapshot } from '../../support/snapshots.js';
+import { newFolder } from '../../support/newFolder.js';
 import type { TailLine } from '../admin/tail/tail.js';
 import { commandNamed, runCommand } from './commands.js';
 
 let folder: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-tail-'));
+  folder = newFolder();
   await writeFile(join(folder, '.env.dev.local'), 'ADMIN=./admin.sock');
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const SHOWN = snapshot({ buckets: [bucketSnapshot('requests'), bucketSnapshot('x\u001b[2Jy')] });
 

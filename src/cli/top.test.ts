@@ -1,22 +1,21 @@
 // `kahe top` where there is no screen: blocks of lines, with a door that comes and goes; and wrong command
 // lines.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { FakeIo, type Ran, runHere } from '../../support/cliIo.js';
 import { openFakeDoor, showing } from '../../support/fakeDoor.js';
 import { bucketSnapshot, snapshot, streamSnapshot } from '../../support/snapshots.js';
+import { newFolder } from '../../support/newFolder.js';
 import { newAccount } from '../streams/account.js';
 import { commandNamed, runCommand } from './commands.js';
 
 let folder: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-top-'));
+  folder = newFolder();
   await writeFile(join(folder, '.env.dev.local'), 'ADMIN=./admin.sock');
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const LOOKS = [0, 1, 2, 3].map((second) =>
   snapshot({

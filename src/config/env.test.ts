@@ -1,17 +1,14 @@
-import { mkdtempSync, rmSync, mkdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { ConfigError } from '../errors.js';
 import { loadEnvironment, type Environment } from './env.js';
 
 const MB = 1024 ** 2;
 let cwd: string;
 beforeEach(() => {
-  cwd = mkdtempSync(join(tmpdir(), 'kahe-env-'));
-});
-afterEach(() => {
-  rmSync(cwd, { recursive: true });
+  cwd = newFolder();
 });
 
 function load(text: string, env: Record<string, string> = {}, name = 'dev'): Environment {

@@ -1,13 +1,12 @@
 // `${NAME}` in buckets.json, as loadBuckets takes it.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { type BucketsConfig, type KafkaStreamConfig, loadBuckets } from './buckets.js';
 
 let cwd: string;
-beforeEach(() => void (cwd = mkdtempSync(join(tmpdir(), 'kahe-interpolation-'))));
-afterEach(() => rmSync(cwd, { recursive: true }));
+beforeEach(() => void (cwd = newFolder()));
 
 const SASL = {
   'bootstrap.servers': 'kafka1',

@@ -1,13 +1,12 @@
 // Which files hold a secret, and that everybody may read them is told.
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { loadBuckets } from './buckets.js';
 
 let cwd: string;
-beforeEach(() => void (cwd = mkdtempSync(join(tmpdir(), 'kahe-secrets-'))));
-afterEach(() => rmSync(cwd, { recursive: true }));
+beforeEach(() => void (cwd = newFolder()));
 
 function write(name: string, text: string, mode = 0o644): string {
   writeFileSync(join(cwd, name), text);

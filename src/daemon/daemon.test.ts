@@ -1,9 +1,8 @@
 // The daemon in this process, on a clock that the test moves: what takes minutes in life.
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { FakeClock } from '../../support/fakeClock.js';
 import { LineDoor } from '../../support/lineDoor.js';
 import { messagesIn } from '../../support/frames.js';
@@ -13,6 +12,7 @@ import { Daemon } from './daemon.js';
 import type { Door } from '../doors/door.js';
 import { SocketDoor } from '../doors/socket/socketDoor.js';
 import { FailingDisk } from '../../support/failingDisk.js';
+import { newFolder } from '../../support/newFolder.js';
 import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log/log.js';
 import { bindSocket } from '../net/namedSocket.js';
@@ -24,10 +24,9 @@ let lines: string[];
 let daemon: Daemon;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-daemon-'));
+  folder = newFolder();
   [clock, disk, lines] = [new FakeClock(), new FailingDisk(), []];
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 async function start(buckets: object, others: readonly Door[] = []): Promise<void> {
   writeFileSync(join(folder, '.env.dev.local'), '');

@@ -1,9 +1,9 @@
 // SIGHUP after SIGHUP: which file is taken on, when, and what is said of those that can't be.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { turn } from '../../support/fakeClock.js';
+import { newFolder } from '../../support/newFolder.js';
 import { type BucketsConfig, loadBuckets } from '../config/buckets.js';
 import { loadEnvironment } from '../config/env.js';
 import { Log } from '../log/log.js';
@@ -11,10 +11,9 @@ import { Reloads } from './reload.js';
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-reloads-'));
+  folder = newFolder();
   writeFileSync(join(folder, '.env.dev.local'), '');
 });
-afterEach(() => rmSync(folder, { recursive: true }));
 
 function write(batch: unknown): void {
   writeFileSync(

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { nodeFileSystem } from './fileSystem.js';
 import { lockFolder } from './folderLock.js';
 
 let folder: string;
-beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), 'kahe-lock-'))));
-afterEach(() => rm(folder, { recursive: true, force: true }));
+beforeEach(() => void (folder = newFolder()));
 
 const take = (path = folder): ReturnType<typeof lockFolder> => lockFolder(nodeFileSystem, path);
 

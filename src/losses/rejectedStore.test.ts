@@ -1,6 +1,5 @@
 import { readFileSync, renameSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Clock } from '../clock.js';
@@ -11,6 +10,7 @@ import { MemoryBudget } from '../memory/memoryBudget.js';
 import { RejectedStore } from './rejectedStore.js';
 import { FailingDisk } from '../../support/failingDisk.js';
 import { messagesIn } from '../../support/frames.js';
+import { newFolder } from '../../support/newFolder.js';
 import type { Rejection } from './rejection.js';
 
 /** Time that stands still until it is moved. */
@@ -54,8 +54,8 @@ let stores: RejectedStore[];
 let origins: Origins;
 let discarded: number;
 
-beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'kahe-rejected-'));
+beforeEach(() => {
+  root = newFolder();
   path = join(root, 'deep', 'rejected');
   [origins, discarded, ends.length] = [new Origins(), 0, 0];
   [budget, clock, lines, disk, stores] = [
@@ -72,7 +72,6 @@ afterEach(async () => {
   for (const store of stores) await store.close();
   expect(budget.heldBytes).toBe(0);
   expect(clock.waiting).toBe(0);
-  await rm(root, { recursive: true });
 });
 
 function open(maxBytes = 1e9, whenFull: 'hold' | 'drop' = 'hold', isSynced = true): RejectedStore {

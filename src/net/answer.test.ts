@@ -1,9 +1,8 @@
 // Whether somebody listens on a socket, asked as one who wants to connect.
-import { mkdtempSync, rmSync } from 'node:fs';
 import { type Server, type Socket, createConnection, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { answerOf, isAnswering } from './answer.js';
 
 let folder: string;
@@ -12,7 +11,7 @@ let server: Server;
 const sockets: Socket[] = [];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-answer-'));
+  folder = newFolder();
   path = join(folder, 'k.sock');
   server = createServer((socket) => socket.on('error', () => undefined));
 });
@@ -20,7 +19,6 @@ beforeEach(() => {
 afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
   server.close();
-  rmSync(folder, { recursive: true });
 });
 
 test('nobody listens where there is no socket', async () => {

@@ -17,13 +17,12 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { type Server, createConnection, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { asNobody } from '../../support/asNobody.js';
 import { turn } from '../../support/fakeClock.js';
+import { newFolder } from '../../support/newFolder.js';
 import { AlreadyRunningError, ConfigError } from '../errors.js';
 import { type SocketPlace, tryToBind } from './bind.js';
 import type { BoundSocket } from './boundSocket.js';
@@ -34,14 +33,13 @@ let folder: string;
 let path: string;
 const servers: Server[] = [];
 
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-bind-'));
+beforeEach(() => {
+  folder = newFolder();
   path = join(folder, 'kahe.sock');
 });
 
-afterEach(async () => {
+afterEach(() => {
   for (const server of servers.splice(0)) server.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 async function bind(choice: Partial<SocketPlace> = {}): Promise<BoundSocket> {

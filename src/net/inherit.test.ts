@@ -2,25 +2,23 @@
 // says what it is, and a file that goes is told.
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { chmodSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { inheritSockets } from './inherit.js';
 
 let folder: string;
 let path: string;
 const children: ChildProcess[] = [];
 
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-inherit-'));
+beforeEach(() => {
+  folder = newFolder();
   path = join(folder, 'kahe.sock');
 });
 
-afterEach(async () => {
+afterEach(() => {
   children.splice(0).forEach((child) => child.kill('SIGKILL'));
-  await rm(folder, { recursive: true, force: true });
 });
 
 const MODULE = `

@@ -4,7 +4,6 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   readdirSync,
   renameSync,
@@ -17,12 +16,12 @@ import {
 } from 'node:fs';
 import { createServer as createHttpServer, get } from 'node:http';
 import { createConnection, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { asNobody } from '../../support/asNobody.js';
 import { FakeClock } from '../../support/fakeClock.js';
+import { newFolder } from '../../support/newFolder.js';
 import { Log } from '../log/log.js';
 import type { BoundSocket } from './boundSocket.js';
 import { bindSocket } from './namedSocket.js';
@@ -34,7 +33,7 @@ let lines: string[];
 const sockets: BoundSocket[] = [];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-named-'));
+  folder = newFolder();
   path = join(folder, 'kahe.sock');
   clock = new FakeClock();
   lines = [];

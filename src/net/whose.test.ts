@@ -1,8 +1,8 @@
 // Who is refused hears whose the file is, and how to get in.
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
+import { newFolder } from '../../support/newFolder.js';
 import { groupName, userName } from './names.js';
 import { refusedAt, whose } from './whose.js';
 
@@ -10,11 +10,10 @@ let folder: string;
 let path: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-whose-'));
+  folder = newFolder();
   path = join(folder, 'kahe.sock');
   writeFileSync(path, '');
 });
-afterEach(() => rmSync(folder, { recursive: true }));
 
 test('a file has an owner, a group and a mode', () => {
   chmodSync(path, 0o640);

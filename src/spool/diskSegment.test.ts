@@ -1,14 +1,4 @@
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, PATIENCE_MS, turn } from '../../support/fakeClock.js';
@@ -19,6 +9,7 @@ import { encodeFrame } from '../frames/frame.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { FailingDisk, type DiskCall } from '../../support/failingDisk.js';
+import { newFolder } from '../../support/newFolder.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import { syncing } from '../disk/syncing.js';
 import { recoverSegment } from './recover.js';
@@ -31,13 +22,12 @@ let folder: string;
 let bench: Bench;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-segment-'));
+  folder = newFolder();
   bench = new Bench();
 });
 
 afterEach(async () => {
   await bench.end();
-  rmSync(folder, { recursive: true });
 });
 
 class Bench {
@@ -234,7 +224,7 @@ describe('DiskSegment', () => {
     expect(bench.disk.count('datasync')).toBe({ never: 0, batch: 1, always: 3 }[sync]);
     expect(bench.disk.count('sync', /orders$/)).toBe({ never: 0, batch: 1, always: 1 }[sync]);
     // The folder's own name.
-    expect(bench.disk.count('sync', /kahe-segment-[^/]*$/)).toBe({ never: 0, batch: 1, always: 1 }[sync]);
+    expect(bench.disk.count('sync', /kahe-[^/]*$/)).toBe({ never: 0, batch: 1, always: 1 }[sync]);
     expect(bench.disk.count('close', /bckstm$/)).toBe(1);
   });
 

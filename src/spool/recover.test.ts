@@ -1,15 +1,6 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { framesOf, messagesIn } from '../../support/frames.js';
 import { encodeCheckpoint } from '../frames/checkpoint.js';
 import { encodeFrame } from '../frames/frame.js';
@@ -18,6 +9,7 @@ import { inMemory } from '../frames/walk.js';
 import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
 import { FailingDisk } from '../../support/failingDisk.js';
+import { newFolder } from '../../support/newFolder.js';
 import { recoverSegment, type RecoveredSegment } from './recover.js';
 
 const BUCKET = 'orders';
@@ -55,14 +47,12 @@ let disk: FailingDisk;
 let lines: string[];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-recover-'));
+  folder = newFolder();
   path = join(folder, '0000000000001-00000001.bckstm');
   budget = new MemoryBudget(64 * 1024 * 1024);
   disk = new FailingDisk();
   lines = [];
 });
-
-afterEach(() => rmSync(folder, { recursive: true }));
 
 function pieceBytes({ messages, timeMs }: Piece): Buffer {
   const frames = Buffer.concat(

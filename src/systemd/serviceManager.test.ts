@@ -1,10 +1,10 @@
 // What is said to a NOTIFY_SOCKET that listens, by the real systemd-notify.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock } from '../../support/fakeClock.js';
 import { NotifySocket } from '../../support/notifySocket.js';
+import { newFolder } from '../../support/newFolder.js';
 import { Log } from '../log/log.js';
 import { ServiceManager } from './serviceManager.js';
 
@@ -15,14 +15,13 @@ let lines: string[];
 const managers: ServiceManager[] = [];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-notify-'));
+  folder = newFolder();
   clock = new FakeClock();
   lines = [];
 });
 
 afterEach(() => {
   for (const manager of managers.splice(0)) manager.close();
-  rmSync(folder, { recursive: true });
 });
 
 function start(env: Readonly<Record<string, string | undefined>>): ServiceManager {

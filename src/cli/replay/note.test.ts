@@ -1,9 +1,9 @@
 // The note of a replay: what is remembered of a file, and when that is no good.
 import { closeSync, openSync, statSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { newFolder } from '../../../support/newFolder.js';
 import { nodeFileSystem } from '../../disk/fileSystem.js';
 import { FileWindow } from '../../frames/fileWindow.js';
 import { NoteKeeper, type ReplayNote, headOf, loadNote, notePath, refusalOf } from './note.js';
@@ -13,15 +13,14 @@ let file: string;
 let fd: number;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-note-'));
+  folder = newFolder();
   file = join(folder, 'a.bckstm');
   await writeFile(file, Buffer.alloc(10_000, 'abc'));
   fd = openSync(file, 'r');
 });
 
-afterEach(async () => {
+afterEach(() => {
   closeSync(fd);
-  await rm(folder, { recursive: true, force: true });
 });
 
 function windowOf(): FileWindow {

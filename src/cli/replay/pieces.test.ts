@@ -1,9 +1,9 @@
 // The survey of a file and the pieces it is cut into: what the one counts is what the other sends.
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { messagesIn } from '../../../support/frames.js';
+import { newFolder } from '../../../support/newFolder.js';
 import { encodeCheckpoint } from '../../frames/checkpoint.js';
 import { FileWindow } from '../../frames/fileWindow.js';
 import { encodeFrame } from '../../frames/frame.js';
@@ -15,11 +15,10 @@ const frame = (bucket: string, message: string): Buffer => encodeFrame(bucket, n
 let folder: string;
 let fds: number[] = [];
 
-beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'kahe-pieces-'))));
+beforeEach(() => void (folder = newFolder()));
 afterEach(() => {
   for (const fd of fds) closeSync(fd);
   fds = [];
-  rmSync(folder, { recursive: true });
 });
 
 function windowOn(...parts: readonly Buffer[]): FileWindow {

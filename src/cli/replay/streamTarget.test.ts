@@ -1,11 +1,11 @@
 // Straight to a stream: what it hands back is written again, in order, once it is well.
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FakeClock, turn } from '../../../support/fakeClock.js';
 import { FakeStream } from '../../../support/fakeStream.js';
 import { framesOf } from '../../../support/frames.js';
+import { newFolder } from '../../../support/newFolder.js';
 import { Log } from '../../log/log.js';
 import { StreamTarget } from './streamTarget.js';
 import { parseBuckets } from '../../config/buckets.js';
@@ -24,8 +24,8 @@ let said: string[];
 let clock: FakeClock;
 let target: StreamTarget;
 
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-target-'));
+beforeEach(() => {
+  folder = newFolder();
   streams = new Map();
   said = [];
   clock = new FakeClock();
@@ -34,7 +34,6 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await target.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 function targetWith(maxBuckets: number): StreamTarget {

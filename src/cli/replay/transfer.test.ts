@@ -1,11 +1,11 @@
 // Sending a file: what is on its way is bounded, what is safe is noted before more goes, and after a loss it
 // goes on from there.
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeClock, turn } from '../../../support/fakeClock.js';
 import { framesOf, messagesIn } from '../../../support/frames.js';
+import { newFolder } from '../../../support/newFolder.js';
 import { FileWindow } from '../../frames/fileWindow.js';
 import { AwayError } from '../daemonLink.js';
 import { Pace } from './pace.js';
@@ -71,7 +71,7 @@ let outcome: string;
 let hold: (() => void) | undefined;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'kahe-transfer-'));
+  folder = newFolder();
   writeFileSync(join(folder, 'it'), framesOf('a', MESSAGES));
   fd = openSync(join(folder, 'it'), 'r');
   target = new FakeTarget();
@@ -85,7 +85,6 @@ beforeEach(() => {
 
 afterEach(() => {
   closeSync(fd);
-  rmSync(folder, { recursive: true });
 });
 
 /** @param areNotesHeld the disk is slow: notes are written when `hold` is called */

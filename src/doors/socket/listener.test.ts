@@ -3,7 +3,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { type Socket, createConnection } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { prefixed } from '../../../support/daemonFrames.js';
@@ -11,6 +10,7 @@ import { FakeRejected } from '../../../support/fakeRejected.js';
 import { ActorBench, MB } from '../../../support/bench.js';
 import { turn } from '../../../support/fakeClock.js';
 import { framesIn, framesOf, messagesIn, numbers } from '../../../support/frames.js';
+import { newFolder } from '../../../support/newFolder.js';
 import { Actor, type ActorContext } from '../../actors/actor.js';
 import type { RouterMessage } from '../../buckets/messages.js';
 import { endRun, ownRun } from '../../intake/run.js';
@@ -219,7 +219,7 @@ let folder: string;
 let bench: Bench;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kahe-socket-'));
+  folder = newFolder();
   bench = new Bench(folder);
   await bench.listen();
 });

@@ -1,29 +1,21 @@
 // Kafka was away, frames are in the backup's files, Kafka comes back: nobody has to do anything.
 import { join } from 'node:path';
-import { expect, inject, onTestFinished, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import {
   daemonFolder,
   filesOf,
   numberedFrames,
-  numbersBySender,
   range,
   startDaemon,
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
-import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
+import { numbersOf, startShutKafka } from '../../support/daemonKafka.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
-
-/** A Kafka that can't be reached until `refuse` is taken off. */
-async function shutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
 
 function bucketsTo(proxy: TcpProxy, topic: string, backupSettings = {}): object {
   const kafka = kafkaStream(
@@ -48,12 +40,8 @@ async function untilReplayed(daemon: TestDaemon): Promise<void> {
   expect(await backupFiles(daemon)).toEqual([]);
 }
 
-function numbersOf(messages: readonly Message[]): Map<string, number[]> {
-  return numbersBySender(messages.map(({ value }) => value!.toString()));
-}
-
 test('everything reaches Kafka, once and in order, with its own times; no file is left', async () => {
-  const [proxy, topic] = [await shutKafka(), await newTopic(bootstrap, 'replayed')];
+  const [proxy, topic] = [await startShutKafka(), await newTopic(bootstrap, 'replayed')];
   const daemon = await startDaemon({ buckets: bucketsTo(proxy, topic, { sizeRotate: '64KB' }) });
   const client = await daemon.connect();
   const windows: { readonly fromMs: number; readonly toMs: number }[] = [];
@@ -89,7 +77,7 @@ test('everything reaches Kafka, once and in order, with its own times; no file i
 
 test('what earlier lives have left, one stopped and one killed, goes first', async () => {
   const [proxy, topic, folder] = [
-    await shutKafka(),
+    await startShutKafka(),
     await newTopic(bootstrap, 'lives'),
     await daemonFolder(),
   ];
@@ -120,7 +108,7 @@ test('what earlier lives have left, one stopped and one killed, goes first', asy
 
 test('also of a bucket made on demand; what belongs to no configured stream is reported', async () => {
   const [proxy, topic, folder] = [
-    await shutKafka(),
+    await startShutKafka(),
     await newTopic(bootstrap, 'on-demand'),
     await daemonFolder(),
   ];
@@ -159,7 +147,7 @@ test('also of a bucket made on demand; what belongs to no configured stream is r
 
 test('killed in the middle of it, again and again: the next run goes on, and repeats a piece at most', async () => {
   const [proxy, topic, folder] = [
-    await shutKafka(),
+    await startShutKafka(),
     await newTopic(bootstrap, 'killed'),
     await daemonFolder(),
   ];
@@ -194,7 +182,7 @@ test('killed in the middle of it, again and again: the next run goes on, and rep
 }, 90_000);
 
 test('under load: what comes while the backup is sent does not pass it, and there is an end', async () => {
-  const [proxy, topic] = [await shutKafka(), await newTopic(bootstrap, 'loaded')];
+  const [proxy, topic] = [await startShutKafka(), await newTopic(bootstrap, 'loaded')];
   const daemon = await startDaemon({ buckets: bucketsTo(proxy, topic) });
   const client = await daemon.connect();
   let sent = 0;

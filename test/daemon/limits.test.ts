@@ -1,6 +1,6 @@
 // What the daemon costs at most: memory while nothing can be delivered, and memory and CPU for clients that
 // say nothing.
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import {
   numberedFrames,
   numbersBySender,
@@ -10,9 +10,10 @@ import {
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { standstill } from '../../support/daemonStates.js';
+import { startShutKafka } from '../../support/daemonKafka.js';
 import { holdIdleClients, mostOpenFiles } from '../../support/daemonIdleClients.js';
 import { allMessages, readTopic } from '../../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
@@ -22,17 +23,6 @@ const TO_FILES = {
   streamsConfigs: { files: fileStream('data') },
   buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 50 }],
 };
-
-/**
- * The shared Kafka behind a door that is shut: who starts from the proxy learns of the broker only once the
- * door is open.
- */
-async function startShutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
 
 describe('memory', () => {
   test('MAXMEMORY=32MB, Kafka away: writers wait, the process stays small, and Kafka gets everything', async () => {
@@ -215,15 +205,6 @@ async function exchange(daemon: TestDaemon, sender: string, count: number): Prom
   await client.send(numberedFrames('orders', sender, { count }));
   expect(await client.receipt()).toBe(count);
   await client.close();
-}
-
-/** Resolves when the figure has not moved for half a second. */
-async function standstill(daemon: TestDaemon, figure: () => number): Promise<void> {
-  let [last, since] = [figure(), Date.now()];
-  await daemon.until('a standstill', () => {
-    if (figure() !== last) [last, since] = [figure(), Date.now()];
-    return Date.now() - since >= 500;
-  });
 }
 
 /** The share of one core that it uses over so long. */

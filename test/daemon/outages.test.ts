@@ -12,7 +12,8 @@ import {
   type TestDaemon,
 } from '../../support/daemon.js';
 import { manualBackup, kafkaStream, newTopic, newTopicName } from '../../support/daemonBuckets.js';
-import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
+import { numbersOf } from '../../support/daemonKafka.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
 import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
 import { createTopic } from '../../support/kafkaTopics.js';
 
@@ -91,10 +92,6 @@ function firstTimes(numbers: readonly number[]): number[] {
 
 function ascending(numbers: readonly number[]): number[] {
   return [...numbers].sort((a, b) => a - b);
-}
-
-function numbersOf(messages: readonly Message[]): Map<string, number[]> {
-  return numbersBySender(messages.map(({ value }) => value!.toString()));
 }
 
 describe('Kafka → backup', () => {

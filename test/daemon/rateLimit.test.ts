@@ -2,7 +2,7 @@
 // the accounts add up.
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, inject, onTestFinished, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { checkAccounts, metricsOf, statusOf } from '../../support/adminDoor.js';
 import { runHere } from '../../support/cliIo.js';
 import {
@@ -15,8 +15,8 @@ import {
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { startShutKafka } from '../../support/daemonKafka.js';
 import { allMessages, readTopic } from '../../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const ACCOUNT = {
@@ -30,14 +30,6 @@ const ACCOUNT = {
 };
 /** Longer than any test: what passes is just the limit. */
 const AN_HOUR_MS = 3_600_000;
-
-/** A Kafka that can't be reached until `refuse` is taken off. */
-async function shutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
 
 function numbersOf(frames: readonly Pick<Frame, 'message'>[]): number[] {
   return numbersBySender(frames.map(({ message }) => message)).get('a') ?? [];
@@ -163,7 +155,7 @@ test('what a version before has left over a limit in a backup is told, and kahe 
     buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 20 }],
   };
   // Its backup is filled, and then bears the name that such files had.
-  const proxy = await shutKafka();
+  const proxy = await startShutKafka();
   const away = kafkaStream(
     `127.0.0.1:${proxy.port}`,
     { 'message.timeout.ms': 500 },

@@ -9,13 +9,13 @@ import {
   daemonFolder,
   filesOf,
   numberedFrames,
-  numbersBySender,
   range,
   startDaemon,
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopicName } from '../../support/daemonBuckets.js';
-import { allMessages, readTopic, type Message } from '../../support/kafkaReader.js';
+import { numbersOf } from '../../support/daemonKafka.js';
+import { allMessages, readTopic } from '../../support/kafkaReader.js';
 import { createTopic } from '../../support/kafkaTopics.js';
 
 const { bootstrap } = inject('kafka');
@@ -67,8 +67,6 @@ async function shiftTimes(folder: string, ms: number): Promise<readonly (number 
   return times;
 }
 
-const numbersOf = (messages: readonly Message[]): Map<string, number[]> =>
-  numbersBySender(messages.map(({ value }) => value!.toString()));
 const backReady = (daemon: TestDaemon): Promise<unknown> =>
   daemon.line(/switched to normal: the primary is back, and has had what was backed up/, {
     deadlineMs: 40_000,

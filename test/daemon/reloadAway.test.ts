@@ -2,22 +2,21 @@
 // says, or is kept with its reason.
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import {
   daemonFolder,
   filesOf,
   numberedFrames,
-  numbersBySender,
   range,
   startDaemon,
   type DaemonClient,
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, manualBackup, newTopic } from '../../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { numbersInTopic, startShutKafka } from '../../support/daemonKafka.js';
 import { endOffset } from '../faults/oracle.js';
 import { Writer, numbersIn, reload } from '../../support/reloads.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
+import { type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 /** Nothing listens on the discard port. */
@@ -27,19 +26,6 @@ const SPOOLS = [
   ['without a spool', {}],
   ['with a spool', { SPOOL: './spool' }],
 ] as const;
-
-async function shutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
-
-async function inKafka(topic: string, expected: number): Promise<Map<string, number[]>> {
-  return numbersBySender(
-    allMessages(await readTopic(bootstrap, topic, { expected })).map(({ value }) => value!.toString()),
-  );
-}
 
 async function send(client: DaemonClient, bucket: string, from: number, to: number): Promise<void> {
   await client.send(numberedFrames(bucket, 'c', { from, count: to - from, bytes: 60 }));
@@ -78,7 +64,7 @@ describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind
       `changed buckets.${topic} (changed stream kafka)`,
     );
     await send(client, topic, 1200, 1500);
-    expect(await inKafka(topic, 1500)).toEqual(new Map([['c', range(0, 1500)]]));
+    expect(await numbersInTopic(topic, 1500)).toEqual(new Map([['c', range(0, 1500)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(daemon.accounts.get(`${topic}/kafka`)).toEqual({
       received: 1500,
@@ -104,7 +90,7 @@ describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind
     await send(client, topic, 0, 300);
     await daemon.line(/no broker answers/);
     await reload(daemon, slow(bootstrap));
-    expect(await inKafka(topic, 300)).toEqual(new Map([['c', range(0, 300)]]));
+    expect(await numbersInTopic(topic, 300)).toEqual(new Map([['c', range(0, 300)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await daemon.files('backup')).toEqual([]);
   });
@@ -118,7 +104,7 @@ describe.each(SPOOLS)('another broker, while the one before is dead, %s', (_kind
     await daemon.untilFiled('backup', 1000);
     await reload(daemon, buckets(topic, bootstrap, backup));
     await send(client, topic, 1000, 1500);
-    expect(await inKafka(topic, 1500)).toEqual(new Map([['c', range(0, 1500)]]));
+    expect(await numbersInTopic(topic, 1500)).toEqual(new Map([['c', range(0, 1500)]]));
     await daemon.until(
       'an empty backup',
       async () => (await filesOf(join(daemon.folder, 'backup'))).length === 0,
@@ -220,7 +206,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     await daemon.untilFiled('data', 600);
     await reload(daemon, configured(['kafka', 'files'], bootstrap));
     await send(client, topic, 600, 1000);
-    expect(await inKafka(topic, 400)).toEqual(new Map([['c', range(600, 1000)]]));
+    expect(await numbersInTopic(topic, 400)).toEqual(new Map([['c', range(600, 1000)]]));
     // Its predecessor has ended; it is told once the rejected frames are in their file.
     await daemon.line(/rejected: not delivered when stream kafka was taken out of the configuration/);
     if ('SPOOL' in env) await noSpoolFiles(daemon);
@@ -252,7 +238,7 @@ describe.each(SPOOLS)('what is taken out while it is dead, %s', (_kind, env) => 
     await reload(daemon, configured(bootstrap, true));
     await send(client, topic, 500, 1000);
     expect(await client.receipt()).toBe(1000);
-    expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(500, 1000)]]));
+    expect(await numbersInTopic(topic, 500)).toEqual(new Map([['c', range(500, 1000)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(numbersIn(await daemon.files('rejected'))).toEqual(new Map([['c', range(0, 500)]]));
     expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({
@@ -316,7 +302,7 @@ describe('another backup', () => {
       /WARN .*800 frames stay in the backup below .*one: it has no backup any more; Kahe does not send them: use kahe replay/,
     );
     await reload(daemon, buckets(topic, bootstrap, fileStream('one')));
-    expect(await inKafka(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
+    expect(await numbersInTopic(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
     await daemon.until(
       'nothing in the backup',
       async () => (await filesOf(join(daemon.folder, 'one'))).length === 0,
@@ -365,7 +351,7 @@ test('a bucket that was not configured at the start, and is again: its spool is 
     new RegExp(`WARN .* the spool holds batches of bucket ${topic}, which is no longer configured`),
   );
   expect(await reload(second, configured(bootstrap, true))).toBe(`added buckets.${topic}`);
-  expect(await inKafka(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));
+  expect(await numbersInTopic(topic, 500)).toEqual(new Map([['c', range(0, 500)]]));
   await noSpoolFiles(second);
   expect(await second.stop()).toMatchObject({ code: 0 });
 });
@@ -385,7 +371,7 @@ describe('a replay is going on', () => {
 
   test('changed again and again during it: each successor goes on where the last stood, nothing twice', async () => {
     const [proxy, topic, folder] = [
-      await shutKafka(),
+      await startShutKafka(),
       await newTopic(bootstrap, 'reload-replay'),
       await daemonFolder(),
     ];
@@ -415,7 +401,7 @@ describe('a replay is going on', () => {
     await writer.end();
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     const total = COUNT + writer.sent;
-    expect(await inKafka(topic, total)).toEqual(
+    expect(await numbersInTopic(topic, total)).toEqual(
       new Map([
         ['c', range(0, COUNT)],
         ['w', range(0, writer.sent)],
@@ -462,7 +448,7 @@ describe('after a reload, killed (kill -9) with batches in the spool', () => {
     );
     await first.kill9();
     const second = await startDaemon({ buckets: configured(bootstrap, 'kafka', 'late'), env, folder });
-    expect(await inKafka(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
+    expect(await numbersInTopic(topic, 800)).toEqual(new Map([['c', range(0, 800)]]));
     await noSpoolFiles(second);
     expect(await second.stop()).toMatchObject({ code: 0 });
     const late = numbersIn(await second.files('late')).get('c')!;

@@ -1,33 +1,23 @@
 // With SPOOL: what a receipt counted survives kill -9, what memory can't hold goes to the disk, and all of it
 // is delivered in order.
 import { join } from 'node:path';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { statusOf } from '../../support/adminDoor.js';
 import {
   QUESTION,
-  filesOf,
   launchDaemon,
   numberedFrames,
   numbersBySender,
   range,
   startDaemon,
-  type DaemonOptions,
-  type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
+import { launchReady, segments, untilSpoolEmpty } from '../../support/daemonStates.js';
+import { numbersInTopic, startShutKafka } from '../../support/daemonKafka.js';
 import { allMessages, readTopic } from '../../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
-
-/** The shared Kafka behind a door that is shut at first. */
-async function startShutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
 
 function toKafka(address: string, topic: string): object {
   return {
@@ -36,30 +26,13 @@ function toKafka(address: string, topic: string): object {
   };
 }
 
-async function inKafka(topic: string): Promise<Map<string, number[]>> {
-  return numbersBySender(
-    allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
-  );
-}
-
-/** Resolves when it has looked through its spool. */
-async function startReady(options: DaemonOptions): Promise<TestDaemon> {
-  const daemon = await launchDaemon(options);
-  await daemon.line(/ listens on /);
-  return daemon;
-}
-
-function segments(daemon: TestDaemon): Promise<string[]> {
-  return filesOf(join(daemon.folder, 'spool'));
-}
-
 describe('SPOOL', () => {
   test("two daemons can't have one spool: the second says so and ends, the first goes on", async () => {
     const buckets = {
       streamsConfigs: { files: fileStream('data') },
       buckets: [{ id: 'orders', streams: ['files'] }],
     };
-    const first = await startReady({ buckets, env: { SPOOL: './spool' } });
+    const first = await launchReady({ buckets, env: { SPOOL: './spool' } });
     const second = await launchDaemon({ buckets, env: { SPOOL: join(first.folder, 'spool') } });
     expect(await second.exited).toEqual({ code: 1, signal: null });
     expect(second.lines.join('\n')).toContain(
@@ -70,7 +43,7 @@ describe('SPOOL', () => {
     expect(await client.receipt()).toBe(10);
     // Killed, it holds nothing any more.
     await first.kill9();
-    const third = await startReady({ buckets, env: { SPOOL: './spool' }, folder: first.folder });
+    const third = await launchReady({ buckets, env: { SPOOL: './spool' }, folder: first.folder });
     expect(await third.stop()).toMatchObject({ code: 0 });
     expect(numbersBySender((await third.files('data')).map(({ message }) => message))).toEqual(
       new Map([['c', range(0, 10)]]),
@@ -80,7 +53,7 @@ describe('SPOOL', () => {
   test('SPOOL_FULL=drop-oldest: clients never wait, the oldest go, counted; the rest comes in order', async () => {
     const topic = await newTopic(bootstrap, 'drop-oldest');
     const kafka = await startShutKafka();
-    const daemon = await startReady({
+    const daemon = await launchReady({
       buckets: toKafka(kafka.address, topic),
       env: { SPOOL: './spool', SPOOL_MAX: '16MB', SPOOL_FULL: 'drop-oldest', ADMIN: './admin.sock' },
     });
@@ -106,8 +79,8 @@ describe('SPOOL', () => {
       async () => (await statusOf(join(daemon.folder, 'admin.sock'))).spool?.isFull === false,
     );
     kafka.heal();
-    await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, 40_000);
-    const numbers = (await inKafka(topic)).get('c')!;
+    await untilSpoolEmpty(daemon, 40_000);
+    const numbers = (await numbersInTopic(topic)).get('c')!;
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     const { received, delivered, discarded, ...others } = daemon.accounts.get(`${topic}/kafka`)!;
     expect([received, Object.values(others)]).toEqual([count, [0, 0, 0, 0]]);
@@ -129,17 +102,17 @@ describe('SPOOL', () => {
       const topic = await newTopic(bootstrap, `spool-${sync}`);
       const kafka = await startShutKafka();
       const env = { SPOOL: './spool', SPOOL_SYNC: sync };
-      const first = await startReady({ buckets: toKafka(kafka.address, topic), env });
+      const first = await launchReady({ buckets: toKafka(kafka.address, topic), env });
       const client = await first.connect();
       await client.send(numberedFrames(topic, 'before', { count: 3210, bytes: 100 }));
       expect(await client.receipt()).toBe(3210);
       await first.kill9();
-      const second = await startReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+      const second = await launchReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
       const late = await second.connect();
       await late.send(numberedFrames(topic, 'after', { count: 500, bytes: 100 }));
       expect(await late.receipt()).toBe(500);
       kafka.heal();
-      await second.until('an empty spool', async () => (await segments(second)).length === 0);
+      await untilSpoolEmpty(second);
       const messages = allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString());
       expect(messages.map((message) => message.split(':', 2).join(':'))).toEqual([
         ...range(0, 3210).map((number) => `before:${number}`),
@@ -153,7 +126,7 @@ describe('SPOOL', () => {
     const topic = await newTopic(bootstrap, 'spool-midst');
     const env = { SPOOL: './spool' };
     const answered: number[] = [];
-    let daemon = await startReady({ buckets: toKafka(bootstrap, topic), env });
+    let daemon = await launchReady({ buckets: toKafka(bootstrap, topic), env });
     for (const life of range(0, 3)) {
       const client = await daemon.connect();
       answered[life] = 0;
@@ -166,11 +139,11 @@ describe('SPOOL', () => {
       await daemon.until('2000 that are safe', () => answered[life]! >= 2000);
       await daemon.kill9();
       await asking;
-      daemon = await startReady({ buckets: toKafka(bootstrap, topic), env, folder: daemon.folder });
+      daemon = await launchReady({ buckets: toKafka(bootstrap, topic), env, folder: daemon.folder });
     }
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await segments(daemon)).toEqual([]);
-    const found = await inKafka(topic);
+    const found = await numbersInTopic(topic);
     for (const life of range(0, 3)) {
       const firstTimes = [...new Set(found.get(`life${life}`))];
       expect(firstTimes.length).toBeGreaterThanOrEqual(answered[life]!);
@@ -181,7 +154,7 @@ describe('SPOOL', () => {
   test('more than memory can hold: the disk takes it, no writer waits, and all arrives in order', async () => {
     const topic = await newTopic(bootstrap, 'spool-large');
     const kafka = await startShutKafka();
-    const daemon = await startReady({
+    const daemon = await launchReady({
       buckets: toKafka(kafka.address, topic),
       env: { SPOOL: './spool', MAXMEMORY: '16MB' },
     });
@@ -192,12 +165,12 @@ describe('SPOOL', () => {
     expect(await client.receipt()).toBe(count);
     expect((await segments(daemon)).length).toBeGreaterThan(50);
     kafka.heal();
-    await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0);
+    await untilSpoolEmpty(daemon);
     expect(daemon.peakRssBytes).toBeLessThan(220 * MB);
     console.log(
       `peak memory with MAXMEMORY=16MB, a spool and 60 MB written: ${Math.round(daemon.peakRssBytes / MB)} MB`,
     );
-    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, count)]]));
+    expect(await numbersInTopic(topic)).toEqual(new Map([['c', range(0, count)]]));
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   }, 60_000);
 
@@ -208,7 +181,7 @@ describe('SPOOL', () => {
       streamsConfigs: { half: kafkaStream(kafka.address, { 'message.timeout.ms': 1000 }, { slice: 0.5 }) },
       buckets: topics.map((id) => ({ id, streams: ['half'], batch: 1000, batchTimeout: 30 })),
     };
-    const daemon = await startReady({ buckets, env: { SPOOL: './spool', MAXMEMORY: '16MB' } });
+    const daemon = await launchReady({ buckets, env: { SPOOL: './spool', MAXMEMORY: '16MB' } });
     const client = await daemon.connect();
     const count = 2_000;
     for (let from = 0; from < count; from += 200) {
@@ -218,10 +191,10 @@ describe('SPOOL', () => {
     // If each kept the slice of one batch, that would be more than there is: this answer would not come.
     expect(await client.receipt()).toBe(count * topics.length);
     kafka.heal();
-    await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0);
+    await untilSpoolEmpty(daemon);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     for (const topic of topics) {
-      const numbers = (await inKafka(topic)).get('c')!;
+      const numbers = (await numbersInTopic(topic)).get('c')!;
       expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
       // Twelve standard deviations to either side.
       expect(Math.abs(numbers.length - count / 2)).toBeLessThan((12 * Math.sqrt(count)) / 2);
@@ -239,16 +212,16 @@ describe('SPOOL', () => {
     const topic = await newTopic(bootstrap, 'spool-stop');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', STOP_TIMEOUT: '4s' };
-    const first = await startReady({ buckets: toKafka(kafka.address, topic), env });
+    const first = await launchReady({ buckets: toKafka(kafka.address, topic), env });
     const client = await first.connect();
     await client.send(numberedFrames(topic, 'c', { count: 1234, bytes: 100 }));
     expect(await first.stop()).toMatchObject({ code: 0 });
     expect((await first.files('spool')).length).toBe(1234);
     expect(await first.files('rejected')).toEqual([]);
     kafka.heal();
-    const second = await startReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
-    await second.until('an empty spool', async () => (await segments(second)).length === 0);
-    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, 1234)]]));
+    const second = await launchReady({ buckets: toKafka(kafka.address, topic), env, folder: first.folder });
+    await untilSpoolEmpty(second);
+    expect(await numbersInTopic(topic)).toEqual(new Map([['c', range(0, 1234)]]));
     expect(await second.stop()).toMatchObject({ code: 0 });
   });
 
@@ -262,7 +235,7 @@ describe('SPOOL', () => {
       streamsConfigs: { kafka: kafkaStream(kafka.address) },
       buckets: [{ id: topic, streams: ['kafka'], batch: 1 }],
     };
-    const first = await startReady({ buckets, env });
+    const first = await launchReady({ buckets, env });
     const client = await first.connect();
     await client.send(numberedFrames(topic, 'c', { count: 2000 }));
     expect(await client.receipt()).toBe(2000);
@@ -274,7 +247,7 @@ describe('SPOOL', () => {
   });
 
   test('nothing is left in the spool when all is delivered', async () => {
-    const daemon = await startReady({
+    const daemon = await launchReady({
       buckets: {
         streamsConfigs: { files: fileStream('data') },
         buckets: [{ id: 'orders', streams: ['files'], batchTimeout: 20 }],

@@ -3,12 +3,13 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { setTimeout as pause } from 'node:timers/promises';
+import { describe, expect, inject, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
+import { bucketsTo } from '../faults/machines.js';
 import { BATCH, BUCKET, WINDOW, judge, randomOf, senders, type Sender } from '../faults/senders.js';
 import {
   daemonFolder,
-  filesOf,
   launchDaemon,
   numberedFrames,
   numbersBySender,
@@ -17,43 +18,12 @@ import {
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
-import { freePorts } from '../../support/freePorts.js';
+import { isUp, launchReady, segments, untilSpoolEmpty } from '../../support/daemonStates.js';
+import { kafkaAway, startShutKafka } from '../../support/daemonKafka.js';
 import { allMessages, readTopic } from '../../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function kafkaAway(): Promise<object> {
-  const [port] = await freePorts(1);
-  return kafkaStream(`127.0.0.1:${port}`, { 'message.timeout.ms': 500 });
-}
-
-function bucketsTo(stream: object, bucket = BUCKET, batch = BATCH): object {
-  return {
-    streamsConfigs: { out: stream },
-    buckets: [{ id: bucket, streams: ['out'], batch, batchTimeout: 20 }],
-  };
-}
-
-async function startShutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
-
-function segments(daemon: TestDaemon): Promise<string[]> {
-  return filesOf(join(daemon.folder, 'spool'));
-}
-
-async function untilEmpty(daemon: TestDaemon, deadlineMs?: number): Promise<void> {
-  await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, deadlineMs);
-}
 
 async function delivered(daemon: TestDaemon): Promise<Map<string, number[]>> {
   return numbersBySender((await daemon.files('data')).map(({ message }) => message));
@@ -72,7 +42,7 @@ describe('kill -9 with a spool', () => {
         const daemon = await launchDaemon({ buckets: away, env, folder });
         // Now and then it dies before it has looked at what there is.
         if (random(4) > 0) {
-          await daemon.line(/ listens on /);
+          await isUp(daemon);
           const own = await senders(daemon, `life${life}`, random);
           all.push(...own);
           await pause(random(250));
@@ -88,8 +58,8 @@ describe('kill -9 with a spool', () => {
         env,
         folder,
       });
-      await daemon.line(/ listens on /);
-      await untilEmpty(daemon);
+      await isUp(daemon);
+      await untilSpoolEmpty(daemon);
       expect(await daemon.stop()).toMatchObject({ code: 0 });
       expect(await segments(daemon)).toEqual([]);
       expect(
@@ -111,24 +81,21 @@ describe('kill -9 with a spool', () => {
       const folder = await daemonFolder();
       const all: Sender[] = [];
       const buckets = bucketsTo(fileStream('data', { fsync: true, sizeRotate: '200KB' }));
-      const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
-      await away.line(/ listens on /);
+      const away = await launchReady({ buckets: bucketsTo(await kafkaAway()), env, folder });
       all.push(...(await senders(away, 'away', random)));
       await away.until('a backlog', async () => (await segments(away)).length > 400);
       await away.kill9();
       let kills = 0;
       for (const life of range(0, 3)) {
-        const daemon = await launchDaemon({ buckets, env, folder });
-        await daemon.line(/ listens on /);
+        const daemon = await launchReady({ buckets, env, folder });
         if (life === 2) all.push(...(await senders(daemon, `life${life}`, random)));
         await pause(random(60));
         await daemon.kill9();
         kills++;
       }
       await Promise.all(all.map(({ ended }) => ended));
-      const daemon = await launchDaemon({ buckets, env, folder });
-      await daemon.line(/ listens on /);
-      await untilEmpty(daemon);
+      const daemon = await launchReady({ buckets, env, folder });
+      await untilSpoolEmpty(daemon);
       expect(await daemon.stop()).toMatchObject({ code: 0 });
       expect(await segments(daemon)).toEqual([]);
       const repeated = judge(all, await delivered(daemon), `seed ${seed}`);
@@ -148,8 +115,7 @@ describe('stops with a spool', () => {
       const random = randomOf(seed);
       const env = { SPOOL: './spool', STOP_TIMEOUT: '8s' };
       const folder = await daemonFolder();
-      const first = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
-      await first.line(/ listens on /);
+      const first = await launchReady({ buckets: bucketsTo(await kafkaAway()), env, folder });
       const written = new Map<string, number>();
       await Promise.all(
         range(0, 4).map(async (i) => {
@@ -165,9 +131,8 @@ describe('stops with a spool', () => {
       const { code, ms } = await first.stop();
       expect(code).toBe(0);
       expect(ms).toBeLessThan(9_500);
-      const second = await launchDaemon({ buckets: bucketsTo(fileStream('data')), env, folder });
-      await second.line(/ listens on /);
-      await untilEmpty(second);
+      const second = await launchReady({ buckets: bucketsTo(fileStream('data')), env, folder });
+      await untilSpoolEmpty(second);
       expect(await second.stop()).toMatchObject({ code: 0 });
       expect(await delivered(second)).toEqual(
         new Map([...written].map(([name, count]) => [name, range(0, count)])),
@@ -180,9 +145,11 @@ describe('stops with a spool', () => {
     const topic = await newTopic(bootstrap, 'spool-times');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', STOP_TIMEOUT: '5s' };
-    const buckets = bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 1000);
-    const first = await launchDaemon({ buckets, env });
-    await first.line(/ listens on /);
+    const buckets = bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), {
+      bucket: topic,
+      batch: 1000,
+    });
+    const first = await launchReady({ buckets, env });
     const client = await first.connect();
     const windows: [number, number][] = [];
     for (const from of range(0, 8)) {
@@ -194,9 +161,8 @@ describe('stops with a spool', () => {
     }
     expect(await first.stop()).toMatchObject({ code: 0 });
     kafka.heal();
-    const second = await launchDaemon({ buckets, env, folder: first.folder });
-    await second.line(/ listens on /);
-    await untilEmpty(second);
+    const second = await launchReady({ buckets, env, folder: first.folder });
+    await untilSpoolEmpty(second);
     expect(await second.stop()).toMatchObject({ code: 0 });
     const messages = allMessages(await readTopic(bootstrap, topic));
     expect(messages.map(({ value }) => value!.toString())).toEqual(
@@ -233,11 +199,13 @@ describe('shortage with a spool', () => {
     const topic = await newTopic(bootstrap, 'spool-200');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', MAXMEMORY: '32MB' };
-    const daemon = await launchDaemon({
-      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000),
+    const daemon = await launchReady({
+      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), {
+        bucket: topic,
+        batch: 10_000,
+      }),
       env,
     });
-    await daemon.line(/ listens on /);
     const count = 12_500;
     await Promise.all(
       range(0, 4).map(async (i) => {
@@ -249,7 +217,7 @@ describe('shortage with a spool', () => {
     );
     const awayMb = Math.round(daemon.peakRssBytes / MB);
     kafka.heal();
-    await untilEmpty(daemon, 50_000);
+    await untilSpoolEmpty(daemon, 50_000);
     const peakMb = Math.round(daemon.peakRssBytes / MB);
     console.log(`200 MB, MAXMEMORY=32MB: at most ${awayMb} MB while Kafka was away, ${peakMb} MB in all`);
     expect(peakMb).toBeLessThan(250);
@@ -264,11 +232,13 @@ describe('shortage with a spool', () => {
     const topic = await newTopic(bootstrap, 'spool-max');
     const kafka = await startShutKafka();
     const env = { SPOOL: './spool', SPOOL_MAX: '16MB', MAXMEMORY: '64MB' };
-    const daemon = await launchDaemon({
-      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), topic, 10_000),
+    const daemon = await launchReady({
+      buckets: bucketsTo(kafkaStream(kafka.address, { 'message.timeout.ms': 500 }), {
+        bucket: topic,
+        batch: 10_000,
+      }),
       env,
     });
-    await daemon.line(/ listens on /);
     const client = await daemon.connect();
     const count = 20_000;
     let sent = 0;
@@ -288,7 +258,7 @@ describe('shortage with a spool', () => {
     await daemon.line(/the spool has room again/);
     expect(Date.now() - healedMs).toBeLessThan(10_000);
     expect(await writing).toBe(count);
-    await untilEmpty(daemon, 30_000);
+    await untilSpoolEmpty(daemon, 30_000);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     const found = numbersBySender(
       allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
@@ -309,8 +279,7 @@ describe('shortage with a spool', () => {
       );
     }
     const env = { SPOOL: './spool', MAXMEMORY: '64MB' };
-    const away = await launchDaemon({ buckets: bucketsTo(await kafkaAway()), env, folder });
-    await away.line(/ listens on /);
+    const away = await launchReady({ buckets: bucketsTo(await kafkaAway()), env, folder });
     const client = await away.connect();
     await client.send(numberedFrames(BUCKET, 'new', { count: 1000 }));
     expect(await client.receipt()).toBe(1000);
@@ -322,13 +291,12 @@ describe('shortage with a spool', () => {
     expect(readBytes).toBeLessThan(100 * MB);
     expect(away.peakRssBytes).toBeLessThan(180 * MB);
     await away.kill9();
-    const daemon = await launchDaemon({
+    const daemon = await launchReady({
       buckets: bucketsTo(fileStream('data', { fsync: false })),
       env,
       folder,
     });
-    await daemon.line(/ listens on /);
-    await untilEmpty(daemon, 50_000);
+    await untilSpoolEmpty(daemon, 50_000);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await readdir(spooled)).toEqual([]);
     const found = await daemon.files('data');

@@ -14,7 +14,9 @@ import {
   range,
 } from '../../support/daemon.js';
 import { fileStream } from '../../support/daemonBuckets.js';
-import { bucketsTo, isUp, kafkaAway, launchReady, segments, untilSpoolEmpty } from './machines.js';
+import { kafkaAway } from '../../support/daemonKafka.js';
+import { isUp, launchReady, segments, untilSpoolEmpty } from '../../support/daemonStates.js';
+import { bucketsTo } from './machines.js';
 import { BUCKET, note } from './senders.js';
 import { isFull } from './sizes.js';
 import { readFile } from 'node:fs/promises';

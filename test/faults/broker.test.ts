@@ -1,9 +1,10 @@
 // A broker that dies, hangs, or was never there.
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest';
 import { newTopic } from '../../support/daemonBuckets.js';
 import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
 import { sized } from './oracle.js';
-import { BATCH, PARTITIONS, Stage, arrangements, pause } from './stage.js';
+import { BATCH, PARTITIONS, Stage, arrangements } from './stage.js';
 
 let kafka: KafkaServer;
 

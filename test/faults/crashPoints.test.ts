@@ -7,18 +7,10 @@ import { describe, expect, test } from 'vitest';
 import { encodeCheckpoint } from '../../src/frames/checkpoint.js';
 import { daemonFolder, numberedFrames, type TestDaemon } from '../../support/daemon.js';
 import { fileStream } from '../../support/daemonBuckets.js';
+import { kafkaAway } from '../../support/daemonKafka.js';
+import { isUp, launchReady, segments, untilSpoolEmpty } from '../../support/daemonStates.js';
 import type { PlannedFault } from './badMachine.js';
-import {
-  bucketsTo,
-  everyFile,
-  expectNoOrphans,
-  isUp,
-  kafkaAway,
-  launchOnBadDisk,
-  launchReady,
-  segments,
-  untilSpoolEmpty,
-} from './machines.js';
+import { bucketsTo, everyFile, expectNoOrphans, launchOnBadDisk } from './machines.js';
 import {
   BATCH,
   BUCKET,

@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { errnoOf } from '../../src/disk/fileSystem.js';
 import { frame, numberedFrames, range, type DaemonClient, type TestDaemon } from '../../support/daemon.js';
 import { fileStream } from '../../support/daemonBuckets.js';
+import { launchReady, untilSpoolEmpty } from '../../support/daemonStates.js';
 import { mostOpenFiles } from '../../support/daemonIdleClients.js';
-import { bucketsTo, launchReady, untilSpoolEmpty } from './machines.js';
+import { bucketsTo } from './machines.js';
 import { BUCKET, bySender, note } from './senders.js';
 import { isFull } from './sizes.js';
 

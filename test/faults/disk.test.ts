@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { Log } from '../../src/log/log.js';
 import { MemoryBudget } from '../../src/memory/memoryBudget.js';
 import { nodeFileSystem } from '../../src/disk/fileSystem.js';
@@ -13,25 +13,15 @@ import {
   daemonFolder,
   filesOf,
   numberedFrames,
-  numbersBySender,
   range,
   type DaemonClient,
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../../support/kafkaReader.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
+import { kafkaAway, numbersInTopic, startShutKafka } from '../../support/daemonKafka.js';
+import { isUp, launchReady, segments, standstill, untilSpoolEmpty } from '../../support/daemonStates.js';
 import type { PlannedFault } from './badMachine.js';
-import {
-  bucketsTo,
-  isUp,
-  kafkaAway,
-  launchOnBadDisk,
-  launchReady,
-  segments,
-  smallDisk,
-  untilSpoolEmpty,
-} from './machines.js';
+import { bucketsTo, launchOnBadDisk, smallDisk } from './machines.js';
 import {
   BATCH,
   BUCKET,
@@ -51,20 +41,6 @@ import { isFull } from './sizes.js';
 const { bootstrap } = inject('kafka');
 const MB = 1024 ** 2;
 const FRAME_BYTES = 2000;
-
-/** The shared Kafka behind a door that is shut at first. */
-async function startShutKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  proxy.faults.refuse = true;
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
-
-async function inKafka(topic: string): Promise<Map<string, number[]>> {
-  return numbersBySender(
-    allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
-  );
-}
 
 /** Writes so many frames, each time when the kernel has taken the last, and asks at the end. */
 class SteadyWriter {
@@ -89,15 +65,6 @@ class SteadyWriter {
       );
     return this.client.receipt();
   }
-}
-
-/** Resolves when it has written nothing for half a second. */
-async function standstill(daemon: TestDaemon, writer: SteadyWriter): Promise<void> {
-  let [last, since] = [writer.sent, Date.now()];
-  await daemon.until('a standstill', () => {
-    if (writer.sent !== last) [last, since] = [writer.sent, Date.now()];
-    return Date.now() - since >= 500;
-  });
 }
 
 /** How long it takes until the writer goes on, in ms. */
@@ -138,11 +105,11 @@ describe('a full disk', () => {
       });
       const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 20_000);
       await daemon.line(/can't be written: ENOSPC.*nothing is lost, clients wait/);
-      await standstill(daemon, writer);
+      await standstill(daemon, () => writer.sent);
       const atFull = writer.sent;
       await expectSoundSegments(path.join(disk, 'spool'));
       const roomMs = await goesOn(daemon, writer, () => rmSync(path.join(disk, 'ballast')));
-      await standstill(daemon, writer);
+      await standstill(daemon, () => writer.sent);
       const atFullAgain = writer.sent;
       expect(atFullAgain).toBeLessThan(writer.count);
       await expectSoundSegments(path.join(disk, 'spool'));
@@ -153,7 +120,7 @@ describe('a full disk', () => {
         async () => (await filesOf(path.join(disk, 'spool'))).length === 0,
       );
       expect(await daemon.stop()).toMatchObject({ code: 0 });
-      expect(await inKafka(topic)).toEqual(new Map([['c', range(0, writer.count)]]));
+      expect(await numbersInTopic(topic)).toEqual(new Map([['c', range(0, writer.count)]]));
       record("the spool's disk is full", 'spool', {
         runs: 2,
         sent: writer.count,
@@ -215,18 +182,18 @@ describe('a full disk', () => {
     });
     const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 20_000);
     await daemon.line(/delivery stopped: .*ENOSPC/);
-    await standstill(daemon, writer);
+    await standstill(daemon, () => writer.sent);
     const atFull = writer.sent;
     const kept = await daemon.files(path.relative(daemon.folder, path.join(disk, 'backup')));
     const roomMs = await goesOn(daemon, writer, () => rmSync(path.join(disk, 'ballast')));
-    await standstill(daemon, writer);
+    await standstill(daemon, () => writer.sent);
     const healMs = await goesOn(daemon, writer, () => kafka.heal());
     expect(await writer.done).toBe(writer.count);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     // What is still in the backup came before what Kafka has.
     const inBackup =
       bySender(await daemon.files(path.relative(daemon.folder, path.join(disk, 'backup')))).get('c') ?? [];
-    const all = [...inBackup, ...((await inKafka(topic)).get('c') ?? [])];
+    const all = [...inBackup, ...((await numbersInTopic(topic)).get('c') ?? [])];
     expect(all).toEqual(range(0, writer.count));
     expect(kept.length).toBeGreaterThan(2000);
     record("the backup's disk is full", 'backup', {
@@ -256,18 +223,18 @@ test('killed at SPOOL_MAX: the next life waits there too, and goes on once deliv
   const first = await launchReady({ buckets, env, folder });
   const early = new SteadyWriter(await first.connect(), topic, 'early', 20_000);
   await first.line(/the spool is full/);
-  await standstill(first, early);
+  await standstill(first, () => early.sent);
   await first.kill9();
   const second = await launchReady({ buckets, env, folder });
   await second.line(/the spool is full/);
   const late = new SteadyWriter(await second.connect(), topic, 'late', 5_000);
-  await standstill(second, late);
+  await standstill(second, () => late.sent);
   expect(late.sent).toBeLessThan(late.count);
   const healMs = await goesOn(second, late, () => kafka.heal());
   expect(await late.done).toBe(late.count);
   await untilSpoolEmpty(second);
   expect(await second.stop()).toMatchObject({ code: 0 });
-  const found = await inKafka(topic);
+  const found = await numbersInTopic(topic);
   const sent = [
     { name: 'early', sent: early.sent + 50, receipted: 0 },
     { name: 'late', sent: late.count, receipted: late.count },
@@ -310,7 +277,7 @@ describe('a limit of the file size, 512 KiB', () => {
     const daemon = await launchReady({ buckets, env: { SPOOL: './spool', MAXMEMORY: '16MB' }, under });
     const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 5_000);
     await daemon.line(/can't be written: EFBIG.*LimitFSIZE/);
-    await standstill(daemon, writer);
+    await standstill(daemon, () => writer.sent);
     expect(writer.sent).toBeLessThan(writer.count);
     await expectSoundSegments(path.join(daemon.folder, 'spool'));
     const goneOnMs = await goesOn(daemon, writer, () =>
@@ -320,7 +287,7 @@ describe('a limit of the file size, 512 KiB', () => {
     kafka.heal();
     await untilSpoolEmpty(daemon);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
-    expect(await inKafka(topic)).toEqual(new Map([['c', range(0, writer.count)]]));
+    expect(await numbersInTopic(topic)).toEqual(new Map([['c', range(0, writer.count)]]));
     record('a segment over the limit of the file size', 'spool', {
       runs: 1,
       sent: writer.count,

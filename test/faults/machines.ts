@@ -8,9 +8,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, onTestFinished } from 'vitest';
 import { shortHash } from '../../src/disk/names.js';
-import { filesOf, launchDaemon, type DaemonOptions, type TestDaemon } from '../../support/daemon.js';
-import { kafkaStream } from '../../support/daemonBuckets.js';
-import { freePorts } from '../../support/freePorts.js';
+import { launchDaemon, type DaemonOptions, type TestDaemon } from '../../support/daemon.js';
 import type { PlannedFault } from './badMachine.js';
 import { BATCH, BUCKET } from './senders.js';
 
@@ -18,12 +16,6 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 /** By its path, for the program runs in another folder. */
 const TSX = pathToFileURL(path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs')).href;
 const PROGRAM = ['--import', TSX, path.join(import.meta.dirname, 'badMachine.ts')];
-
-/** A Kafka that is not there. */
-export async function kafkaAway(more: { readonly backup?: object } = {}): Promise<object> {
-  const [port] = await freePorts(1);
-  return kafkaStream(`127.0.0.1:${port}`, { 'message.timeout.ms': 200 }, more);
-}
 
 export function bucketsTo(
   stream: object,
@@ -49,25 +41,6 @@ export function launchOnBadDisk(
     program: PROGRAM,
     env: { ...options.env, BAD_DISK: JSON.stringify(faults), CLOCK_STEPS_MS: clockStepsMs.join(',') },
   });
-}
-
-/** Resolves when it takes frames and has looked through its spool. */
-export async function launchReady(options: DaemonOptions): Promise<TestDaemon> {
-  const daemon = await launchDaemon(options);
-  await isUp(daemon);
-  return daemon;
-}
-
-export async function isUp(daemon: TestDaemon): Promise<void> {
-  await daemon.line(/ listens on /);
-}
-
-export function segments(daemon: TestDaemon): Promise<string[]> {
-  return filesOf(path.join(daemon.folder, 'spool'));
-}
-
-export async function untilSpoolEmpty(daemon: TestDaemon, deadlineMs?: number): Promise<void> {
-  await daemon.until('an empty spool', async () => (await segments(daemon)).length === 0, deadlineMs);
 }
 
 /** Every file below a folder, relative to it. */

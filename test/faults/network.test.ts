@@ -1,10 +1,11 @@
 // A network between daemon and broker that loses, resets, delays and throttles.
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest';
 import { newTopic, newTopicName } from '../../support/daemonBuckets.js';
 import { createTopic } from '../../support/kafkaTopics.js';
 import { startKafkaBehindProxies, type Direction, type ProxiedKafka } from '../../support/tcpProxy.js';
 import { sized } from './oracle.js';
-import { BATCH, PARTITIONS, Stage, arrangements, pause, type Arrangement } from './stage.js';
+import { BATCH, PARTITIONS, Stage, arrangements, type Arrangement } from './stage.js';
 
 let proxied: ProxiedKafka;
 

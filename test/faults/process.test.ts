@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import {
   daemonFolder,
@@ -17,20 +18,12 @@ import {
   type TestDaemon,
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
-import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { kafkaAway, numbersInTopic, startProxiedKafka } from '../../support/daemonKafka.js';
+import { isUp, launchReady, segments, untilSpoolEmpty } from '../../support/daemonStates.js';
+import { readTopic } from '../../support/kafkaReader.js';
 import { startKafka, type KafkaServer } from '../../support/kafkaServer.js';
-import { startProxy, type TcpProxy } from '../../support/tcpProxy.js';
-import {
-  bucketsTo,
-  everyFile,
-  expectNoOrphans,
-  isUp,
-  kafkaAway,
-  launchOnBadDisk,
-  launchReady,
-  segments,
-  untilSpoolEmpty,
-} from './machines.js';
+import { type TcpProxy } from '../../support/tcpProxy.js';
+import { bucketsTo, everyFile, expectNoOrphans, launchOnBadDisk } from './machines.js';
 import {
   BATCH,
   BUCKET,
@@ -50,22 +43,6 @@ import {
 import { isFull } from './sizes.js';
 
 const { bootstrap } = inject('kafka');
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function startProxiedKafka(): Promise<TcpProxy> {
-  const proxy = await startProxy({ target: { port: Number(bootstrap.split(':')[1]) } });
-  onTestFinished(() => proxy.close());
-  return proxy;
-}
-
-async function inKafka(topic: string): Promise<Map<string, number[]>> {
-  return numbersBySender(
-    allMessages(await readTopic(bootstrap, topic)).map(({ value }) => value!.toString()),
-  );
-}
 
 /** Kafka comes or goes for the next life. */
 function toss(kafka: TcpProxy, isThere: boolean): void {
@@ -99,7 +76,7 @@ async function finish({
   const last = await launchReady(options);
   await untilSpoolEmpty(last, 60_000);
   expect(await last.stop()).toMatchObject({ code: 0 });
-  return inKafka(topic);
+  return numbersInTopic(topic);
 }
 
 describe('kill -9 at random moments under load', () => {

@@ -3,15 +3,15 @@
 // in a file.
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { runCli, startCli } from '../../support/cliProcess.js';
 import { daemonFolder, range, startDaemon, type Frame, type TestDaemon } from '../../support/daemon.js';
 import { kafkaStream, newTopic, newTopicName } from '../../support/daemonBuckets.js';
+import { segments, untilSpoolEmpty } from '../../support/daemonStates.js';
 import { createTopic } from '../../support/kafkaTopics.js';
-import { segments, untilSpoolEmpty } from './machines.js';
 import { findInFiles, judge, sized, Workload } from './oracle.js';
 import { WINDOW, note, randomOf, record } from './senders.js';
-import { pause } from './stage.js';
 
 const { bootstrap } = inject('kafka');
 const BATCH = 20;

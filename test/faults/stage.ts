@@ -290,11 +290,6 @@ const HASTY = {
   'socket.connection.setup.timeout.ms': 1500,
 };
 
-/** How long a fault lasts, and nothing that anybody waits for. */
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 /** Written when it ended in an orderly way. */
 function loopDelayOf({ folder }: TestDaemon): number | undefined {
   try {

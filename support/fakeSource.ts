@@ -1,7 +1,7 @@
 // Where a stream actor's batches come from, as the backlog does it: what goes back comes again in its order,
 // whole or the rest, once the stream is ready; what comes meanwhile waits behind it.
 import type { Batch } from '../src/frames/batch.js';
-import type { SettledRange } from '../src/streams/outcome.js';
+import type { SettledRange } from '../src/intake/outcome.js';
 import type { StreamMessage } from '../src/streams/streamMessage.js';
 import type { BatchSource, Rest } from '../src/streams/waiting.js';
 import { messagesIn } from './frames.js';

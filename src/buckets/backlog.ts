@@ -7,9 +7,10 @@ import { SPOOL_END_MS } from '../config/stopPlan.js';
 import type { Batch } from '../frames/batch.js';
 import type { GrowingSegment, Segment, Spool, StreamNotes } from '../spool/spool.js';
 import type { Account } from '../streams/account.js';
-import type { SettledRange } from '../streams/outcome.js';
+import type { SettledRange } from '../intake/outcome.js';
+import type { Followers } from './followers.js';
 import type { BatchSource, Rest } from '../streams/waiting.js';
-import { type UnwrittenParts, endOnDisk, logMissed } from './backlogEnd.js';
+import { type UnwrittenParts, endOnDisk, logMissed, tellFollowers } from './backlogEnd.js';
 import { DropOldest } from './dropOldest.js';
 import { Entries } from './entries.js';
 import { type Entry, isOnDisk, isSettled, newEntry } from './entry.js';
@@ -37,11 +38,6 @@ export interface BacklogOptions extends UnwrittenParts, LostFramesParts {
   readonly onSettled: () => void;
   /** What was counted of this bucket's earlier backlogs; it is counted on. */
   readonly closed?: Closed | undefined;
-  /**
-   * Told of a batch that wants outcomes, when the stream whose outcomes count has settled it: how its frames
-   * ended. The place is the batch's number, of all that were added.
-   */
-  readonly onOutcomes?: (place: number, ranges: readonly SettledRange[]) => void;
 }
 
 export class Backlog {
@@ -168,11 +164,11 @@ export class Backlog {
   }
 
   /** A batch that was just closed; the caller's hold on it becomes the backlog's. */
-  add(batch: Batch, segment: GrowingSegment): void {
+  add(batch: Batch, segment: GrowingSegment, followers?: Followers): void {
     this.closed.batches++;
     this.closed.frames += batch.frames;
     this.closed.bytes += batch.length;
-    this.#push(batch, segment);
+    this.#push(batch, segment, followers);
     if (segment.copy === 'growing') this.#watch(segment);
   }
 
@@ -186,7 +182,7 @@ export class Backlog {
 
   /** A segment of a previous run; these come before all else. */
   addLeft(segment: Segment): void {
-    this.#push(undefined, segment);
+    this.#push(undefined, segment, undefined);
   }
 
   /** Memory is short: streams that can't write give back what they hold, too. */
@@ -223,12 +219,15 @@ export class Backlog {
     for (const end of this.#listening) end();
     logMissed(this.#cursors.all, entries, this.#options.log);
     await endOnDisk({ entries, storage: this.#storage, progress: this.#progress }, withinMs, this.#options);
+    tellFollowers(entries);
   }
 
-  #push(batch: Batch | undefined, segment: Segment): void {
+  #push(batch: Batch | undefined, segment: Segment, followers: Followers | undefined): void {
     const entry = newEntry({
       batch,
       segment,
+      followers,
+      reporter: this.#cursors.reported,
       at: this.#cursors.all.map(({ stream: { id }, takesMore }) =>
         !takesMore || this.#progress.hasSettled(id, segment) ? 'settled' : 'waiting',
       ),
@@ -250,8 +249,11 @@ export class Backlog {
 
   #settle(number: number, batch: Batch, ranges: readonly SettledRange[] | undefined): void {
     const entry = this.#feed.settled(number, batch);
-    if (ranges !== undefined && this.#cursors.at(number) === this.#cursors.reported)
-      this.#options.onOutcomes?.(this.#entries.placeOf(entry), ranges);
+    const cursor = this.#cursors.at(number);
+    if (ranges !== undefined && cursor === entry.reporter) {
+      entry.followers?.settled(ranges, cursor.stream.id);
+      entry.followers = undefined;
+    }
     this.#letGo(entry);
   }
 

@@ -4,7 +4,7 @@ import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
 import { plural } from '../plural.js';
-import type { Entry } from './entry.js';
+import { type Entry, isOnDisk } from './entry.js';
 import type { EntryStorage } from './entryStorage.js';
 import type { StreamCursor } from './streamCursor.js';
 import type { StreamProgress } from './streamProgress.js';
@@ -61,5 +61,13 @@ function keepUnwritten(entries: readonly Entry[], withinMs: number, { log, onUnk
       { file: path, bytes: batch.length - safeBytes, timeoutMs: withinMs },
     );
     onUnkept?.(batch, safeBytes, `its segment in the spool could not be written before the end: ${path}`);
+  }
+}
+
+/** Nobody will hear in this run how these end. */
+export function tellFollowers(entries: readonly Entry[]): void {
+  for (const entry of entries) {
+    entry.followers?.ended({ kind: isOnDisk(entry) ? 'kept' : 'unknown' });
+    entry.followers = undefined;
   }
 }

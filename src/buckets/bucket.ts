@@ -18,6 +18,8 @@ import type { BucketMessage, BucketSettings, PendingFence, RouterMessage } from 
 import { type Run, endRun, ownRun } from '../intake/run.js';
 import type { BucketKey } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
+import { behind } from '../intake/ticket.js';
+import { Followers } from './followers.js';
 import type { Taps } from './taps.js';
 
 export interface BucketOptions extends BucketSettings {
@@ -51,6 +53,8 @@ export class Bucket extends Actor<BucketMessage> {
   /** Of the open batch. */
   #segment: GrowingSegment = NO_SEGMENT;
   #open: Batch | undefined;
+  /** Of the open batch. */
+  #followers: Followers | undefined;
   #timeout: Timer | undefined;
   #idleTimer: Timer | undefined;
   #runsSinceIdleCheck = 0;
@@ -106,13 +110,22 @@ export class Bucket extends Actor<BucketMessage> {
   override handBack(): readonly BucketMessage[] {
     this.#timeout?.cancel();
     this.#idleTimer?.cancel();
-    return [{ kind: 'inherit', open: this.#open, segment: this.#segment, fences: this.#fences }];
+    return [
+      {
+        kind: 'inherit',
+        open: this.#open,
+        segment: this.#segment,
+        followers: this.#followers,
+        fences: this.#fences,
+      },
+    ];
   }
 
   override abandon(message: BucketMessage, error: unknown): void {
     if (message.kind === 'run') {
       const { rejected, name } = this.#options;
-      void rejectRun(rejected, message, name, `the bucket failed on it: ${String(error)}`);
+      const reason = `the bucket failed on it: ${String(error)}`;
+      void rejectRun(rejected, message, name, { code: 'INTERNAL', reason });
       endRun(message);
     }
     if (message.kind === 'reconfigure') this.#leave(message);
@@ -168,6 +181,7 @@ export class Bucket extends Actor<BucketMessage> {
       const fitFrames = this.#options.batchFrames - batch.frames;
       const fitBytes = this.#options.batchBytes - batch.length;
       if (frames <= fitFrames && within.end - start <= fitBytes) {
+        this.#follow(batch, run, within.frames - frames, frames);
         batch.append(chunk, start, within.end, frames, nowMs);
         frames = 0;
       } else {
@@ -176,6 +190,7 @@ export class Bucket extends Actor<BucketMessage> {
           bytes: fitBytes,
           isEmpty: batch.length === 0,
         });
+        this.#follow(batch, run, within.frames - frames, cut.frames);
         if (cut.frames > 0) batch.append(chunk, start, cut.end, cut.frames, nowMs);
         start = cut.end;
         frames -= cut.frames;
@@ -190,6 +205,13 @@ export class Bucket extends Actor<BucketMessage> {
       this.#close();
     this.#segment.grow();
     endRun(run);
+  }
+
+  /** So many frames of a run, from its frame `from` on, are about to be appended. */
+  #follow(batch: Batch, { followed }: Run, from: number, frames: number): void {
+    if (followed === undefined || frames === 0) return;
+    batch.wantsOutcomes = true;
+    (this.#followers ??= new Followers(batch.budget)).add(batch.frames, frames, behind(followed, from));
   }
 
   #openBatch(): Batch {
@@ -227,7 +249,9 @@ export class Bucket extends Actor<BucketMessage> {
     this.#segment = NO_SEGMENT;
     segment.seal();
     this.#options.taps?.show(batch);
-    this.#backlog.add(batch, segment);
+    const followers = this.#followers;
+    this.#followers = undefined;
+    this.#backlog.add(batch, segment, followers);
   }
 
   /**
@@ -265,6 +289,7 @@ export class Bucket extends Actor<BucketMessage> {
   #inherit(message: Extract<BucketMessage, { kind: 'inherit' }>): void {
     this.#setOpen(message.open);
     this.#segment = message.segment;
+    this.#followers = message.followers;
     if (message.open !== undefined) this.#startTimeout(message.open);
     this.#fences = [...message.fences];
     this.#answerFences();

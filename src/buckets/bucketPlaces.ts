@@ -3,6 +3,7 @@
 import type { BucketConfig, BucketsConfig } from '../config/buckets.js';
 import { type WholeBucket, wholeBucket } from '../config/changes.js';
 import { type BucketKey, keyOf, refuseName } from '../frames/bucketName.js';
+import type { Refusal } from '../losses/rejection.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
 
 /** A bucket and where in the configuration it stands. */
@@ -10,6 +11,11 @@ export interface Place extends WholeBucket {
   /** Of `defaultBucket`. */
   readonly isOnDemand: boolean;
 }
+
+const UNKNOWN: Refusal = {
+  code: 'UNKNOWN_BUCKET',
+  reason: 'unknown bucket, and there is no defaultBucket',
+};
 
 export class BucketPlaces {
   readonly #config: BucketsConfig;
@@ -32,10 +38,11 @@ export class BucketPlaces {
   }
 
   /** Why no bucket can have this name, or why this configuration has none of this name; undefined: it has. */
-  refuse(key: BucketKey): string | undefined {
+  refuse(key: BucketKey): Refusal | undefined {
     const bucket = this.#configOf(key);
-    if (bucket === undefined) return 'unknown bucket, and there is no defaultBucket';
-    return refuseName(key, this.#feedsKafka(bucket));
+    if (bucket === undefined) return UNKNOWN;
+    const reason = refuseName(key, this.#feedsKafka(bucket));
+    return reason === undefined ? undefined : { code: 'BAD_NAME', reason };
   }
 
   /** Will a stream of this configuration send what an earlier one has backed up? */

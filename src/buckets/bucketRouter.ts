@@ -6,7 +6,7 @@ import type { BucketsConfig } from '../config/buckets.js';
 import { type BucketKey, bucketName, keyOf } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
 import { type Run, endRun, ownRun } from '../intake/run.js';
-import { type RejectedFrames, rejectRun } from '../losses/rejection.js';
+import { type Refusal, type RejectedFrames, rejectRun } from '../losses/rejection.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
 import { BucketPlaces, type Place } from './bucketPlaces.js';
 import type { BucketMessage, RouterFence, RouterMessage } from './messages.js';
@@ -100,7 +100,8 @@ export class BucketRouter extends Actor<RouterMessage> {
   }
 
   override abandon(message: RouterMessage, error: unknown): void {
-    if (message.kind === 'run') this.#reject(message, `it could not be routed: ${String(error)}`);
+    if (message.kind === 'run')
+      this.#reject(message, { code: 'INTERNAL', reason: `it could not be routed: ${String(error)}` });
     if (message.kind === 'reload') message.onTaken();
   }
 
@@ -121,7 +122,7 @@ export class BucketRouter extends Actor<RouterMessage> {
 
   #route(run: Run): void {
     const entry = this.#buckets.get(run.bucket) ?? this.#make(run.bucket);
-    if (typeof entry === 'string') this.#reject(run, entry);
+    if ('code' in entry) this.#reject(run, entry);
     else if (entry.waiting === undefined) entry.bucket.ref.tell(run);
     else this.#wait(run, entry.waiting);
   }
@@ -134,11 +135,14 @@ export class BucketRouter extends Actor<RouterMessage> {
   }
 
   /** Makes a bucket, or says why not. */
-  #make(key: BucketKey): Entry | string {
+  #make(key: BucketKey): Entry | Refusal {
     const place = this.#places.of(key);
     if (place === undefined) return this.#places.refuse(key)!;
     if (this.#buckets.size >= this.#options.maxBuckets && !this.#named.has(key))
-      return `no room for one more bucket: ${this.#buckets.size} exist (MAXBUCKETS)`;
+      return {
+        code: 'NO_ROOM',
+        reason: `no room for one more bucket: ${this.#buckets.size} exist (MAXBUCKETS)`,
+      };
     const entry: Entry = { bucket: this.#options.make(this.#context, key, place), waiting: undefined };
     this.#buckets.set(key, entry);
     void entry.bucket.ref.stopped.then(() => this.#context.self.tell({ kind: 'ended', bucket: key }));
@@ -150,8 +154,8 @@ export class BucketRouter extends Actor<RouterMessage> {
     for (const key of this.#named) if (!this.#buckets.has(key)) this.#make(key);
   }
 
-  #reject(run: Run, reason: string): void {
-    void rejectRun(this.#options.rejected, run, bucketName(run.bucket), reason);
+  #reject(run: Run, refusal: Refusal): void {
+    void rejectRun(this.#options.rejected, run, bucketName(run.bucket), refusal);
     endRun(run);
   }
 

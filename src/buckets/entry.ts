@@ -1,5 +1,7 @@
 // A closed batch on its way to the streams of its bucket.
 import type { Batch } from '../frames/batch.js';
+import type { Followers } from './followers.js';
+import type { StreamCursor } from './streamCursor.js';
 import type { Segment } from '../spool/spool.js';
 
 export interface Entry {
@@ -12,12 +14,16 @@ export interface Entry {
   readonly at: ('waiting' | 'told' | 'settled')[];
   /** Streams that have been told of it and have not settled it. */
   heldBy: number;
+  /** Who waits for its frames; undefined: nobody, or they know. */
+  followers: Followers | undefined;
+  /** What becomes of it in this stream is what connections and followers hear. */
+  readonly reporter: StreamCursor | undefined;
   isLoading: boolean;
   /** Its file goes when it leaves; false: it stays, is gone already, or there never was one. */
   ownsFile: boolean;
 }
 
-export function newEntry(parts: Pick<Entry, 'batch' | 'segment' | 'at'>): Entry {
+export function newEntry(parts: Pick<Entry, 'batch' | 'segment' | 'at' | 'followers' | 'reporter'>): Entry {
   const { batch, segment } = parts;
   return {
     ...parts,

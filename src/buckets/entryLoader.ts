@@ -39,6 +39,7 @@ export class EntryLoader {
       return;
     }
     lost.missing(entry, read.batch);
+    read.batch.wantsOutcomes = entry.followers !== undefined;
     storage.keep(entry, read.batch);
   }
 }

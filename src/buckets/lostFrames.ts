@@ -3,6 +3,7 @@
 import type { Batch } from '../frames/batch.js';
 import { type Origins, UNKNOWN } from '../frames/origins.js';
 import { book } from '../streams/account.js';
+import type { RecordOutcome } from '../intake/ticket.js';
 import type { Entry } from './entry.js';
 import type { StreamCursor } from './streamCursor.js';
 import type { StreamCursors } from './streamCursors.js';
@@ -31,6 +32,8 @@ export class LostFrames {
 
   /** All of it that a stream has not had. */
   all(entry: Entry, reason: string): void {
+    const isBegun = entry.reporter?.rests.has(entry) === true;
+    this.#tellFollowers(entry, isBegun ? { kind: 'unknown' } : { kind: 'discarded', reason });
     this.#cursors.all.forEach((cursor, number) => {
       if (entry.at[number] === 'waiting') this.#count(cursor, entry, cursor.framesOf(entry), reason);
     });
@@ -41,11 +44,18 @@ export class LostFrames {
     const missing = entry.frames - frames;
     entry.frames = frames;
     if (missing <= 0) return;
+    // Which of them are missing is not known.
+    if (entry.reporter?.rests.has(entry) !== true) this.#tellFollowers(entry, { kind: 'unknown' });
     this.#cursors.all.forEach((cursor, number) => {
       // What is left of it is in memory, whatever its file is like.
       if (entry.at[number] !== 'waiting' || cursor.rests.has(entry)) return;
       this.#count(cursor, entry, missing, 'a part of a batch was damaged in the spool');
     });
+  }
+
+  #tellFollowers(entry: Entry, outcome: RecordOutcome): void {
+    entry.followers?.ended(outcome);
+    entry.followers = undefined;
   }
 
   #count(cursor: StreamCursor, entry: Entry, frames: number, reason: string): void {
@@ -55,7 +65,7 @@ export class LostFrames {
     // How many a previous run has left may not be known.
     if (frames === 0 && !segment.isOfPreviousRun) return;
     book(account, frames, 'discarded');
-    if (cursor === this.#cursors.reported && !segment.isOfPreviousRun) {
+    if (cursor === entry.reporter && !segment.isOfPreviousRun) {
       const from = cursor.rests.get(entry)?.batch.origins ?? batch?.origins;
       origins?.ended(from ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
     }

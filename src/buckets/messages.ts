@@ -8,6 +8,7 @@ import type { Limiter } from './limit/limiter.js';
 import type { GrowingSegment } from '../spool/spool.js';
 import type { Receipt } from '../intake/receipt.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
+import type { Followers } from './followers.js';
 import type { StreamChanges } from './bucketStreams.js';
 
 /**
@@ -62,6 +63,7 @@ export type BucketMessage =
       readonly kind: 'inherit';
       readonly open: Batch | undefined;
       readonly segment: GrowingSegment;
+      readonly followers: Followers | undefined;
       readonly fences: readonly PendingFence[];
     };
 

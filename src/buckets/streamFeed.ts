@@ -81,8 +81,7 @@ export class StreamFeed {
       if (!this.#isSendable(entry)) return undefined;
       cursor.next++;
       entry.at[number] = 'told';
-      if (rest === undefined)
-        this.#tell(cursor, entry, entry.batch!.share(cursor === this.#cursors.reported));
+      if (rest === undefined) this.#tell(cursor, entry, entry.batch!.share(cursor === entry.reporter));
       else this.#tell(cursor, entry, rest.batch, rest.begun);
     }
     return undefined;

@@ -22,7 +22,7 @@ export class Batch {
   /** There may be full frames among them: then encoders and partitioners look for them, else they need not. */
   hasFull = false;
   /**
-   * Somebody waits to hear how each frame ends: streams then say it by ranges (streams/outcome.ts). What is
+   * Somebody waits to hear how each frame ends: streams then say it by ranges (intake/outcome.ts). What is
    * picked from it, and its shares, say so too.
    */
   wantsOutcomes = false;
@@ -197,13 +197,13 @@ export class Batch {
   /**
    * The same frames for one destination, to be held and released on its own: no copy. This one's memory stays
    * until the share has been released.
-   * @param isReported what becomes of its frames there is what their connections hear
+   * @param isReported what becomes of its frames there is what connections and followers hear
    */
   share(isReported = false): Batch {
     const share = new Batch(this.bucket, this.budget, this.retain());
     if (isReported) [share.#origins, share.#originsLength] = [this.#origins, this.#originsLength];
     share.#places = this.#places;
-    share.wantsOutcomes = this.wantsOutcomes;
+    share.wantsOutcomes = this.wantsOutcomes && isReported;
     return share;
   }
 

@@ -2,6 +2,7 @@
 import type { BucketKey } from '../frames/bucketName.js';
 import type { FramesByOrigin } from '../frames/origins.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
+import type { Followed } from './ticket.js';
 
 /** Whole frames of one bucket, all plain or all full. `chunk` is borrowed: it is good only until `tell` returns. */
 export interface Run {
@@ -16,6 +17,8 @@ export interface Run {
   readonly budget: MemoryBudget;
   /** The connection that they came on. */
   readonly origin?: number;
+  /** Somebody waits to hear how each of them ends. */
+  readonly followed?: Followed | undefined;
   /** The bytes are the run's own, and taken from the budget until `endRun`. */
   readonly isOwned?: true;
 }

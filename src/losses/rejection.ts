@@ -1,6 +1,13 @@
 // The contract of rejecting: frames that can't be delivered move to REJECTED, each with its reason.
 import type { FramesByOrigin } from '../frames/origins.js';
+import type { RejectCode } from '../intake/outcome.js';
 import { type Run, originsOf } from '../intake/run.js';
+
+/** Why frames are rejected: for programs, and for people. */
+export interface Refusal {
+  readonly code: RejectCode;
+  readonly reason: string;
+}
 
 /** Frames to be rejected: whole ones, from `start` to `end` of the bytes. */
 export interface Rejection {
@@ -42,13 +49,19 @@ export interface RejectedFrames {
   offer(rejection: Rejection): Promise<RejectedEnd>;
 }
 
-/** All frames of a run; whoever has the run ends it. */
-export function rejectRun(
+/** All frames of a run; whoever has the run ends it, and its ticket hears of them once it is known where they are. */
+export async function rejectRun(
   rejected: RejectedFrames,
   run: Run,
   bucket: string,
-  reason: string,
+  { code, reason }: Refusal,
 ): Promise<'kept' | 'discarded'> {
-  const { chunk: bytes, start, end, frames } = run;
-  return rejected.reject({ bytes, start, end, frames, bucket, reason, from: originsOf(run) });
+  const { chunk: bytes, start, end, frames, followed } = run;
+  const ended = await rejected.reject({ bytes, start, end, frames, bucket, reason, from: originsOf(run) });
+  followed?.ticket.ended(
+    followed.first,
+    frames,
+    ended === 'kept' ? { kind: 'rejected', code, reason } : { kind: 'discarded', reason },
+  );
+  return ended;
 }

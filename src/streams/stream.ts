@@ -1,7 +1,7 @@
 // The contract of a stream: where batches end. Kafka and files keep it, and support/streamContract.ts holds
 // each of them to it.
 import type { Batch } from '../frames/batch.js';
-import type { SettledRange } from './outcome.js';
+import type { SettledRange } from '../intake/outcome.js';
 
 /** How the frames of a written batch ended; the sum is the batch's number of frames. */
 export interface Settled {

@@ -3,7 +3,7 @@
 import type { Batch } from '../frames/batch.js';
 import { type FramesByOrigin, without } from '../frames/origins.js';
 import { move } from './account.js';
-import type { SettledRange } from './outcome.js';
+import type { SettledRange } from '../intake/outcome.js';
 import { DeliveryError, type Settled } from './stream.js';
 import type { LeftOverEnd, StreamActorOptions } from './streamOptions.js';
 import type { Write } from './streamState.js';

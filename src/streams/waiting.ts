@@ -5,7 +5,7 @@
 import type { Batch } from '../frames/batch.js';
 import { type FramesByOrigin, without } from '../frames/origins.js';
 import { type Account, book, move } from './account.js';
-import { DELIVERED, type FrameOutcome, SLICED_OUT, STORED, type SettledRange } from './outcome.js';
+import { DELIVERED, type FrameOutcome, SLICED_OUT, STORED, type SettledRange } from '../intake/outcome.js';
 import type { DeliveryError, Settled } from './stream.js';
 
 /** Where a batch is written. */

@@ -3,6 +3,7 @@
 import type { Clock } from '../../clock.js';
 import { endOfFrames } from '../../frames/frame.js';
 import type { Run } from '../../intake/run.js';
+import { behind } from '../../intake/ticket.js';
 import type { Excess } from './excess.js';
 import type { LimitReport } from './limitReport.js';
 import type { RateWindow } from './rateWindow.js';
@@ -37,7 +38,12 @@ export class Limiter {
     if (frames === run.frames) return run;
     const end = endOfFrames(run.chunk, run.start, frames);
     const over = run.frames - frames;
-    excess.reject({ ...run, start: end, frames: over });
+    excess.reject({
+      ...run,
+      start: end,
+      frames: over,
+      followed: run.followed && behind(run.followed, frames),
+    });
     report.over(over);
     return { frames, end };
   }

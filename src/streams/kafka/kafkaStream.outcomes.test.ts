@@ -8,7 +8,7 @@ import {
   type LibrdkafkaSettings,
 } from '../../../support/kafkaWorkbench.js';
 import { decodeRecordBatch } from '../../../support/recordBatchDecoder.js';
-import { type SettledRange, eachFrame } from '../outcome.js';
+import { type SettledRange, eachFrame } from '../../intake/outcome.js';
 import { DeliveryError, type Settled } from '../stream.js';
 
 let cluster: FakeCluster;

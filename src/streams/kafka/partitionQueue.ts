@@ -9,7 +9,7 @@ import {
   errorText,
 } from '../../kafka/errorCodes.js';
 import { KafkaFailure } from '../../kafka/failure.js';
-import type { RejectCode } from '../outcome.js';
+import type { RejectCode } from '../../intake/outcome.js';
 import type { BatchEncoder, EncodedBatch } from './batchEncoder.js';
 import { type FrameRange, skipFrames } from './recordBatch.js';
 import type { Answer, Outcome, SendingQueue } from './sender.js';

@@ -4,7 +4,7 @@
 import type { Batch } from '../../frames/batch.js';
 import { endOfFrame } from '../../frames/frame.js';
 import type { RejectedEnd, RejectedFrames } from '../../losses/rejection.js';
-import type { FrameOutcome, RejectCode, SettledRange } from '../outcome.js';
+import type { FrameOutcome, RejectCode, SettledRange } from '../../intake/outcome.js';
 import { DeliveryError, type DeliveryErrorCode, type Settled } from '../stream.js';
 import type { AwayPartitions } from './awayPartitions.js';
 import type { FramePlace, FrameRange } from './recordBatch.js';

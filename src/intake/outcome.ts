@@ -4,10 +4,22 @@
 
 /**
  * Why a frame can never be delivered; for programs, while the reason is for people.
- * `TOO_LARGE`: no record batch with it is taken. `INVALID_RECORD`: the topic's rules refuse it.
- * `UNKNOWN_PARTITION`: the topic does not have the partition it is for. `NOT_DELIVERED`: its time was over.
+ * `UNKNOWN_BUCKET`: the configuration has no place for it. `NO_ROOM`: MAXBUCKETS is reached. `BAD_NAME`: no
+ * bucket can have this name. `RATE_LIMIT`: it was over the bucket's limit. `TOO_LARGE`: no record batch with
+ * it is taken. `INVALID_RECORD`: the topic's rules refuse it. `UNKNOWN_PARTITION`: the topic does not have the
+ * partition it is for. `NOT_DELIVERED`: its time was over. `INTERNAL`: a bug in Kahe.
  */
-export const REJECT_CODES = ['TOO_LARGE', 'INVALID_RECORD', 'UNKNOWN_PARTITION', 'NOT_DELIVERED'] as const;
+export const REJECT_CODES = [
+  'UNKNOWN_BUCKET',
+  'NO_ROOM',
+  'BAD_NAME',
+  'RATE_LIMIT',
+  'TOO_LARGE',
+  'INVALID_RECORD',
+  'UNKNOWN_PARTITION',
+  'NOT_DELIVERED',
+  'INTERNAL',
+] as const;
 export type RejectCode = (typeof REJECT_CODES)[number];
 
 export type FrameOutcome =

@@ -2,6 +2,7 @@
 // with partitions, a lane takes its frames in their order, so that writes may settle out of theirs. A lane
 // can be away while the others are not.
 import type { Batch } from '../src/frames/batch.js';
+import type { FrameOutcome, SettledRange } from '../src/intake/outcome.js';
 import { DeliveryError, type DeliveryErrorCode, type Settled, type Stream } from '../src/streams/stream.js';
 import { messagesIn } from './frames.js';
 
@@ -9,6 +10,8 @@ interface Frame {
   readonly text: string;
   readonly lane: number;
   end: 'pending' | 'delivered' | 'rejected' | 'away';
+  /** In its lane, once it is delivered. */
+  offset: number;
 }
 
 interface Write {
@@ -78,7 +81,7 @@ export class FakeStream implements Stream {
     const texts = messagesIn(batch.view());
     this.written.push(texts);
     return new Promise((resolve, reject) => {
-      const frames = texts.map((text) => ({ text, lane: laneOf(text), end: 'pending' as const }));
+      const frames = texts.map((text) => ({ text, lane: laneOf(text), end: 'pending' as const, offset: -1 }));
       const write: Write = { batch, frames, resolve, reject };
       if (this.state === 'well') this.#begin(write);
       else handBack(write, this.state === 'closed' ? 'CLOSED' : 'UNREACHABLE', `it is ${this.state}`);
@@ -146,6 +149,8 @@ export class FakeStream implements Stream {
       frame.end = end;
       left--;
       if (end === 'away') continue;
+      if (end === 'delivered')
+        frame.offset = this.delivered.filter((text) => laneOf(text) === frame.lane).length;
       (end === 'delivered' ? this.delivered : this.rejected).push(frame.text);
       this.onEnd(frame.text, end);
     }
@@ -170,11 +175,21 @@ function isWhole({ frames }: Write): boolean {
   return frames.every(({ end }) => end !== 'pending');
 }
 
-function settledOf({ frames }: Write): Settled {
+function settledOf({ batch, frames }: Write): Settled {
   return {
+    ...(batch.wantsOutcomes ? { ranges: frames.flatMap(rangeOf) } : {}),
     delivered: frames.filter(({ end }) => end === 'delivered').length,
     rejected: frames.filter(({ end }) => end === 'rejected').length,
   };
+}
+
+function rangeOf({ end, lane, offset }: Frame, index: number): SettledRange[] {
+  if (end !== 'delivered' && end !== 'rejected') return [];
+  const outcome: FrameOutcome =
+    end === 'rejected'
+      ? { kind: 'rejected', code: 'INVALID_RECORD', reason: 'it was refused' }
+      : { kind: 'delivered', partition: lane, baseOffset: BigInt(offset) };
+  return [{ first: index, frames: 1, outcome }];
 }
 
 function isLeft({ end }: Frame): boolean {

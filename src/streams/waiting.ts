@@ -115,7 +115,12 @@ export function endedRanges(
   const isWhole = settled.delivered === batch.frames;
   const whole = { first: 0, frames: batch.frames, outcome: target === 'primary' ? DELIVERED : STORED };
   const now = settled.ranges ?? (isWhole ? [whole] : []);
-  return [...before, ...now.map((range) => placed(range, batch))];
+  return [...before, ...now.map((range) => placed(target === 'primary' ? range : stored(range), batch))];
+}
+
+/** A backup may be a stream of Kafka too: what it has, the primary has not. */
+function stored(range: SettledRange): SettledRange {
+  return range.outcome.kind === 'delivered' ? { ...range, outcome: STORED } : range;
 }
 
 function placed(range: SettledRange, batch: Batch): SettledRange {

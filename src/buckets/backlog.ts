@@ -227,7 +227,7 @@ export class Backlog {
       batch,
       segment,
       followers,
-      reporter: this.#cursors.reported,
+      reporter: this.#cursors.reporter,
       at: this.#cursors.all.map(({ stream: { id }, takesMore }) =>
         !takesMore || this.#progress.hasSettled(id, segment) ? 'settled' : 'waiting',
       ),
@@ -249,9 +249,8 @@ export class Backlog {
 
   #settle(number: number, batch: Batch, ranges: readonly SettledRange[] | undefined): void {
     const entry = this.#feed.settled(number, batch);
-    const cursor = this.#cursors.at(number);
-    if (ranges !== undefined && cursor === entry.reporter) {
-      entry.followers?.settled(ranges, cursor.stream.id);
+    if (ranges !== undefined && number === entry.reporter) {
+      entry.followers?.settled(ranges, this.#cursors.at(number).stream.id);
       entry.followers = undefined;
     }
     this.#letGo(entry);

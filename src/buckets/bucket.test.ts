@@ -15,7 +15,7 @@ import { newAccount } from '../streams/account.js';
 import { NO_NOTES, NO_SPOOL } from '../spool/noSpool.js';
 import { Backlog } from './backlog.js';
 import { Bucket, type BucketOptions } from './bucket.js';
-import type { StreamChanges } from './bucketStreams.js';
+import type { StreamChanges } from './generation.js';
 import type { BucketMessage, RouterMessage } from './messages.js';
 import type { Run } from '../intake/run.js';
 import { Receipt } from '../intake/receipt.js';

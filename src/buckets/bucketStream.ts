@@ -3,14 +3,14 @@
 // parts are fed from there, in order.
 import type { ActorContext, ActorRef } from '../actors/actor.js';
 import type { StreamRecord } from './bucketRecord.js';
+import type { Generation } from './generation.js';
 import type { LeftOvers } from './leftOvers.js';
 import type { BucketMessage } from './messages.js';
 import type { Shutdown } from './shutdown.js';
-import type { StreamConfig } from '../config/buckets.js';
 import type { Origins } from '../frames/origins.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log/log.js';
-import { type StreamParts, closeNow } from '../streams/streamParts.js';
+import { closeNow } from '../streams/streamParts.js';
 import type { Account } from '../streams/account.js';
 import { plural } from '../plural.js';
 import { backupPlace } from '../streams/backup/backupLedger.js';
@@ -30,14 +30,6 @@ export interface BucketStreamOptions {
   readonly leftOvers: LeftOvers;
   readonly origins: Origins;
   readonly clock: Clock;
-}
-
-/** A stream as one configuration has it. */
-export interface Generation {
-  readonly config: StreamConfig;
-  /** Outlives the stream, should it end and come again: its account above all. */
-  readonly record: StreamRecord;
-  readonly parts: StreamParts;
 }
 
 /**

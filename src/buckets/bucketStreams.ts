@@ -6,17 +6,10 @@
 import { stopAll } from '../actors/actor.js';
 import { type Clock, doneWithin } from '../clock.js';
 import type { Backlog } from './backlog.js';
-import type { BucketStream, Generation } from './bucketStream.js';
+import type { BucketStream } from './bucketStream.js';
+import type { Generation, StreamChanges } from './generation.js';
 import type { Shutdown } from './shutdown.js';
 import type { BatchSource } from '../streams/waiting.js';
-
-/** What a reload changes in a bucket's streams; each in order. */
-export interface StreamChanges {
-  /** Ids. */
-  readonly removed: readonly string[];
-  readonly changed: readonly Generation[];
-  readonly added: readonly Generation[];
-}
 
 export interface BucketStreamsOptions {
   readonly backlog: Backlog;

@@ -1,7 +1,6 @@
 // A closed batch on its way to the streams of its bucket.
 import type { Batch } from '../frames/batch.js';
 import type { Followers } from './followers.js';
-import type { StreamCursor } from './streamCursor.js';
 import type { Segment } from '../spool/spool.js';
 
 export interface Entry {
@@ -16,8 +15,8 @@ export interface Entry {
   heldBy: number;
   /** Who waits for its frames; undefined: nobody, or they know. */
   followers: Followers | undefined;
-  /** What becomes of it in this stream is what connections and followers hear. */
-  readonly reporter: StreamCursor | undefined;
+  /** The number of the stream whose outcomes connections and followers hear; -1: there is none. */
+  readonly reporter: number;
   isLoading: boolean;
   /** Its file goes when it leaves; false: it stays, is gone already, or there never was one. */
   ownsFile: boolean;

@@ -79,7 +79,7 @@ test('any spans, any ranges: each record is told once, as its frame ended; the m
           offsets.set(
             indexes![i]!,
             (outcome as { baseOffset: bigint }).baseOffset +
-              BigInt(seen[Number((outcome as { partition: number }).partition)]!++),
+              BigInt(seen[(outcome as { partition: number }).partition]!++),
           );
       isRecord.forEach(([ticket, record], at) => {
         if (ticket < 3)

@@ -32,7 +32,7 @@ export class LostFrames {
 
   /** All of it that a stream has not had. */
   all(entry: Entry, reason: string): void {
-    const isBegun = entry.reporter?.rests.has(entry) === true;
+    const isBegun = this.#isBegun(entry);
     this.#tellFollowers(entry, isBegun ? { kind: 'unknown' } : { kind: 'discarded', reason });
     this.#cursors.all.forEach((cursor, number) => {
       if (entry.at[number] === 'waiting') this.#count(cursor, entry, cursor.framesOf(entry), reason);
@@ -45,12 +45,17 @@ export class LostFrames {
     entry.frames = frames;
     if (missing <= 0) return;
     // Which of them are missing is not known.
-    if (entry.reporter?.rests.has(entry) !== true) this.#tellFollowers(entry, { kind: 'unknown' });
+    if (!this.#isBegun(entry)) this.#tellFollowers(entry, { kind: 'unknown' });
     this.#cursors.all.forEach((cursor, number) => {
       // What is left of it is in memory, whatever its file is like.
       if (entry.at[number] !== 'waiting' || cursor.rests.has(entry)) return;
       this.#count(cursor, entry, missing, 'a part of a batch was damaged in the spool');
     });
+  }
+
+  /** The stream that is heard has settled a part of it, and holds the rest in memory. */
+  #isBegun(entry: Entry): boolean {
+    return this.#cursors.all[entry.reporter]?.rests.has(entry) === true;
   }
 
   #tellFollowers(entry: Entry, outcome: RecordOutcome): void {
@@ -65,7 +70,7 @@ export class LostFrames {
     // How many a previous run has left may not be known.
     if (frames === 0 && !segment.isOfPreviousRun) return;
     book(account, frames, 'discarded');
-    if (cursor === entry.reporter && !segment.isOfPreviousRun) {
+    if (cursor === this.#cursors.all[entry.reporter] && !segment.isOfPreviousRun) {
       const from = cursor.rests.get(entry)?.batch.origins ?? batch?.origins;
       origins?.ended(from ?? new Map([[UNKNOWN, frames]]), 'discarded', reason);
     }

@@ -9,7 +9,7 @@ import type { GrowingSegment } from '../spool/spool.js';
 import type { Receipt } from '../intake/receipt.js';
 import type { LeftBackup } from '../streams/backup/leftBackups.js';
 import type { Followers } from './followers.js';
-import type { StreamChanges } from './bucketStreams.js';
+import type { StreamChanges } from './generation.js';
 
 /**
  * Asks to be let go once everything told before is settled by every stream. The teller has had the receipt

@@ -16,10 +16,13 @@ export class StreamCursors {
     return this.#all[number]!;
   }
 
-  /** The stream whose outcomes connections hear: the first that feeds Kafka, or else the first. */
-  get reported(): StreamCursor | undefined {
-    const cursors = this.#all.filter(({ takesMore }) => takesMore);
-    return cursors.find(({ stream: { type } }) => type === 'kafka') ?? cursors[0];
+  /**
+   * The number of the stream whose outcomes are heard, of what is added now: the first that feeds Kafka, or
+   * else the first; -1: there is none.
+   */
+  get reporter(): number {
+    const kafka = this.#all.findIndex(({ takesMore, stream: { type } }) => takesMore && type === 'kafka');
+    return kafka === -1 ? this.#all.findIndex(({ takesMore }) => takesMore) : kafka;
   }
 
   /** The number of the next one that comes. */

@@ -81,7 +81,7 @@ export class StreamFeed {
       if (!this.#isSendable(entry)) return undefined;
       cursor.next++;
       entry.at[number] = 'told';
-      if (rest === undefined) this.#tell(cursor, entry, entry.batch!.share(cursor === entry.reporter));
+      if (rest === undefined) this.#tell(cursor, entry, entry.batch!.share(number === entry.reporter));
       else this.#tell(cursor, entry, rest.batch, rest.begun);
     }
     return undefined;

@@ -92,5 +92,9 @@ function report(daemon: Daemon, { unfolded: log }: Log): void {
   log.info(`stopped; received ${frames} ${plural(frames, 'frame')}, ${bad} of them bad`, {
     frames,
   });
-  for (const [name, account] of daemon.accounts) log.info(`${name}: ${printed(account)}`);
+  for (const [name, account] of daemon.accounts) {
+    const slash = name.lastIndexOf('/');
+    const [bucket, stream] = [name.slice(0, slash), name.slice(slash + 1)];
+    log.info(`${name}: ${printed(account)}`, { bucket, stream, ...account });
+  }
 }

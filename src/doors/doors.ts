@@ -92,9 +92,11 @@ export class Doors {
     });
     try {
       if ((await Promise.race([how(), late])) === 'late')
-        this.#log.error(`door ${door.name} did not end within ${patienceMs} ms: it is passed over`);
+        this.#log.error(`door ${door.name} did not end within ${patienceMs} ms: it is passed over`, {
+          timeoutMs: patienceMs,
+        });
     } catch (error) {
-      this.#log.error(`door ${door.name} failed as it ended: ${asBug(error)}`);
+      this.#log.error(`door ${door.name} failed as it ended: ${asBug(error)}`, { reason: String(error) });
     } finally {
       timer?.cancel();
     }
@@ -119,7 +121,7 @@ export class Doors {
     try {
       run();
     } catch (error) {
-      this.#log.error(`${who} failed: ${asBug(error)}`);
+      this.#log.error(`${who} failed: ${asBug(error)}`, { reason: String(error) });
     }
   }
 

@@ -25,6 +25,15 @@ export interface LogFields {
   /** How often it has happened since the start. */
   readonly times?: number | undefined;
 
+  /** The account of a bucket's frames in a stream, at the end: what became of those received. */
+  readonly received?: number | undefined;
+  readonly delivered?: number | undefined;
+  readonly queued?: number | undefined;
+  readonly backedUp?: number | undefined;
+  readonly slicedOut?: number | undefined;
+  readonly rejected?: number | undefined;
+  readonly discarded?: number | undefined;
+
   /** When it is tried again. */
   readonly retryMs?: number | undefined;
   /** How long it is tried, or waited for. */

@@ -2,7 +2,7 @@
 // `received` is the sum of the others.
 
 export interface Account {
-  /** Also what an earlier life of the daemon has left. */
+  /** Also what a previous run of the daemon has left. */
   received: number;
   /** Settled by the stream itself. */
   delivered: number;

@@ -3,7 +3,7 @@ import { type Clock, doneWithin } from '../clock.js';
 import { backupMs } from '../config/stopPlan.js';
 import type { StreamActorOptions } from './streamOptions.js';
 
-/** @throws Error what a person must mend */
+/** @throws Error what a person must fix */
 export async function openAll({ beforeOpen, primary, backup }: StreamActorOptions): Promise<void> {
   await beforeOpen?.();
   await Promise.all([primary.open(), backup?.open()]);

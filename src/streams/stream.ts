@@ -62,7 +62,7 @@ export interface Stream {
 
   /**
    * Makes ready. Does not wait for a destination that is away: that is the first write's business. Rejects on
-   * what a person must mend.
+   * what a person must fix.
    */
   open(): Promise<void>;
 

@@ -38,7 +38,7 @@ describe('StreamActor with a replay', () => {
     expect(bench.account).toMatchObject({ received: 14, delivered: 14, backedUp: 0 });
   });
 
-  test('what an earlier life has left goes first', async () => {
+  test('what a previous run has left goes first', async () => {
     const bench = await Bench.withReplay(['x', 'y']);
     bench.tell('a');
     await turn();

@@ -81,8 +81,11 @@ describe('the format', () => {
         keptIn: expect.stringMatching(/\.bckstm$/) as string,
       }),
     ]);
-    expect(entries.map(({ msg }) => msg)).toContainEqual(
-      expect.stringMatching(/^good\/files: received 1, delivered 1/),
+    expect(entries).toContainEqual(
+      expect.objectContaining({
+        msg: expect.stringMatching(/^good\/files: received 1, delivered 1/) as string,
+        ...{ bucket: 'good', stream: 'files', received: 1, delivered: 1, queued: 0, rejected: 0 },
+      }),
     );
     expect(daemon.lines.join('')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u202e]/);
   });

@@ -412,7 +412,7 @@ END`);
       expect(new Set((await filed('watched')).map(({ message }) => message)).size).toBe(130);
     });
 
-    test('a mistake in the configuration: clients wait, and once it is mended it goes on by itself', async () => {
+    test('a mistake in the configuration: clients wait, and once it is fixed it goes on by itself', async () => {
       await isUp();
       await system.must(
         'cp -p /etc/kahe/buckets.json /root/ && printf "{" > /etc/kahe/buckets.json && systemctl restart kahe || true',

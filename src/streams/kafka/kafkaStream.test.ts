@@ -212,7 +212,7 @@ describe('KafkaStream: what is sent', () => {
   });
 });
 
-describe('KafkaStream: what goes wrong and mends itself', () => {
+describe('KafkaStream: what goes wrong and gets right again by itself', () => {
   it('sends the very same bytes of the failed partition again, and of that alone', async () => {
     const stream = await opened('three');
     await write(stream, 'three', keyed(numbered(3, 'warm')));

@@ -146,7 +146,7 @@ describe('PartitionQueue', () => {
     }
   });
 
-  test('an error that only time mends is tried after the longest wait; one that may pass, sooner', async () => {
+  test('an error that only time fixes is tried after the longest wait; one that may pass, sooner', async () => {
     for (const [errorCode, waitMs, name] of [
       [ErrorCode.notEnoughReplicas, FIRST_BACK_OFF_MS, 'NOT_ENOUGH_REPLICAS'],
       [THROTTLED, LONGEST_BACK_OFF_MS, 'THROTTLING_QUOTA_EXCEEDED'],

@@ -132,7 +132,7 @@ test('also of a bucket made on demand; what belongs to no configured stream is r
     folder,
   });
   await renamed.line(
-    new RegExp(`the backup of bucket ${topic} that .* belongs to no stream of this configuration`),
+    new RegExp(`the backup of bucket ${topic} in .* belongs to no stream of this configuration`),
   );
   await renamed.stop();
   proxy.faults.refuse = false;

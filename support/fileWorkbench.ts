@@ -3,11 +3,10 @@ import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Batch } from '../src/frames/batch.js';
-import { Log } from '../src/log/log.js';
-import { MemoryBudget } from '../src/memory/memoryBudget.js';
 import { systemClock } from '../src/clock.js';
 import type { Clock } from '../src/clock.js';
 import { DeliveryError } from '../src/streams/stream.js';
+import { Bench } from './bench.js';
 import { FailingDisk } from './failingDisk.js';
 import { batchOf, messagesIn } from './frames.js';
 import { FileStream } from '../src/streams/file/fileStream.js';
@@ -21,15 +20,14 @@ export interface StreamChoice extends Partial<FileStreamSettings> {
   readonly onFound?: (frames: number) => void;
 }
 
-export class Workbench {
+export class Workbench extends Bench {
   readonly disk = new FailingDisk();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
-  readonly log = new Log('DEBUG', (line) => this.lines.push(line));
   readonly discarded: DiscardedFile[] = [];
   readonly #streams: FileStream[] = [];
 
-  private constructor(readonly folder: string) {}
+  private constructor(readonly folder: string) {
+    super();
+  }
 
   static async make(): Promise<Workbench> {
     return new Workbench(await mkdtemp(join(tmpdir(), 'kahe-file-')));
@@ -111,9 +109,11 @@ export class Workbench {
     for (const stream of this.#streams.splice(0)) await stream.close({ deadlineMs: 5000 });
   }
 
+  /** Ends all, and throws when memory is held still. */
   async cleanup(): Promise<void> {
     this.disk.heal();
     await this.stop();
     await rm(this.folder, { recursive: true, force: true });
+    if (this.budget.heldBytes !== 0) throw new Error(`${this.budget.heldBytes} bytes are held still`);
   }
 }

@@ -5,6 +5,7 @@ import { errnoOf } from '../src/disk/fileSystem.js';
 import { ReadTurns } from '../src/memory/readTurns.js';
 import { DiskSpool } from '../src/spool/diskSpool.js';
 import { Bench } from './bench.js';
+import { untilSo } from './fakeClock.js';
 import { FailingDisk } from './failingDisk.js';
 
 export class SpoolBench extends Bench {
@@ -17,6 +18,11 @@ export class SpoolBench extends Bench {
       { path, sync: 'never', maxBytes: 1e9, whenFull: 'wait', ...choice },
       { log, clock, budget, turns, fs: disk.fs },
     );
+  }
+
+  override until(what: string, isSo: () => boolean, stepMs?: number): Promise<void> {
+    const told = (): string => [...this.disk.calls.slice(-20), ...this.lines.slice(-100)].join('\n');
+    return untilSo(this.clock, what, isSo, told, stepMs);
   }
 }
 

@@ -1,41 +1,37 @@
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock, PATIENCE_MS, turn } from '../../support/fakeClock.js';
+import { type FakeClock, PATIENCE_MS, turn } from '../../support/fakeClock.js';
 import { messagesIn } from '../../support/frames.js';
 import type { SpoolSync } from '../config/env.js';
 import { Batch } from '../frames/batch.js';
 import { encodeFrame } from '../frames/frame.js';
-import { Log } from '../log/log.js';
 import { MemoryBudget } from '../memory/memoryBudget.js';
-import { FailingDisk, type DiskCall } from '../../support/failingDisk.js';
+import { type DiskCall } from '../../support/failingDisk.js';
 import { newFolder } from '../../support/newFolder.js';
+import { SILENT } from '../../support/bench.js';
+import { SpoolBench, filesIn } from '../../support/spoolBench.js';
 import { errnoOf, nodeFileSystem } from '../disk/fileSystem.js';
 import { syncing } from '../disk/syncing.js';
 import { recoverSegment } from './recover.js';
 import { DiskSegment } from './diskSegment.js';
 
 const SYNCS: readonly SpoolSync[] = ['never', 'batch', 'always'];
-const SILENT = new Log('FATAL', () => undefined);
 
 let folder: string;
-let bench: Bench;
+let bench: SegmentBench;
 
 beforeEach(() => {
   folder = newFolder();
-  bench = new Bench();
+  bench = new SegmentBench();
 });
 
 afterEach(async () => {
   await bench.end();
 });
 
-class Bench {
+class SegmentBench extends SpoolBench {
   readonly stuck: string[] = [];
-  readonly disk = new FailingDisk();
-  readonly clock = new FakeClock();
-  readonly budget = new MemoryBudget(64 * 1024 * 1024);
-  readonly lines: string[] = [];
   bytes = 0;
   troubles: boolean[] = [];
   readonly #segments: DiskSegment[] = [];
@@ -51,7 +47,7 @@ class Bench {
         sync,
         fs: syncing(this.disk.fs, { place: folder, isSynced: sync !== 'never', log: SILENT }),
         clock: this.clock,
-        log: new Log('DEBUG', (line) => this.lines.push(line)),
+        log: this.log,
         onSize: (bytes) => (this.bytes += bytes),
         onTrouble: (isInTrouble) => this.troubles.push(isInTrouble),
         onStuck: (path) => void this.stuck.push(path),
@@ -63,20 +59,14 @@ class Bench {
     return new GrowingBatch(segment, batch, this.clock, name);
   }
 
+  /** A millisecond at a time. */
+  override until(what: string, isSo: () => boolean, stepMs = 1): Promise<void> {
+    return super.until(what, isSo, stepMs);
+  }
+
   async end(): Promise<void> {
     this.disk.heal();
     await Promise.all(this.#segments.map((segment) => segment.remove()));
-  }
-
-  /** Lets disk and time go on until it is so. */
-  async until(what: string, isSo: () => boolean, stepMs = 1): Promise<void> {
-    const deadline = Date.now() + PATIENCE_MS;
-    while (!isSo()) {
-      if (Date.now() > deadline)
-        throw new Error(`never: ${what}\n${this.disk.calls.slice(-20).join('\n')}\n${this.lines.join('')}`);
-      await turn();
-      this.clock.advance(stepMs);
-    }
   }
 
   get isInTrouble(): boolean {
@@ -84,11 +74,7 @@ class Bench {
   }
 
   get files(): string[] {
-    try {
-      return readdirSync(join(folder, 'orders')).sort();
-    } catch {
-      return [];
-    }
+    return filesIn(join(folder, 'orders'));
   }
 
   /** What each file holds behind checkpoints, now: as a crash would leave it. */
@@ -427,7 +413,7 @@ describe.each(SYNCS)('DiskSegment on a disk that fails, SPOOL_SYNC=%s', (sync) =
     async ({ path, ...fault }) => {
       for (let after = 0; after < 7; after++) {
         for (const times of [1, 3]) {
-          bench = new Bench();
+          bench = new SegmentBench();
           rmSync(join(folder, 'orders'), { recursive: true, force: true });
           bench.disk.fail({ ...fault, ...(path === undefined ? {} : { path }), after, times });
           await life(sync, `${fault.call} fails ${times} times after ${after}`);

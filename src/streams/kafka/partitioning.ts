@@ -2,8 +2,13 @@
 // the batch; otherwise each partition gets the places of its frames, in their order. Numbers in typed arrays:
 // still no object for a frame.
 import type { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, isFull } from '../../frames/frame.js';
-import { keyAtOf, keyLengthOf, partitionOf } from '../../frames/fullFrame.js';
+import {
+  FRAME_OVERHEAD_BYTES,
+  FULL_BUCKET_AT,
+  PLAIN_BUCKET_AT,
+  PREFIX_BYTES,
+  bodyLength,
+} from '../../frames/frame.js';
 import type { Partitioner } from './partitioner.js';
 import type { FrameRange } from './recordBatch.js';
 
@@ -46,40 +51,52 @@ function partitionMixed(
   partitioner: Partitioner,
   keylessPartition: number,
 ): Map<number, FrameRange> {
+  const memory = new DataView(batch.bytes.buffer, batch.bytes.byteOffset);
+  const targetOf = mixedTargets(batch, partitions, partitioner);
+  let [free, freeEnd] = [0, 0];
+  for (; free < batch.frames && targetOf(freeEnd) < 0; free++)
+    freeEnd += PREFIX_BYTES + memory.getUint32(freeEnd, true);
+  if (free === batch.frames) return new Map([[keylessPartition, wholeOf(batch)]]);
   const places = new Uint32Array(batch.frames);
   const targets = new Uint32Array(batch.frames);
   const counts = new Uint32Array(partitions + 1);
-  walk(batch, (index, at) => {
-    const given = givenPartition(batch.bytes, at);
-    const target =
-      given >= 0
-        ? Math.min(given, partitions)
-        : isFree(batch.bytes, at, partitioner)
-          ? keylessPartition
-          : hashOf(batch.bytes, at, partitioner) % partitions;
+  for (let index = 0, at = 0; index < batch.frames; index++) {
+    const target = targetOf(at);
+    const partition = target < 0 ? keylessPartition : target;
     places[index] = at;
-    targets[index] = target;
-    counts[target]!++;
-  });
+    targets[index] = partition;
+    counts[partition]!++;
+    at += PREFIX_BYTES + memory.getUint32(at, true);
+  }
   return pick(batch, places, targets, counts);
 }
 
-/** -1: none. */
-function givenPartition(bytes: Buffer, at: number): number {
-  return isFull(bytes, at) ? partitionOf(bytes, at) : -1;
-}
-
-/** Does the key of a frame that says no partition leave it free to go to any? */
-function isFree(bytes: Buffer, at: number, { hash, spreadsKeyless, spreadsEmpty }: Partitioner): boolean {
-  if (hash === undefined) return true;
-  const length = isFull(bytes, at) ? keyLengthOf(bytes, at) : bytes[at + 5 + bytes[at + 4]!]! || -1;
-  return length < 0 ? spreadsKeyless : length === 0 && spreadsEmpty;
-}
-
-function hashOf(bytes: Buffer, at: number, { hash }: Partitioner): number {
-  const keyAt = isFull(bytes, at) ? keyAtOf(bytes, at) + 4 : at + 6 + bytes[at + 4]!;
-  const length = isFull(bytes, at) ? Math.max(0, keyLengthOf(bytes, at)) : bytes[keyAt - 1]!;
-  return hash!(bytes, keyAt, keyAt + length);
+/**
+ * Of a batch that may have full frames: tells of the frame at a place the partition that it says, or that of
+ * its key; -1: it may go to any.
+ */
+function mixedTargets(
+  { bytes }: Batch,
+  partitions: number,
+  { hash, spreadsKeyless, spreadsEmpty }: Partitioner,
+): (at: number) => number {
+  const memory = new DataView(bytes.buffer, bytes.byteOffset);
+  const ofKey = (keyAt: number, length: number): number => {
+    if (hash === undefined || (length < 0 ? spreadsKeyless : length === 0 && spreadsEmpty)) return -1;
+    return hash(bytes, keyAt, keyAt + Math.max(0, length)) % partitions;
+  };
+  return (at) => {
+    const bucketLength = memory.getUint8(at + PLAIN_BUCKET_AT);
+    if (bucketLength > 0) {
+      const keyAt = at + FRAME_OVERHEAD_BYTES + bucketLength;
+      return ofKey(keyAt, memory.getUint8(keyAt - 1) || -1);
+    }
+    const fixedAt = at + FULL_BUCKET_AT + 1 + memory.getUint8(at + FULL_BUCKET_AT);
+    const given = memory.getInt32(fixedAt, true);
+    return given >= 0
+      ? Math.min(given, partitions)
+      : ofKey(fixedAt + 16, memory.getInt32(fixedAt + 12, true));
+  };
 }
 
 /** Has any frame a key? A topic's frames often have none, and then nothing else need be known of them. */
@@ -136,17 +153,17 @@ export function keylessOf(batch: Batch, indexes: ReadonlySet<number>, partitione
   if (partitioner.hash === undefined && !batch.hasFull) return new Set(indexes);
   const found = new Set<number>();
   if (!partitioner.spreadsKeyless) return found;
-  walk(batch, (index, at) => {
-    if (!indexes.has(index) || givenPartition(batch.bytes, at) >= 0) return;
-    if (isFree(batch.bytes, at, partitioner)) found.add(index);
-  });
+  const targetOf = mixedTargets(batch, 1, partitioner);
+  walk(batch, (index, at) => indexes.has(index) && targetOf(at) < 0 && found.add(index));
   return found;
 }
 
 /** Is a frame for a partition that is not among so many? */
-export function hasUnknownPartition(batch: Batch, partitions: number): boolean {
+export function hasUnknownPartition(batch: Batch, partitions: number, partitioner: Partitioner): boolean {
+  if (!batch.hasFull) return false;
+  const targetOf = mixedTargets(batch, partitions, partitioner);
   let isUnknown = false;
-  if (batch.hasFull) walk(batch, (_, at) => (isUnknown ||= givenPartition(batch.bytes, at) >= partitions));
+  walk(batch, (_, at) => (isUnknown ||= targetOf(at) === partitions));
   return isUnknown;
 }
 

@@ -6,7 +6,7 @@ import { encodeFrame } from '../../frames/frame.js';
 import { Batch } from '../../frames/batch.js';
 import { type FullFrame, encodeFullFrame } from '../../frames/fullFrame.js';
 import { partsOf } from '../../frames/frameParts.js';
-import { eachFrame } from '../outcome.js';
+import { eachFrame } from '../../intake/outcome.js';
 import { DeliveryError, type Settled } from '../stream.js';
 import type { KafkaStream } from './kafkaStream.js';
 

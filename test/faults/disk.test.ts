@@ -104,7 +104,7 @@ describe('a full disk', () => {
         env: { SPOOL: path.join(disk, 'spool'), SPOOL_SYNC: sync, MAXMEMORY: '32MB' },
       });
       const writer = new SteadyWriter(await daemon.connect(), topic, 'c', 20_000);
-      await daemon.line(/can't be written: ENOSPC.*nothing is lost, clients wait/);
+      await daemon.line(/can't be written: ENOSPC.*clients wait, nothing is lost/);
       await standstill(daemon, () => writer.sent);
       const atFull = writer.sent;
       await expectSoundSegments(path.join(disk, 'spool'));

@@ -84,7 +84,7 @@ describe('a network', () => {
       await stage.sends(500);
       proxy().heal();
       await recovers(stage);
-      if (!stage.hasBackup || stage.hasReplay) await stage.daemon.line(/refuses the time/);
+      if (!stage.hasBackup || stage.hasReplay) await stage.daemon.line(/refuses the arrival time/);
       await stage.close({});
     },
   );

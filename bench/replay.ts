@@ -101,7 +101,7 @@ async function fillAndReplay({
         );
 
   away.faults.refuse = false;
-  await kahe.untilLog(/the primary is back: \d+ frames in the backup/, BACK_DEADLINE_MS);
+  await kahe.untilLog(/the primary is back: .*\d+ frames of the backup/, BACK_DEADLINE_MS);
   const [startMs, cpuBefore] = [monotonicMs(), cpuSeconds(kahe.pid)];
   incoming?.start();
   await kahe.untilLog(

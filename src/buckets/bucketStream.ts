@@ -1,6 +1,7 @@
 // One stream of one bucket as the daemon runs it: its parts, its actor, and what is to be seen of it. Its
 // configuration may change while it lives: then all that is not settled goes back to the backlog, and the new
 // parts are fed from there, in order.
+import { crc32c } from '@node-rs/crc32';
 import type { ActorContext, ActorRef } from '../actors/actor.js';
 import type { StreamRecord } from './bucketRecord.js';
 import type { Generation } from './generation.js';
@@ -117,6 +118,7 @@ export class BucketStream {
         record.ledger.turnTo(backupPlace(config));
       },
       slice: config.slice,
+      sliceSeed: crc32c(config.id),
       retryMs: RETRY_MS,
       errorRetryMs: ERROR_RETRY_MS,
       stopTimeoutMs: () => Math.min(shutdown.leftMs, this.#endsAtMs - clock.now()),

@@ -7,6 +7,7 @@ import type { SettledRange } from '../intake/outcome.js';
 import { DeliveryError, type Settled } from './stream.js';
 import type { LeftOverEnd, StreamActorOptions } from './streamOptions.js';
 import type { Write } from './streamState.js';
+import { drawsOf } from './sliceDraws.js';
 import { type Begun, type Waiting, accepted, endedRanges, giveBack, scattered, sliced } from './waiting.js';
 
 export class StreamCounts {
@@ -21,7 +22,7 @@ export class StreamCounts {
   }
 
   sliced(what: Waiting): Waiting {
-    const { account, slice, random = Math.random } = this.#options;
+    const { account, slice, sliceSeed, random = drawsOf(what.batch, sliceSeed) } = this.#options;
     return sliced(what, account, slice, random);
   }
 

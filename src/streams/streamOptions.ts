@@ -18,6 +18,8 @@ export interface StreamActorOptions {
   readonly replay?: BackupReplay | undefined;
   /** The probability that a frame goes to this stream; 1 copies nothing. */
   readonly slice: number;
+  /** Of the stream: two streams of a bucket do not take the same slice. */
+  readonly sliceSeed?: number;
   /** How long between two tries of the primary in backup mode. */
   readonly retryMs: number;
   /** … and in error mode, where batches wait. */

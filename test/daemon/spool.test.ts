@@ -194,8 +194,9 @@ describe('SPOOL', () => {
     await untilSpoolEmpty(daemon);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     for (const topic of topics) {
-      const numbers = (await numbersInTopic(topic)).get('c')!;
-      expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+      // What was in doubt may come twice, and is the same then.
+      const numbers = [...new Set((await numbersInTopic(topic)).get('c'))];
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
       // Twelve standard deviations to either side.
       expect(Math.abs(numbers.length - count / 2)).toBeLessThan((12 * Math.sqrt(count)) / 2);
       expect(daemon.accounts.get(`${topic}/half`)).toMatchObject({

@@ -1,5 +1,5 @@
 // Which bucket a run comes to, which runs have none, and what holds while a bucket ends.
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { FakeRejected } from '../../support/fakeRejected.js';
 import { ActorBench, MB } from '../../support/bench.js';
 import { turn } from '../../support/fakeClock.js';
@@ -344,6 +344,20 @@ describe('BucketRouter: a bucket that ends', () => {
     expect(bench.budget.heldBytes).toBe(0);
   });
 
+  test('what waits for it may be more than a call takes arguments: all of it comes', async () => {
+    const runs = 150_000;
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    const run = runOf(bench, 'a', ['x']);
+    for (let i = 0; i < runs; i++) bench.ref.tell(run);
+    bench.buckets[1]!.end();
+    await turn();
+    expect(bench.buckets[2]?.messages).toHaveLength(runs);
+    expect(bench.budget.heldBytes).toBe(0);
+  });
+
   test('a question about it is answered only when it has ended, and what waited for it is settled too', async () => {
     const bench = new Bench();
     bench.drainsAtOnce = false;
@@ -443,6 +457,28 @@ describe('BucketRouter: a failed one', () => {
     await turn();
     expect(bench.contents).toEqual(['orders: ', 'a: 1', 'a: 2,3,4']);
     expect(bench.budget.heldBytes).toBe(0);
+  });
+
+  test('while it routes what has waited: the rest comes in order, to the one successor of the bucket', async () => {
+    const bench = new Bench();
+    bench.drainsAtOnce = false;
+    bench.run('a', '1');
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    bench.run('a', '2');
+    const { receipt } = newQuestion();
+    const add = vi.spyOn(receipt, 'add');
+    bench.ref.tell({ kind: 'fence', receipt, buckets: new Set(['a']) });
+    add.mockImplementationOnce(() => {
+      throw new Error('a fault of our own');
+    });
+    bench.run('a', '3');
+    bench.buckets[1]!.end();
+    await turn();
+    for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
+    await turn();
+    bench.run('a', '4');
+    expect(bench.contents).toEqual(['orders: ', 'a: 1', 'a: 2,3,4']);
+    expect([bench.routed[2]!.told, bench.budget.heldBytes]).toEqual([[], 0]);
   });
 });
 
@@ -559,6 +595,14 @@ describe('BucketRouter: a bucket that says that it is idle', () => {
     bench.ref.tell({ kind: 'idle', bucket: 'a' });
     await turn();
     expect([bench.buckets[1]!.isDraining, bench.routed[1]!.told]).toEqual([true, ['forgotten']]);
+  });
+
+  test('of which a previous run has left something, it does not come again once that is delivered', async () => {
+    const bench = new Bench({ left: ['a'] });
+    expect(bench.contents).toEqual(['orders: ', 'a: ']);
+    bench.ref.tell({ kind: 'idle', bucket: 'a' });
+    await turn();
+    expect([bench.contents, bench.routed[1]!.told]).toEqual([['orders: ', 'a: '], ['forgotten']]);
   });
 
   test('is not forgotten when a successor has come', async () => {

@@ -56,9 +56,11 @@ export class BucketRouter extends Actor<RouterMessage> {
   readonly #buckets: Map<BucketKey, Entry>;
   #places: BucketPlaces;
   /** Those that must be there: the configured ones, and those with something left to deliver. */
-  #named: ReadonlySet<BucketKey>;
-  /** Has waited for a bucket that has ended, and is being routed again: it comes before all else. */
-  readonly #returning: (Run | RouterFence)[] = [];
+  #named: Set<BucketKey>;
+  /** Have waited for a bucket that has ended, and are being routed again: they come before all else. */
+  #returning: readonly (Run | RouterFence)[] = [];
+  /** So many of them are routed. */
+  #returned = 0;
 
   constructor(context: ActorContext<RouterMessage>, options: BucketRouterOptions, lasting: RouterLasting) {
     super();
@@ -96,7 +98,7 @@ export class BucketRouter extends Actor<RouterMessage> {
   }
 
   override handBack(): readonly RouterMessage[] {
-    return this.#returning.splice(0);
+    return this.#returning.slice(this.#returned);
   }
 
   override abandon(message: RouterMessage, error: unknown): void {
@@ -177,7 +179,10 @@ export class BucketRouter extends Actor<RouterMessage> {
 
   /** More may have come for it since it said so; but then it would have to be made again at once. */
   #onIdle(key: BucketKey): void {
-    if (this.#buckets.get(key)?.bucket.isAtRest(this.#places) === true) this.#end(key);
+    if (this.#buckets.get(key)?.bucket.isAtRest(this.#places) !== true) return;
+    // What was left of it is delivered: it need not come again by itself.
+    if (this.#places.of(key)?.isOnDemand === true) this.#named.delete(key);
+    this.#end(key);
   }
 
   #end(key: BucketKey): void {
@@ -189,10 +194,13 @@ export class BucketRouter extends Actor<RouterMessage> {
 
   #onEnded(key: BucketKey): void {
     const entry = this.#buckets.get(key);
-    if (entry === undefined) return;
+    // A router that failed on this hears it again, and its successor may be there already.
+    if (entry?.bucket.ref.state !== 'stopped') return;
     this.#buckets.delete(key);
-    this.#returning.push(...(entry.waiting ?? []));
-    for (; this.#returning.length > 0; this.#returning.shift()) this.#take(this.#returning[0]!);
+    this.#returning = entry.waiting ?? [];
+    for (this.#returned = 0; this.#returned < this.#returning.length; this.#returned++)
+      this.#take(this.#returning[this.#returned]!);
+    this.#returning = [];
     if (this.#isDraining || this.#buckets.has(key)) return;
     if (this.#named.has(key)) this.#make(key);
     else entry.bucket.forget();
@@ -224,7 +232,7 @@ export class BucketRouter extends Actor<RouterMessage> {
    * The configured ones, and those that have left something in the spool or in a backup, so that it is
    * delivered.
    */
-  #findNamed(): ReadonlySet<BucketKey> {
+  #findNamed(): Set<BucketKey> {
     const { log } = this.#context;
     const left = [...this.#options.left.keys()].filter((key) => {
       if (this.#places.of(key) !== undefined) return true;

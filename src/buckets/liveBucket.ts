@@ -20,6 +20,8 @@ export class LiveBucket implements RoutedBucket {
   #place: Place;
   /** Made once: they outlive a bucket that fails. */
   #lasting: BucketParts | undefined;
+  /** Resolves when it goes on as its place says. */
+  #taken: Promise<void> = Promise.resolve();
 
   constructor(context: ActorContext<RouterMessage>, key: BucketKey, place: Place, maker: BucketMaker) {
     const name = bucketName(key);
@@ -44,17 +46,17 @@ export class LiveBucket implements RoutedBucket {
   reconfigure(place: Place): Promise<void> {
     const change = bucketChange(this.#place, place);
     const isMoved = place.isOnDemand !== this.#place.isOnDemand;
+    if (change === undefined && !isMoved) {
+      this.#place = place;
+      return this.#taken;
+    }
+    // Before it counts as changed: a router that fails on this comes with the same place again.
+    const parts = this.#maker.changedParts(this.#record, place, change, this.ref.path);
     this.#place = place;
     this.#record.isOnDemand = place.isOnDemand;
-    if (change === undefined && !isMoved) return Promise.resolve();
-    return new Promise((onTaken) =>
-      this.ref.tell({
-        kind: 'reconfigure',
-        settings: this.#settings,
-        ...this.#maker.changedParts(this.#record, place, change, this.ref.path),
-        onTaken,
-      }),
-    );
+    return (this.#taken = new Promise((onTaken) =>
+      this.ref.tell({ kind: 'reconfigure', settings: this.#settings, ...parts, onTaken }),
+    ));
   }
 
   takeOut(): void {

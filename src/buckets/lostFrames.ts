@@ -32,8 +32,9 @@ export class LostFrames {
 
   /** All of it that a stream has not had. */
   all(entry: Entry, reason: string): void {
-    const isBegun = this.#isBegun(entry);
-    this.#tellFollowers(entry, isBegun ? { kind: 'unknown' } : { kind: 'discarded', reason });
+    // Another stream may have asked for it, while the one that is heard holds what is left of it: that one tells.
+    if (entry.at[entry.reporter] !== 'told')
+      this.#tellFollowers(entry, this.#isBegun(entry) ? { kind: 'unknown' } : { kind: 'discarded', reason });
     this.#cursors.all.forEach((cursor, number) => {
       if (entry.at[number] === 'waiting') this.#count(cursor, entry, cursor.framesOf(entry), reason);
     });

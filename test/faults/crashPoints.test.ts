@@ -253,7 +253,7 @@ class Lives {
    * known.
    */
   async expectTidy(aside: readonly string[] = []): Promise<void> {
-    expect(await everyFile(path.join(this.folder, 'spool'))).toEqual(aside);
+    expect(await everyFile(path.join(this.folder, 'spool'))).toEqual(['format.json', ...aside]);
     for (const name of ['data', 'backup']) await expectNoOrphans(path.join(this.folder, name));
   }
 

@@ -45,139 +45,76 @@ interface CrashPoint {
   readonly fault: Omit<PlannedFault, 'times'>;
 }
 
+function at(life: Life, name: string, fault: CrashPoint['fault']): CrashPoint {
+  return { name, life, fault };
+}
+
 const POINTS: readonly CrashPoint[] = [
-  {
-    name: 'the spool is proven',
-    life: 'away',
-    fault: { call: 'write', path: '/spool/\\.kahe-probe', dies: 'after' },
-  },
-  {
-    name: 'a segment is created',
-    life: 'away',
-    fault: { call: 'open', path: SEGMENT, after: 12, dies: 'after' },
-  },
-  {
-    name: 'a piece is half written',
-    life: 'away',
-    fault: { call: 'write', path: SEGMENT, after: 30, short: 1000, dies: 'after' },
-  },
-  {
-    name: "a piece is written but for its checkpoint's end",
-    life: 'away',
-    fault: { call: 'write', path: SEGMENT, after: 0, short: 200, dies: 'after' },
-  },
-  {
-    name: 'a piece is written',
-    life: 'away',
-    fault: { call: 'write', path: SEGMENT, after: 30, dies: 'after' },
-  },
-  {
-    name: 'before a datasync',
-    life: 'away',
-    fault: { call: 'datasync', path: SEGMENT, after: 30, dies: 'before' },
-  },
-  {
-    name: 'after a datasync',
-    life: 'away',
-    fault: { call: 'datasync', path: SEGMENT, after: 30, dies: 'after' },
-  },
-  {
-    name: 'before the folder is synced',
-    life: 'away',
-    fault: { call: 'sync', path: SPOOL_FOLDER, after: 20, dies: 'before' },
-  },
-  {
-    name: 'after the folder is synced',
-    life: 'away',
-    fault: { call: 'sync', path: SPOOL_FOLDER, after: 20, dies: 'after' },
-  },
-  {
-    name: 'a segment is sealed',
-    life: 'away',
-    fault: { call: 'close', path: SEGMENT, after: 25, dies: 'after' },
-  },
-  {
-    name: 'before a segment is removed',
-    life: 'files',
-    fault: { call: 'unlink', path: SEGMENT, after: 20, dies: 'before' },
-  },
-  {
-    name: 'after a segment is removed',
-    life: 'files',
-    fault: { call: 'unlink', path: SEGMENT, after: 20, dies: 'after' },
-  },
-  { name: 'a backup file is created', life: 'backup', fault: { call: 'open', path: BACKUP, dies: 'after' } },
-  {
-    name: "a backup file's facts are known",
-    life: 'backup',
-    fault: { call: 'facts', path: BACKUP, dies: 'after' },
-  },
-  {
-    name: "a journal's draft is half written",
-    life: 'backup',
-    fault: { call: 'write', path: DRAFT, short: 40, dies: 'after' },
-  },
-  {
-    name: "a journal's draft is written",
-    life: 'backup',
-    fault: { call: 'sync', path: DRAFT, dies: 'after' },
-  },
-  { name: 'a journal is renamed', life: 'backup', fault: { call: 'rename', path: DRAFT, dies: 'after' } },
-  {
-    name: 'a backup batch is half written',
-    life: 'backup',
-    fault: { call: 'write', path: BACKUP, after: 3, short: 777, dies: 'after' },
-  },
-  {
-    name: 'a backup batch is written before it is told',
-    life: 'backup',
-    fault: { call: 'write', path: BACKUP, after: 3, dies: 'after' },
-  },
-  {
-    name: 'a backup batch is synced before it is told',
-    life: 'backup',
-    fault: { call: 'datasync', path: BACKUP, after: 3, dies: 'after' },
-  },
+  at('away', 'the spool is proven', { call: 'write', path: '/spool/\\.kahe-probe', dies: 'after' }),
+  at('away', 'a segment is created', { call: 'open', path: SEGMENT, after: 12, dies: 'after' }),
+  at('away', 'a piece is half written', {
+    call: 'write',
+    path: SEGMENT,
+    after: 30,
+    short: 1000,
+    dies: 'after',
+  }),
+  at('away', "a piece is written but for its checkpoint's end", {
+    call: 'write',
+    path: SEGMENT,
+    after: 0,
+    short: 200,
+    dies: 'after',
+  }),
+  at('away', 'a piece is written', { call: 'write', path: SEGMENT, after: 30, dies: 'after' }),
+  at('away', 'before a datasync', { call: 'datasync', path: SEGMENT, after: 30, dies: 'before' }),
+  at('away', 'after a datasync', { call: 'datasync', path: SEGMENT, after: 30, dies: 'after' }),
+  at('away', 'before the folder is synced', { call: 'sync', path: SPOOL_FOLDER, after: 20, dies: 'before' }),
+  at('away', 'after the folder is synced', { call: 'sync', path: SPOOL_FOLDER, after: 20, dies: 'after' }),
+  at('away', 'a segment is sealed', { call: 'close', path: SEGMENT, after: 25, dies: 'after' }),
+  at('files', 'before a segment is removed', { call: 'unlink', path: SEGMENT, after: 20, dies: 'before' }),
+  at('files', 'after a segment is removed', { call: 'unlink', path: SEGMENT, after: 20, dies: 'after' }),
+  at('backup', 'a backup file is created', { call: 'open', path: BACKUP, dies: 'after' }),
+  at('backup', "a backup file's facts are known", { call: 'facts', path: BACKUP, dies: 'after' }),
+  at('backup', "a journal's draft is half written", { call: 'write', path: DRAFT, short: 40, dies: 'after' }),
+  at('backup', "a journal's draft is written", { call: 'sync', path: DRAFT, dies: 'after' }),
+  at('backup', 'a journal is renamed', { call: 'rename', path: DRAFT, dies: 'after' }),
+  at('backup', 'a backup batch is half written', {
+    call: 'write',
+    path: BACKUP,
+    after: 3,
+    short: 777,
+    dies: 'after',
+  }),
+  at('backup', 'a backup batch is written before it is told', {
+    call: 'write',
+    path: BACKUP,
+    after: 3,
+    dies: 'after',
+  }),
+  at('backup', 'a backup batch is synced before it is told', {
+    call: 'datasync',
+    path: BACKUP,
+    after: 3,
+    dies: 'after',
+  }),
 ];
 
 const IN_RECOVERY: readonly CrashPoint[] = [
-  { name: 'before the first read', life: 'files', fault: { call: 'read', path: SEGMENT, dies: 'before' } },
-  { name: 'after the first read', life: 'files', fault: { call: 'read', path: SEGMENT, dies: 'after' } },
-  {
-    name: 'the first segment is read',
-    life: 'files',
-    fault: { call: 'read', path: SEGMENT, after: 1, dies: 'after' },
-  },
-  {
-    name: 'the second segment is read',
-    life: 'files',
-    fault: { call: 'read', path: SEGMENT, after: 2, dies: 'after' },
-  },
-  {
-    name: 'a file of damaged bytes is created',
-    life: 'files',
-    fault: { call: 'open', path: ASIDE, dies: 'after' },
-  },
-  {
-    name: 'damaged bytes are put aside in part',
-    life: 'files',
-    fault: { call: 'write', path: ASIDE, short: 10, dies: 'after' },
-  },
-  {
-    name: 'damaged bytes are put aside',
-    life: 'files',
-    fault: { call: 'write', path: ASIDE, dies: 'after' },
-  },
-  {
-    name: 'before the first segment is removed',
-    life: 'files',
-    fault: { call: 'unlink', path: SEGMENT, dies: 'before' },
-  },
-  {
-    name: 'after the first segment is removed',
-    life: 'files',
-    fault: { call: 'unlink', path: SEGMENT, dies: 'after' },
-  },
+  at('files', 'before the first read', { call: 'read', path: SEGMENT, dies: 'before' }),
+  at('files', 'after the first read', { call: 'read', path: SEGMENT, dies: 'after' }),
+  at('files', 'the first segment is read', { call: 'read', path: SEGMENT, after: 1, dies: 'after' }),
+  at('files', 'the second segment is read', { call: 'read', path: SEGMENT, after: 2, dies: 'after' }),
+  at('files', 'a file of damaged bytes is created', { call: 'open', path: ASIDE, dies: 'after' }),
+  at('files', 'damaged bytes are put aside in part', {
+    call: 'write',
+    path: ASIDE,
+    short: 10,
+    dies: 'after',
+  }),
+  at('files', 'damaged bytes are put aside', { call: 'write', path: ASIDE, dies: 'after' }),
+  at('files', 'before the first segment is removed', { call: 'unlink', path: SEGMENT, dies: 'before' }),
+  at('files', 'after the first segment is removed', { call: 'unlink', path: SEGMENT, dies: 'after' }),
 ];
 
 /** One folder, in which daemons live and die until a last one may end its work. */

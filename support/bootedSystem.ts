@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import os from 'node:os';
 import path from 'node:path';
 
-const BOOT_DEADLINE_MS = 90_000;
+const BOOT_DEADLINE_MS = 270_000;
 const POLL_MS = 100;
 
 /** Why no system can be booted here; undefined: one can. */

@@ -15,7 +15,7 @@ import { readFiles, type Frame } from './daemonFrames.js';
 export { DaemonClient } from './daemonClient.js';
 export * from './daemonFrames.js';
 
-const DEADLINE_MS = 25_000;
+const DEADLINE_MS = 75_000;
 const POLL_MS = 10;
 const SHOWN_LINES = 40;
 

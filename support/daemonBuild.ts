@@ -12,7 +12,7 @@ const ROOT = path.resolve(import.meta.dirname, '..');
 const BUILDS = path.join(ROOT, '.cache/daemon');
 const COMPILER = path.join(ROOT, 'node_modules/typescript/bin/tsc');
 const CONFIG_FILES = ['package.json', 'tsconfig.json', 'tsconfig.build.json'];
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 180_000;
 const POLL_MS = 50;
 /** Builds of earlier sources stay so long: another test run may still be using them. */
 const KEEP_MS = 60 * 60_000;

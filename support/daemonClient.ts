@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { QUESTION, prefixed } from './daemonFrames.js';
 
-const DEADLINE_MS = 25_000;
+const DEADLINE_MS = 75_000;
 
 /** The answer to a report question. */
 export interface Report {

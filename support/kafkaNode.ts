@@ -12,8 +12,8 @@ const run = promisify(execFile);
 export const KAFKA_CLASSES = path.resolve(import.meta.dirname, '../.cache/kafka/libs', '*');
 const FETCH = path.resolve(import.meta.dirname, '../test/kafka/fetch.sh');
 
-const START_DEADLINE_MS = 60_000;
-const STOP_DEADLINE_MS = 30_000;
+const START_DEADLINE_MS = 180_000;
+const STOP_DEADLINE_MS = 90_000;
 const POLL_MS = 50;
 const LOG_TAIL_LINES = 40;
 

@@ -10,8 +10,8 @@ export interface TopicOptions {
   readonly config?: Readonly<Record<string, string>>;
 }
 
-const REQUEST_TIMEOUT_MS = 15_000;
-const DEADLINE_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 45_000;
+const DEADLINE_MS = 90_000;
 const POLL_MS = 20;
 
 /**

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished } from 'vitest';
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 export class NotifySocket {
   /** For NOTIFY_SOCKET. */

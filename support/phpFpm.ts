@@ -13,8 +13,8 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const FPM_NAMES = ['php-fpm8.2', 'php-fpm8.3', 'php-fpm8.4', 'php-fpm'];
-const START_DEADLINE_MS = 10_000;
-const STOP_DEADLINE_MS = 5_000;
+const START_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 15_000;
 
 export interface PhpResponse {
   readonly status: number;

@@ -31,7 +31,7 @@ export interface ContractOptions {
   readonly closeMs?: number;
 }
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 export function streamContract(
   name: string,

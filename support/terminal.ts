@@ -7,7 +7,7 @@ import { onTestFinished } from 'vitest';
 import { builtDaemon } from './daemonBuild.js';
 
 const PTY = path.join(import.meta.dirname, 'terminal.py');
-const DEADLINE_MS = 25_000;
+const DEADLINE_MS = 75_000;
 const POLL_MS = 10;
 
 export interface TerminalOptions {

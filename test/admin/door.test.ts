@@ -109,7 +109,7 @@ test("to Kafka, under load: accounts add up at every moment, and brokers' figure
   expect(of('process_resident_memory_bytes')).toBeGreaterThan(1e6);
   expect(of('kahe_event_loop_delay_p99_seconds')).toBeGreaterThanOrEqual(0);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
-}, 60_000);
+});
 
 test('Kafka goes and comes back: modes, the time in them, errors, the backup, readiness', async () => {
   const [topic, other, port] = [
@@ -183,7 +183,7 @@ test('Kafka goes and comes back: modes, the time in them, errors, the backup, re
   expect(modeMs.error).toBeGreaterThan(0);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
   await proxy.close();
-}, 60_000);
+});
 
 test('an open batch is in the account, bad frames are counted by reason, and names are escaped', async () => {
   const port = await freePort();
@@ -363,7 +363,7 @@ test('connections that ask nothing, or never read, hold up neither the others fo
   reader.pause().write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1000));
   await stopWithin(daemon);
   for (const socket of [...silent, reader]) socket.destroy();
-}, 60_000);
+});
 
 test('while it is being stopped it is alive, and not ready', async () => {
   const port = await freePort();
@@ -391,7 +391,7 @@ test('while it is being stopped it is alive, and not ready', async () => {
   expect((await statusOf(port)).isStopping).toBe(true);
   expect(await ended).toMatchObject({ code: 0 });
   await proxy.close();
-}, 60_000);
+});
 
 async function stopWithin(daemon: TestDaemon): Promise<void> {
   expect(await daemon.stop()).toMatchObject({ code: 0 });

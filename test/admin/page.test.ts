@@ -152,7 +152,7 @@ test("it draws each bucket's path, rates, modes, problems and discards; hostile 
   await end();
   await daemon.kill9();
   await page.until('/no answer/.test(document.getElementById("state").textContent)');
-}, 120_000);
+});
 
 test('it can be read on a telephone, and in the dark', async () => {
   const [{ daemon, port, topic }, chromium] = await Promise.all([started(), startChromium()]);
@@ -171,7 +171,7 @@ test('it can be read on a telephone, and in the dark', async () => {
   expect((await page.picture()).length).toBeGreaterThan(10_000);
   await end();
   await daemon.kill9();
-}, 60_000);
+});
 
 test('a healthy host with one stream in backup is ready, and says so as kahe status does', async () => {
   const [requests, orders] = [await topicCalled('requests'), await topicCalled('orders')];
@@ -221,7 +221,7 @@ test('a healthy host with one stream in backup is ready, and says so as kahe sta
   if (PICTURE !== undefined) await takePicture(page, PICTURE);
   await end();
   await daemon.kill9();
-}, 120_000);
+});
 
 /** In the picture it has just this name. */
 async function topicCalled(about: string): Promise<string> {

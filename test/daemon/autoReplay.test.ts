@@ -73,7 +73,7 @@ test('everything reaches Kafka, once and in order, with its own times; no file i
     rejected: 0,
     discarded: 0,
   });
-}, 60_000);
+});
 
 test('what earlier lives have left, one stopped and one killed, goes first', async () => {
   const [proxy, topic, folder] = [
@@ -104,7 +104,7 @@ test('what earlier lives have left, one stopped and one killed, goes first', asy
     delivered: 1500,
     backedUp: 0,
   });
-}, 60_000);
+});
 
 test('also of a bucket made on demand; what belongs to no configured stream is reported', async () => {
   const [proxy, topic, folder] = [
@@ -143,7 +143,7 @@ test('also of a bucket made on demand; what belongs to no configured stream is r
   );
   await daemon.stop();
   expect(daemon.accounts.get(`${topic}/kafka`)).toMatchObject({ received: 500, delivered: 500, backedUp: 0 });
-}, 60_000);
+});
 
 test('killed in the middle of it, again and again: the next run goes on, and repeats a piece at most', async () => {
   const [proxy, topic, folder] = [
@@ -179,7 +179,7 @@ test('killed in the middle of it, again and again: the next run goes on, and rep
   const numbers = numbersOf(allMessages(await readTopic(bootstrap, topic))).get('a')!;
   expect([...new Set(numbers)]).toEqual(range(0, count));
   expect(numbers.length - count).toBeLessThanOrEqual(lives * Math.ceil(MB / 500));
-}, 90_000);
+});
 
 test('under load: what comes while the backup is sent does not pass it, and there is an end', async () => {
   const [proxy, topic] = [await startShutKafka(), await newTopic(bootstrap, 'loaded')];
@@ -210,4 +210,4 @@ test('under load: what comes while the backup is sent does not pass it, and ther
     range(0, sent),
   );
   expect(await backupFiles(daemon)).toEqual([]);
-}, 90_000);
+});

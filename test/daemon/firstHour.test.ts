@@ -130,6 +130,6 @@ test('make kafka has the topic requests, and the stream of buckets.json delivers
     allMessages(await readTopic(`127.0.0.1:${port}`, 'requests')).map(
       ({ key, value }) => `${String(key)} ${String(value)}`,
     );
-  await expect.poll(messages, { timeout: 20_000 }).toEqual(['user-7 hello']);
+  await expect.poll(messages).toEqual(['user-7 hello']);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 });

@@ -161,7 +161,7 @@ describe('full frames among plain ones', () => {
       delivered: 2_100,
       rejected: 2,
     });
-  }, 90_000);
+  });
 
   test('a time that the topic refuses: that frame alone is rejected, times of arrival are not', async () => {
     const topic = newTopicName('full-times');
@@ -177,7 +177,7 @@ describe('full frames among plain ones', () => {
     });
     expect((await recordsOf(topic, 3)).map(numberOf)).toEqual([0, 1, 2]);
     await daemon.stop();
-  }, 60_000);
+  });
 
   test('through the spool and kill -9, while Kafka is away', async () => {
     const topic = await topicOf('full-spool');
@@ -199,7 +199,7 @@ describe('full frames among plain ones', () => {
     expectStory(await recordsOf(topic, 1_400), range(0, 1_400), [sinceMs, untilMs]);
     await daemon.until('an empty spool', async () => (await filesOf(`${folder}/spool`)).length === 0);
     await daemon.stop();
-  }, 90_000);
+  });
 
   test('through the backup and its replay', async () => {
     const topic = await topicOf('full-backup');
@@ -216,7 +216,7 @@ describe('full frames among plain ones', () => {
     expectStory(await recordsOf(topic, 2_000), range(0, 2_000), [sinceMs, untilMs]);
     await daemon.stop();
     expect(await filesOf(`${folder}/backup`)).toEqual([]);
-  }, 90_000);
+  });
 
   test.each([
     ['the daemon', []],

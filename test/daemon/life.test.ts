@@ -217,7 +217,7 @@ describe('the file of the socket', () => {
     const daemons = await Promise.all(range(0, 5).map(() => spawnDaemon(folder)));
     const ended = new Set<TestDaemon>();
     for (const daemon of daemons) void daemon.exited.then(() => ended.add(daemon));
-    await expect.poll(() => ended.size, { timeout: 20_000 }).toBe(4);
+    await expect.poll(() => ended.size).toBe(4);
     for (const loser of ended) expect(await loser.exited).toMatchObject({ code: 3 });
     const winner = daemons.find((daemon) => !ended.has(daemon))!;
     const client = await winner.connect();

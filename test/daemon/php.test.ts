@@ -199,7 +199,7 @@ describe('PHP workers under PHP-FPM', () => {
       checkFile(await readFiles(join(daemon.folder, 'data', bucket)), own, bucket);
     }
     // The first topics of a Kafka that has just started take long on a busy machine.
-  }, 90_000);
+  });
 
   test('after a receipt the messages are in Kafka, while the daemon and the other workers go on', async () => {
     const bucket = await newTopic(bootstrap, 'php-receipt', PARTITIONS);
@@ -217,7 +217,7 @@ describe('PHP workers under PHP-FPM', () => {
     await Promise.all(others);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(daemon.received.frames).toBe(3 * 800 + 250);
-  }, 30_000);
+  });
 
   test('a report tells how many frames were delivered, and how many were rejected and why', async () => {
     const rateLimit = { frames: 10, perMs: 86_400_000 };
@@ -256,7 +256,7 @@ describe('PHP workers under PHP-FPM', () => {
       ...expectedMessages(first),
       ...expectedMessages({ ...first, worker: 'second', count: 2 }),
     ]);
-  }, 30_000);
+  });
 
   test('a restart of the daemon between two requests of a persistent connection loses nothing', async () => {
     const bucket = await newTopic(bootstrap, 'php-restart', PARTITIONS);
@@ -275,7 +275,7 @@ describe('PHP workers under PHP-FPM', () => {
     expect(await second.stop()).toMatchObject({ code: 0 });
     checkFile(await second.files('data'), [...before, ...after], bucket);
     expect([...(await readTopic(bootstrap, bucket)).values()].flat()).toHaveLength(16 * 50);
-  }, 30_000);
+  });
 
   test('a client that is no PHP writes the same bytes to the same socket', async () => {
     const bucket = await newTopic(bootstrap, 'php-mixed', PARTITIONS);
@@ -294,5 +294,5 @@ describe('PHP workers under PHP-FPM', () => {
     expect(messages.filter((message) => !message.startsWith('other:'))).toEqual(
       expectedMessages({ worker: 'php', bucket, count: 300 }),
     );
-  }, 30_000);
+  });
 });

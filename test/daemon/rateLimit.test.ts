@@ -114,7 +114,7 @@ test('the first frames pass, to every stream; the others are kept with the reaso
       `/bucket\\.${topic} rate limit: \\d+ frames over 1000 frames in ${AN_HOUR_MS} ms since 20.*Z, 2000 in all: they are kept in REJECTED; send less`,
     ),
   );
-}, 60_000);
+});
 
 test('each bucket that is made from defaultBucket has a limit of its own', async () => {
   const buckets = {
@@ -182,4 +182,4 @@ test('what a version before has left over a limit in a backup is told, and kahe 
   expect(ran.err).not.toMatch(/left out/);
   expect(await numbersInKafka(topic, 40)).toEqual(range(0, 40));
   expect(await second.stop()).toMatchObject({ code: 0 });
-}, 60_000);
+});

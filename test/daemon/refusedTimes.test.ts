@@ -115,7 +115,7 @@ describe.each([
     });
     expect(await filesOf(join(folder, 'rejected'))).toEqual([]);
     expect(await filesOf(join(folder, 'backup'))).toEqual([]);
-  }, 90_000);
+  });
 });
 
 test('with replace.refused.timestamps off they stay in the backup, and go once it is on', async () => {
@@ -146,4 +146,4 @@ test('with replace.refused.timestamps off they stay in the backup, and go once i
     new Map([['a', range(0, COUNT)]]),
   );
   await on.stop();
-}, 90_000);
+});

@@ -416,7 +416,7 @@ describe('a replay is going on', () => {
       rejected: 0,
       discarded: 0,
     });
-  }, 120_000);
+  });
 });
 
 describe('after a reload, killed (kill -9) with batches in the spool', () => {

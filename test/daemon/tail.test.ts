@@ -136,7 +136,7 @@ test('under load a sample: no more than the rate, from all over, and shown and u
     numbersBySender(key().flatMap((line) => (line.kind === 'frame' ? [line.message ?? ''] : []))).get('s'),
   ).toEqual(range(0, 100).map((n) => n * 1_000 + 7));
   expect(await daemon.stop()).toMatchObject({ code: 0 });
-}, 120_000);
+});
 
 test('who never reads holds up nothing and costs little; when he reads at last, what he missed is counted', async () => {
   const { daemon, door } = await startShown();
@@ -158,7 +158,7 @@ test('who never reads holds up nothing and costs little; when he reads at last, 
   await daemon.until('all is counted', () => countOf(lines())[0] + countOf(lines())[1] === 4_010);
   expect(countOf(lines())[1]).toBeGreaterThan(1_000);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
-}, 120_000);
+});
 
 test('on a port, and to a page of another name, frames are not shown; the answer says what to do', async () => {
   const [port] = await freePorts(1);

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 
 /** Tests name another build. */
 const MAIN = process.env['KAHE_MAIN'] ?? path.resolve(import.meta.dirname, '../../dist/main.js');
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 90_000;
 const POLL_MS = 50;
 
 export class DemoDaemon {

@@ -165,7 +165,7 @@ describe('a full disk', () => {
     expect(judge([all], bySender(await second.files('data')), 'killed on a full disk')).toBe(0);
     expect(all.receipted).toBeGreaterThan(5000);
     expect(readdirSync(disk).sort()).toEqual(['spool', 'the rest']);
-  }, 60_000);
+  });
 
   test('under the backup, without a spool: clients wait, no file has half a frame, room lets it go on', async () => {
     const disk = smallDisk(16);
@@ -209,7 +209,7 @@ describe('a full disk', () => {
       'ms after room': roomMs,
       'ms after Kafka': healMs,
     });
-  }, 90_000);
+  });
 });
 
 test('killed at SPOOL_MAX: the next life waits there too, and goes on once delivery does', async () => {
@@ -249,7 +249,7 @@ test('killed at SPOOL_MAX: the next life waits there too, and goes on once deliv
     recoverMs: healMs,
   });
   note('SPOOL_MAX', { 'at full': early.sent, 'ms after Kafka': healMs });
-}, 90_000);
+});
 
 describe('a limit of the file size, 512 KiB', () => {
   // Of the soft one: it can be raised again by anybody.
@@ -264,7 +264,7 @@ describe('a limit of the file size, 512 KiB', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0 });
     expect(await filesOf(path.join(daemon.folder, 'data'))).toHaveLength(4);
     expect(bySender(await daemon.files('data'))).toEqual(new Map([['c', range(0, 1_000)]]));
-  }, 90_000);
+  });
 
   test('a segment over the limit: clients wait, nothing is torn, and it goes on once the limit is raised', async () => {
     const topic = await newTopic(bootstrap, 'faults-limit');
@@ -295,7 +295,7 @@ describe('a limit of the file size, 512 KiB', () => {
       recoverMs: goneOnMs,
     });
     note('file size limit', { 'ms after it was raised': goneOnMs });
-  }, 90_000);
+  });
 });
 
 describe('a file system without fsync', () => {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 
 const LIBS = path.resolve(import.meta.dirname, '../../.cache/kafka/libs/*');
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 180_000;
 
 export interface ConfigChange {
   readonly entity: 'users' | 'clients';

@@ -100,7 +100,7 @@ test('npx kahe works after npm install of the tarball, which has no configuratio
   ]).catch((error: unknown) => error as { readonly code: number; readonly stdout: string });
   expect(found).toMatchObject({ code: 1, stdout: '' });
   await examplesAreRight(path.join(empty, 'node_modules/kahe/systemd/etc'));
-}, 180_000);
+});
 
 /** They are what somebody begins with who has only the package. */
 async function examplesAreRight(folder: string): Promise<void> {

@@ -14,7 +14,7 @@ import type { ReadTurns } from '../memory/readTurns.js';
 import type { Segment, Spool } from '../spool/spool.js';
 import { newAccount } from '../streams/account.js';
 import { BackupLedger } from '../streams/backup/backupLedger.js';
-import type { StreamMaker } from '../streams/streamFactory.js';
+import type { StreamMaker } from '../streams/streamMaker.js';
 import { makeStreamParts } from '../streams/streamParts.js';
 import { StreamStats } from '../streams/streamStats.js';
 import type { BatchSource } from '../streams/waiting.js';

@@ -1,5 +1,11 @@
-// What is told along the path: Client → BucketRouter → Bucket → StreamActor. Coarse on purpose: a run, a
-// batch, never a frame.
+// What is told along the path, and back. Coarse on purpose: a run, a batch, never a frame.
+//
+//   door ─run─► BucketRouter ─run─► Bucket ─batch─► Backlog ─share─► StreamActor ─► Stream (Kafka, files)
+//                  ▲ idle, ended       ▲ settled       ▲ BatchSource: settled, returned      │ outcome
+//                  └───────────────────┴───────────────┴─────────────────────────────────────┘
+//   a question: the same way as a fence; whoever must be waited for is added to its Receipt, and says `done`
+//
+// LiveBucket makes a bucket's actor, BucketMaker what it is made of, BucketStream each stream's actor.
 import type { BucketsConfig } from '../config/buckets.js';
 import type { Batch } from '../frames/batch.js';
 import type { BucketKey } from '../frames/bucketName.js';
@@ -12,8 +18,8 @@ import type { Followers } from './followers.js';
 import type { StreamChanges } from './generation.js';
 
 /**
- * Asks to be let go once everything told before is settled by every stream. The teller has had the receipt
- * hold.
+ * Asks when everything told before is safe, or settled by every stream: see the receipt's level. The teller
+ * has added the bucket to the receipt.
  */
 export interface Fence {
   readonly kind: 'fence';

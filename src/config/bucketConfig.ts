@@ -6,7 +6,7 @@ import { TOPIC_RULE, isTopicName } from '../frames/bucketName.js';
 import { didYouMean } from './didYouMean.js';
 import type { Problems } from './problems.js';
 import { type RateLimitConfig, parseRateLimit } from './rateLimit.js';
-import { checkObject, readBy } from './schema.js';
+import { checkObject, readBy } from './zodProblems.js';
 import { parseSize } from './size.js';
 import { describeKind, describeValue, isRecord, parseInteger } from './values.js';
 

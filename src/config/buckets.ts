@@ -9,7 +9,7 @@ import { fileNamesOf, type FileSettings } from './fileSettings.js';
 import { interpolate } from './interpolation.js';
 import { parseJson5 } from './json5.js';
 import { pathOf, Problems } from './problems.js';
-import { checkObject } from './schema.js';
+import { checkObject } from './zodProblems.js';
 import { readableSecrets } from './secretFiles.js';
 import { parseStream, type ParseContext, type StreamConfig } from './streamConfig.js';
 import { deepFreeze, describeKind, describeValue, isRecord } from './values.js';

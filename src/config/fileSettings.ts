@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import { didYouMean } from './didYouMean.js';
 import type { Problems } from './problems.js';
-import { checkObject, readBy } from './schema.js';
+import { checkObject, readBy } from './zodProblems.js';
 import { parseSize } from './size.js';
 import { deepFreeze, describeKind, describeValue, parseBoolean, parseInteger } from './values.js';
 

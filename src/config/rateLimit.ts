@@ -1,7 +1,7 @@
 // `rateLimit` of a bucket: how many of its frames may come; the others go to REJECTED.
 import { z } from 'zod';
 import type { Problems } from './problems.js';
-import { checkObject, readBy } from './schema.js';
+import { checkObject, readBy } from './zodProblems.js';
 import { isRecord, parseInteger } from './values.js';
 import { plural } from '../plural.js';
 

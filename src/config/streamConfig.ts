@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { parseKafkaSettings, type KafkaSettings } from './kafka/settings.js';
 import { parseFileSettings, type FileSettings } from './fileSettings.js';
 import { pathOf, type Problems } from './problems.js';
-import { anyRecord, checkObject, readBy } from './schema.js';
+import { anyRecord, checkObject, readBy } from './zodProblems.js';
 import { isRecord, parseFraction } from './values.js';
 
 interface KafkaTarget {

@@ -26,7 +26,7 @@ import { DiskSpool } from '../spool/diskSpool.js';
 import { NO_SPOOL } from '../spool/noSpool.js';
 import type { Segment, Spool } from '../spool/spool.js';
 import { type LeftBackup, findLeftBackups } from '../streams/backup/leftBackups.js';
-import { StreamMaker } from '../streams/streamFactory.js';
+import { StreamMaker } from '../streams/streamMaker.js';
 import type { Account } from '../streams/account.js';
 import type { AdminDoor } from '../admin/door.js';
 import type { ReloadFigures, Snapshot } from '../stats/snapshot.js';

@@ -3,7 +3,8 @@
 // all there is. Promise: each frame of such a batch is in exactly one range, once it is settled.
 
 /**
- * Why a frame can never be delivered; for programs, while the reason is for people.
+ * Why a frame can never be delivered; for programs, while the reason is for people. A malformed frame has
+ * none of these: see BAD_REASONS in frames/frame.ts.
  * `UNKNOWN_BUCKET`: the configuration has no place for it. `NO_ROOM`: MAXBUCKETS is reached. `BAD_NAME`: no
  * bucket can have this name. `RATE_LIMIT`: it was over the bucket's limit. `TOO_LARGE`: no record batch with
  * it is taken. `INVALID_RECORD`: the topic's rules refuse it. `UNKNOWN_PARTITION`: the topic does not have the

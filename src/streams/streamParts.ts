@@ -10,7 +10,7 @@ import { backupId } from './backup/backupId.js';
 import { type Account, book, move } from './account.js';
 import type { BackupLedger } from './backup/backupLedger.js';
 import type { DiscardedFile } from './file/ownFiles.js';
-import type { StreamMaker } from './streamFactory.js';
+import type { StreamMaker } from './streamMaker.js';
 import type { BackupReplay, Stream } from './stream.js';
 import type { RejectedFrames } from '../losses/rejection.js';
 import { FileStream } from './file/fileStream.js';

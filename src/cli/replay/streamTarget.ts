@@ -12,7 +12,7 @@ import type { Log } from '../../log/log.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { plural } from '../../plural.js';
 import { RejectedStore } from '../../losses/rejectedStore.js';
-import { StreamMaker } from '../../streams/streamFactory.js';
+import { StreamMaker } from '../../streams/streamMaker.js';
 import { DeliveryError, type Settled, type Stream } from '../../streams/stream.js';
 import type { Report } from '../outcomes.js';
 import type { Piece } from './pieces.js';

@@ -22,7 +22,7 @@ import { LayoutSearch, asKafkaFailure, hasLeader } from './layoutSearch.js';
 import type { PartEnd, PartitionFailure, PartitionQueue, QueueStep } from './partitionQueue.js';
 import { PartitionQueues } from './partitionQueues.js';
 import {
-  type BadFrame,
+  type UndeliverableFrame,
   PendingWrites,
   type StreamFailure,
   type Write,
@@ -271,7 +271,7 @@ export class KafkaStream implements Stream {
     this.#writes.delivered(write, { range, frames, partition, baseOffset: end.baseOffset });
   }
 
-  async #reject(write: Write, frame: BadFrame): Promise<void> {
+  async #reject(write: Write, frame: UndeliverableFrame): Promise<void> {
     const end = await this.#writes.reject(write, frame);
     if (end === 'refused')
       this.#fail({ code: 'REJECTED', message: cantBeKept(this.#options.rejected) }, false);

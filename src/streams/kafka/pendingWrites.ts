@@ -42,7 +42,7 @@ export interface Delivery {
 }
 
 /** A frame that can never be delivered. */
-export interface BadFrame {
+export interface UndeliverableFrame {
   readonly place: FramePlace;
   readonly code: RejectCode;
   readonly reason: string;
@@ -108,7 +108,7 @@ export class PendingWrites {
    */
   async reject(
     write: Write,
-    { place: { index, at }, code, reason }: BadFrame,
+    { place: { index, at }, code, reason }: UndeliverableFrame,
   ): Promise<RejectedEnd | undefined> {
     const { bytes, bucket } = write.batch.retain();
     const from = new Map([[write.batch.originOf(index), 1]]);

@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { turn } from '../../support/fakeClock.js';
 import { batchOf, messagesIn } from '../../support/frames.js';
 import { newFolder } from '../../support/newFolder.js';
+import { TicketBook } from '../../support/ticketBook.js';
 import { SpoolBench, notesIn, segmentsIn } from '../../support/spoolBench.js';
 import type { ActorRef } from '../actors/actor.js';
 import type { Batch } from '../frames/batch.js';
@@ -14,6 +15,7 @@ import { newAccount } from '../streams/account.js';
 import type { StreamMessage } from '../streams/streamMessage.js';
 import type { BatchSource } from '../streams/waiting.js';
 import { Backlog } from './backlog.js';
+import { Followers } from './followers.js';
 import type { BacklogStream } from './streamCursor.js';
 
 const BUCKET = 'orders';
@@ -81,12 +83,12 @@ class Bench extends SpoolBench {
   }
 
   /** So many batches of one frame, with the next numbers. */
-  add(count: number): void {
+  add(count: number, followers?: Followers): void {
     for (let i = 0; i < count; i++) {
       const batch = batchOf(BUCKET, [String(this.#number++)], this.budget, this.clock.now());
       const segment = this.spool.newSegment(batch);
       segment.seal();
-      this.backlog.add(batch, segment);
+      this.backlog.add(batch, segment, followers);
     }
   }
 
@@ -154,6 +156,25 @@ describe.each([
     bench.add(3);
     await bench.settleAll(first, third);
     expect([first.told, second.told, third.told]).toEqual([numbers(0, 53), numbers(0, 40), numbers(50, 53)]);
+  });
+
+  test('what nothing keeps of a stream that has ended holds back neither batches nor who waits for them', async () => {
+    const [gone, other] = [new Destination('gone'), new Destination('other')];
+    const bench = new Bench(hasSpool, [gone, other]);
+    const ticket = new TicketBook();
+    const followers = new Followers(bench.budget);
+    followers.add(0, 1, { ticket, first: 0 });
+    bench.add(1, followers);
+    bench.backlog.endStream(0);
+    await bench.until('both have it', () => gone.held.length === 1 && other.held.length === 1);
+    const held = gone.held.splice(0);
+    for (const batch of held) batch.release();
+    bench.backlog.removeStream(0);
+    for (const batch of held) gone.source.settled(batch, undefined);
+    expect(ticket.kindOf(0)).toBe('unknown');
+    bench.add(2);
+    await bench.settleAll(other);
+    expect([bench.backlog.settled, other.told]).toEqual([3, numbers(0, 3)]);
   });
 
   test('the open batch, which was begun after it was taken out, is not counted for it', () => {

@@ -128,8 +128,10 @@ export class Backlog {
     return this.#feed.toldAll(stream);
   }
 
-  /** It has ended, and holds nothing. */
+  /** It has ended. What it holds still was left over, and nothing keeps it: nobody waits for that any more. */
   removeStream(stream: number): void {
+    for (const entry of this.#feed.discarded(stream))
+      if (entry.reporter === stream) tellFollowers(entry, { kind: 'unknown' });
     this.#cursors.at(stream).isGone = true;
     this.#leaveSoon();
   }
@@ -219,7 +221,7 @@ export class Backlog {
     for (const end of this.#listening) end();
     logMissed(this.#cursors.all, entries, this.#options.log);
     await endOnDisk({ entries, storage: this.#storage, progress: this.#progress }, withinMs, this.#options);
-    tellFollowers(entries);
+    for (const entry of entries) tellFollowers(entry, { kind: isOnDisk(entry) ? 'kept' : 'unknown' });
   }
 
   #push(batch: Batch | undefined, segment: Segment, followers: Followers | undefined): void {
@@ -248,6 +250,8 @@ export class Backlog {
   }
 
   #settle(number: number, batch: Batch, ranges: readonly SettledRange[] | undefined): void {
+    // One that was left over late was said to be discarded when its stream was removed.
+    if (!this.#cursors.at(number).told.has(batch)) return;
     const entry = this.#feed.settled(number, batch);
     if (ranges !== undefined && number === entry.reporter) {
       entry.followers?.settled(ranges, this.#cursors.at(number).stream.id);

@@ -4,7 +4,8 @@ import { type Clock, doneWithin } from '../clock.js';
 import type { Batch } from '../frames/batch.js';
 import type { Log } from '../log/log.js';
 import { plural } from '../plural.js';
-import { type Entry, isOnDisk } from './entry.js';
+import type { RecordOutcome } from '../intake/ticket.js';
+import type { Entry } from './entry.js';
 import type { EntryStorage } from './entryStorage.js';
 import type { StreamCursor } from './streamCursor.js';
 import type { StreamProgress } from './streamProgress.js';
@@ -64,10 +65,8 @@ function keepUnwritten(entries: readonly Entry[], withinMs: number, { log, onUnk
   }
 }
 
-/** Nobody will hear in this run how these end. */
-export function tellFollowers(entries: readonly Entry[]): void {
-  for (const entry of entries) {
-    entry.followers?.ended({ kind: isOnDisk(entry) ? 'kept' : 'unknown' });
-    entry.followers = undefined;
-  }
+/** No stream will say in this run how its frames end. */
+export function tellFollowers(entry: Entry, outcome: RecordOutcome): void {
+  entry.followers?.ended(outcome);
+  entry.followers = undefined;
 }

@@ -2,6 +2,7 @@
 // next run, or else they go to REJECTED.
 import { countFrames } from '../frames/frame.js';
 import type { Batch } from '../frames/batch.js';
+import type { Origins } from '../frames/origins.js';
 import type { Log } from '../log/log.js';
 import type { Discards } from '../losses/discards.js';
 import type { RejectedFrames } from '../losses/rejection.js';
@@ -13,6 +14,8 @@ export interface LeftOversParts {
   readonly spool: Pick<Spool, 'safeWhen'>;
   readonly rejected: RejectedFrames;
   readonly discards: Discards;
+  /** Connections, which hear of what nothing keeps: no receipt counts it. */
+  readonly origins: Pick<Origins, 'ended'>;
 }
 
 export class LeftOvers {
@@ -46,14 +49,11 @@ export class LeftOvers {
     const { bucket, bytes, length: end, frames, origins: from } = batch;
     const ended = await this.#parts.rejected.offer({ bytes, start: 0, end, frames, bucket, reason, from });
     if (ended === 'kept') return 'rejected';
-    if (ended === 'refused')
-      this.#parts.discards.add({
-        bucket,
-        stream: '*',
-        frames,
-        bytes: end,
-        reason: `${reason}, and REJECTED can't keep them`,
-      });
+    if (ended === 'refused') {
+      const why = `${reason}, and REJECTED can't keep them`;
+      this.#parts.origins.ended(from, 'discarded', why);
+      this.#parts.discards.add({ bucket, stream: '*', frames, bytes: end, reason: why });
+    }
     return 'discarded';
   }
 }

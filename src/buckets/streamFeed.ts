@@ -115,6 +115,11 @@ export class StreamFeed {
     return entry;
   }
 
+  /** The stream has ended, and will say nothing of what it holds. Returns what that was. */
+  discarded(number: number): readonly Entry[] {
+    return [...this.#cursors.at(number).told.keys()].map((batch) => this.settled(number, batch));
+  }
+
   /** The stream gets it again, with what follows, once it asks. */
   returned(number: number, batch: Batch, rest: Rest | undefined): Entry {
     const cursor = this.#cursors.at(number);

@@ -9,7 +9,7 @@ import { type Answering, AnsweringDaemon } from '../../support/answeringDaemon.j
 import { asNobody } from '../../support/asNobody.js';
 import { FakeIo, type FakeIoOptions, type Ran, runHere } from '../../support/cliIo.js';
 import { newFolder } from '../../support/newFolder.js';
-import { encodeFrame } from '../frames/frame.js';
+import { encodeFrame, endOfFrame } from '../frames/frame.js';
 import { commandNamed, runCommand } from './commands.js';
 
 let folder: string;
@@ -160,15 +160,25 @@ describe('kahe send: a frame for each line', () => {
     expect(got[0]!.subarray(0, sent.length)).toEqual(sent);
   });
 
-  test('of a file; one question for thousands', async () => {
+  test('of a file; a few questions for thousands', async () => {
     const { got } = await listen();
     const messages = Array.from({ length: 2000 }, (_, i) => `line ${i}`);
     await writeFile(join(folder, 'lines.txt'), messages.join('\n'));
     expect(
       await send(['orders', '--key', 'k', '--file', join(folder, 'lines.txt')], { isTerminal: false }),
     ).toMatchObject({ code: 0, out: '2,000 frames: 2,000 delivered\n' });
-    const sent = Buffer.concat([frames(...messages), Buffer.alloc(4)]);
-    expect(got[0]!.subarray(0, sent.length)).toEqual(sent);
+    const received = got[0]!;
+    const pieces: Buffer[] = [];
+    let questions = 0;
+    for (let at = 0; at < received.length; at = endOfFrame(received, at)) {
+      const frame = received.subarray(at, endOfFrame(received, at));
+      // Receipt questions are empty, reports are for no bucket.
+      if (frame.length === 4 || frame[4] === 0) questions++;
+      else pieces.push(frame);
+    }
+    expect(Buffer.concat(pieces)).toEqual(frames(...messages));
+    // One and a report; more when the machine is so slow that a silence falls in between.
+    expect(questions).toBeLessThan(50);
   });
 
   test('with the key before a delimiter, as kcat has it; a line without one has no key', async () => {

@@ -33,6 +33,11 @@ export class FrameError extends Error {
   }
 }
 
+/** What was thrown, as an error. */
+export function errorOf(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /**
  * Of whatever was thrown; never empty. What failed in several ways, as a connection to a name with several
  * addresses, says all of them.

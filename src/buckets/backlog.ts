@@ -253,8 +253,8 @@ export class Backlog {
     // One that was left over late was said to be discarded when its stream was removed.
     if (!this.#cursors.at(number).told.has(batch)) return;
     const entry = this.#feed.settled(number, batch);
-    if (ranges !== undefined && number === entry.reporter) {
-      entry.followers?.settled(ranges, this.#cursors.at(number).stream.id);
+    if (entry.followers !== undefined && number === entry.reporter) {
+      entry.followers.settled(ranges ?? [], this.#cursors.at(number).stream.id);
       entry.followers = undefined;
     }
     this.#letGo(entry);

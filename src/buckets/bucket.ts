@@ -2,6 +2,7 @@
 // `batchTimeout` after its first frame. A closed batch goes to every stream of the bucket, by way of the
 // backlog. With a spool it has had a segment on disk since its first frame.
 import type { Timer } from '../clock.js';
+import { errorOf } from '../errors.js';
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import { NO_SEGMENT } from '../spool/noSpool.js';
 import type { GrowingSegment, Spool } from '../spool/spool.js';
@@ -128,7 +129,8 @@ export class Bucket extends Actor<BucketMessage> {
       void rejectRun(rejected, message, name, { code: 'INTERNAL', reason });
       endRun(message);
     }
-    if (message.kind === 'reconfigure') this.#leave(message);
+    if (message.kind === 'reconfigure')
+      this.#leave(message, this.#context.self.state === 'stopped' ? undefined : errorOf(error));
     // A bucket that has stopped has everything settled.
     if (message.kind === 'fence' && this.#open === undefined && this.#backlog.isEmpty) message.receipt.done();
   }
@@ -154,18 +156,16 @@ export class Bucket extends Actor<BucketMessage> {
     this.#watchIdle();
     this.#lasting.limiter?.close();
     this.#lasting.limiter = limiter;
-    const fail = (error: unknown): void =>
-      this.#context.log.error(
-        `a reload failed here: ${String(error)}; this is a bug in Kahe: report it, please, and restart the daemon`,
-        { reason: String(error) },
-      );
-    void this.#streams.reconfigure(streams).catch(fail).then(onTaken);
+    void this.#streams.reconfigure(streams).then(
+      () => onTaken(),
+      (error: unknown) => onTaken(errorOf(error)),
+    );
   }
 
   /** It stays as it is, and what was made for it is not needed. */
-  #leave({ streams, onTaken }: Extract<BucketMessage, { kind: 'reconfigure' }>): void {
+  #leave({ streams, onTaken }: Extract<BucketMessage, { kind: 'reconfigure' }>, error?: Error): void {
     for (const { parts } of [...streams.changed, ...streams.added]) closeNow(parts);
-    onTaken();
+    onTaken(error);
   }
 
   /** Copies a run into the open batch, cut where a batch is full. */
@@ -181,8 +181,8 @@ export class Bucket extends Actor<BucketMessage> {
       const fitFrames = this.#options.batchFrames - batch.frames;
       const fitBytes = this.#options.batchBytes - batch.length;
       if (frames <= fitFrames && within.end - start <= fitBytes) {
-        this.#follow(batch, run, within.frames - frames, frames);
         batch.append(chunk, start, within.end, frames, nowMs);
+        this.#follow(batch, run, within.frames - frames, frames);
         frames = 0;
       } else {
         const cut = cutRun(run, start, {
@@ -190,8 +190,8 @@ export class Bucket extends Actor<BucketMessage> {
           bytes: fitBytes,
           isEmpty: batch.length === 0,
         });
-        this.#follow(batch, run, within.frames - frames, cut.frames);
         if (cut.frames > 0) batch.append(chunk, start, cut.end, cut.frames, nowMs);
+        this.#follow(batch, run, within.frames - frames, cut.frames);
         start = cut.end;
         frames -= cut.frames;
         if (frames > 0) this.#close();
@@ -207,11 +207,15 @@ export class Bucket extends Actor<BucketMessage> {
     endRun(run);
   }
 
-  /** So many frames of a run, from its frame `from` on, are about to be appended. */
+  /** So many frames of a run, from its frame `from` on, are the batch's last. */
   #follow(batch: Batch, { followed }: Run, from: number, frames: number): void {
     if (followed === undefined || frames === 0) return;
     batch.wantsOutcomes = true;
-    (this.#followers ??= new Followers(batch.budget)).add(batch.frames, frames, behind(followed, from));
+    (this.#followers ??= new Followers(batch.budget)).add(
+      batch.frames - frames,
+      frames,
+      behind(followed, from),
+    );
   }
 
   #openBatch(): Batch {
@@ -241,15 +245,15 @@ export class Bucket extends Actor<BucketMessage> {
   #close(): void {
     const batch = this.#open;
     if (batch === undefined) return;
-    this.#setOpen(undefined);
     this.#timeout?.cancel();
     // One oversized frame must not make the batches after it big.
     this.#lastBatchBytes = Math.min(batch.length, this.#options.batchBytes);
-    const segment = this.#segment;
-    this.#segment = NO_SEGMENT;
+    const [segment, followers] = [this.#segment, this.#followers];
     segment.seal();
     this.#options.taps?.show(batch);
-    const followers = this.#followers;
+    // Now it is the backlog's; until here a successor would have had it.
+    this.#setOpen(undefined);
+    this.#segment = NO_SEGMENT;
     this.#followers = undefined;
     this.#backlog.add(batch, segment, followers);
   }

@@ -110,6 +110,7 @@ class Bench extends ActorBench {
   readonly ref: ActorRef<RouterMessage>;
   drainsAtOnce = true;
   reloads = 0;
+  readonly reloadErrors: string[] = [];
 
   constructor({
     maxBuckets = 5,
@@ -151,7 +152,15 @@ class Bench extends ActorBench {
   }
 
   reload(config: BucketsConfig): void {
-    this.ref.tell({ kind: 'reload', config, leftBackups: [], onTaken: () => this.reloads++ });
+    this.ref.tell({
+      kind: 'reload',
+      config,
+      leftBackups: [],
+      onTaken: (error) => {
+        this.reloads++;
+        if (error !== undefined) this.reloadErrors.push(String(error));
+      },
+    });
   }
 
   run(bucket: BucketKey, ...messages: string[]): void {
@@ -536,6 +545,7 @@ describe('BucketRouter: another configuration', () => {
     for (let i = 0; i < 5; i++) bench.clock.advance(1_000);
     await turn();
     expect([bench.reloads, bench.contents]).toEqual([2, ['orders: ', 'a: 1', 'new: ']]);
+    expect(bench.reloadErrors).toEqual(['Error: a bug of our own']);
   });
 
   test('a router that fails goes on with the configuration that came last', () => {

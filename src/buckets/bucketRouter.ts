@@ -3,6 +3,7 @@
 // A reload comes in as one message: it makes, changes and ends buckets; those it does not change go on.
 import { Actor, type ActorContext, type ActorRef } from '../actors/actor.js';
 import type { BucketsConfig } from '../config/buckets.js';
+import { errorOf } from '../errors.js';
 import { type BucketKey, bucketName, keyOf } from '../frames/bucketName.js';
 import type { Receipt } from '../intake/receipt.js';
 import { type Run, endRun, ownRun } from '../intake/run.js';
@@ -104,7 +105,9 @@ export class BucketRouter extends Actor<RouterMessage> {
   override abandon(message: RouterMessage, error: unknown): void {
     if (message.kind === 'run')
       this.#reject(message, { code: 'INTERNAL', reason: `it could not be routed: ${String(error)}` });
-    if (message.kind === 'reload') message.onTaken();
+    // One that comes after the end changes nothing, and need not.
+    if (message.kind === 'reload')
+      message.onTaken(this.#context.self.state === 'stopped' ? undefined : errorOf(error));
   }
 
   override drain(): void {
@@ -220,7 +223,10 @@ export class BucketRouter extends Actor<RouterMessage> {
       else if (waiting === undefined) changing.push(bucket.reconfigure(place));
     }
     this.#makeNamed();
-    void Promise.all(changing).then(onTaken);
+    void Promise.all(changing).then(
+      () => onTaken(),
+      (error: unknown) => onTaken(errorOf(error)),
+    );
   }
 
   #takeOut(key: BucketKey, bucket: RoutedBucket): void {

@@ -41,6 +41,25 @@ test('a frame that no range tells of is not known, and never delivered', () => {
   expect([0, 1, 2].map((record) => ticket.kindOf(record))).toEqual(['delivered', 'delivered', 'unknown']);
 });
 
+test('a frame that two ranges tell of is told once', () => {
+  const followers = new Followers(new MemoryBudget(1e6));
+  const ticket = new TicketBook();
+  followers.add(0, 4, { ticket, first: 0 });
+  followers.settled(
+    [
+      { first: 1, frames: 2, outcome: REJECTED },
+      { first: 0, frames: 4, outcome: delivered(0, 0n) },
+    ],
+    'kafka',
+  );
+  expect([0, 1, 2, 3].map((record) => ticket.kindOf(record))).toEqual([
+    'delivered',
+    'rejected',
+    'rejected',
+    'delivered',
+  ]);
+});
+
 test('any spans, any ranges: each record is told once, as its frame ended; the memory is given back', () => {
   const frame = fc.record({ ticket: fc.nat(3), range: fc.nat(4) });
   fc.assert(

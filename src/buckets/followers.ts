@@ -54,8 +54,15 @@ export class Followers {
       const span = this.#spanAt(at);
       length = 1;
       if (span === undefined) continue;
+      // A stream that breaks its word, and tells of one twice, is believed once.
+      if (told[at] === 1) continue;
       const most = Math.min(first + frames - i, span.at + span.frames - at);
-      while (length < most && (indexes === undefined || indexes[i + length] === at + length)) length++;
+      while (
+        length < most &&
+        told[at + length] === 0 &&
+        (indexes?.[i + length] ?? at + length) === at + length
+      )
+        length++;
       told.fill(1, at, at + length);
       tell(span, at, length, outcomeFrom(range, i, stream));
     }

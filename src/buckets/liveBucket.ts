@@ -54,9 +54,10 @@ export class LiveBucket implements RoutedBucket {
     const parts = this.#maker.changedParts(this.#record, place, change, this.ref.path);
     this.#place = place;
     this.#record.isOnDemand = place.isOnDemand;
-    return (this.#taken = new Promise((onTaken) =>
-      this.ref.tell({ kind: 'reconfigure', settings: this.#settings, ...parts, onTaken }),
-    ));
+    return (this.#taken = new Promise((resolve, reject) => {
+      const onTaken = (error?: Error): void => (error === undefined ? resolve() : reject(error));
+      this.ref.tell({ kind: 'reconfigure', settings: this.#settings, ...parts, onTaken });
+    }));
   }
 
   takeOut(): void {

@@ -39,12 +39,15 @@ export type RouterMessage =
   | { readonly kind: 'idle'; readonly bucket: BucketKey }
   /** Its actor has stopped. */
   | { readonly kind: 'ended'; readonly bucket: BucketKey }
-  /** Another configuration is in force. `onTaken` is called once, when every bucket goes on as it says. */
+  /**
+   * Another configuration is in force. `onTaken` is called once, when every bucket goes on as it says; with
+   * an error when a bug has kept one from that.
+   */
   | {
       readonly kind: 'reload';
       readonly config: BucketsConfig;
       readonly leftBackups: readonly LeftBackup[];
-      readonly onTaken: () => void;
+      readonly onTaken: (error?: Error) => void;
     };
 
 export type BucketMessage =
@@ -57,12 +60,12 @@ export type BucketMessage =
   | { readonly kind: 'idleCheck' }
   /**
    * It is configured otherwise from now on, and this is what it is made of then. `onTaken` is called once,
-   * when its streams go on as they are now.
+   * when its streams go on as they are now; with an error when a bug has kept them from that.
    */
   | ({
       readonly kind: 'reconfigure';
       readonly settings: BucketSettings;
-      readonly onTaken: () => void;
+      readonly onTaken: (error?: Error) => void;
     } & ChangedParts)
   /** What a failed predecessor held. */
   | {

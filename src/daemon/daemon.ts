@@ -202,9 +202,10 @@ export class Daemon {
   async reload(buckets: BucketsConfig): Promise<void> {
     const leftBackups = await findLeftBackups(buckets, this.#early.fs, this.#parts.log);
     if (this.#shutdown.hasBegun) return;
-    await new Promise<void>((onTaken) =>
+    const error = await new Promise<Error | undefined>((onTaken) =>
       this.#router.tell({ kind: 'reload', config: buckets, leftBackups, onTaken }),
     );
+    if (error !== undefined) throw error;
   }
 
   /** Ends everything, in this order, so that every frame a part gives away finds the next part alive. */

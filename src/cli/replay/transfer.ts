@@ -1,6 +1,7 @@
 // Sends what a survey found in one file: in order, never more than the flight's limits unconfirmed, and what
 // is safe is noted. When the target goes away it is waited for, and all goes on from the last safe place.
 import { type Clock, doneWithin } from '../../clock.js';
+import { errorOf } from '../../errors.js';
 import { AwayError } from '../daemonLink.js';
 import { Flight, type FlightLimits } from './flight.js';
 import type { Pace } from './pace.js';
@@ -129,9 +130,7 @@ export class Transfer {
   #launch(flight: Flight, piece: Piece): void {
     flight.add(piece);
     const sending = piece.frames === 0 ? Promise.resolve() : this.#options.target.send(piece);
-    sending
-      .then(() => this.#onSafe(flight, piece))
-      .catch((error: unknown) => flight.fail(error instanceof Error ? error : new Error(String(error))));
+    sending.then(() => this.#onSafe(flight, piece)).catch((error: unknown) => flight.fail(errorOf(error)));
   }
 
   async #onSafe(flight: Flight, piece: Piece): Promise<void> {

@@ -77,9 +77,18 @@ export class DaemonClient {
 
   /** What became of the frames of this connection. @param level '': once they are safe */
   async report(level: '' | 'settled', deadlineMs = DEADLINE_MS): Promise<Report> {
-    await this.send(prefixed(Buffer.concat([Buffer.from([0, 5]), Buffer.from(`kahe?${level}`)])));
+    return (await this.#askReport(level, deadlineMs)) as Report;
+  }
+
+  /** How each frame since the last such question has ended; the first one begins it. */
+  async each(deadlineMs = DEADLINE_MS): Promise<unknown> {
+    return this.#askReport('each', deadlineMs);
+  }
+
+  async #askReport(mode: string, deadlineMs: number): Promise<unknown> {
+    await this.send(prefixed(Buffer.concat([Buffer.from([0, 5]), Buffer.from(`kahe?${mode}`)])));
     const length = (await this.#take(4, deadlineMs)).readUInt32LE();
-    return JSON.parse((await this.#take(length, deadlineMs)).toString()) as Report;
+    return JSON.parse((await this.#take(length, deadlineMs)).toString()) as unknown;
   }
 
   /** The next bytes of what is answered. */

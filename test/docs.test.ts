@@ -14,6 +14,7 @@ import { loadEnvironment, type Environment } from '../src/config/env.js';
 import { Problems } from '../src/config/problems.js';
 import { LIBRDKAFKA_NAMES, meaningOf } from '../src/config/kafka/librdkafkaNames.js';
 import { parseKafkaSettings } from '../src/config/kafka/settings.js';
+import { REJECT_CODES } from '../src/intake/outcome.js';
 import { brokenLinks } from './docs/brokenLinks.js';
 import { FrameServer, FrameTeller } from './docs/frameServer.js';
 import { printHexdump, readHexdump } from './docs/hexdump.js';
@@ -401,3 +402,13 @@ function kafkaSettings(settings: Readonly<Record<string, unknown>>): object {
   problems.throwIfAny();
   return { ...all, notes: [] };
 }
+
+describe('docs/protocol.md: each frame', () => {
+  it('names every code that a rejected frame may have, and no other', () => {
+    const listed = /^- The codes: (.*)$/m.exec(protocol)![1]!;
+    const names = [...listed.matchAll(/`([A-Z_]+)`(?=,| \((?:`MAXBUCKETS`|its|a bug)|\.)/g)].map(
+      ([, name]) => name,
+    );
+    expect(names).toEqual([...REJECT_CODES]);
+  });
+});

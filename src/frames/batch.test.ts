@@ -117,14 +117,16 @@ describe('Batch: pick', () => {
   test('of a batch that wants outcomes, it is known where each frame was, also when it is picked again', () => {
     const batch = add(new Batch('orders', budget), 10, 'a', 'b', 'c', 'd', 'e', 'f');
     batch.wantsOutcomes = true;
-    const share = batch.share();
+    const share = batch.share(true);
     const once = share.pick((index) => index !== 1);
-    const again = once.share();
+    const again = once.share(true);
     const twice = again.pick((index) => index % 2 === 0);
     expect(messagesIn(twice.view())).toEqual(['a', 'd', 'f']);
     expect([0, 1, 2].map((index) => twice.placeOf(index))).toEqual([0, 3, 5]);
     expect(twice.wantsOutcomes).toBe(true);
-    for (const one of [twice, again, once, share, batch]) one.release();
+    const unheard = batch.share();
+    expect(unheard.wantsOutcomes).toBe(false);
+    for (const one of [unheard, twice, again, once, share, batch]) one.release();
   });
 
   test('takes the frames that are wanted, with their times, and says where each starts', () => {

@@ -64,6 +64,9 @@ export function countFrames(bytes: Uint8Array, start: number, end: number): numb
  */
 export type FenceLevel = 'safe' | 'settled';
 
+/** What a report tells: counts, once frames are safe or settled; or how each has ended, once settled. */
+export type ReportMode = FenceLevel | 'each';
+
 /** Why a whole frame is bad: it goes no further, and the next one stands behind it. */
 export const BAD_REASONS = [
   'no bucket',
@@ -109,11 +112,12 @@ export function isFullHead(memory: DataView, at: number, length: number): boolea
 }
 
 /** What the report question asks for; undefined: the whole frame at `at`, which names no bucket, is none. */
-export function reportQuestion(bytes: Buffer, at: number, length: number): FenceLevel | undefined {
+export function reportQuestion(bytes: Buffer, at: number, length: number): ReportMode | undefined {
   const keyLength = bytes[at + 5]!;
   if (bytes[at + 4] !== 0 || !isKey(REPORT_KEY, bytes, at + 6, keyLength)) return undefined;
   const message = bytes.toString('latin1', at + 6 + keyLength, at + PREFIX_BYTES + length);
-  return message === '' ? 'safe' : message === 'settled' ? message : undefined;
+  if (message === '') return 'safe';
+  return message === 'settled' || message === 'each' ? message : undefined;
 }
 
 function isKey(key: Buffer, bytes: Uint8Array, at: number, length: number): boolean {

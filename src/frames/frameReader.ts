@@ -7,7 +7,7 @@ import type { MemoryBudget } from '../memory/memoryBudget.js';
 import {
   type BadReason,
   FULL_SHIFT,
-  type FenceLevel,
+  type ReportMode,
   MIN_BODY_BYTES,
   PREFIX_BYTES,
   bodyLength,
@@ -34,7 +34,7 @@ export interface FrameSink {
   /** N = 0: how many frames are safe? */
   question(): void;
   /** What became of the frames? */
-  reportQuestion(level: FenceLevel): void;
+  reportQuestion(mode: ReportMode): void;
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -3,10 +3,9 @@
 // all there is. Promise: each frame of such a batch is in exactly one range, once it is settled.
 
 /**
- * Why a frame can never be delivered; for programs, while the reason is for people. A malformed frame has
- * none of these: see BAD_REASONS in frames/frame.ts.
+ * Why a frame can never be delivered; for programs, while the reason is for people.
  * `UNKNOWN_BUCKET`: the configuration has no place for it. `NO_ROOM`: MAXBUCKETS is reached. `BAD_NAME`: no
- * bucket can have this name. `RATE_LIMIT`: it was over the bucket's limit. `TOO_LARGE`: no record batch with
+ * bucket can have this name. `BAD_FRAME`: malformed, see BAD_REASONS in frames/frame.ts. `RATE_LIMIT`: it was over the bucket's limit. `TOO_LARGE`: no record batch with
  * it is taken. `INVALID_RECORD`: the topic's rules refuse it. `UNKNOWN_PARTITION`: the topic does not have the
  * partition it is for. `NOT_DELIVERED`: its time was over. `INTERNAL`: a bug in Kahe.
  */
@@ -14,6 +13,7 @@ export const REJECT_CODES = [
   'UNKNOWN_BUCKET',
   'NO_ROOM',
   'BAD_NAME',
+  'BAD_FRAME',
   'RATE_LIMIT',
   'TOO_LARGE',
   'INVALID_RECORD',

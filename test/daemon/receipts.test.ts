@@ -5,6 +5,7 @@ import {
   QUESTION,
   frame,
   numberedFrames,
+  numberedMessage,
   numbersBySender,
   prefixed,
   range,
@@ -12,9 +13,20 @@ import {
 } from '../../support/daemon.js';
 import { fileStream, kafkaStream, newTopic } from '../../support/daemonBuckets.js';
 import { allMessages, readTopic } from '../../support/kafkaReader.js';
+import { encodeFullFrame } from '../../src/frames/fullFrame.js';
 import { startProxy } from '../../support/tcpProxy.js';
 
 const { bootstrap } = inject('kafka');
+
+/** Frames that ended in the same way, as the answer has them. */
+interface Ended {
+  readonly first: number;
+  readonly frames: number;
+  readonly outcome: string;
+  readonly code?: string;
+  readonly partition?: number;
+  readonly offset?: number;
+}
 
 const TO_FILES = {
   streamsConfigs: { files: fileStream('data') },
@@ -73,6 +85,54 @@ describe('receipts', () => {
       expect(await client.receipt()).toBe((round + 1) * 400);
       // No `expected`: what is there now.
       expect(allMessages(await readTopic(bootstrap, topic))).toHaveLength((round + 1) * 400);
+    }
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('each: partition and offset of what was delivered, and why the rest was not, frame by frame', async () => {
+    const topic = await newTopic(bootstrap, 'each', 3);
+    const daemon = await startDaemon({
+      buckets: {
+        streamsConfigs: { kafka: kafkaStream(bootstrap) },
+        buckets: [{ id: topic, streams: ['kafka'], batchTimeout: 30 }],
+      },
+    });
+    const client = await daemon.connect();
+    await client.send(numberedFrames(topic, 'before', { count: 3 }));
+    expect(await client.each()).toEqual({ level: 'settled', frames: 0, each: [] });
+
+    for (const round of range(0, 3)) {
+      const from = round * 200;
+      await client.send(
+        numberedFrames(topic, 'c', { from, count: 100, key: (number) => `k${number % 9}` }),
+        encodeFullFrame({ bucket: topic, partition: 7, value: 'nowhere' }),
+        encodeFullFrame({ bucket: topic, partition: 2, value: `full ${round}` }),
+        frame('other', 'no such bucket'),
+        prefixed(Buffer.from([0, 0])),
+        numberedFrames(topic, 'c', { from: from + 100, count: 100 }),
+      );
+      const { frames, each } = (await client.each()) as { frames: number; each: Ended[] };
+      expect([frames, each.reduce((sum, one) => sum + one.frames, 0)]).toEqual([204, 204]);
+      const ends = each.flatMap((one) =>
+        range(0, one.frames).map((i) => ({ ...one, index: one.first + i, i })),
+      );
+      expect(ends.map(({ index }) => index)).toEqual(range(0, 204));
+      const partitions = await readTopic(bootstrap, topic);
+      const found = ends.map(({ outcome, code, partition, offset, i }) =>
+        outcome === 'delivered'
+          ? partitions.get(partition!)![offset! + i]!.value!.toString()
+          : `${outcome} ${code}`,
+      );
+      const numbered = (start: number): string[] =>
+        range(start, start + 100).map((number) => numberedMessage('c', number));
+      expect(found).toEqual([
+        ...numbered(from),
+        'rejected UNKNOWN_PARTITION',
+        `full ${round}`,
+        'rejected UNKNOWN_BUCKET',
+        'rejected BAD_FRAME',
+        ...numbered(from + 100),
+      ]);
     }
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   });

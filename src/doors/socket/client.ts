@@ -6,12 +6,19 @@ import type { BucketKey } from '../../frames/bucketName.js';
 import { Receipt } from '../../intake/receipt.js';
 import { FrameError } from '../../errors.js';
 import { FrameReader, type FrameSink } from '../../frames/frameReader.js';
-import { type FenceLevel, PLAIN_BUCKET_AT, bucketOf, sameBucket } from '../../frames/frame.js';
+import {
+  type FenceLevel,
+  PLAIN_BUCKET_AT,
+  type ReportMode,
+  bucketOf,
+  sameBucket,
+} from '../../frames/frame.js';
 import type { Fates } from '../../frames/origins.js';
 import type { UnfinishedHolder } from '../../memory/unfinished.js';
 import { plural } from '../../plural.js';
 import type { Entrance } from '../entrance.js';
 import { type Question, answerTo } from './answers.js';
+import { OutcomeList } from './outcomeList.js';
 
 export type ClientMessage =
   /** Bytes from the socket, borrowed: good only until `tell` returns. */
@@ -80,6 +87,8 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
    * so those before are covered.
    */
   readonly #touched: Record<FenceLevel, Set<BucketKey> | undefined> = { safe: new Set(), settled: new Set() };
+  /** How each frame since the last question for that has ended; undefined: it was never asked. */
+  #each: OutcomeList | undefined;
   #questions: Question[] = [];
   #answered = new Set<Receipt>();
   #halfSinceMs: number | undefined;
@@ -163,6 +172,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
       nowMs: this.#nowMs,
       budget: this.#entrance.budget,
       origin: this.#fates.id,
+      followed: this.#each?.follow(frames),
     });
   }
 
@@ -174,6 +184,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
         { reason, frames: 1 },
       );
     }
+    this.#each?.add({ kind: 'rejected', code: 'BAD_FRAME', reason });
     this.#entrance.bad({ bytes: chunk, start, end, reason, origin: this.#fates.id });
   }
 
@@ -181,18 +192,23 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
     this.#ask('receipt', 'safe');
   }
 
-  reportQuestion(level: FenceLevel): void {
-    this.#ask('report', level);
+  reportQuestion(mode: ReportMode): void {
+    if (mode !== 'each') return this.#ask('report', mode);
+    const { self } = this.#context;
+    const each = this.#each ?? new OutcomeList(this.#entrance.budget);
+    each.ask(() => self.state !== 'stopped' && self.tell({ kind: 'fates' }));
+    this.#each = new OutcomeList(this.#entrance.budget);
+    this.#ask('report', 'settled', each);
   }
 
-  #ask(kind: Question['kind'], level: FenceLevel): void {
+  #ask(kind: Question['kind'], level: FenceLevel, each?: OutcomeList): void {
     const { self } = this.#context;
     const receipt = new Receipt(
       this.#frames,
       (answered) => self.state !== 'stopped' && self.tell({ kind: 'safe', receipt: answered }),
       level,
     );
-    this.#questions.push({ kind, receipt, all: this.#frames + this.#badFrames });
+    this.#questions.push({ kind, receipt, all: this.#frames + this.#badFrames, each });
     this.#entrance.counts.awaited++;
     if (this.#questions.length >= MOST_QUESTIONS) this.#pause('questions');
     const buckets = this.#touched[level] ?? 'all';
@@ -264,6 +280,7 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
 
   #dropQuestions(): void {
     this.#entrance.counts.awaited -= this.#questions.length;
+    for (const { each } of [...this.#questions, { each: this.#each }]) each?.drop();
     this.#questions = [];
   }
 
@@ -324,13 +341,17 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
     while (
       this.#questions.length > 0 &&
       this.#fates.isKept &&
+      this.#questions[0]!.each?.isComplete !== false &&
       !this.#pausedFor.has('answers') &&
       this.#answered.delete(this.#questions[0]!.receipt)
     ) {
       const question = this.#questions.shift()!;
       this.#entrance.counts.awaited--;
       // A client that asks and does not read the answers is not read either.
-      if (socket.destroyed) continue;
+      if (socket.destroyed) {
+        question.each?.drop();
+        continue;
+      }
       this.#entrance.counts.receipts++;
       if (!socket.write(answerTo(question, this.#fates))) this.#pause('answers');
     }

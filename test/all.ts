@@ -123,9 +123,9 @@ async function runProgram(
 ): Promise<{ problem: string | undefined; output: string }> {
   const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
   const pieces: Buffer[] = [];
-  let isSilent = false;
+  const state = { isSilent: false };
   const silence = setTimeout(() => {
-    isSilent = true;
+    state.isSilent = true;
     child.kill('SIGTERM');
     setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref();
   }, SILENCE_MS);
@@ -138,7 +138,7 @@ async function runProgram(
     const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
     const ending = code === 0 ? undefined : `exit code ${code ?? String(signal)}`;
     return {
-      problem: isSilent ? `it said nothing for ${SILENCE_MS / 60_000} minutes, and was ended` : ending,
+      problem: state.isSilent ? `it said nothing for ${SILENCE_MS / 60_000} minutes, and was ended` : ending,
       output: Buffer.concat(pieces).toString(),
     };
   } catch (error) {

@@ -684,6 +684,22 @@ describe('Replay: any history', () => {
         examples: [
           [
             [
+              { kind: 'backUp', frames: 2, bytes: 10 },
+              { kind: 'goAway', lane: 2 },
+              { kind: 'backUp', frames: 3, bytes: 10 },
+              { kind: 'backUp', frames: 5, bytes: 300_000 },
+              { kind: 'backUp', frames: 6, bytes: 10 },
+              { kind: 'send', taken: 10, enough: 0 },
+              { kind: 'comeBack', lane: 2 },
+              { kind: 'send', taken: 1, enough: 0 },
+              { kind: 'backUp', frames: 1, bytes: 10 },
+              { kind: 'send', taken: 0, enough: 0 },
+              { kind: 'send', taken: 0, enough: 0 },
+              { kind: 'send', taken: 0, enough: 0 },
+            ],
+          ],
+          [
+            [
               { kind: 'backUp', frames: 5, bytes: 300_000 },
               { kind: 'send', taken: 10, enough: 500_000 },
               { kind: 'fault', call: 'unlink' },

@@ -42,10 +42,6 @@ interface Read {
   readonly batch: Batch | undefined;
 }
 
-interface Rest extends Read {
-  readonly file: OwnFile;
-}
-
 /** The file that is being sent. */
 interface Current {
   readonly file: OwnFile;
@@ -59,8 +55,11 @@ const READS_TRIED = 5;
 export class Replay implements BackupReplay {
   readonly #options: ReplayOptions;
   #current: Current | undefined;
-  /** A piece of which the primary has had a part, and what it has not had. */
-  #rest: Rest | undefined;
+  /**
+   * By file: a piece of which the primary has had a part, and what it has not had. Of two at most: what was
+   * kept goes before a file that is begun.
+   */
+  readonly #rests = new Map<OwnFile, Read>();
   readonly #kept: KeptFrames;
   #running: { readonly enoughBytes: number; readonly done: Promise<void> } | undefined;
   #isStopping = false;
@@ -115,8 +114,8 @@ export class Replay implements BackupReplay {
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#running?.done.catch(() => undefined);
-    // What of it was sent will be sent once more, in another life.
-    this.#forgetRest();
+    // What of them was sent will be sent once more, in the next run.
+    this.#forgetRests(() => true);
     await this.#leaveFile();
   }
 
@@ -124,7 +123,8 @@ export class Replay implements BackupReplay {
     const { backup } = this.#options;
     await backup.own.load();
     if (enoughBytes === 0) await backup.finishFile();
-    if (this.#rest !== undefined && !this.#files.includes(this.#rest.file)) this.#forgetRest();
+    const files = this.#files;
+    this.#forgetRests((file) => !files.includes(file));
     try {
       while (
         !this.#isStopping &&
@@ -140,15 +140,12 @@ export class Replay implements BackupReplay {
     }
   }
 
-  /** Of another file, before which one was sent again, the piece is then sent once more. */
-  #keepRest(rest: Rest): void {
-    this.#forgetRest();
-    this.#rest = rest;
-  }
-
-  #forgetRest(): void {
-    this.#rest?.batch?.release();
-    this.#rest = undefined;
+  #forgetRests(isForgotten: (file: OwnFile) => boolean): void {
+    for (const [file, { batch }] of this.#rests)
+      if (isForgotten(file)) {
+        batch?.release();
+        this.#rests.delete(file);
+      }
   }
 
   /** All of it was sent, or it can't be: then it is left where it is, and is ours no more. */
@@ -158,10 +155,10 @@ export class Replay implements BackupReplay {
   }
 
   async #sendPiece(file: OwnFile): Promise<void> {
-    const rest = this.#rest?.file === file ? this.#rest : undefined;
+    const rest = this.#rests.get(file);
     const { piece, batch } = rest ?? (await this.#read(file)) ?? {};
     if (rest !== undefined) {
-      this.#rest = undefined;
+      this.#rests.delete(file);
       this.#options.backup.own.protect(file);
     }
     if (piece === undefined) return;
@@ -195,7 +192,7 @@ export class Replay implements BackupReplay {
       // A piece of which nothing was delivered is read again: a thousand streams that wait must not hold one
       // each.
       if (isWhole && undelivered === batch) await this.#forgetPiece(batch);
-      else this.#keepRest({ file, piece, batch: undelivered });
+      else this.#rests.set(file, { piece, batch: undelivered });
       throw problem;
     } finally {
       batch.release();
@@ -245,7 +242,7 @@ export class Replay implements BackupReplay {
     move(account, piece.bad.length - refused.length - discarded, 'backedUp', 'rejected');
     move(account, discarded, 'backedUp', 'discarded');
     if (refused.length === 0) return;
-    this.#keepRest({ file, piece: { ...piece, bad: refused }, batch: undefined });
+    this.#rests.set(file, { piece: { ...piece, bad: refused }, batch: undefined });
     throw new Error(cantBeKept(rejected));
   }
 

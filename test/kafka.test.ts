@@ -357,7 +357,7 @@ describe('FakeCluster', () => {
   });
 
   test('follows the script: errors, omissions, moved leaders, closed connections, silence', async () => {
-    const kafka = client({ bootstrap: fake.bootstrap, requestTimeout: 300 });
+    const kafka = client({ bootstrap: fake.bootstrap, requestTimeout: 3_000 });
     const sendOne = () => produce(kafka, 'events', numbered(1, 0));
     const kept = () => fake.appended('events', 0).length;
     const before = kept();

@@ -7,7 +7,8 @@ import type { BucketKey } from '../frames/bucketName.js';
 import type { Origins } from '../frames/origins.js';
 import type { Receipt } from '../intake/receipt.js';
 import type { Run } from '../intake/run.js';
-import type { RejectedFrames } from '../losses/rejection.js';
+import type { Followed } from '../intake/ticket.js';
+import { type RejectedFrames, rejectFollowed } from '../losses/rejection.js';
 import type { MemoryBudget } from '../memory/memoryBudget.js';
 import type { Unfinished } from '../memory/unfinished.js';
 import { newDoorCounts } from './doorCounts.js';
@@ -32,6 +33,8 @@ export interface BadFrame {
   readonly reason: string;
   /** The connection that it came on: see `origins`. */
   readonly origin: number;
+  /** Somebody waits to hear how it ends. */
+  readonly followed?: Followed | undefined;
 }
 
 export class Entrance {
@@ -70,20 +73,13 @@ export class Entrance {
   }
 
   /** It is kept among those rejected. */
-  bad({ bytes, start, end, reason, origin }: BadFrame): void {
+  bad({ bytes, start, end, reason, origin, followed }: BadFrame): void {
     const { counts } = this;
     counts.received++;
     counts.bad++;
     counts.badByReason.set(reason, (counts.badByReason.get(reason) ?? 0) + 1);
-    void this.#rejected.reject({
-      bytes,
-      start,
-      end,
-      frames: 1,
-      bucket: '',
-      reason,
-      from: new Map([[origin, 1]]),
-    });
+    const rejection = { bytes, start, end, frames: 1, bucket: '', reason, from: new Map([[origin, 1]]) };
+    void rejectFollowed(this.#rejected, rejection, 'BAD_FRAME', followed);
   }
 
   /** Answers the receipt once the runs before it are safe, or settled, in these buckets. */

@@ -2,6 +2,7 @@
 import type { FramesByOrigin } from '../frames/origins.js';
 import type { RejectCode } from '../intake/outcome.js';
 import { type Run, originsOf } from '../intake/run.js';
+import type { Followed } from '../intake/ticket.js';
 
 /** Why frames are rejected: for programs, and for people. */
 export interface Refusal {
@@ -49,19 +50,31 @@ export interface RejectedFrames {
   offer(rejection: Rejection): Promise<RejectedEnd>;
 }
 
-/** All frames of a run; whoever has the run ends it, and its ticket hears of them once it is known where they are. */
-export async function rejectRun(
+/** Who follows the frames hears of them once it is known where they are. */
+export async function rejectFollowed(
   rejected: RejectedFrames,
-  run: Run,
-  bucket: string,
-  { code, reason }: Refusal,
+  rejection: Rejection,
+  code: RejectCode,
+  followed: Followed | undefined,
 ): Promise<'kept' | 'discarded'> {
-  const { chunk: bytes, start, end, frames, followed } = run;
-  const ended = await rejected.reject({ bytes, start, end, frames, bucket, reason, from: originsOf(run) });
+  const ended = await rejected.reject(rejection);
+  const { frames, reason } = rejection;
   followed?.ticket.ended(
     followed.first,
     frames,
     ended === 'kept' ? { kind: 'rejected', code, reason } : { kind: 'discarded', reason },
   );
   return ended;
+}
+
+/** All frames of a run; whoever has the run ends it. */
+export function rejectRun(
+  rejected: RejectedFrames,
+  run: Run,
+  bucket: string,
+  { code, reason }: Refusal,
+): Promise<'kept' | 'discarded'> {
+  const { chunk: bytes, start, end, frames, followed } = run;
+  const rejection = { bytes, start, end, frames, bucket, reason, from: originsOf(run) };
+  return rejectFollowed(rejected, rejection, code, followed);
 }

@@ -8,6 +8,7 @@ import {
   frame,
   numberedFrames,
   numbersBySender,
+  prefixed,
   range,
   startDaemon,
   type TestDaemon,
@@ -110,6 +111,26 @@ describe('REJECTED full', () => {
     await daemon.line(
       /discarded: bucket "nobody", stream \*: rejected \(unknown bucket.*\), and REJECTED can't keep more: 100 frames/,
     );
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('REJECTED_FULL=drop: who asks for each frame hears that it was discarded, a malformed one too', async () => {
+    const daemon = await startDaemon({ buckets: TO_FILES, env: { ...FILLED, REJECTED_FULL: 'drop' } });
+    fillRejected(daemon);
+    const client = await daemon.connect();
+    await client.each();
+    const malformed = prefixed(Buffer.concat([Buffer.from([0, 0]), Buffer.alloc(4096)]));
+    await client.send(
+      malformed,
+      frame('nobody', 'n'.repeat(4096)),
+      numberedFrames('orders', 'b', { count: 2 }),
+    );
+    const { each } = (await client.each()) as { each: { frames: number; outcome: string }[] };
+    expect(each.map(({ frames, outcome }) => `${frames} ${outcome}`)).toEqual([
+      '1 discarded',
+      '1 discarded',
+      '2 delivered',
+    ]);
     expect(await daemon.stop()).toMatchObject({ code: 0 });
   });
 

@@ -103,11 +103,15 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
     this.#context = context;
     this.#options = options;
     const entrance = (this.#entrance = options.entrance);
-    this.#fates = entrance.origins.open(
-      () => context.self.state !== 'stopped' && context.self.tell({ kind: 'fates' }),
-    );
+    this.#fates = entrance.origins.open(this.#onFate);
     this.#reader = new FrameReader(options.maxFrameBytes, entrance.budget);
   }
+
+  /** More is known of what becomes of its frames; perhaps somebody waits for that. */
+  readonly #onFate = (): void => {
+    const { self } = this.#context;
+    if (self.state !== 'stopped') self.tell({ kind: 'fates' });
+  };
 
   override receive(message: ClientMessage): void {
     switch (message.kind) {
@@ -184,8 +188,8 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
         { reason, frames: 1 },
       );
     }
-    this.#each?.add({ kind: 'rejected', code: 'BAD_FRAME', reason });
-    this.#entrance.bad({ bytes: chunk, start, end, reason, origin: this.#fates.id });
+    const followed = this.#each?.follow(1);
+    this.#entrance.bad({ bytes: chunk, start, end, reason, origin: this.#fates.id, followed });
   }
 
   question(): void {
@@ -194,9 +198,8 @@ export class Client extends Actor<ClientMessage> implements FrameSink, Unfinishe
 
   reportQuestion(mode: ReportMode): void {
     if (mode !== 'each') return this.#ask('report', mode);
-    const { self } = this.#context;
     const each = this.#each ?? new OutcomeList(this.#entrance.budget);
-    each.ask(() => self.state !== 'stopped' && self.tell({ kind: 'fates' }));
+    each.ask(this.#onFate);
     this.#each = new OutcomeList(this.#entrance.budget);
     this.#ask('report', 'settled', each);
   }

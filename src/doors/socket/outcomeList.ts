@@ -51,12 +51,6 @@ export class OutcomeList implements Ticket {
     return this.#frames;
   }
 
-  /** One frame that came, and has ended as it came. */
-  add(outcome: RecordOutcome): void {
-    const followed = this.follow(1);
-    if (followed !== undefined) this.ended(followed.first, 1, outcome);
-  }
-
   /** It was asked for. @param onComplete called when all that it follows has ended, unless it has already */
   ask(onComplete: () => void): void {
     this.#onComplete = onComplete;

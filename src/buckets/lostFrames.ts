@@ -32,7 +32,7 @@ export class LostFrames {
 
   /** All of it that a stream has not had. */
   all(entry: Entry, reason: string): void {
-    // Another stream may have asked for it, while the one that is heard holds what is left of it: that one tells.
+    // Another stream may have asked for it, while the one that is heard holds what is left of it and will tell.
     if (entry.at[entry.reporter] !== 'told')
       this.#tellFollowers(entry, this.#isBegun(entry) ? { kind: 'unknown' } : { kind: 'discarded', reason });
     this.#cursors.all.forEach((cursor, number) => {

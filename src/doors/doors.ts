@@ -2,7 +2,7 @@
 // must, counts, and ends them in one order. Promise: a door that is stuck, or has a bug, holds up neither
 // another nor the end.
 import { asBug } from '../errors.js';
-import type { Timer } from '../clock.js';
+import { type Timer, doneWithin } from '../clock.js';
 import { DOOR_PATIENCE_MS } from '../config/stopPlan.js';
 import type { Log } from '../log/log.js';
 import type { Pressure } from '../memory/memoryBudget.js';
@@ -86,19 +86,13 @@ export class Doors {
   /** Waits until the door has done it, not for ever, and whatever comes of it. */
   async #end(door: Door, how: () => Promise<void>, withinMs: number): Promise<void> {
     const patienceMs = withinMs + DOOR_PATIENCE_MS;
-    let timer: Timer | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = this.#parts.system.clock.after(patienceMs, () => resolve('late'));
-    });
     try {
-      if ((await Promise.race([how(), late])) === 'late')
-        this.#log.error(`door ${door.name} did not end within ${patienceMs} ms: it is passed over`, {
-          timeoutMs: patienceMs,
-        });
+      if (await doneWithin(this.#parts.system.clock, patienceMs, how())) return;
+      this.#log.error(`door ${door.name} did not end within ${patienceMs} ms: it is passed over`, {
+        timeoutMs: patienceMs,
+      });
     } catch (error) {
       this.#log.error(`door ${door.name} failed as it ended: ${asBug(error)}`, { reason: String(error) });
-    } finally {
-      timer?.cancel();
     }
   }
 

@@ -31,7 +31,7 @@ import {
 } from './pendingWrites.js';
 import type { Semaphore } from './semaphore.js';
 import { type Partitioner, partitionerNamed } from './partitioner.js';
-import { hasUnknownPartition, keylessOf, rangeOf } from './partitioning.js';
+import { keylessOf, rangeOf } from './partitioning.js';
 import { type FrameRange, firstPlace, skipFrames } from './recordBatch.js';
 import { recordEncoder } from './recordEncoder.js';
 import { type Outcome, type Sender, cantBeEncoded } from './sender.js';
@@ -196,19 +196,18 @@ export class KafkaStream implements Stream {
     this.#refreshIfOld(layout);
     // One whose frames are all for what is away ends at once.
     for (const write of this.#writes.unassigned) {
-      if (this.#mayHaveGrown(layout, write.batch)) return void this.#findLayout();
-      write.isAssigned = true;
       const { ranges, away, unknown } = assign(write.batch, layout.leaders, this.#partitioner, this.#away);
+      if (unknown !== undefined && this.#mayHaveGrown(layout)) return void this.#findLayout();
+      write.isAssigned = true;
       for (const [partition, range] of ranges) this.#push(partition, range);
       if (away.size > 0) this.#writes.handBackAway(write, away);
       if (unknown !== undefined) this.#rejectUnknown(write, unknown, layout.leaders.length);
     }
   }
 
-  /** Is some frame for a partition that was not there when it was last asked, a while ago? */
-  #mayHaveGrown({ leaders, fetchedAtMs }: TopicLayout, batch: Batch): boolean {
-    const isOld = this.#options.clock.now() - fetchedAtMs > FRESH_LAYOUT_MS;
-    return isOld && hasUnknownPartition(batch, leaders.length, this.#partitioner);
+  /** Is it a while ago that its partitions were asked for? */
+  #mayHaveGrown({ fetchedAtMs }: TopicLayout): boolean {
+    return this.#options.clock.now() - fetchedAtMs > FRESH_LAYOUT_MS;
   }
 
   /** Those alone: what else is in the batch goes on. */

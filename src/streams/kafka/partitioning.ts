@@ -73,9 +73,9 @@ function partitionMixed(
 
 /**
  * Of a batch that may have full frames: tells of the frame at a place the partition that it says, or that of
- * its key; -1: it may go to any.
+ * its key; -1: it may go to any. One that is not there is `partitions`.
  */
-function mixedTargets(
+export function mixedTargets(
   { bytes }: Batch,
   partitions: number,
   { hash, spreadsKeyless, spreadsEmpty }: Partitioner,
@@ -156,15 +156,6 @@ export function keylessOf(batch: Batch, indexes: ReadonlySet<number>, partitione
   const targetOf = mixedTargets(batch, 1, partitioner);
   walk(batch, (index, at) => indexes.has(index) && targetOf(at) < 0 && found.add(index));
   return found;
-}
-
-/** Is a frame for a partition that is not among so many? */
-export function hasUnknownPartition(batch: Batch, partitions: number, partitioner: Partitioner): boolean {
-  if (!batch.hasFull) return false;
-  const targetOf = mixedTargets(batch, partitions, partitioner);
-  let isUnknown = false;
-  walk(batch, (_, at) => (isUnknown ||= targetOf(at) === partitions));
-  return isUnknown;
 }
 
 /** These frames of a batch, in their order. */

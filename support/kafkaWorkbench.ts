@@ -1,5 +1,7 @@
 // Kafka streams as the daemon makes them, on whatever cluster a test has, with all that they were given to
 // look at: the budget that must come back to nothing, the frames that were rejected, the lines of the log.
+import { expect } from 'vitest';
+import type { FakeCluster } from './fakeBroker.js';
 import { FakeRejected } from './fakeRejected.js';
 import { systemClock, type Clock } from '../src/clock.js';
 import { Problems } from '../src/config/problems.js';
@@ -143,6 +145,17 @@ export class KafkaWorkbench {
     for (const { cluster } of this.#clusters.values()) cluster.close();
     this.#clusters.clear();
   }
+}
+
+/** Ends both. Memory is held no more, and the cluster was asked nothing that a broker would not take. */
+export async function endKafka(bench: KafkaWorkbench, cluster: FakeCluster): Promise<void> {
+  await bench.close();
+  await cluster.close();
+  expect(bench.budget.heldBytes).toBe(0);
+  // `heldBytes` could be 0 as a sum: what is encoded must be nothing by itself, or this much more would not
+  // fit.
+  expect(bench.budget.takeEncoded(bench.budget.limitBytes * 100)).toBe(true);
+  expect(cluster.problems).toEqual([]);
 }
 
 /** @throws Error for settings that a configuration could not have */

@@ -14,9 +14,9 @@ import type { BatchSource } from '../streams/waiting.js';
 import { newAccount } from '../streams/account.js';
 import { NO_NOTES, NO_SPOOL } from '../spool/noSpool.js';
 import { Backlog } from './backlog.js';
-import { Bucket, type BucketOptions } from './bucket.js';
+import { Bucket, type BucketOptions, type LastingParts } from './bucket.js';
 import type { StreamChanges } from './generation.js';
-import type { BucketMessage, RouterMessage } from './messages.js';
+import type { BucketMessage, BucketSettings, RouterMessage } from './messages.js';
 import type { Run } from '../intake/run.js';
 import { Receipt } from '../intake/receipt.js';
 import { Taps } from './taps.js';
@@ -148,6 +148,15 @@ class Bench extends ActorBench {
     this.ref.tell({ kind: 'fence', receipt });
     receipt.done();
     return isAnswered;
+  }
+
+  /** Its streams are told that nothing changes for them. */
+  reconfigure(
+    settings: BucketSettings,
+    onTaken: (error?: Error) => void,
+    limiter?: LastingParts['limiter'],
+  ): void {
+    this.ref.tell({ kind: 'reconfigure', settings, streams: NO_CHANGE, limiter, onTaken });
   }
 
   async stop(): Promise<void> {
@@ -567,13 +576,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     const errors: unknown[] = [];
     bench.failsToChange = true;
-    bench.ref.tell({
-      kind: 'reconfigure',
-      settings,
-      streams: NO_CHANGE,
-      limiter: undefined,
-      onTaken: (error) => errors.push(error),
-    });
+    bench.reconfigure(settings, (error) => errors.push(error));
     await turn();
     expect(errors).toEqual([new Error('it does not change')]);
     const breaks = {
@@ -583,20 +586,8 @@ describe('Bucket: is configured otherwise', () => {
         throw new Error('the log is gone');
       },
     };
-    bench.ref.tell({
-      kind: 'reconfigure',
-      settings,
-      streams: NO_CHANGE,
-      limiter: breaks,
-      onTaken: (error) => errors.push(error),
-    });
-    bench.ref.tell({
-      kind: 'reconfigure',
-      settings,
-      streams: NO_CHANGE,
-      limiter: undefined,
-      onTaken: (error) => errors.push(error),
-    });
+    bench.reconfigure(settings, (error) => errors.push(error), breaks);
+    bench.reconfigure(settings, (error) => errors.push(error));
     bench.clock.advance(60_000);
     await turn();
     expect(errors).toHaveLength(3);
@@ -610,13 +601,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     bench.run(...numbers(0, 5));
     let taken = 0;
-    bench.ref.tell({
-      kind: 'reconfigure',
-      settings,
-      streams: NO_CHANGE,
-      limiter: undefined,
-      onTaken: () => taken++,
-    });
+    bench.reconfigure(settings, () => taken++);
     expect([bench.stream.batches, bench.changes]).toEqual([[numbers(0, 5)], [NO_CHANGE]]);
     await turn();
     expect(taken).toBe(1);
@@ -630,13 +615,7 @@ describe('Bucket: is configured otherwise', () => {
   test('it ends when idle, or does not any more', async () => {
     const bench = new Bench();
     const reconfigure = (idleMs?: number): void =>
-      bench.ref.tell({
-        kind: 'reconfigure',
-        settings: { ...settings, idleMs },
-        streams: NO_CHANGE,
-        limiter: undefined,
-        onTaken: () => undefined,
-      });
+      bench.reconfigure({ ...settings, idleMs }, () => undefined);
     reconfigure(1_000);
     bench.clock.advance(1_000);
     expect(bench.idle).toEqual([IDLE]);
@@ -651,13 +630,7 @@ describe('Bucket: is configured otherwise', () => {
     const bench = new Bench();
     await bench.stop();
     let taken = 0;
-    bench.ref.tell({
-      kind: 'reconfigure',
-      settings,
-      streams: NO_CHANGE,
-      limiter: undefined,
-      onTaken: () => taken++,
-    });
+    bench.reconfigure(settings, () => taken++);
     expect([taken, bench.changes]).toEqual([1, []]);
   });
 });

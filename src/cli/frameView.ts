@@ -2,7 +2,7 @@
 // plain file is refused, for a pipe would wait for ever.
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { FileWindow } from '../frames/fileWindow.js';
-import { FRAME_OVERHEAD_BYTES, bucketOf, isFull } from '../frames/frame.js';
+import { bucketOf, isFull, plainKeyAt } from '../frames/frame.js';
 import { type FrameParts, partsOf } from '../frames/frameParts.js';
 import type { ScanEntry } from '../frames/scan.js';
 import { HEAD_BYTES } from '../frames/walk.js';
@@ -43,7 +43,7 @@ export class FrameView {
   /** Null: the frame has none. */
   key(): Buffer | null {
     if (this.#full !== undefined) return this.#full.key;
-    const keyAt = FRAME_OVERHEAD_BYTES + bucketOf(this.#head, 0).length;
+    const keyAt = plainKeyAt(this.#head, 0);
     return this.#messageAt === keyAt ? null : Buffer.from(this.#head.subarray(keyAt, this.#messageAt));
   }
 
@@ -71,7 +71,7 @@ export class FrameView {
 
   /** Of a plain frame. */
   get #messageAt(): number {
-    const keyAt = FRAME_OVERHEAD_BYTES + bucketOf(this.#head, 0).length;
+    const keyAt = plainKeyAt(this.#head, 0);
     return keyAt + this.#head[keyAt - 1]!;
   }
 

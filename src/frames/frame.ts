@@ -124,6 +124,11 @@ function isKey(key: Buffer, bytes: Uint8Array, at: number, length: number): bool
   return length === key.length && key.every((byte, i) => bytes[at + i] === byte);
 }
 
+/** Where the key of the sound plain frame at `at` starts; its length is in the byte before. */
+export function plainKeyAt(bytes: Uint8Array, at: number): number {
+  return at + FRAME_OVERHEAD_BYTES + bytes[at + PLAIN_BUCKET_AT]!;
+}
+
 /** Is the sound frame at `at` a full one? */
 export function isFull(bytes: Uint8Array, at: number): boolean {
   return bytes[at + PLAIN_BUCKET_AT] === 0;

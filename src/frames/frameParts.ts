@@ -1,6 +1,6 @@
 // What is in a frame, plain or full, as views: for tools and those who look at a few frames, never on the hot
 // path.
-import { FRAME_OVERHEAD_BYTES, bucketOf, endOfFrame, isFull } from './frame.js';
+import { bucketOf, endOfFrame, isFull, plainKeyAt } from './frame.js';
 import { type FullFrameParts, readFullFrame } from './fullFrame.js';
 
 export interface FrameParts {
@@ -19,11 +19,10 @@ export function partsOf(bytes: Buffer, at = 0): FrameParts {
     const { bucket, key, value, ...full } = readFullFrame(bytes, at);
     return { bucket, key, message: value, full };
   }
-  const bucket = bucketOf(bytes, at);
-  const keyAt = at + FRAME_OVERHEAD_BYTES + bucket.length;
+  const keyAt = plainKeyAt(bytes, at);
   const messageAt = keyAt + bytes[keyAt - 1]!;
   return {
-    bucket,
+    bucket: bucketOf(bytes, at),
     key: messageAt > keyAt ? bytes.subarray(keyAt, messageAt) : null,
     message: bytes.subarray(messageAt, endOfFrame(bytes, at)),
   };

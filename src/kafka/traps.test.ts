@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../support/fakeBroker.js';
 import {
   KafkaWorkbench,
+  endKafka,
   frame,
   numbered,
   type Frame,
@@ -36,12 +37,9 @@ beforeEach(async () => {
 
 afterEach(async () => {
   vi.restoreAllMocks();
-  await bench.close();
-  await cluster.close();
+  await endKafka(bench, cluster);
   process.off('warning', keepWarning);
   expect(warnings.splice(0)).toEqual([]);
-  expect(bench.budget.heldBytes).toBe(0);
-  expect(cluster.problems).toEqual([]);
 });
 
 const opened = (topic: string, settings?: LibrdkafkaSettings): Promise<KafkaStream> =>

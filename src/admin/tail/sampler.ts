@@ -1,7 +1,7 @@
 // Chooses which frames of a batch are shown, so that they are no more than so many a second on the whole:
 // spread over the batch, each frame with the same chance.
 import type { Batch } from '../../frames/batch.js';
-import { endOfFrame, isFull } from '../../frames/frame.js';
+import { endOfFrame, isFull, plainKeyAt } from '../../frames/frame.js';
 import { keyAtOf, keyLengthOf } from '../../frames/fullFrame.js';
 
 export interface SamplerOptions {
@@ -80,7 +80,7 @@ function pick(
 }
 
 function hasKey(bytes: Buffer, at: number, key: Buffer): boolean {
-  const keyAt = isFull(bytes, at) ? keyAtOf(bytes, at) + 4 : at + 6 + bytes[at + 4]!;
+  const keyAt = isFull(bytes, at) ? keyAtOf(bytes, at) + 4 : plainKeyAt(bytes, at);
   const length = isFull(bytes, at) ? keyLengthOf(bytes, at) : bytes[keyAt - 1];
   return length === key.length && key.compare(bytes, keyAt, keyAt + length) === 0;
 }

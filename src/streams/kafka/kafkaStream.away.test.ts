@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../support/fakeBroker.js';
 import {
   KafkaWorkbench,
+  endKafka,
   frame,
   numbered,
   type Frame,
@@ -20,13 +21,7 @@ beforeEach(async () => {
   bench = new KafkaWorkbench();
 });
 
-afterEach(async () => {
-  await bench.close();
-  await cluster.close();
-  expect(bench.budget.heldBytes).toBe(0);
-  expect(bench.budget.takeEncoded(bench.budget.limitBytes * 100)).toBe(true);
-  expect(cluster.problems).toEqual([]);
-});
+afterEach(() => endKafka(bench, cluster));
 
 const BRIEF: LibrdkafkaSettings = { 'message.timeout.ms': 300 };
 /** Partitions of `three`: consistent_random puts these keys on 0, 1 and 2. */

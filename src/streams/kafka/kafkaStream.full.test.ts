@@ -1,7 +1,7 @@
 // Full frames in a Kafka stream: partitions that they say, which may not be there, or be away, or be added.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type FakeCluster, startFakeCluster } from '../../../support/fakeBroker.js';
-import { KafkaWorkbench } from '../../../support/kafkaWorkbench.js';
+import { KafkaWorkbench, endKafka } from '../../../support/kafkaWorkbench.js';
 import { encodeFrame } from '../../frames/frame.js';
 import { Batch } from '../../frames/batch.js';
 import { type FullFrame, encodeFullFrame } from '../../frames/fullFrame.js';
@@ -18,12 +18,7 @@ beforeEach(async () => {
   bench = new KafkaWorkbench();
 });
 
-afterEach(async () => {
-  await bench.close();
-  await cluster.close();
-  expect(bench.budget.heldBytes).toBe(0);
-  expect(cluster.problems).toEqual([]);
-});
+afterEach(() => endKafka(bench, cluster));
 
 interface End {
   readonly settled: Settled;

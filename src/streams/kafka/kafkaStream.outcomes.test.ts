@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../support/fakeBroker.js';
 import {
   KafkaWorkbench,
+  endKafka,
   numbered,
   type Frame,
   type LibrdkafkaSettings,
@@ -19,12 +20,7 @@ beforeEach(async () => {
   bench = new KafkaWorkbench();
 });
 
-afterEach(async () => {
-  await bench.close();
-  await cluster.close();
-  expect(bench.budget.heldBytes).toBe(0);
-  expect(cluster.problems).toEqual([]);
-});
+afterEach(() => endKafka(bench, cluster));
 
 interface Ended {
   readonly settled: Settled;

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ErrorCode, startFakeCluster, type FakeCluster } from '../../../support/fakeBroker.js';
 import {
   KafkaWorkbench,
+  endKafka,
   frame,
   numbered,
   type Frame,
@@ -54,13 +55,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await bench.close();
-  await cluster.close();
-  expect(bench.budget.heldBytes).toBe(0);
-  // `heldBytes` could be 0 as a sum: what is encoded must be nothing by itself, or this much more would not
-  // fit.
-  expect(bench.budget.takeEncoded(bench.budget.limitBytes * 100)).toBe(true);
-  expect(cluster.problems).toEqual([]);
+  await endKafka(bench, cluster);
   expect(unhandled).toEqual([]);
 });
 

@@ -1,6 +1,6 @@
 // One record of a frame that is longer than the encoder's window, of a batch that has full frames: in
 // JavaScript, because copying it is nearly all there is to do. Layouts: frames/fullFrame.ts and recordBatch.ts.
-import { PREFIX_BYTES, bodyLength, isFull } from '../../frames/frame.js';
+import { PREFIX_BYTES, bodyLength, isFull, plainKeyAt } from '../../frames/frame.js';
 import { keyAtOf, timestampOf } from '../../frames/fullFrame.js';
 
 /** What the full frame at `at` says its time is; undefined: it is that of its arrival. */
@@ -34,7 +34,7 @@ export function putLongRecord(
 }
 
 function putPlain(writer: Writer, source: Buffer, at: number): void {
-  const keyAt = at + 6 + source[at + 4]!;
+  const keyAt = plainKeyAt(source, at);
   const keyLength = source[keyAt - 1]!;
   writer.field(keyAt, keyLength === 0 ? -1 : keyLength);
   writer.field(keyAt + keyLength, at + PREFIX_BYTES + bodyLength(source, at) - keyAt - keyLength);

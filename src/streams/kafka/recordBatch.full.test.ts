@@ -2,12 +2,13 @@
 // and every time, whatever its distance.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type DecodedRecord, decodeRecordBatch } from '../../../support/recordBatchDecoder.js';
+import { type DecodedRecord } from '../../../support/recordBatchDecoder.js';
+import { decode, encodeAll, pickedFrom, wholeOf } from '../../../support/recordBatches.js';
 import { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
+import { encodeFrame } from '../../frames/frame.js';
 import { type FullFrame, encodeFullFrame } from '../../frames/fullFrame.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
-import { type FrameRange, HEADER_BYTES, putHeader, roomFor, skipFrames } from './recordBatch.js';
+import { type FrameRange, HEADER_BYTES, roomFor } from './recordBatch.js';
 import { recordEncoder } from './recordEncoder.js';
 
 type Sent = Omit<FullFrame, 'bucket'> & { readonly isPlain?: boolean; readonly arrivalMs: number };
@@ -24,40 +25,6 @@ function batchOf(frames: readonly Sent[], bucket = 'requests'): Batch {
     batch.append(bytes, 0, bytes.length, 1, frame.arrivalMs);
   }
   return batch;
-}
-
-function wholeOf(batch: Batch): FrameRange {
-  return { batch, picked: undefined, first: 0, at: 0, count: batch.frames, bytes: batch.length };
-}
-
-function pickedFrom(batch: Batch, indexes: readonly number[]): FrameRange {
-  const starts: number[] = [];
-  for (let at = 0; at < batch.length; at += PREFIX_BYTES + bodyLength(batch.bytes, at)) starts.push(at);
-  const [offsets, ends] = [Uint32Array.from(indexes, (i) => starts[i]!), [...starts.slice(1), batch.length]];
-  const bytes = indexes.reduce((sum, i) => sum + ends[i]! - starts[i]!, 0);
-  const picked = { offsets, indexes: Uint32Array.from(indexes) };
-  return { batch, picked, first: 0, at: offsets[0]!, count: indexes.length, bytes };
-}
-
-/** One record batch after the other; memory behind each must stay as it was. */
-function encodeAll(range: FrameRange, maxBytes = 1_000_000, maxFrames = 10_000): DecodedRecord[] {
-  const records: DecodedRecord[] = [];
-  for (let rest = range; rest.count > 0;) {
-    const room = roomFor(rest, maxBytes);
-    const out = Buffer.alloc(room + 16, 0xa5);
-    const encoded = recordEncoder().encode(rest, out.subarray(0, room), HEADER_BYTES, room, maxFrames);
-    expect(encoded.frames).toBeGreaterThan(0);
-    expect(out.subarray(room).equals(Buffer.alloc(16, 0xa5))).toBe(true);
-    const end = HEADER_BYTES + encoded.length;
-    expect(end).toBeLessThanOrEqual(room);
-    putHeader(out, end, encoded, 0);
-    const decoded = decodeRecordBatch(out.subarray(0, end));
-    records.push(...decoded.records);
-    const next = skipFrames(rest, encoded.frames);
-    expect(encoded.frameBytes).toBe(rest.bytes - next.bytes);
-    rest = next;
-  }
-  return records;
 }
 
 const bytesOf = (value: string | Uint8Array | null | undefined): string | null =>
@@ -85,7 +52,7 @@ function shown({ timestamp, key, value, headers }: DecodedRecord): object {
 function expectSame(frames: readonly Sent[], maxBytes?: number, maxFrames?: number): void {
   const batch = batchOf(frames);
   const expectRecords = (range: FrameRange, sent: readonly Sent[]): void => {
-    const [got, wanted] = [encodeAll(range, maxBytes, maxFrames).map(shown), sent.map(expected)];
+    const [got, wanted] = [decode(encodeAll(range, { maxBytes, maxFrames })).map(shown), sent.map(expected)];
     // Long ones are compared as text first, which is quicker.
     if (JSON.stringify(got) !== JSON.stringify(wanted)) expect(got).toEqual(wanted);
   };

@@ -2,12 +2,12 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { decodeRecordBatch, type DecodedRecord } from '../../../support/recordBatchDecoder.js';
+import { decode, encodeAll, pickedFrom, wholeOf } from '../../../support/recordBatches.js';
 import { Batch } from '../../frames/batch.js';
-import { PREFIX_BYTES, bodyLength, encodeFrame } from '../../frames/frame.js';
+import { encodeFrame } from '../../frames/frame.js';
 import { MemoryBudget } from '../../memory/memoryBudget.js';
 import { compileRecordEncoder } from './assembly/compile.js';
-import { HEADER_BYTES, putHeader, roomFor, skipFrames, startOf, type FrameRange } from './recordBatch.js';
-import { recordEncoder } from './recordEncoder.js';
+import { skipFrames, startOf } from './recordBatch.js';
 import { RECORD_ENCODER_CODE } from './recordEncoderCode.js';
 
 interface Sent {
@@ -38,49 +38,6 @@ function batchOf(frames: readonly Sent[], bucket = 'requests', exact = false): B
     batch.bytes = Buffer.from(Uint8Array.from(batch.view()).buffer);
   }
   return batch;
-}
-
-function wholeOf(batch: Batch): FrameRange {
-  return { batch, picked: undefined, first: 0, at: 0, count: batch.frames, bytes: batch.length };
-}
-
-function pickedFrom(batch: Batch, indexes: readonly number[]): FrameRange {
-  const starts: number[] = [];
-  for (let at = 0; at < batch.length; at += PREFIX_BYTES + bodyLength(batch.bytes, at)) starts.push(at);
-  const picked = {
-    offsets: Uint32Array.from(indexes, (i) => starts[i]!),
-    indexes: Uint32Array.from(indexes),
-  };
-  const bytes = indexes.reduce((sum, i) => sum + PREFIX_BYTES + bodyLength(batch.bytes, starts[i]!), 0);
-  return { batch, picked, first: 0, at: picked.offsets[0]!, count: indexes.length, bytes };
-}
-
-/**
- * as a partition queue does it: one record batch after the other until the range is empty. Memory behind each
- * must stay as it was.
- */
-function encodeAll(range: FrameRange, { maxBytes = 1_000_000, maxFrames = 10_000 } = {}): Buffer[] {
-  const batches: Buffer[] = [];
-  for (let rest = range; rest.count > 0;) {
-    const room = roomFor(rest, maxBytes);
-    const out = Buffer.alloc(room + 16, 0xa5);
-    const encoded = recordEncoder().encode(rest, out.subarray(0, room), HEADER_BYTES, room, maxFrames);
-    expect(encoded.frames).toBeGreaterThan(0);
-    expect(HEADER_BYTES + encoded.length).toBeLessThanOrEqual(room);
-    expect(out.subarray(room).equals(Buffer.alloc(16, 0xa5))).toBe(true);
-    const end = HEADER_BYTES + encoded.length;
-    putHeader(out, end, encoded, 0);
-    batches.push(out.subarray(0, end));
-    const next = skipFrames(rest, encoded.frames);
-    expect(encoded.frameBytes).toBe(rest.bytes - next.bytes);
-    if (rest.picked === undefined) expect(encoded.nextAt).toBe(next.at);
-    rest = next;
-  }
-  return batches;
-}
-
-function decode(batches: readonly Buffer[]): DecodedRecord[] {
-  return batches.flatMap((bytes) => [...decodeRecordBatch(bytes).records]);
 }
 
 function expectSame(records: readonly DecodedRecord[], frames: readonly Sent[]): void {
